@@ -1,0 +1,5 @@
+"""vecdb_rerank over OpenSearch."""
+
+from vecdb_rerank_opensearch.connector import AsyncOpenSearchConnector, OpenSearchConnector
+
+__all__ = ["AsyncOpenSearchConnector", "OpenSearchConnector"]

@@ -1,0 +1,108 @@
+"""What OpenSearch's errors mean, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opensearchpy.exceptions import ConnectionError as Unreachable
+from opensearchpy.exceptions import ConnectionTimeout, TransportError
+
+from vecdb_rerank.ingest import Cause
+
+_TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
+_PLUGINS = {
+    "unknown query [knn]": "the k-NN plugin (opensearch-knn) is not installed on the server",
+    "No handler for type [knn_vector]": "the k-NN plugin (opensearch-knn) is not installed",
+    "unknown query [hybrid]": "the neural-search plugin is not installed on the server",
+}
+
+
+class SearchFailed(Exception):
+    """One search of an ``_msearch`` failed; ``error`` is the server's own description."""
+
+    def __init__(self, status: int, error: Mapping[str, Any]) -> None:
+        self.status = status
+        self.error = error
+        super().__init__(_innermost(error))
+
+
+def responses(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The responses of an ``_msearch`` as single searches give them (those have no status).
+
+    Raises `SearchFailed` for the first that failed.
+    """
+    for response in answer["responses"]:
+        if "error" in response:
+            raise SearchFailed(int(response.get("status", 500)), response["error"])
+    return [
+        {name: value for name, value in response.items() if name != "status"}
+        for response in answer["responses"]
+    ]
+
+
+def cause(error: Exception) -> Cause:
+    """Whose fault a failed write is."""
+    status = _status(error)
+    if isinstance(error, Unreachable | TimeoutError) or is_busy(status):
+        return "transient"
+    return "document" if status in (400, 413) else "fatal"
+
+
+def is_busy(status: int | None) -> bool:
+    """Whether a status asks to try again."""
+    return status in _TRANSIENT
+
+
+def lacks_hybrid(error: Exception) -> bool:
+    """Whether the server does not know hybrid queries: neural-search is not installed."""
+    return _status(error) == 400 and "unknown query [hybrid]" in reason(error)
+
+
+def already_exists(error: Exception) -> bool:
+    """Whether an index could not be created because it is there."""
+    return "resource_already_exists" in str(error)
+
+
+def describe(error: Exception, where: str) -> str:
+    """One line: what is wrong and what to do."""
+    why = reason(error)
+    if isinstance(error, ConnectionTimeout | TimeoutError):
+        return f"OpenSearch at {where} did not answer in time"
+    if isinstance(error, Unreachable):
+        return f"OpenSearch at {where} cannot be reached ({why}): is it up, is the URL right?"
+    if _status(error) in (401, 403):
+        return (
+            f"OpenSearch at {where} refused the credentials: set backend.user and backend.password"
+        )
+    for mark, missing in _PLUGINS.items():
+        if mark in why:
+            return f"OpenSearch at {where}: {missing}"
+    return f"OpenSearch at {where} refused the request: {why}"
+
+
+def reason(error: Exception) -> str:
+    """The server's own words for what is wrong, on one line."""
+    if isinstance(error, SearchFailed):
+        text = str(error)
+    elif isinstance(error, TransportError):
+        info = error.info
+        inner = info.get("error") if isinstance(info, Mapping) else None
+        text = _innermost(inner) if isinstance(inner, Mapping) else str(error.error)
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())[:300]
+
+
+def _innermost(error: Mapping[str, Any]) -> str:
+    roots = error.get("root_cause") or [error]
+    caused_by = error.get("caused_by") or {}
+    return str(roots[0].get("reason") or caused_by.get("reason") or error.get("type"))
+
+
+def _status(error: Exception) -> int | None:
+    if isinstance(error, SearchFailed):
+        return error.status
+    if isinstance(error, TransportError) and isinstance(error.status_code, int):
+        return error.status_code
+    return None

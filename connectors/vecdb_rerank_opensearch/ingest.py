@@ -1,0 +1,167 @@
+"""Creating an index fit for hybrid search, and writing documents to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vecdb_rerank.errors import SchemaError
+from vecdb_rerank.flow import Call, Flow
+from vecdb_rerank.ingest import Cause, Document, WriteResult
+from vecdb_rerank.protocols import Vector
+from vecdb_rerank_opensearch import errors
+from vecdb_rerank_opensearch.requests import BM25_TEXT, Layout
+
+MAX_ID_BYTES = 512
+
+
+def create(client: Any, layout: Layout, dimension: int) -> Flow[bool]:
+    """Create the index if it is missing; True if this call did."""
+    if (yield Call(lambda: client.indices.exists(index=layout.index))):
+        yield from _require_fit(client, layout, dimension)
+        return False
+    body = index_body(layout, dimension)
+    try:
+        yield Call(lambda: client.indices.create(index=layout.index, body=body))
+    except Exception as error:
+        if not errors.already_exists(error):
+            raise
+        yield from _require_fit(client, layout, dimension)  # somebody else was faster
+        return False
+    return True
+
+
+def index_body(layout: Layout, dimension: int) -> dict[str, Any]:
+    """Settings and mappings: an English BM25 text and an HNSW graph of cosine similarity."""
+    return {
+        "settings": {"index": {"knn": True}},
+        "mappings": {
+            # A field is not a date because the first document's string looked like one.
+            "date_detection": False,
+            "properties": {
+                layout.dense_vector: {
+                    "type": "knn_vector",
+                    "dimension": dimension,
+                    "method": {"name": "hnsw", "space_type": "cosinesimil", "engine": "lucene"},
+                },
+                BM25_TEXT: {"type": "text", "analyzer": "english"},
+            },
+        },
+    }
+
+
+def _require_fit(client: Any, layout: Layout, dimension: int) -> Flow[None]:
+    mappings = yield Call(lambda: client.indices.get_mapping(index=layout.index))
+    if problems := misfits(mappings, layout, dimension):
+        raise SchemaError(
+            f"index {layout.index!r} does not fit: {'; '.join(problems)}. "
+            "Use another index name, or set backend.dense_vector / backend.bm25_fields"
+        )
+
+
+def misfits(mappings: Mapping[str, Any], layout: Layout, dimension: int | None) -> list[str]:
+    """What of existing indices does not fit, one line each."""
+    problems: list[str] = []
+    for mapping in mappings.values():
+        properties = mapping["mappings"].get("properties", {})
+        problems += _dense_misfits(_field(properties, layout.dense_vector), layout, dimension)
+        for name in layout.bm25_fields:
+            plain = name.partition("^")[0]
+            if "*" not in plain and not _is_text(_field(properties, plain)):
+                problems.append(f"it has no text field {plain!r} (it has: {_names(properties)})")
+    return list(dict.fromkeys(problems))
+
+
+def _dense_misfits(
+    field: Mapping[str, Any] | None, layout: Layout, dimension: int | None
+) -> list[str]:
+    if field is None or field.get("type") != "knn_vector":
+        return [f"it has no knn_vector field {layout.dense_vector!r}"]
+    size = field.get("dimension")
+    if dimension is not None and size is not None and size != dimension:
+        return [f"{layout.dense_vector!r} has {size} dimensions, the embedder makes {dimension}"]
+    return []
+
+
+def _field(properties: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
+    head, _, rest = path.partition(".")
+    field = properties.get(head)
+    if field is None or not rest:
+        return field
+    inner = {**field.get("fields", {}), **field.get("properties", {})}
+    return _field(inner, rest)
+
+
+def _is_text(field: Mapping[str, Any] | None) -> bool:
+    return field is not None and field.get("type") in ("text", "match_only_text", "keyword")
+
+
+def _names(properties: Mapping[str, Any]) -> str:
+    return ", ".join(properties) or "no fields"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A document as ``_bulk`` takes it."""
+
+    id: str
+    source: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSearchWriter:
+    """Writes through ``_bulk``, which answers for each document."""
+
+    client: Any
+    layout: Layout
+    where: str
+
+    def item(self, document: Document, text: str, vector: Vector | None) -> Action:
+        """The document with its vector and the text that BM25 searches."""
+        if vector is None:
+            raise ValueError("it has no vector and no embedder is configured")
+        for name in (self.layout.dense_vector, BM25_TEXT):
+            if name in document.payload:
+                raise ValueError(f"its field {name!r} has a name that the index needs itself")
+        doc_id = str(document.id)
+        if len(doc_id.encode()) > MAX_ID_BYTES:
+            raise ValueError(f"its id is longer than {MAX_ID_BYTES} bytes")
+        source = {
+            **document.payload,
+            BM25_TEXT: text,
+            self.layout.dense_vector: list(vector),
+        }
+        return Action(doc_id, source)
+
+    def write(self, items: Sequence[Action]) -> Flow[WriteResult]:
+        """Index the documents; each is answered for."""
+        lines = list(_bulk_lines(items))
+        answer = yield Call(lambda: self.client.bulk(body=lines, index=self.layout.index))
+        result = WriteResult()
+        for n, item in enumerate(answer["items"]):
+            outcome = item["index"]
+            if outcome["status"] < 300:
+                continue
+            kind = result.busy if errors.is_busy(outcome["status"]) else result.rejected
+            kind[n] = _why(outcome["error"])
+        return result
+
+    def cause(self, error: Exception) -> Cause:
+        """Whose fault an error is."""
+        return errors.cause(error)
+
+    def describe_error(self, error: Exception) -> str:
+        """One line for an error."""
+        return errors.describe(error, self.where)
+
+
+def _bulk_lines(items: Sequence[Action]) -> Iterator[Mapping[str, Any]]:
+    for item in items:
+        yield {"index": {"_id": item.id}}
+        yield item.source
+
+
+def _why(error: Mapping[str, Any]) -> str:
+    inner = error.get("caused_by") or {}
+    return " ".join(f"{error.get('reason', '')} {inner.get('reason', '')}".split())

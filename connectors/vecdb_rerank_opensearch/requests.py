@@ -1,0 +1,132 @@
+"""From a search to OpenSearch's own request bodies: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.protocols import Vector
+from vecdb_rerank.search import Fusion, Search
+
+Body = dict[str, Any]
+# Where `create` puts the text that BM25 searches: what `Documents` makes of a payload.
+BM25_TEXT = "bm25_text"
+# Native arguments that go beside the body, and those that belong to the search itself.
+URL_PARAMS = ("routing", "preference")
+_OURS = ("query", "size", "from", "search_pipeline", "sort", "search_after", "pit")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where an index keeps what is searched. ``bm25_fields`` may carry boosts (``title^2``)."""
+
+    index: str
+    dense_vector: str = "dense"
+    bm25_fields: tuple[str, ...] = (BM25_TEXT,)
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The parts of a body that bring the text to rerank, and what to take out again."""
+
+    parts: Mapping[str, Any]
+    forced: tuple[str, ...] = ()
+
+
+def check_body(extra: Mapping[str, Any]) -> None:
+    """`ConfigurationError` for keys of the body that the search itself decides."""
+    for name in _OURS:
+        if name in extra:
+            raise ConfigurationError(f"body: {name!r} is decided by the search; leave it out")
+
+
+def fused_by_database(fusion: Fusion) -> bool:
+    """Whether neural-search has this fusion; its RRF takes no weights."""
+    if fusion.method == "dbsf":
+        raise ConfigurationError("fusion.method: dbsf is Qdrant's; use min_max or rrf")
+    return fusion.method != "rrf" or fusion.weights is None
+
+
+def project(source: Any, fields: Sequence[Any], paths: Sequence[str], layout: Layout) -> Projection:
+    """Have the fields ``paths`` come too, without touching what the caller selected.
+
+    By default a hit brings its whole source but for what only the index needs. Where the caller
+    narrows it, the text is asked for through ``fields`` instead.
+    """
+    if source is True:
+        return Projection({"_source": True})
+    if source is None:
+        hidden = [layout.dense_vector, BM25_TEXT]
+        return Projection({"_source": {"excludes": hidden}})
+    wanted = [f"{path}{rest}" for path in paths for rest in ("", ".*")]
+    return Projection({"_source": source, "fields": [*fields, *wanted]}, tuple(paths))
+
+
+def body(search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]) -> Body:
+    """The body for the search's mode, k hits deep; hybrid ones bring their fusion with them."""
+    if search.mode != "hybrid":
+        return {**shape, "size": search.k, "query": branch(search.mode, search, vector, layout)}
+    branches = [branch(name, search, vector, layout) for name in ("bm25", "dense")]
+    return {
+        **shape,
+        "size": search.k,
+        "query": {"hybrid": {"queries": branches, "pagination_depth": search.depth}},
+        "search_pipeline": pipeline(search.fusion),
+    }
+
+
+def branch(name: str, search: Search, vector: Vector | None, layout: Layout) -> Body:
+    """The query of one branch, with the filter inside."""
+    if name == "dense":
+        depth = search.depth if search.mode == "hybrid" else search.k
+        knn = {"vector": list(vector or ()), "k": depth}
+        if search.filter is not None:
+            knn["filter"] = _one_query(search.filter)
+        return {"knn": {layout.dense_vector: knn}}
+    if len(layout.bm25_fields) == 1 and "^" not in layout.bm25_fields[0]:
+        match: Body = {"match": {layout.bm25_fields[0]: search.query}}
+    else:
+        match = {"multi_match": {"query": search.query, "fields": list(layout.bm25_fields)}}
+    if search.filter is None:
+        return match
+    return {"bool": {"must": [match], "filter": search.filter}}
+
+
+def branch_body(
+    name: str, search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]
+) -> Body:
+    """The body of one branch alone, as deep as the branch goes."""
+    return {**shape, "size": search.depth, "query": branch(name, search, vector, layout)}
+
+
+def pipeline(fusion: Fusion) -> Body:
+    """The fusion as an inline search pipeline of neural-search."""
+    if fusion.method == "rrf":
+        # rank_constant counts only under `parameters`; beside `technique` it is ignored.
+        constant = {"rank_constant": fusion.rank_constant}
+        combination: Body = {"technique": "rrf", "parameters": constant}
+        processor: Body = {"score-ranker-processor": {"combination": combination}}
+    else:
+        processor = {
+            "normalization-processor": {
+                "normalization": {"technique": fusion.method},
+                "combination": {
+                    "technique": "arithmetic_mean",
+                    "parameters": {"weights": list(fusion.shares)},
+                },
+            }
+        }
+    return {"phase_results_processors": [processor]}
+
+
+def msearch(layout: Layout, params: Mapping[str, Any], bodies: Sequence[Body]) -> list[Body]:
+    """The lines of an ``_msearch``: a header and a body for each search."""
+    header = {"index": layout.index, **params}
+    return [line for body in bodies for line in (header, body)]
+
+
+def _one_query(given: Any) -> Any:
+    """A knn filter is a single query; a list of filters means all of them."""
+    return {"bool": {"filter": given}} if isinstance(given, list) else given

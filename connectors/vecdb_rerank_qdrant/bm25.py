@@ -1,0 +1,239 @@
+"""BM25 as sparse vectors, the same ones that a Qdrant server makes for ``qdrant/bm25``.
+
+A document's weight for a term is ``tf * (k + 1) / (tf + k * (1 - b + b * length / avg_len))``
+(Robertson and Zaragoza, 2009); the inverse document frequency is the collection's own
+(``modifier=IDF``). Terms are runs of letters and digits, lower-cased, without stop words,
+stemmed (Snowball, English) and hashed (MurmurHash3, 32 bits, its absolute value).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from qdrant_client.http import models
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.optional import require
+
+MODEL = "qdrant/bm25"
+# The server's English list, without words that hold an apostrophe: no term can equal those.
+STOP_WORDS = frozenset(
+    [
+        "a",
+        "about",
+        "above",
+        "after",
+        "again",
+        "against",
+        "ain",
+        "all",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "aren",
+        "as",
+        "at",
+        "be",
+        "because",
+        "been",
+        "before",
+        "being",
+        "below",
+        "between",
+        "both",
+        "but",
+        "by",
+        "can",
+        "couldn",
+        "d",
+        "did",
+        "didn",
+        "do",
+        "does",
+        "doesn",
+        "doing",
+        "don",
+        "down",
+        "during",
+        "each",
+        "few",
+        "for",
+        "from",
+        "further",
+        "had",
+        "hadn",
+        "has",
+        "hasn",
+        "have",
+        "haven",
+        "having",
+        "he",
+        "her",
+        "here",
+        "hers",
+        "herself",
+        "him",
+        "himself",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "isn",
+        "it",
+        "its",
+        "itself",
+        "just",
+        "ll",
+        "m",
+        "ma",
+        "me",
+        "mightn",
+        "more",
+        "most",
+        "mustn",
+        "my",
+        "myself",
+        "needn",
+        "no",
+        "nor",
+        "not",
+        "now",
+        "o",
+        "of",
+        "off",
+        "on",
+        "once",
+        "only",
+        "or",
+        "other",
+        "our",
+        "ours",
+        "ourselves",
+        "out",
+        "over",
+        "own",
+        "re",
+        "s",
+        "same",
+        "shan",
+        "she",
+        "should",
+        "shouldn",
+        "so",
+        "some",
+        "such",
+        "t",
+        "than",
+        "that",
+        "the",
+        "their",
+        "theirs",
+        "them",
+        "themselves",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "through",
+        "to",
+        "too",
+        "under",
+        "until",
+        "up",
+        "ve",
+        "very",
+        "was",
+        "wasn",
+        "we",
+        "were",
+        "weren",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "why",
+        "will",
+        "with",
+        "won",
+        "wouldn",
+        "y",
+        "you",
+        "your",
+        "yours",
+        "yourself",
+        "yourselves",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bm25:
+    """BM25's parameters: term saturation ``k``, length normalisation ``b`` (0 to 1), and the
+    expected length of a document in terms.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    k: float = 1.2
+    b: float = 0.75
+    avg_len: float = 256.0
+
+    def __post_init__(self) -> None:
+        if self.k < 0 or not 0 <= self.b <= 1 or self.avg_len <= 0:
+            raise ConfigurationError(f"bm25: {self} needs k >= 0, b in 0 to 1, avg_len > 0")
+
+    def on_server(self, text: str) -> models.Document:
+        """``text`` for a server to encode; options are a plain dict, as gRPC wants them."""
+        return models.Document(text=text, model=MODEL, options=asdict(self))
+
+    def document(self, text: str) -> models.SparseVector:
+        """The vector of a document, encoded here."""
+        terms = list(_terms(text))
+        norm = self.k * (1 - self.b + self.b * len(terms) / self.avg_len)
+        weights = {
+            _term_id(term): count * (self.k + 1) / (norm + count)
+            for term, count in Counter(terms).items()
+        }
+        return _sparse(weights)
+
+    def query(self, text: str) -> models.SparseVector:
+        """The vector of a query, encoded here: each of its terms once."""
+        return _sparse({_term_id(term): 1.0 for term in _terms(text)})
+
+
+def _sparse(weights: dict[int, float]) -> models.SparseVector:
+    indices = sorted(weights)
+    return models.SparseVector(indices=indices, values=[weights[i] for i in indices])
+
+
+def _terms(text: str) -> Iterator[str]:
+    word, stemmer = _tools()
+    for token in word.findall(text):
+        lowered = token.lower()
+        if lowered not in STOP_WORDS:
+            yield stemmer.stem_word(lowered)
+
+
+def _term_id(term: str) -> int:
+    return abs(int(require("mmh3", "qdrant").hash(term)))
+
+
+@cache
+def _tools() -> tuple[Any, Any]:
+    """The pattern of a word (Unicode letters and digits) and the server's own stemmer."""
+    word = require("regex", "qdrant").compile(r"[\p{Alphabetic}\p{N}]+")
+    return word, require("py_rust_stemmers", "qdrant").SnowballStemmer("english")

@@ -1,0 +1,127 @@
+"""Creating a collection fit for hybrid search, and writing documents to it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qdrant_client.http import models
+
+from vecdb_rerank.candidates import DOC_ID, HitId
+from vecdb_rerank.errors import SchemaError
+from vecdb_rerank.flow import Call, Flow
+from vecdb_rerank.ingest import Cause, Document, WriteResult, stable_uuid
+from vecdb_rerank.protocols import Vector
+from vecdb_rerank_qdrant import errors
+from vecdb_rerank_qdrant.requests import Encoder, Layout
+
+
+def create(client: Any, layout: Layout, dimension: int) -> Flow[bool]:
+    """Create the collection if it is missing; True if this call did."""
+    if (yield Call(lambda: client.collection_exists(layout.collection))):
+        yield from _require_fit(client, layout, dimension)
+        return False
+    vectors = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
+    name = layout.dense_vector
+    try:
+        yield Call(
+            lambda: client.create_collection(
+                layout.collection,
+                vectors_config=vectors if name is None else {name: vectors},
+                sparse_vectors_config={
+                    layout.bm25_vector: models.SparseVectorParams(modifier=models.Modifier.IDF)
+                },
+            )
+        )
+    except Exception as error:
+        if not errors.already_exists(error):
+            raise
+        yield from _require_fit(client, layout, dimension)  # somebody else was faster
+        return False
+    return True
+
+
+def _require_fit(client: Any, layout: Layout, dimension: int) -> Flow[None]:
+    info = yield Call(lambda: client.get_collection(layout.collection))
+    if problems := misfits(info, layout, dimension):
+        raise SchemaError(
+            f"collection {layout.collection!r} does not fit: {'; '.join(problems)}. "
+            "Use another collection name, or set backend.dense_vector / backend.bm25_vector"
+        )
+
+
+def misfits(info: models.CollectionInfo, layout: Layout, dimension: int | None) -> list[str]:
+    """What of an existing collection does not fit, one line each."""
+    params = info.config.params
+    return [
+        *_dense_misfits(params.vectors, layout.dense_vector, dimension),
+        *_bm25_misfits(params.sparse_vectors or {}, layout.bm25_vector),
+    ]
+
+
+def _dense_misfits(vectors: Any, name: str | None, dimension: int | None) -> list[str]:
+    named = vectors if isinstance(vectors, dict) else {None: vectors} if vectors else {}
+    if name not in named:
+        held = ", ".join(repr(n) if n else "the unnamed one" for n in named) or "none"
+        return [f"it has no dense vector {name!r} (it has: {held})"]
+    size = named[name].size
+    if dimension is not None and size != dimension:
+        return [f"vector {name!r} has {size} dimensions, the embedder makes {dimension}"]
+    return []
+
+
+def _bm25_misfits(sparse: dict[str, models.SparseVectorParams], name: str) -> list[str]:
+    if name not in sparse:
+        return [f"it has no sparse vector {name!r} (it has: {', '.join(sparse) or 'none'})"]
+    if sparse[name].modifier != models.Modifier.IDF:
+        return [f"sparse vector {name!r} lacks modifier=idf, which BM25 needs"]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class QdrantWriter:
+    """Writes points; Qdrant takes or refuses a batch as a whole."""
+
+    client: Any
+    layout: Layout
+    encode: Encoder
+    where: str
+
+    def item(self, document: Document, text: str, vector: Vector | None) -> models.PointStruct:
+        """The document as a point; foreign ids become UUIDs and are kept in the payload."""
+        if vector is None:
+            raise ValueError("it has no vector and no embedder is configured")
+        point_id = native_id(document.id)
+        payload = dict(document.payload)
+        if point_id != document.id:
+            payload[DOC_ID] = document.id
+        bm25 = self.encode(text)
+        vectors: dict[str, Any] = {self.layout.dense_vector or "": list(vector)}
+        if not isinstance(bm25, models.SparseVector) or bm25.indices:
+            vectors[self.layout.bm25_vector] = bm25
+        return models.PointStruct(id=point_id, vector=vectors, payload=payload)
+
+    def write(self, items: Sequence[models.PointStruct]) -> Flow[WriteResult]:
+        """Upsert the points and wait until they are stored."""
+        yield Call(lambda: self.client.upsert(self.layout.collection, list(items), wait=True))
+        return WriteResult()
+
+    def cause(self, error: Exception) -> Cause:
+        """Whose fault an error is."""
+        return errors.cause(error)
+
+    def describe_error(self, error: Exception) -> str:
+        """One line for an error."""
+        return errors.describe(error, self.where)
+
+
+def native_id(doc_id: HitId) -> HitId:
+    """The id as Qdrant takes it: an unsigned integer or a UUID."""
+    if isinstance(doc_id, int):
+        return doc_id if 0 <= doc_id < 2**64 else stable_uuid(str(doc_id))
+    try:
+        return str(uuid.UUID(doc_id))
+    except ValueError:
+        return stable_uuid(doc_id)

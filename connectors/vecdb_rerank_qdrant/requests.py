@@ -1,0 +1,165 @@
+"""From a search to Qdrant's own requests: pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qdrant_client.http import models
+
+from vecdb_rerank.protocols import Vector
+from vecdb_rerank.search import Fusion, Search
+
+# Marks, in `Projection.forced`, that the caller wanted no payload at all.
+WHOLE_PAYLOAD = "*"
+# Arguments of `query_points` under their names in a `QueryRequest`; the rest go with the call.
+_BATCH_NAMES = {
+    "query": "query",
+    "using": "using",
+    "prefetch": "prefetch",
+    "query_filter": "filter",
+    "search_params": "params",
+    "limit": "limit",
+    "with_payload": "with_payload",
+    "with_vectors": "with_vector",
+    "score_threshold": "score_threshold",
+    "lookup_from": "lookup_from",
+    "shard_key_selector": "shard_key",
+}
+Encoder = Callable[[str], models.SparseVector | models.Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a collection keeps its vectors; ``dense_vector`` None is the unnamed one."""
+
+    collection: str
+    dense_vector: str | None = "dense"
+    bm25_vector: str = "bm25"
+
+
+def fused_by_database(fusion: Fusion) -> bool:
+    """Whether Qdrant has this fusion itself."""
+    return fusion.method in ("rrf", "dbsf")
+
+
+def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder) -> dict[str, Any]:
+    """The arguments of ``query_points`` for the search's mode, k hits deep."""
+    if search.mode != "hybrid":
+        return branch(search.mode, search, vector, layout, encode, search.k)
+    return {
+        "collection_name": layout.collection,
+        "prefetch": [
+            _prefetch(branch(name, search, vector, layout, encode, search.depth))
+            for name in ("bm25", "dense")
+        ],
+        "query": fusion_query(search.fusion),
+        "limit": search.k,
+        **{name: v for name, v in search.native.items() if name != "search_params"},
+    }
+
+
+def branch(
+    name: str,
+    search: Search,
+    vector: Vector | None,
+    layout: Layout,
+    encode: Encoder,
+    limit: int,
+) -> dict[str, Any]:
+    """The arguments of ``query_points`` for one branch alone."""
+    native = dict(search.native)
+    if name == "bm25":
+        native.pop("search_params", None)  # they tune the dense index
+    return {
+        "collection_name": layout.collection,
+        "query": encode(search.query) if name == "bm25" else list(vector or ()),
+        "using": layout.bm25_vector if name == "bm25" else layout.dense_vector,
+        "query_filter": search.filter,
+        "limit": limit,
+        **native,
+    }
+
+
+def evidence(
+    search: Search, vector: Vector | None, layout: Layout, encode: Encoder
+) -> list[dict[str, Any]]:
+    """Both branches of a hybrid search, ids and scores only."""
+    bare = {"with_payload": False, "with_vectors": False, "score_threshold": None}
+    return [
+        {**branch(name, search, vector, layout, encode, search.depth), **bare}
+        for name in ("bm25", "dense")
+    ]
+
+
+def batch(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several ``query_points`` calls on one collection as one ``query_batch_points``."""
+    shared = {
+        name: requests[0][name]
+        for name in ("collection_name", "consistency", "timeout")
+        if name in requests[0]
+    }
+    return {**shared, "requests": [_query_request(request) for request in requests]}
+
+
+def timeout(remaining: float) -> int | None:
+    """The time left as Qdrant takes it: whole seconds, at least one."""
+    return None if math.isinf(remaining) else max(1, math.ceil(remaining))
+
+
+def fusion_query(fusion: Fusion) -> models.FusionQuery | models.RrfQuery:
+    """The fusion in Qdrant's terms, whose ranks start at 0."""
+    if fusion.method == "dbsf":
+        return models.FusionQuery(fusion=models.Fusion.DBSF)
+    weights = None if fusion.weights is None else list(fusion.weights)
+    return models.RrfQuery(rrf=models.Rrf(k=fusion.rank_constant + 1, weights=weights))
+
+
+def _prefetch(request: Mapping[str, Any]) -> models.Prefetch:
+    return models.Prefetch(
+        query=request["query"],
+        using=request["using"],
+        filter=request["query_filter"],
+        params=request.get("search_params"),
+        limit=request["limit"],
+    )
+
+
+def _query_request(request: Mapping[str, Any]) -> models.QueryRequest:
+    # A batch leaves the payload out unless asked; a single call brings it unless told.
+    named = {"with_payload": True, **request}
+    return models.QueryRequest(
+        **{theirs: named[ours] for ours, theirs in _BATCH_NAMES.items() if ours in named}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A payload selector that brings the text to rerank, and what to take out again."""
+
+    selector: Any
+    forced: tuple[str, ...] = ()
+
+
+def project(selector: Any, paths: Sequence[str]) -> Projection:
+    """Widen the caller's ``with_payload`` so that the fields ``paths`` come too."""
+    if selector is None or selector is True:
+        return Projection(True)
+    if selector is False:
+        return Projection(models.PayloadSelectorInclude(include=list(paths)), (WHOLE_PAYLOAD,))
+    if isinstance(selector, models.PayloadSelectorExclude):
+        hidden = [e for e in selector.exclude if any(_covers(e, p) for p in paths)]
+        kept = [e for e in selector.exclude if e not in hidden]
+        return Projection(models.PayloadSelectorExclude(exclude=kept), tuple(hidden))
+    include = selector if isinstance(selector, list) else getattr(selector, "include", None)
+    if include is None:  # gRPC's own selector: taken as it is
+        return Projection(selector)
+    missing = [p for p in paths if not any(_covers(i, p) or _covers(p, i) for i in include)]
+    wider = models.PayloadSelectorInclude(include=[*include, *missing])
+    return Projection(wider if missing else selector, tuple(missing))
+
+
+def _covers(outer: str, path: str) -> bool:
+    return path == outer or path.startswith(f"{outer}.")

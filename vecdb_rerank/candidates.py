@@ -1,0 +1,154 @@
+"""The data model: what moves between a database, a reranker and the caller.
+
+One page, imported by all, importing nothing of this package.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+HitId = int | str
+# Where a payload keeps the id its document was added under, if the database takes no such id.
+DOC_ID = "_doc_id"
+Status = Literal["reranked", "partial", "skipped", "fell_back"]
+
+
+@dataclass(frozen=True, slots=True)
+class BranchHit:
+    """Where one branch (``bm25`` or ``dense``) put a hit: rank from 1, and its own score."""
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A first-pass hit as a reranker sees it.
+
+    ``position`` is the hit's place in the native response (from 0), ``score`` the database's
+    own score, ``text`` what a reranker reads (may be empty), ``payload`` the stored document.
+    ``branches`` holds the evidence of single branches, where the policy asked for it.
+    """
+
+    position: int
+    id: HitId
+    text: str
+    score: float
+    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    branches: Mapping[str, BranchHit] = field(default_factory=dict)
+
+    @property
+    def doc_id(self) -> HitId:
+        """The id the document was added under; Qdrant stores foreign ids beside its own."""
+        stored = self.payload.get(DOC_ID)
+        return stored if isinstance(stored, int | str) else self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a reranker says of n documents, in their order; ``None`` marks one not scored.
+
+    ``raw`` is the model's own number (a logit, an API's score), which orders the hits;
+    ``relevance`` the same on the 0-1 scale that ``min_relevance`` tests. ``truncated`` counts
+    documents of which the model read only the beginning.
+    """
+
+    raw: Sequence[float | None]
+    relevance: Sequence[float | None]
+    truncated: int = 0
+
+    @classmethod
+    def from_logits(cls, logits: Sequence[float | None], *, truncated: int = 0) -> Scores:
+        """Scores of a model trained with a sigmoid on its logit."""
+        return cls(logits, [None if x is None else sigmoid(x) for x in logits], truncated)
+
+    @classmethod
+    def from_relevance(cls, relevance: Sequence[float | None], *, truncated: int = 0) -> Scores:
+        """Scores that are on the 0-1 scale already."""
+        return cls(relevance, relevance, truncated)
+
+
+@dataclass(frozen=True, slots=True)
+class RankedHit:
+    """A candidate with its final score; ``raw`` and ``relevance`` are None if not scored."""
+
+    candidate: Candidate
+    score: float
+    raw: float | None = None
+    relevance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Hits in final order; scores never increase down the list.
+
+    ``max_score`` is the best score of the whole ranking, also on a later page; None without hits.
+    """
+
+    hits: tuple[RankedHit, ...]
+    max_score: float | None
+
+    @classmethod
+    def of(cls, hits: Iterable[RankedHit]) -> Ranking:
+        """The ranking of ``hits``, which are in final order."""
+        ordered = tuple(hits)
+        return cls(ordered, ordered[0].score if ordered else None)
+
+    def page(self, offset: int, limit: int) -> Ranking:
+        """The hits ``offset`` to ``offset + limit``."""
+        return Ranking(self.hits[offset : offset + limit], self.max_score)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened to one search; never part of the native response.
+
+    ``timings`` are milliseconds by stage (``embed``, ``first_pass``, ``rerank``, ``total``).
+    ``seen`` counts candidates, ``scored`` those the reranker scored, ``empty`` those without
+    text (never sent, ranked after the scored ones). ``relevance`` and ``first_pass_score``
+    hold every candidate by id, not only those on the page. ``hits`` explains the page's hits
+    when ``explain=True``. ``fused_by`` says who fused a hybrid search: ``database`` or
+    ``client`` (a server that cannot); ``none`` for a single branch.
+    """
+
+    status: Status
+    reason: str | None = None
+    error: BaseException | None = None
+    backend: str = ""
+    reranker: str = ""
+    mode: str = ""
+    fused_by: Literal["database", "client", "none"] = "none"
+    seen: int = 0
+    scored: int = 0
+    empty: int = 0
+    truncated: int = 0
+    timings: Mapping[str, float] = field(default_factory=dict)
+    relevance: Mapping[HitId, float] = field(default_factory=dict, repr=False)
+    raw: Mapping[HitId, float] = field(default_factory=dict, repr=False)
+    first_pass_score: Mapping[HitId, float] = field(default_factory=dict, repr=False)
+    hits: tuple[ExplainedHit, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedHit:
+    """Why a hit is where it is: its ranks (from 1), scores and relevance."""
+
+    id: HitId
+    rank: int
+    score: float
+    first_pass_rank: int
+    first_pass_score: float
+    raw: float | None
+    relevance: float | None
+    branches: Mapping[str, BranchHit]
+
+
+def sigmoid(logit: float) -> float:
+    """The logistic function, without overflow for large negative logits."""
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    odds = math.exp(logit)
+    return odds / (1.0 + odds)

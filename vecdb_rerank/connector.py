@@ -1,0 +1,215 @@
+"""What the connectors of all databases share: settings of a search, and the drivers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from vecdb_rerank.candidates import Candidate
+from vecdb_rerank.documents import Documents
+from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
+from vecdb_rerank.flow import Call, Flow
+from vecdb_rerank.pipeline import Pipeline
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import Database, Embedder, FirstPass, Reranker, Vector
+from vecdb_rerank.search import Fusion, Mode, Search, SearchDefaults
+
+if TYPE_CHECKING:
+    from vecdb_rerank.ingest import Document, IngestReport, Writer
+
+T = TypeVar("T")
+ResponseT = TypeVar("ResponseT")
+# What the methods return: the value itself (sync) or an awaitable of it (async).
+SearchT = TypeVar("SearchT")
+ReportT = TypeVar("ReportT")
+CreatedT = TypeVar("CreatedT")
+ProblemsT = TypeVar("ProblemsT")
+
+Bundled = Literal["bundled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing `Connector.check` looked at: fine, or what to do about it."""
+
+    subject: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+class Store(Database[ResponseT]):
+    """A database that can also be set up, filled and checked."""
+
+    def create(self, dimension: int) -> Flow[bool]:
+        """Create the collection if it is missing; `SchemaError` if one there does not fit."""
+        raise NotImplementedError
+
+    def writer(self) -> Writer[Any]:
+        """How documents are written."""
+        raise NotImplementedError
+
+    def check(self, dimension: int | None) -> Flow[list[Finding]]:
+        """Look at connection, version, plugins and schema, changing nothing."""
+        raise NotImplementedError
+
+    def delete(self) -> Flow[None]:
+        """Delete the collection with all its documents."""
+        raise NotImplementedError
+
+    def refresh(self) -> Flow[None]:
+        """Make all documents added so far visible to searches."""
+        raise NotImplementedError
+
+    def close(self) -> Any:
+        """Close the client."""
+        raise NotImplementedError
+
+
+class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
+    """Base of the connectors; a subclass adds ``search`` with its database's own arguments."""
+
+    _drive: ClassVar[Callable[[Flow[Any]], Any]]
+
+    def __init__(
+        self,
+        store: Store[ResponseT],
+        *,
+        reranker: Reranker | Bundled | None = "bundled",
+        embedder: Embedder | Bundled | None = "bundled",
+        documents: Documents | None = None,
+        policy: Policy | None = None,
+        defaults: SearchDefaults | None = None,
+    ) -> None:
+        self.store = store
+        self.defaults = defaults or SearchDefaults()
+        self.pipeline = Pipeline(
+            reranker=_bundled_reranker() if reranker == "bundled" else reranker,
+            embedder=_bundled_embedder() if embedder == "bundled" else embedder,
+            documents=documents or Documents(),
+            policy=policy or Policy(),
+        )
+
+    def candidates(self, response: ResponseT) -> Sequence[Candidate]:
+        """The hits of a native response in a form that is the same for every database."""
+        return self.store.candidates(FirstPass(response), self.pipeline.documents)
+
+    def create(self) -> CreatedT:
+        """Create a collection or index fit for hybrid search; False if one is there already.
+
+        Raises `SchemaError` where one is there that does not fit.
+        """
+        return self._run(self._guarded(self.store.create(self._dimension())))
+
+    def add(
+        self,
+        documents: Iterable[Document | Mapping[str, Any]],
+        *,
+        batch_size: int = 64,
+        give_up_after: float = 120.0,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> ReportT:
+        """Add documents from any iterator, a batch at a time.
+
+        Plain mappings are stored under their ``_id`` or ``id``, else under a hash of their
+        content, so that adding them again changes nothing. The report names each document that
+        was not stored and why; `IngestError` is raised where the database stays away for
+        ``give_up_after`` seconds.
+        """
+        from vecdb_rerank.ingest import IngestOptions, ingest
+
+        options = IngestOptions(
+            batch_size=batch_size, give_up_after=give_up_after, on_progress=on_progress
+        )
+        pipeline = self.pipeline
+
+        def flow() -> Flow[IngestReport]:
+            report = yield from ingest(
+                self.store.writer(), documents, pipeline.embedder, pipeline.documents, options
+            )
+            yield from self.store.refresh()
+            return report
+
+        return self._run(self._guarded(flow()))
+
+    def check(self) -> ProblemsT:
+        """What stands between this connector and a search, with a fix for each."""
+        dimension = self.pipeline.embedder.dimension if self.pipeline.embedder else None
+        return self._run(self._guarded(self.store.check(dimension)))
+
+    def delete(self) -> Any:
+        """Delete the collection or index with all its documents."""
+        return self._run(self._guarded(self.store.delete()))
+
+    def close(self) -> Any:
+        """Close the database client."""
+
+        def flow() -> Flow[None]:
+            yield Call(self.store.close)
+
+        return self._run(flow())
+
+    def _dimension(self) -> int:
+        if self.pipeline.embedder is None:
+            raise ConfigurationError("embedder: creating a collection needs one, for its dimension")
+        return self.pipeline.embedder.dimension
+
+    def _search(
+        self,
+        query: str,
+        *,
+        k: int | None,
+        limit: int | None,
+        offset: int,
+        mode: Mode | None,
+        depth: int | None,
+        fusion: Fusion | None,
+        filter: Any,
+        query_vector: Vector | None,
+        rerank: bool,
+        explain: bool,
+        native: Mapping[str, Any],
+    ) -> SearchT:
+        """Run a search; what is None comes from the defaults."""
+        defaults = self.defaults
+        chosen_k = defaults.k if k is None else k
+        search = Search(
+            query=query,
+            k=chosen_k,
+            limit=min(defaults.limit, chosen_k) if limit is None else limit,
+            offset=offset,
+            mode=mode or defaults.mode,
+            depth=depth or defaults.depth or chosen_k,
+            fusion=fusion or defaults.fusion,
+            query_vector=query_vector,
+            filter=filter,
+            native={name: value for name, value in native.items() if value is not None},
+            evidence=explain or self.pipeline.policy.branch_evidence,
+        )
+        pipeline = self.pipeline if rerank else replace(self.pipeline, reranker=None)
+        return self._run(pipeline.search(self.store, search, explain=explain))
+
+    def _guarded(self, flow: Flow[T]) -> Flow[T]:
+        """``flow`` with the database's own errors as ours."""
+        try:
+            return (yield from flow)
+        except VecdbRerankError:
+            raise
+        except Exception as error:
+            raise DatabaseError(self.store.describe_error(error)) from error
+
+    def _run(self, flow: Flow[Any]) -> Any:
+        return type(self)._drive(flow)
+
+
+def _bundled_reranker() -> Reranker:
+    from vecdb_rerank.rerankers.onnx import OnnxReranker
+
+    return OnnxReranker()
+
+
+def _bundled_embedder() -> Embedder:
+    from vecdb_rerank.embedders.onnx import OnnxEmbedder
+
+    return OnnxEmbedder()

@@ -1,0 +1,1 @@
+"""The demo: a search over the docstrings of the Python standard library."""

@@ -1,0 +1,89 @@
+"""A bi-encoder in ONNX Runtime; by default the bundled bge-small-en-v1.5 (int8, 384 wide)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from vecdb_rerank import onnx_model
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.onnx_model import Device, OnnxModel
+from vecdb_rerank.weights import BGE_SMALL, BUNDLED, locate
+
+if TYPE_CHECKING:
+    from vecdb_rerank.onnx_model import Array
+
+# From the model card of BAAI/bge-small-en-v1.5: queries have it, documents do not.
+BGE_QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
+Pooling = Literal["cls", "mean"]
+
+
+class OnnxEmbedder:
+    """Embeds text with a local model into unit vectors.
+
+    Args:
+        model: ``"bundled"``, a folder with an ONNX file and ``tokenizer.json``, or a hub id.
+        revision: the hub commit to load.
+        file: the ONNX file in the folder, where it has several.
+        pooling: how token vectors become one: the first (``cls``) or their ``mean``.
+        query_prefix: put before queries; the default is bge's with the bundled model, else none.
+        max_length: tokens after which a text is cut.
+        device: ``auto`` takes CUDA where this onnxruntime has it.
+
+    """
+
+    def __init__(
+        self,
+        model: str = BUNDLED,
+        *,
+        revision: str | None = None,
+        file: str | None = None,
+        pooling: Pooling = "cls",
+        query_prefix: str | None = None,
+        max_length: int = 512,
+        device: Device = "auto",
+    ) -> None:
+        self._weights = locate(model, BGE_SMALL, revision=revision, file=file)
+        self._pooling = pooling
+        default_prefix = BGE_QUERY_PREFIX if model == BUNDLED else ""
+        self._query_prefix = default_prefix if query_prefix is None else query_prefix
+        self._max_length = max_length
+        self._device = device
+
+    @property
+    def name(self) -> str:
+        """Names the model and all that its document vectors depend on."""
+        return f"onnx:{self._weights.name}:{self._pooling}:{self._max_length}"
+
+    @cached_property
+    def model(self) -> OnnxModel:
+        """The loaded model."""
+        return onnx_model.load(self._weights, self._max_length, self._device)
+
+    @cached_property
+    def dimension(self) -> int:
+        """The length of every vector."""
+        width = self.model.width
+        return width if isinstance(width, int) else len(self.embed_documents(["width"])[0])
+
+    def embed_query(self, text: str) -> list[float]:
+        """The unit vector of a query, shape (dimension,)."""
+        return self.embed_documents([self._query_prefix + text])[0]
+
+    def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
+        """The unit vectors of documents, shape (len(texts), dimension)."""
+        outputs = self.model.run(self.model.encode(texts), Deadline())
+        return [self._vector(output) for output in outputs if output is not None]
+
+    def _vector(self, output: Array) -> list[float]:
+        import numpy as np
+
+        if output.ndim == 2:  # (tokens, width); else the model pools itself
+            output = output[0] if self._pooling == "cls" else output.mean(axis=0)
+        norm = float(np.linalg.norm(output))
+        if not np.isfinite(norm) or norm == 0.0:
+            raise ConfigurationError(f"model: {self._weights.name} gave no usable vector")
+        vector: list[float] = (output / norm).tolist()
+        return vector

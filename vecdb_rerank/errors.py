@@ -1,0 +1,64 @@
+"""Every error this package raises on its own.
+
+::
+
+    VecdbRerankError
+    ├── ConfigurationError           a setting or an argument is wrong (also a ValueError)
+    │   └── MissingDependencyError   an optional library is not installed (also an ImportError)
+    ├── SchemaError                  an existing collection or index does not fit
+    ├── DatabaseError                the database refused or could not be reached
+    │   └── FirstPassError           ... in a search, or the query could not be embedded
+    │       └── FirstPassTimeoutError    ... or was late (also a TimeoutError)
+    ├── RerankError                  the reranker failed (seen with ``on_error="raise"``)
+    │   └── RerankTimeoutError       ... or was late (also a TimeoutError)
+    └── IngestError                  a batch could not be written and retrying is over
+
+The foreign error that caused one is its ``__cause__``.
+"""
+
+from __future__ import annotations
+
+
+class VecdbRerankError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(VecdbRerankError, ValueError):
+    """A setting or argument is wrong; the message names it and says what to do."""
+
+
+class MissingDependencyError(ConfigurationError, ImportError):
+    """An optional library is not installed; the message names the extra to install."""
+
+    @classmethod
+    def for_extra(cls, library: str, extra: str) -> MissingDependencyError:
+        """The error for ``library``, which ``pip install "vecdb-rerank[extra]"`` brings."""
+        return cls(f'{library} is not installed: pip install "vecdb-rerank[{extra}]"')
+
+
+class SchemaError(VecdbRerankError):
+    """An existing collection or index does not fit; the message names what differs."""
+
+
+class DatabaseError(VecdbRerankError):
+    """The database refused a request or could not be reached; the message says what to do."""
+
+
+class FirstPassError(DatabaseError):
+    """The first pass failed: there are no hits to return."""
+
+
+class FirstPassTimeoutError(FirstPassError, TimeoutError):
+    """The first pass did not answer before the deadline."""
+
+
+class RerankError(VecdbRerankError):
+    """The reranker failed; the first-pass order was still available."""
+
+
+class RerankTimeoutError(RerankError, TimeoutError):
+    """The reranker did not answer before the deadline."""
+
+
+class IngestError(VecdbRerankError):
+    """Writing stopped before all documents were stored; what was stored stays stored."""

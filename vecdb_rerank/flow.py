@@ -1,0 +1,135 @@
+"""Colourless control flow: a generator yields the I/O it wants, a driver does it.
+
+The logic of searching and ingesting is written once, as generators; `run` drives one in the
+calling thread, `run_async` on an event loop. The idea is that of httpx's auth flows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import math
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a database client: it answers with a value, or with an awaitable if it is async.
+
+    ``timeout`` (seconds) is enforced on an event loop; a synchronous client cannot be
+    interrupted and has to be given the time left as its own timeout.
+    """
+
+    run: Callable[[], Any]
+    timeout: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Run blocking work of our own: inline, or in a thread where it must not block or be late.
+
+    With a finite ``timeout`` (seconds) a `TimeoutError` comes in time, whatever the work does.
+    """
+
+    run: Callable[[], Any]
+    timeout: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Sleep for ``seconds``."""
+
+    seconds: float
+
+
+Step = Call | Compute | Wait
+Flow = Generator[Step, Any, T]
+
+
+def run(flow: Flow[T]) -> T:
+    """Drive ``flow`` to its end in this thread and return its value."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                result = _perform(step)
+            except Exception as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(result)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    finally:
+        flow.close()
+
+
+async def run_async(flow: Flow[T]) -> T:
+    """Drive ``flow`` to its end on the running event loop and return its value."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                result = await _perform_async(step)
+            except Exception as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(result)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    finally:
+        flow.close()
+
+
+def _perform(step: Step) -> Any:
+    match step:
+        case Wait(seconds):
+            return time.sleep(seconds)
+        case Compute(work, timeout) if timeout < math.inf:
+            return _in_thread(work).result(timeout)
+        case Compute(work) | Call(work):
+            return work()
+
+
+async def _perform_async(step: Step) -> Any:
+    match step:
+        case Wait(seconds):
+            return await asyncio.sleep(seconds)
+        case Compute(work, timeout):
+            future = asyncio.wrap_future(_in_thread(work))
+            return await asyncio.wait_for(future, _finite(timeout))
+        case Call(work, timeout):
+            answer = work()
+            if not inspect.isawaitable(answer):
+                return answer
+            return await asyncio.wait_for(answer, _finite(timeout))
+
+
+def _finite(timeout: float) -> float | None:
+    return None if math.isinf(timeout) else timeout
+
+
+def _in_thread(work: Callable[[], T]) -> Future[T]:
+    """Start ``work`` in a thread of its own: work that hangs must not starve a shared pool."""
+    future: Future[T] = Future()
+    context = contextvars.copy_context()
+
+    def target() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(context.run(work))
+        except BaseException as error:  # handed to the waiting side, whatever it is
+            future.set_exception(error)
+
+    threading.Thread(target=target, name="vecdb-rerank", daemon=True).start()
+    return future

@@ -1,0 +1,266 @@
+"""Adding documents: batched, in bounded memory, safe to run again, nothing lost in silence.
+
+Colourless like the pipeline; a database only says how to write a batch and what an error means.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import tenacity
+from more_itertools import constrained_batches
+from tenacity import DoAttempt, DoSleep
+
+from vecdb_rerank.candidates import HitId
+from vecdb_rerank.documents import Documents
+from vecdb_rerank.errors import ConfigurationError, IngestError
+from vecdb_rerank.flow import Compute, Flow, Wait
+from vecdb_rerank.protocols import Embedder, Vector
+
+T = TypeVar("T")
+ItemT = TypeVar("ItemT")
+# Whose fault a failed write is: a passing state of the server, one of the documents, or the set-up.
+Cause = Literal["transient", "document", "fatal"]
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "vecdb-rerank")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document to add: adding the same ``id`` again overwrites it.
+
+    ``vector`` may bring its dense vector, shape (dimension,); else the embedder makes it.
+    """
+
+    id: HitId
+    payload: Mapping[str, Any]
+    vector: Vector | None = None
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any]) -> Document:
+        """A document under the payload's ``_id`` or ``id``, else under a hash of its content."""
+        given = payload.get("_id", payload.get("id"))
+        rest = {key: value for key, value in payload.items() if key != "_id"}
+        if isinstance(given, int | str) and not isinstance(given, bool) and given != "":
+            return cls(given, rest)
+        return cls(stable_uuid(json.dumps(payload, sort_keys=True, default=str)), rest)
+
+
+def stable_uuid(name: str) -> str:
+    """The same UUID for the same name, always."""
+    return str(uuid.uuid5(_NAMESPACE, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A document that was not stored, and why."""
+
+    id: HitId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of the documents: ``added`` were stored, each of ``failed`` was not."""
+
+    added: int = 0
+    failed: tuple[Failure, ...] = ()
+    retries: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How to add.
+
+    A batch ends at ``batch_size`` documents or ``batch_chars`` characters of text. A server that
+    does not answer, or is busy, is tried again for ``give_up_after`` seconds per batch; then
+    `IngestError` is raised. ``on_progress`` is called with the documents done so far.
+    """
+
+    batch_size: int = 64
+    batch_chars: int = 4_000_000
+    give_up_after: float = 120.0
+    on_progress: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "batch_chars", "give_up_after"):
+            if getattr(self, name) <= 0:
+                raise ConfigurationError(f"{name}: {getattr(self, name)} is not above 0")
+
+
+@dataclass(slots=True)
+class WriteResult:
+    """What a database said of a batch's items, by index: ``rejected`` why, ``busy`` for now."""
+
+    rejected: dict[int, str] = field(default_factory=dict)
+    busy: dict[int, str] = field(default_factory=dict)
+
+
+class Writer(Protocol[ItemT]):
+    """How one database takes documents."""
+
+    def item(self, document: Document, text: str, vector: Vector | None) -> ItemT:
+        """The document in native form; raises ValueError or TypeError if it cannot be stored."""
+        ...
+
+    def write(self, items: Sequence[ItemT]) -> Flow[WriteResult]:
+        """Store the items, all or some."""
+        ...
+
+    def cause(self, error: Exception) -> Cause:
+        """Whose fault an error of `write` is."""
+        ...
+
+    def describe_error(self, error: Exception) -> str:
+        """One line that says what is wrong and what to do."""
+        ...
+
+
+def ingest(
+    writer: Writer[ItemT],
+    source: Iterable[Document | Mapping[str, Any]],
+    embedder: Embedder | None,
+    texts: Documents,
+    options: IngestOptions,
+) -> Flow[IngestReport]:
+    """Add all of ``source``; its value says what became of each document."""
+    started = time.monotonic()
+    batch_writer = _BatchWriter(writer, options.give_up_after)
+    failed: list[Failure] = []
+    done = 0
+    for batch in constrained_batches(
+        map(_document, source),
+        options.batch_chars,
+        options.batch_size,
+        get_len=lambda document: len(texts.text(document.payload)),
+        strict=False,
+    ):
+        items, unfit = yield from _prepared(writer, batch, embedder, texts)
+        try:
+            rejected = yield from batch_writer.write(items)
+        except IngestError as error:
+            stored = done - len(failed)
+            raise IngestError(f"{error}; {stored} documents are stored, run again") from error
+        failed += [*unfit, *rejected]
+        done += len(batch)
+        if options.on_progress is not None:
+            options.on_progress(done)
+    return IngestReport(
+        done - len(failed), tuple(failed), batch_writer.retries, time.monotonic() - started
+    )
+
+
+def _document(given: Document | Mapping[str, Any]) -> Document:
+    return given if isinstance(given, Document) else Document.from_payload(given)
+
+
+def _prepared(
+    writer: Writer[ItemT],
+    batch: Sequence[Document],
+    embedder: Embedder | None,
+    documents: Documents,
+) -> Flow[tuple[list[tuple[HitId, ItemT]], list[Failure]]]:
+    texts = [documents.text(document.payload) for document in batch]
+    missing = [n for n, document in enumerate(batch) if document.vector is None]
+    made: dict[int, Vector] = {}
+    if embedder is not None and missing:
+        vectors = yield Compute(lambda: embedder.embed_documents([texts[n] for n in missing]))
+        made = dict(zip(missing, vectors, strict=True))
+    items: list[tuple[HitId, ItemT]] = []
+    unfit: list[Failure] = []
+    for n, (document, text) in enumerate(zip(batch, texts, strict=True)):
+        try:
+            item = writer.item(document, text, made.get(n, document.vector))
+        except (ValueError, TypeError) as error:
+            unfit.append(Failure(document.id, str(error)))
+        else:
+            items.append((document.id, item))
+    return items, unfit
+
+
+class _BatchWriter(Generic[ItemT]):
+    """Writes batches, trying again what can succeed and finding the document that cannot."""
+
+    def __init__(self, writer: Writer[ItemT], give_up_after: float) -> None:
+        self._writer = writer
+        self._give_up_after = give_up_after
+        self.retries = 0
+
+    def write(self, items: list[tuple[HitId, ItemT]]) -> Flow[list[Failure]]:
+        """Store ``items``; the failures are those the database rejects for good."""
+        if not items:
+            return []
+        try:
+            return (yield from self._persistently(items))
+        except Exception as error:
+            cause = self._writer.cause(error)
+            if cause != "document":
+                raise IngestError(self._writer.describe_error(error)) from error
+            if len(items) == 1:
+                return [Failure(items[0][0], self._writer.describe_error(error))]
+        middle = len(items) // 2  # a database that refuses whole batches does not say for whom
+        first = yield from self.write(items[:middle])
+        second = yield from self.write(items[middle:])
+        return first + second
+
+    def _persistently(self, items: list[tuple[HitId, ItemT]]) -> Flow[list[Failure]]:
+        pending = list(items)
+        failures: list[Failure] = []
+
+        def attempt() -> Flow[None]:
+            nonlocal pending
+            result = yield from self._writer.write([item for _, item in pending])
+            failures.extend(Failure(pending[n][0], why) for n, why in result.rejected.items())
+            pending = [pending[n] for n in result.busy]
+            if pending:
+                raise _Busy(next(iter(result.busy.values())))
+
+        yield from retry(attempt, self._retrying())
+        return failures
+
+    def _retrying(self) -> tenacity.Retrying:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self._is_transient),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+            stop=tenacity.stop_after_delay(self._give_up_after),
+            before_sleep=self._count,
+            reraise=True,
+        )
+
+    def _is_transient(self, error: BaseException) -> bool:
+        return isinstance(error, _Busy) or (
+            isinstance(error, Exception) and self._writer.cause(error) == "transient"
+        )
+
+    def _count(self, _state: tenacity.RetryCallState) -> None:
+        self.retries += 1
+
+
+class _Busy(Exception):
+    """Some items were refused for now."""
+
+
+def retry(attempt: Callable[[], Flow[T]], retrying: tenacity.Retrying) -> Flow[T]:
+    """Make attempts as tenacity decides; waiting is yielded like all other I/O."""
+    state = tenacity.RetryCallState(retrying, None, (), {})
+    while True:
+        do = retrying.iter(state)
+        if isinstance(do, DoAttempt):
+            try:
+                result = yield from attempt()
+            except Exception:
+                state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # never the empty form here
+            else:
+                state.set_result(result)
+        elif isinstance(do, DoSleep):
+            state.prepare_for_next_attempt()
+            yield Wait(do)
+        else:
+            value: T = do
+            return value

@@ -1,0 +1,18 @@
+"""Importing optional libraries: missing ones name their extra, broken ones keep their traceback."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from vecdb_rerank.errors import MissingDependencyError
+
+
+def require(module: str, extra: str) -> Any:
+    """Import ``module``; `MissingDependencyError` names ``extra`` when it is not installed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise
+        raise MissingDependencyError.for_extra(error.name, extra) from error

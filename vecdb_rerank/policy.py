@@ -1,0 +1,46 @@
+"""What a search may cost and what happens when something fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vecdb_rerank.candidates import Outcome
+from vecdb_rerank.errors import ConfigurationError
+
+OnError = Literal["fallback", "raise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules of one connector's searches.
+
+    ``deadline`` is one budget in seconds over query embedding, first pass and rerank; None
+    sets none. ``on_error`` says what a failing reranker does: ``fallback`` keeps the first-pass
+    order and says so in the outcome, ``raise`` raises `RerankError`. ``min_relevance`` (0 to
+    1) drops scored hits below it, never one that was not scored. ``branch_evidence`` carries
+    each candidate's rank and score in the BM25 and the dense branch. ``on_outcome`` is called
+    with every `Outcome`; what it raises reaches the caller.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    deadline: float | None = 10.0
+    on_error: OnError = "fallback"
+    min_relevance: float | None = None
+    branch_evidence: bool = False
+    on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.deadline is not None and not (math.isfinite(self.deadline) and self.deadline > 0):
+            raise ConfigurationError(
+                f"policy.deadline: {self.deadline} is not a number of seconds above 0"
+            )
+        if self.on_error not in ("fallback", "raise"):
+            raise ConfigurationError(
+                f"policy.on_error: {self.on_error!r} is neither 'fallback' nor 'raise'"
+            )
+        if self.min_relevance is not None and not 0 <= self.min_relevance <= 1:
+            raise ConfigurationError(f"policy.min_relevance: {self.min_relevance} is not in 0 to 1")

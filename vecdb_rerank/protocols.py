@@ -1,0 +1,96 @@
+"""What other people's rerankers, embedders and databases have to be.
+
+Each can be proven with the suites in `vecdb_rerank.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Ranking, Scores
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.documents import Documents
+from vecdb_rerank.flow import Flow
+from vecdb_rerank.search import Search
+
+Vector = Sequence[float]
+Evidence = Mapping[str, Mapping[HitId, BranchHit]]
+ResponseT = TypeVar("ResponseT")
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Scores how well each document answers a query."""
+
+    @property
+    def name(self) -> str:
+        """A short name for outcomes and logs."""
+        ...
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        """One score a document, in the same order.
+
+        A reranker with an attribute ``keeps_deadline = True`` promises to return by
+        ``deadline`` with what it has (None for the rest) and is called inline; any other is
+        watched from outside.
+        """
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns text into vectors; may treat queries and documents differently."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector."""
+        ...
+
+    def embed_query(self, text: str) -> Vector:
+        """The vector of a query, shape (dimension,)."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """The vectors of documents, shape (len(texts), dimension)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPass(Generic[ResponseT]):
+    """A first pass that came back: the native response and what is known beside it.
+
+    ``evidence`` maps a branch name to its hits by id; empty where the policy did not ask.
+    ``forced`` names what the request asked for beyond the caller's wish (the text to rerank),
+    in the database's own terms; `Database.rebuild` takes it out again.
+    """
+
+    response: ResponseT
+    fused_by: Literal["database", "client", "none"] = "none"
+    evidence: Evidence = field(default_factory=dict)
+    forced: tuple[str, ...] = ()
+
+
+class Database(Protocol[ResponseT]):
+    """One database as the pipeline sees it; `candidates` and `rebuild` are pure."""
+
+    name: str
+
+    def first_pass(
+        self, search: Search, vector: Vector | None, deadline: Deadline
+    ) -> Flow[FirstPass[ResponseT]]:
+        """Ask the database for ``search.k`` hits, in one round trip where it can."""
+        ...
+
+    def candidates(self, first: FirstPass[ResponseT], documents: Documents) -> Sequence[Candidate]:
+        """The response's hits, in its order."""
+        ...
+
+    def rebuild(self, first: FirstPass[ResponseT], ranking: Ranking) -> ResponseT:
+        """The first pass's response with just the ranking's hits, in its order, with its scores."""
+        ...
+
+    def describe_error(self, error: Exception) -> str:
+        """One line that says what is wrong with a failed call and what to do."""
+        ...

@@ -1,0 +1,122 @@
+"""One search as a value: what the caller asked for, checked before anything is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from vecdb_rerank.documents import valid_unicode
+from vecdb_rerank.errors import ConfigurationError
+
+Mode = Literal["hybrid", "dense", "bm25"]
+FusionMethod = Literal["rrf", "dbsf", "min_max", "l2"]
+BRANCHES = ("bm25", "dense")
+MAX_K = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How a hybrid search joins its two branches.
+
+    ``rrf`` is reciprocal rank fusion (Cormack et al., 2009): a hit's score is the weighted sum
+    of ``1 / (rank_constant + rank)``, rank from 1. ``min_max`` and ``l2`` normalise each
+    branch's scores and take their weighted mean. ``dbsf`` is Qdrant's distribution-based
+    fusion, without weights. ``weights`` are those of (bm25, dense); None weighs both alike.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    method: FusionMethod = "rrf"
+    rank_constant: int = 60
+    weights: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("fusion.method", self.method, get_args(FusionMethod))
+        if self.rank_constant < 1:
+            raise ConfigurationError(f"fusion.rank_constant: {self.rank_constant} is below 1")
+        if self.weights is None:
+            return
+        if any(not math.isfinite(w) or w < 0 for w in self.weights) or not sum(self.weights):
+            raise ConfigurationError(
+                f"fusion.weights: {self.weights}: give (bm25, dense), none negative, one above 0"
+            )
+        if self.method == "dbsf":
+            raise ConfigurationError("fusion.weights: dbsf takes none; use min_max or rrf")
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The weights of (bm25, dense), scaled to sum to 1."""
+        bm25, dense = self.weights or (1.0, 1.0)
+        return bm25 / (bm25 + dense), dense / (bm25 + dense)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDefaults:
+    """What a connector's ``search`` does when the call does not say.
+
+    ``k`` first-pass candidates (1 to 10,000); ``limit`` hits returned, at most ``k``; ``depth``
+    hits taken from each branch of a hybrid search (default: ``k``).
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    k: int = 50
+    limit: int = 10
+    mode: Mode = "hybrid"
+    depth: int | None = None
+    fusion: Fusion = field(default_factory=Fusion)
+
+    def __post_init__(self) -> None:
+        _within("k", self.k, 1, MAX_K)
+        _within("limit", self.limit, 1, self.k, f"it cannot exceed k ({self.k}): raise k")
+        _one_of("mode", self.mode, get_args(Mode))
+        if self.depth is not None:
+            _within("depth", self.depth, 1, MAX_K)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A checked search.
+
+    ``filter`` and ``native`` (pass-through arguments) are in the database's own terms.
+    """
+
+    query: str
+    k: int
+    limit: int
+    offset: int
+    mode: Mode
+    depth: int
+    fusion: Fusion
+    query_vector: Sequence[float] | None = None
+    filter: Any = None
+    native: Mapping[str, Any] = field(default_factory=dict)
+    evidence: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, str) or not self.query.strip():
+            raise ConfigurationError("query: is empty; give the text to search for")
+        if valid_unicode(self.query) != self.query:
+            raise ConfigurationError("query: holds a lone surrogate, which is not valid text")
+        SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion)
+        if self.offset < 0:
+            raise ConfigurationError(f"offset: {self.offset} is negative")
+        if self.query_vector is not None and not all(map(math.isfinite, self.query_vector)):
+            raise ConfigurationError("query_vector: holds a value that is not finite")
+
+    @property
+    def needs_vector(self) -> bool:
+        """Whether the mode has a dense branch."""
+        return self.mode != "bm25"
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigurationError(f"{name}: {value!r} is none of {', '.join(allowed)}")
+
+
+def _within(name: str, value: int, low: int, high: int, why: str = "") -> None:
+    if not isinstance(value, int) or not low <= value <= high:
+        raise ConfigurationError(f"{name}: {value!r} is not in {low} to {high}; {why}".rstrip("; "))
