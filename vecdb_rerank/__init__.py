@@ -1,0 +1,122 @@
+"""Hybrid first pass, rerank, native results: for Qdrant and OpenSearch.
+
+::
+
+    import vecdb_rerank
+
+    connector = vecdb_rerank.connect()
+    response = connector.search("how do I undo the last commit?")
+
+Names load on first use, so that importing this package loads no client or model library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vecdb_rerank._version import __version__
+
+if TYPE_CHECKING:
+    from vecdb_rerank.candidates import BranchHit, Candidate, Outcome, Scores
+    from vecdb_rerank.deadline import Deadline
+    from vecdb_rerank.documents import Documents
+    from vecdb_rerank.embedders.function import FunctionEmbedder
+    from vecdb_rerank.embedders.onnx import OnnxEmbedder
+    from vecdb_rerank.embedders.sentence_transformers import SentenceTransformersEmbedder
+    from vecdb_rerank.errors import (
+        ConfigurationError,
+        DatabaseError,
+        FirstPassError,
+        FirstPassTimeoutError,
+        IngestError,
+        MissingDependencyError,
+        RerankError,
+        RerankTimeoutError,
+        SchemaError,
+        VecdbRerankError,
+    )
+    from vecdb_rerank.factory import connect, connect_async
+    from vecdb_rerank.ingest import Document, IngestReport
+    from vecdb_rerank.outcomes import observe
+    from vecdb_rerank.policy import Policy
+    from vecdb_rerank.protocols import Embedder, Reranker
+    from vecdb_rerank.rerankers.onnx import OnnxReranker
+    from vecdb_rerank.search import Fusion, SearchDefaults
+
+_HOMES = {
+    "BranchHit": "candidates",
+    "Candidate": "candidates",
+    "ConfigurationError": "errors",
+    "DatabaseError": "errors",
+    "Deadline": "deadline",
+    "Document": "ingest",
+    "Documents": "documents",
+    "Embedder": "protocols",
+    "FirstPassError": "errors",
+    "FirstPassTimeoutError": "errors",
+    "FunctionEmbedder": "embedders.function",
+    "Fusion": "search",
+    "IngestError": "errors",
+    "IngestReport": "ingest",
+    "MissingDependencyError": "errors",
+    "OnnxEmbedder": "embedders.onnx",
+    "OnnxReranker": "rerankers.onnx",
+    "Outcome": "candidates",
+    "Policy": "policy",
+    "RerankError": "errors",
+    "RerankTimeoutError": "errors",
+    "Reranker": "protocols",
+    "SchemaError": "errors",
+    "Scores": "candidates",
+    "SearchDefaults": "search",
+    "SentenceTransformersEmbedder": "embedders.sentence_transformers",
+    "VecdbRerankError": "errors",
+    "connect": "factory",
+    "connect_async": "factory",
+    "observe": "outcomes",
+}
+
+__all__ = [
+    "BranchHit",
+    "Candidate",
+    "ConfigurationError",
+    "DatabaseError",
+    "Deadline",
+    "Document",
+    "Documents",
+    "Embedder",
+    "FirstPassError",
+    "FirstPassTimeoutError",
+    "FunctionEmbedder",
+    "Fusion",
+    "IngestError",
+    "IngestReport",
+    "MissingDependencyError",
+    "OnnxEmbedder",
+    "OnnxReranker",
+    "Outcome",
+    "Policy",
+    "RerankError",
+    "RerankTimeoutError",
+    "Reranker",
+    "SchemaError",
+    "Scores",
+    "SearchDefaults",
+    "SentenceTransformersEmbedder",
+    "VecdbRerankError",
+    "__version__",
+    "connect",
+    "connect_async",
+    "observe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
-from vecdb_rerank.flow import Call, Flow
+from vecdb_rerank.flow import Call, Flow, run, run_async
 from vecdb_rerank.pipeline import Pipeline
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Reranker, Vector
@@ -69,8 +69,6 @@ class Store(Database[ResponseT]):
 
 class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
     """Base of the connectors; a subclass adds ``search`` with its database's own arguments."""
-
-    _drive: ClassVar[Callable[[Flow[Any]], Any]]
 
     def __init__(
         self,
@@ -200,7 +198,22 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
             raise DatabaseError(self.store.describe_error(error)) from error
 
     def _run(self, flow: Flow[Any]) -> Any:
-        return type(self)._drive(flow)
+        """Drive a flow in the client's colour."""
+        raise NotImplementedError
+
+
+class SyncDriver:
+    """Mixin: methods return their values."""
+
+    def _run(self, flow: Flow[Any]) -> Any:
+        return run(flow)
+
+
+class AsyncDriver:
+    """Mixin: methods return awaitables."""
+
+    def _run(self, flow: Flow[Any]) -> Any:
+        return run_async(flow)
 
 
 def _bundled_reranker() -> Reranker:

@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 from vecdb_rerank.errors import ConfigurationError
 
@@ -21,7 +21,7 @@ class Documents:
     keys in their stored order. ``max_chars`` bounds the text, far above what a model reads.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     fields: tuple[str, ...] = ("title", "text")
     template: str | None = None
@@ -96,7 +96,7 @@ def _dumper() -> Any:
     class Dumper(yaml.SafeDumper):
         """Writes what YAML has no type for by its str(), and never anchors."""
 
-        def ignore_aliases(self, data: Any) -> bool:
+        def ignore_aliases(self, _data: Any) -> bool:
             return True
 
     Dumper.add_multi_representer(object, lambda dumper, data: dumper.represent_str(str(data)))

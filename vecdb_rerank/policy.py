@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from vecdb_rerank.candidates import Outcome
 from vecdb_rerank.errors import ConfigurationError
@@ -25,7 +25,7 @@ class Policy:
     with every `Outcome`; what it raises reaches the caller.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     deadline: float | None = 10.0
     on_error: OnError = "fallback"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from vecdb_rerank.documents import valid_unicode
 from vecdb_rerank.errors import ConfigurationError
@@ -26,7 +26,7 @@ class Fusion:
     fusion, without weights. ``weights`` are those of (bm25, dense); None weighs both alike.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     method: FusionMethod = "rrf"
     rank_constant: int = 60
@@ -53,6 +53,25 @@ class Fusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Bm25Params:
+    """BM25's parameters where its vectors are made at ingest (Robertson and Zaragoza, 2009).
+
+    Term saturation ``k`` (at least 0), length normalisation ``b`` (0 to 1), and the expected
+    length of a document in terms, ``avg_len`` (above 0).
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    k: float = 1.2
+    b: float = 0.75
+    avg_len: float = 256.0
+
+    def __post_init__(self) -> None:
+        if not (self.k >= 0 and 0 <= self.b <= 1 and self.avg_len > 0):
+            raise ConfigurationError(f"bm25: {self} needs k >= 0, b in 0 to 1, avg_len > 0")
+
+
+@dataclass(frozen=True, slots=True)
 class SearchDefaults:
     """What a connector's ``search`` does when the call does not say.
 
@@ -60,7 +79,7 @@ class SearchDefaults:
     hits taken from each branch of a hybrid search (default: ``k``).
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     k: int = 50
     limit: int = 10
@@ -70,7 +89,9 @@ class SearchDefaults:
 
     def __post_init__(self) -> None:
         _within("k", self.k, 1, MAX_K)
-        _within("limit", self.limit, 1, self.k, f"it cannot exceed k ({self.k}): raise k")
+        _within(
+            "limit", self.limit, 1, self.k, f"it cannot exceed k ({self.k}): raise k or lower limit"
+        )
         _one_of("mode", self.mode, get_args(Mode))
         if self.depth is not None:
             _within("depth", self.depth, 1, MAX_K)

@@ -9,6 +9,7 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from vecdb_rerank.candidates import Candidate, Ranking
 from vecdb_rerank.connector import (
+    AsyncDriver,
     Bundled,
     Connector,
     CreatedT,
@@ -17,10 +18,11 @@ from vecdb_rerank.connector import (
     ReportT,
     SearchT,
     Store,
+    SyncDriver,
 )
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
-from vecdb_rerank.flow import Call, Flow, run, run_async
+from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.ingest import IngestReport
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder, FirstPass, Reranker, Vector
@@ -287,23 +289,20 @@ class _OpenSearch(
         )
 
 
-class OpenSearchConnector(_OpenSearch[Response, IngestReport, bool, list[Finding]]):
+class OpenSearchConnector(SyncDriver, _OpenSearch[Response, IngestReport, bool, list[Finding]]):
     """`_OpenSearch` over an `OpenSearch` client."""
-
-    _drive = staticmethod(run)
 
 
 class AsyncOpenSearchConnector(
+    AsyncDriver,
     _OpenSearch[
         Awaitable[Response],
         Awaitable[IngestReport],
         Awaitable[bool],
         Awaitable[list[Finding]],
-    ]
+    ],
 ):
     """`_OpenSearch` over an `AsyncOpenSearch` client: every method is awaited."""
-
-    _drive = staticmethod(run_async)
 
 
 for _connector in (OpenSearchConnector, AsyncOpenSearchConnector):

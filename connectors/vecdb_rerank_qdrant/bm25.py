@@ -16,185 +16,28 @@ from typing import Any
 
 from qdrant_client.http import models
 
-from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.optional import require
+from vecdb_rerank.search import Bm25Params
 
 MODEL = "qdrant/bm25"
 # The server's English list, without words that hold an apostrophe: no term can equal those.
 STOP_WORDS = frozenset(
-    [
-        "a",
-        "about",
-        "above",
-        "after",
-        "again",
-        "against",
-        "ain",
-        "all",
-        "am",
-        "an",
-        "and",
-        "any",
-        "are",
-        "aren",
-        "as",
-        "at",
-        "be",
-        "because",
-        "been",
-        "before",
-        "being",
-        "below",
-        "between",
-        "both",
-        "but",
-        "by",
-        "can",
-        "couldn",
-        "d",
-        "did",
-        "didn",
-        "do",
-        "does",
-        "doesn",
-        "doing",
-        "don",
-        "down",
-        "during",
-        "each",
-        "few",
-        "for",
-        "from",
-        "further",
-        "had",
-        "hadn",
-        "has",
-        "hasn",
-        "have",
-        "haven",
-        "having",
-        "he",
-        "her",
-        "here",
-        "hers",
-        "herself",
-        "him",
-        "himself",
-        "his",
-        "how",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "isn",
-        "it",
-        "its",
-        "itself",
-        "just",
-        "ll",
-        "m",
-        "ma",
-        "me",
-        "mightn",
-        "more",
-        "most",
-        "mustn",
-        "my",
-        "myself",
-        "needn",
-        "no",
-        "nor",
-        "not",
-        "now",
-        "o",
-        "of",
-        "off",
-        "on",
-        "once",
-        "only",
-        "or",
-        "other",
-        "our",
-        "ours",
-        "ourselves",
-        "out",
-        "over",
-        "own",
-        "re",
-        "s",
-        "same",
-        "shan",
-        "she",
-        "should",
-        "shouldn",
-        "so",
-        "some",
-        "such",
-        "t",
-        "than",
-        "that",
-        "the",
-        "their",
-        "theirs",
-        "them",
-        "themselves",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "those",
-        "through",
-        "to",
-        "too",
-        "under",
-        "until",
-        "up",
-        "ve",
-        "very",
-        "was",
-        "wasn",
-        "we",
-        "were",
-        "weren",
-        "what",
-        "when",
-        "where",
-        "which",
-        "while",
-        "who",
-        "whom",
-        "why",
-        "will",
-        "with",
-        "won",
-        "wouldn",
-        "y",
-        "you",
-        "your",
-        "yours",
-        "yourself",
-        "yourselves",
-    ]
+    """
+    a about above after again against ain all am an and any are aren as at be because been before
+    being below between both but by can couldn d did didn do does doesn doing don down during each
+    few for from further had hadn has hasn have haven having he her here hers herself him himself
+    his how i if in into is isn it its itself just ll m ma me mightn more most mustn my myself
+    needn no nor not now o of off on once only or other our ours ourselves out over own re s same
+    shan she should shouldn so some such t than that the their theirs them themselves then there
+    these they this those through to too under until up ve very was wasn we were weren what when
+    where which while who whom why will with won wouldn y you your yours yourself yourselves
+    """.split()
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Bm25:
-    """BM25's parameters: term saturation ``k``, length normalisation ``b`` (0 to 1), and the
-    expected length of a document in terms.
-    """
-
-    __pydantic_config__ = {"extra": "forbid"}
-
-    k: float = 1.2
-    b: float = 0.75
-    avg_len: float = 256.0
-
-    def __post_init__(self) -> None:
-        if self.k < 0 or not 0 <= self.b <= 1 or self.avg_len <= 0:
-            raise ConfigurationError(f"bm25: {self} needs k >= 0, b in 0 to 1, avg_len > 0")
+class Bm25(Bm25Params):
+    """Encodes texts with these parameters, or has the server do it."""
 
     def on_server(self, text: str) -> models.Document:
         """``text`` for a server to encode; options are a plain dict, as gRPC wants them."""

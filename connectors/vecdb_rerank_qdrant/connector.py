@@ -10,6 +10,7 @@ from qdrant_client.http import models
 
 from vecdb_rerank.candidates import Candidate, Ranking
 from vecdb_rerank.connector import (
+    AsyncDriver,
     Bundled,
     Connector,
     CreatedT,
@@ -18,10 +19,11 @@ from vecdb_rerank.connector import (
     ReportT,
     SearchT,
     Store,
+    SyncDriver,
 )
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
-from vecdb_rerank.flow import Call, Flow, run, run_async
+from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.ingest import IngestReport
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder, FirstPass, Reranker, Vector
@@ -262,23 +264,20 @@ class _Qdrant(
         )
 
 
-class QdrantConnector(_Qdrant[models.QueryResponse, IngestReport, bool, list[Finding]]):
+class QdrantConnector(SyncDriver, _Qdrant[models.QueryResponse, IngestReport, bool, list[Finding]]):
     """`_Qdrant` over a `QdrantClient`."""
-
-    _drive = staticmethod(run)
 
 
 class AsyncQdrantConnector(
+    AsyncDriver,
     _Qdrant[
         Awaitable[models.QueryResponse],
         Awaitable[IngestReport],
         Awaitable[bool],
         Awaitable[list[Finding]],
-    ]
+    ],
 ):
     """`_Qdrant` over an `AsyncQdrantClient`: every method is awaited."""
-
-    _drive = staticmethod(run_async)
 
 
 for _connector in (QdrantConnector, AsyncQdrantConnector):

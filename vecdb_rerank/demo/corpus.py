@@ -214,7 +214,9 @@ def _object_entry(name: _Name, value: Any) -> Entry | None:
     text = _class_text(value) if inspect.isclass(value) else _text(value)
     if kind is None or not text:
         return None
-    signature = _signature(value, bound=True)
+    # A special form takes its arguments in brackets: that it can be called is a detail.
+    called = inspect.isclass(value) or inspect.isroutine(value)
+    signature = _signature(value, bound=True) if called else ""
     return Entry(name.full, kind, name.module, signature, text)
 
 

@@ -1,0 +1,57 @@
+"""From settings to a connector that is ready to search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vecdb_rerank import registry
+from vecdb_rerank.protocols import Embedder, Reranker
+from vecdb_rerank.settings import PluginSettings, Section, Settings, load
+
+
+def connect(file: Path | str | None = None, **arguments: Any) -> Any:
+    """The configured connector, with a synchronous client of its own.
+
+    Settings come from ``file`` (default: ``vecdb_rerank.toml`` in this folder), the environment
+    and ``arguments``, nested mappings such as ``backend={"type": "opensearch"}``. Raises
+    `ConfigurationError` where a setting is wrong. Nothing is sent before the first search.
+    """
+    return build(load(file, **arguments).settings)
+
+
+def connect_async(file: Path | str | None = None, **arguments: Any) -> Any:
+    """Like `connect`, with an asynchronous client: every method of the connector is awaited."""
+    return build(load(file, **arguments).settings, use_async=True)
+
+
+def build(settings: Settings, *, use_async: bool = False) -> Any:
+    """The connector that ``settings`` describe."""
+    factory = registry.find("connectors", settings.backend.type)
+    return factory(
+        settings.backend,
+        use_async=use_async,
+        reranker=reranker(settings),
+        embedder=embedder(settings),
+        documents=settings.documents,
+        policy=settings.policy,
+        defaults=settings.search,
+    )
+
+
+def reranker(settings: Settings) -> Reranker | None:
+    """The configured reranker; None for ``type = "none"``."""
+    built: Reranker | None = _component("rerankers", settings.reranker)
+    return built
+
+
+def embedder(settings: Settings) -> Embedder | None:
+    """The configured embedder; None for ``type = "none"``."""
+    built: Embedder | None = _component("embedders", settings.embedder)
+    return built
+
+
+def _component(kind: registry.Kind, section: Section | PluginSettings) -> Any:
+    options = section.model_dump()
+    name = options.pop("type")
+    return None if name == "none" else registry.find(kind, name)(**options)

@@ -1,0 +1,47 @@
+"""Finding connectors, rerankers and embedders by name, through entry points.
+
+A package adds one with, for example, ``[project.entry-points."vecdb_rerank.rerankers"]`` and
+``mine = "my_package:MyReranker"``; settings then name it by ``type = "mine"``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
+
+Kind = Literal["connectors", "rerankers", "embedders"]
+
+
+def names(kind: Kind) -> list[str]:
+    """The names of all that is installed of a kind."""
+    return sorted({point.name for point in entry_points(group=f"vecdb_rerank.{kind}")})
+
+
+def find(kind: Kind, name: str) -> Any:
+    """The factory of this name; `ConfigurationError` names the nearest one there is."""
+    for point in entry_points(group=f"vecdb_rerank.{kind}", name=name):
+        try:
+            return point.load()
+        except ModuleNotFoundError as error:
+            raise _missing(error, name) from error
+    raise ConfigurationError(
+        f"type: {name!r} is no installed one of {kind}; {nearest(name, names(kind))}"
+    )
+
+
+def nearest(name: str, allowed: list[str]) -> str:
+    """A hint at what was meant."""
+    close = difflib.get_close_matches(name.lower(), allowed, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(allowed)}"
+
+
+def _missing(error: ModuleNotFoundError, name: str) -> Exception:
+    # Our own connectors import their client library at the top; others' errors stay as they are.
+    libraries = {"qdrant_client": "qdrant", "opensearchpy": "opensearch"}
+    root = (error.name or "").partition(".")[0]
+    if libraries.get(root) == name:
+        return MissingDependencyError.for_extra(root, name)
+    return error

@@ -1,0 +1,332 @@
+"""Configuration: ``vecdb_rerank.toml``, then environment, then arguments; the last one wins.
+
+Environment variables are ``VECDB_RERANK__SECTION__KEY``, such as
+``VECDB_RERANK__BACKEND__TYPE=opensearch``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from vecdb_rerank import registry
+from vecdb_rerank.documents import Documents
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.search import Bm25Params, Fusion, SearchDefaults
+
+DEFAULT_FILE = "vecdb_rerank.toml"
+ENV_PREFIX = "VECDB_RERANK__"
+ENV_DELIMITER = "__"
+
+
+class Section(BaseModel):
+    """A part of the settings in which every key must be known."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class QdrantSettings(Section):
+    """A Qdrant server (``url``), or one embedded in this process under ``path``."""
+
+    type: Literal["qdrant"] = "qdrant"
+    collection: str = Field("documents", min_length=1)
+    url: str | None = None
+    path: Path | None = None
+    api_key: SecretStr | None = None
+    prefer_grpc: bool = False
+    grpc_port: int = 6334
+    timeout: float = Field(30.0, gt=0)
+    verify: bool | Path = True
+    dense_vector: str | None = "dense"
+    bm25_vector: str = "bm25"
+    bm25: Bm25Params = Field(default_factory=Bm25Params)
+
+    @model_validator(mode="after")
+    def _one_place(self) -> QdrantSettings:
+        if self.url is not None and self.path is not None:
+            raise ValueError("give url (a server) or path (embedded), not both")
+        return self
+
+
+class OpenSearchSettings(Section):
+    """An OpenSearch server; ``collection`` is the index, an alias or a pattern."""
+
+    type: Literal["opensearch"] = "opensearch"
+    collection: str = Field("documents", min_length=1)
+    url: str = "http://127.0.0.1:9200"
+    user: str | None = None
+    password: SecretStr | None = None
+    timeout: float = Field(30.0, gt=0)
+    verify: bool | Path = True
+    dense_vector: str = "dense"
+    bm25_fields: tuple[str, ...] = Field(("bm25_text",), min_length=1)
+
+
+class OnnxRerankerSettings(Section):
+    """A local cross-encoder in ONNX Runtime: ``bundled``, a folder, or a hub id."""
+
+    type: Literal["onnx"] = "onnx"
+    model: str = "bundled"
+    revision: str | None = None
+    file: str | None = None
+    max_length: int = Field(512, ge=8)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class OnnxEmbedderSettings(OnnxRerankerSettings):
+    """A local bi-encoder in ONNX Runtime: ``bundled``, a folder, or a hub id."""
+
+    pooling: Literal["cls", "mean"] = "cls"
+    query_prefix: str | None = None
+
+
+class SentenceTransformersSettings(Section):
+    """A model of the sentence-transformers library."""
+
+    type: Literal["sentence_transformers"] = "sentence_transformers"
+    model: str
+    revision: str | None = None
+    device: str | None = None
+    query_prefix: str | None = None
+    batch_size: int = Field(32, ge=1)
+    trust_remote_code: bool = False
+
+
+class NoneSettings(Section):
+    """Nothing: no reranking, or vectors that every call brings."""
+
+    type: Literal["none"] = "none"
+
+
+class PluginSettings(BaseModel):
+    """Something another package registered; its factory gets all keys but ``type``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+
+
+def _tag(known: tuple[str, ...], default: str) -> Discriminator:
+    def tag(value: Any) -> str:
+        given = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
+        chosen = default if given is None else str(given)
+        return chosen if chosen in known else "plugin"
+
+    return Discriminator(tag)
+
+
+Plugin = Annotated[PluginSettings, Tag("plugin")]
+NoneType_ = Annotated[NoneSettings, Tag("none")]
+BackendSettings = Annotated[
+    Annotated[QdrantSettings, Tag("qdrant")]
+    | Annotated[OpenSearchSettings, Tag("opensearch")]
+    | Plugin,
+    _tag(("qdrant", "opensearch"), "qdrant"),
+]
+EmbedderSettings = Annotated[
+    Annotated[OnnxEmbedderSettings, Tag("onnx")]
+    | Annotated[SentenceTransformersSettings, Tag("sentence_transformers")]
+    | NoneType_
+    | Plugin,
+    _tag(("onnx", "sentence_transformers", "none"), "onnx"),
+]
+RerankerSettings = Annotated[
+    Annotated[OnnxRerankerSettings, Tag("onnx")] | NoneType_ | Plugin,
+    _tag(("onnx", "none"), "onnx"),
+]
+
+
+class Settings(BaseSettings):
+    """All settings, by section. `load` reads them from where they are kept."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER, extra="forbid"
+    )
+
+    backend: BackendSettings = Field(default_factory=QdrantSettings)
+    embedder: EmbedderSettings = Field(default_factory=OnnxEmbedderSettings)
+    reranker: RerankerSettings = Field(default_factory=OnnxRerankerSettings)
+    documents: Documents = Field(default_factory=Documents)
+    search: SearchDefaults = Field(default_factory=SearchDefaults)
+    policy: Policy = Field(default_factory=Policy)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given: `load` merges the sources itself, to tell where a value is from."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Checked settings, and the layers they came from: name to nested values, strongest first."""
+
+    settings: Settings
+    layers: Mapping[str, Mapping[str, Any]]
+
+    def origin(self, *path: str) -> str:
+        """The name of the layer that decided the value at ``path``."""
+        for name, layer in self.layers.items():
+            value: Any = layer
+            for key in path:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            if value is not None:
+                return name
+        return "default"
+
+
+def load(file: Path | str | None = None, **arguments: Any) -> Loaded:
+    """Read the settings from ``file``, the environment and ``arguments`` (nested mappings).
+
+    Without ``file``, ``vecdb_rerank.toml`` in this folder is read if it is there. Raises
+    `ConfigurationError` that names the key, where it stands and, for a typo, what was meant.
+    """
+    path = Path(file) if file is not None else Path(DEFAULT_FILE)
+    layers = {
+        "arguments": arguments,
+        "environment": _environment(),
+        str(path): _toml(path, required=file is not None),
+    }
+    layers = _for_backend(layers)
+    merged: dict[str, Any] = {}
+    for layer in reversed(layers.values()):
+        merged = _merged(merged, layer)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, Loaded(Settings(), layers))) from None
+    for kind in get_args(registry.Kind):
+        section = getattr(settings, kind.removesuffix("s").replace("connector", "backend"))
+        if isinstance(section, PluginSettings):
+            registry.find(kind, section.type)
+    return Loaded(settings, layers)
+
+
+def _for_backend(layers: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each layer with the keys of the chosen backend's own table, ``[backend.qdrant]`` say."""
+    backends = [layer.get("backend", {}) for layer in layers.values()]
+    chosen = next((b["type"] for b in backends if "type" in b), "qdrant")
+    flat: dict[str, dict[str, Any]] = {}
+    for name, layer in layers.items():
+        backend = dict(layer.get("backend", {}))
+        tables = {kind: backend.pop(kind, {}) for kind in registry.names("connectors")}
+        backend |= tables.get(chosen, {})
+        flat[name] = {**layer, "backend": backend} if backend else layer
+    return flat
+
+
+def _merged(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one; where both have a value, that of ``strong``."""
+    both = {
+        key: _merged(weak[key], value)
+        for key, value in strong.items()
+        if isinstance(value, Mapping) and isinstance(weak.get(key), Mapping)
+    }
+    return {**weak, **strong, **both}
+
+
+def _toml(path: Path, *, required: bool) -> dict[str, Any]:
+    if not path.is_file():
+        if required:
+            raise ConfigurationError(f"configuration file {path} does not exist")
+        return {}
+    try:
+        return TomlConfigSettingsSource(Settings, path)()
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
+
+
+def _environment() -> dict[str, Any]:
+    for name in os.environ:
+        if name.upper().startswith(ENV_PREFIX):
+            section = name[len(ENV_PREFIX) :].lower().split(ENV_DELIMITER)[0]
+            if section not in Settings.model_fields:
+                hint = registry.nearest(section, list(Settings.model_fields))
+                raise ConfigurationError(f"environment variable {name}: no such section; {hint}")
+    return {name: _decoded(value) for name, value in EnvSettingsSource(Settings)().items()}
+
+
+def _decoded(value: Any) -> Any:
+    """Lists and objects in a variable are JSON; pydantic-settings leaves those of unions alone."""
+    if isinstance(value, Mapping):
+        return {key: _decoded(inner) for key, inner in value.items()}
+    if isinstance(value, str) and value.startswith(("[", "{")):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(error: ValidationError, loaded: Loaded) -> str:
+    """One line a problem: where the value stands, its key, what is wrong with it."""
+    return "; ".join(_explain_one(dict(problem), loaded) for problem in error.errors())
+
+
+def _explain_one(problem: Mapping[str, Any], loaded: Loaded) -> str:
+    # A union puts its tag into the location; keys are all that a user knows.
+    path = [str(part) for part in problem["loc"] if str(part) not in _TAGS]
+    key, origin = ".".join(path), loaded.origin(*path)
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if message.startswith(f"{key}."):  # a section's own check names the key itself
+        key, _, message = message.partition(": ")
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        message = f"no such key; {registry.nearest(path[-1], _known_keys(problem['loc']))}"
+    return f"{key}: {message} ({origin})"
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "qdrant": QdrantSettings,
+    "opensearch": OpenSearchSettings,
+    "onnx": OnnxRerankerSettings,
+    "onnx_embedder": OnnxEmbedderSettings,
+    "sentence_transformers": SentenceTransformersSettings,
+    "none": NoneSettings,
+    "documents": Documents,
+    "search": SearchDefaults,
+    "policy": Policy,
+    "bm25": Bm25Params,
+    "fusion": Fusion,
+}
+_TAGS = {"qdrant", "opensearch", "onnx", "sentence_transformers", "none", "plugin"}
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    """The keys that are allowed where the unknown one stands."""
+    *parents, _ = [str(part) for part in location]
+    if not parents:
+        return list(Settings.model_fields)
+    name = "onnx_embedder" if parents == ["embedder", "onnx"] else parents[-1]
+    section = _SECTIONS[name]
+    if issubclass(section, BaseModel):
+        return list(section.model_fields)
+    return [field.name for field in fields(section)]
