@@ -123,13 +123,14 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         pipeline = self.pipeline
 
         def flow() -> Flow[IngestReport]:
+            # Not guarded: an error of the source or the embedder is not the database's.
             report = yield from ingest(
                 self.store.writer(), documents, pipeline.embedder, pipeline.documents, options
             )
-            yield from self.store.refresh()
+            yield from self._guarded(self.store.refresh())
             return report
 
-        return self._run(self._guarded(flow()))
+        return self._run(flow())
 
     def check(self) -> ProblemsT:
         """What stands between this connector and a search, with a fix for each."""
@@ -178,7 +179,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
             limit=min(defaults.limit, chosen_k) if limit is None else limit,
             offset=offset,
             mode=mode or defaults.mode,
-            depth=depth or defaults.depth or chosen_k,
+            depth=(defaults.depth or chosen_k) if depth is None else depth,
             fusion=fusion or defaults.fusion,
             query_vector=query_vector,
             filter=filter,

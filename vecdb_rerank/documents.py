@@ -33,7 +33,8 @@ class Documents:
         if self.max_chars < 1:
             raise ConfigurationError(f"documents.max_chars: {self.max_chars} is below 1")
         if not self.paths:
-            raise ConfigurationError("documents.fields: name at least one field")
+            wrong = "fields" if self.template is None else "template"
+            raise ConfigurationError(f"documents.{wrong}: name at least one field")
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -73,6 +74,8 @@ def as_text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value.strip()
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="replace").strip()
     if isinstance(value, Sequence) and not any(isinstance(v, Mapping | list) for v in value):
         return "\n".join(filter(None, map(as_text, value)))
     if isinstance(value, Mapping | Sequence):
@@ -99,6 +102,7 @@ def _dumper() -> Any:
         def ignore_aliases(self, _data: Any) -> bool:
             return True
 
+    Dumper.add_multi_representer(dict, Dumper.represent_dict)
     Dumper.add_multi_representer(object, lambda dumper, data: dumper.represent_str(str(data)))
     return Dumper
 

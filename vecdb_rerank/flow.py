@@ -128,6 +128,10 @@ def _in_thread(work: Callable[[], T]) -> Future[T]:
             return
         try:
             future.set_result(context.run(work))
+        except StopIteration as error:  # asyncio cannot carry one, and would wait for ever
+            stopped = RuntimeError("the work raised StopIteration")
+            stopped.__cause__ = error
+            future.set_exception(stopped)
         except BaseException as error:  # handed to the waiting side, whatever it is
             future.set_exception(error)
 

@@ -248,6 +248,7 @@ class _Busy(Exception):
 
 def retry(attempt: Callable[[], Flow[T]], retrying: tenacity.Retrying) -> Flow[T]:
     """Make attempts as tenacity decides; waiting is yielded like all other I/O."""
+    retrying.begin()
     state = tenacity.RetryCallState(retrying, None, (), {})
     while True:
         do = retrying.iter(state)

@@ -138,7 +138,11 @@ def _tokenizer(
     weights: Weights, max_length: int | None = None, strategy: str = "longest_first"
 ) -> Tokenizer:
     """The tokenizer with its file's own padding and truncation replaced by ours."""
-    tokenizer: Tokenizer = require("tokenizers", "onnx").Tokenizer.from_file(str(weights.tokenizer))
+    library = require("tokenizers", "onnx")
+    try:
+        tokenizer: Tokenizer = library.Tokenizer.from_file(str(weights.tokenizer))
+    except Exception as error:
+        raise ConfigurationError(f"model: {weights.tokenizer} cannot be loaded: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if max_length is not None:

@@ -38,7 +38,11 @@ class Fusion:
             raise ConfigurationError(f"fusion.rank_constant: {self.rank_constant} is below 1")
         if self.weights is None:
             return
-        if any(not math.isfinite(w) or w < 0 for w in self.weights) or not sum(self.weights):
+        if (
+            len(self.weights) != 2
+            or any(not math.isfinite(w) or w < 0 for w in self.weights)
+            or not sum(self.weights)
+        ):
             raise ConfigurationError(
                 f"fusion.weights: {self.weights}: give (bm25, dense), none negative, one above 0"
             )
@@ -122,8 +126,8 @@ class Search:
         if valid_unicode(self.query) != self.query:
             raise ConfigurationError("query: holds a lone surrogate, which is not valid text")
         SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion)
-        if self.offset < 0:
-            raise ConfigurationError(f"offset: {self.offset} is negative")
+        if not isinstance(self.offset, int) or self.offset < 0:
+            raise ConfigurationError(f"offset: {self.offset!r} is not an integer from 0")
         if self.query_vector is not None and not all(map(math.isfinite, self.query_vector)):
             raise ConfigurationError("query_vector: holds a value that is not finite")
 

@@ -91,7 +91,8 @@ def _from_hub(model: str, revision: str | None, file: str | None) -> Path:
             f"model: {model!r} is neither 'bundled', nor a folder, nor a hub id (organisation/name)"
         )
     snapshot_download = require("huggingface_hub", "onnx").snapshot_download
-    patterns = ["tokenizer.json", "*.json", *([file, f"{file}_data"] if file else _ONNX_FILES)]
+    files = [file] if file else _ONNX_FILES
+    patterns = ["*.json", *files, *(f"{name}_data" for name in files)]
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except Exception as error:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from opensearchpy.exceptions import ConnectionError as Unreachable
-from opensearchpy.exceptions import ConnectionTimeout, TransportError
+from opensearchpy.exceptions import ConnectionTimeout, SerializationError, TransportError
 
 from vecdb_rerank.ingest import Cause
 
@@ -46,7 +46,12 @@ def cause(error: Exception) -> Cause:
     status = _status(error)
     if isinstance(error, Unreachable | TimeoutError) or is_busy(status):
         return "transient"
-    return "document" if status in (400, 413) else "fatal"
+    return "document" if status in (400, 413) or _is_no_json(error) else "fatal"
+
+
+def _is_no_json(error: Exception) -> bool:
+    """Whether something to send has no JSON; what came back and is none is a string."""
+    return isinstance(error, SerializationError) and not isinstance(error.args[0], str)
 
 
 def is_busy(status: int | None) -> bool:
@@ -67,6 +72,8 @@ def already_exists(error: Exception) -> bool:
 def describe(error: Exception, where: str) -> str:
     """One line: what is wrong and what to do."""
     why = reason(error)
+    if _is_no_json(error):
+        return f"it is not JSON: {error.args[-1]}"
     if isinstance(error, ConnectionTimeout | TimeoutError):
         return f"OpenSearch at {where} did not answer in time"
     if isinstance(error, Unreachable):

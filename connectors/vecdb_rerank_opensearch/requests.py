@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 from vecdb_rerank.errors import ConfigurationError
@@ -15,6 +18,10 @@ Body = dict[str, Any]
 BM25_TEXT = "bm25_text"
 # Native arguments that go beside the body, and those that belong to the search itself.
 URL_PARAMS = ("routing", "preference")
+# Lucene refuses a query of more clauses (1,024); each word makes one in each field.
+MAX_CLAUSES = 1_000
+# What the analysers split a text into, or smaller: East Asian characters are words of their own.
+_WORD = re.compile(r"[\u2e80-\U0003ffff]|[^\W\u2e80-\U0003ffff]+")
 _OURS = ("query", "size", "from", "search_pipeline", "sort", "search_after", "pit")
 
 
@@ -60,8 +67,10 @@ def project(source: Any, fields: Sequence[Any], paths: Sequence[str], layout: La
     if source is None:
         hidden = [layout.dense_vector, BM25_TEXT]
         return Projection({"_source": {"excludes": hidden}})
-    wanted = [f"{path}{rest}" for path in paths for rest in ("", ".*")]
-    return Projection({"_source": source, "fields": [*fields, *wanted]}, tuple(paths))
+    asked = [f["field"] if isinstance(f, Mapping) else f for f in fields]
+    forced = tuple(p for p in paths if not any(fnmatchcase(p, pattern) for pattern in asked))
+    wanted = [f"{path}{rest}" for path in forced for rest in ("", ".*")]
+    return Projection({"_source": source, "fields": [*fields, *wanted]}, forced)
 
 
 def body(search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]) -> Body:
@@ -85,10 +94,11 @@ def branch(name: str, search: Search, vector: Vector | None, layout: Layout) -> 
         if search.filter is not None:
             knn["filter"] = _one_query(search.filter)
         return {"knn": {layout.dense_vector: knn}}
+    text = _cut(search.query, MAX_CLAUSES // len(layout.bm25_fields))
     if len(layout.bm25_fields) == 1 and "^" not in layout.bm25_fields[0]:
-        match: Body = {"match": {layout.bm25_fields[0]: search.query}}
+        match: Body = {"match": {layout.bm25_fields[0]: text}}
     else:
-        match = {"multi_match": {"query": search.query, "fields": list(layout.bm25_fields)}}
+        match = {"multi_match": {"query": text, "fields": list(layout.bm25_fields)}}
     if search.filter is None:
         return match
     return {"bool": {"must": [match], "filter": search.filter}}
@@ -127,6 +137,12 @@ def msearch(layout: Layout, params: Mapping[str, Any], bodies: Sequence[Body]) -
     return [line for body in bodies for line in (header, body)]
 
 
+def _cut(query: str, words: int) -> str:
+    """The first ``words`` words of a query, far more than an embedder or reranker reads."""
+    next_word = next(islice(_WORD.finditer(query), words, None), None)
+    return query if next_word is None else query[: next_word.start()]
+
+
 def _one_query(given: Any) -> Any:
     """A knn filter is a single query; a list of filters means all of them."""
-    return {"bool": {"filter": given}} if isinstance(given, list) else given
+    return given if isinstance(given, Mapping) else {"bool": {"filter": given}}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vecdb_rerank import fusion
-from vecdb_rerank.candidates import BranchHit, Candidate, Ranking
+from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Ranking
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.search import Fusion
@@ -25,22 +25,24 @@ def candidates(first: FirstPass[Response], documents: Documents) -> list[Candida
 def _candidate(
     position: int, hit: Mapping[str, Any], evidence: Evidence, documents: Documents
 ) -> Candidate:
-    hit_id = hit["_id"]
-    source = hit.get("_source") or {}
-    shown = {**unflatten(hit.get("fields") or {}), **source}
+    key = _key(hit)
+    shown = _merged(hit.get("_source") or {}, unflatten(hit.get("fields") or {}))
     return Candidate(
         position=position,
-        id=hit_id,
-        text=documents.text(_deepest(source, hit.get("fields") or {})),
+        id=hit["_id"],
+        text=documents.text(shown),
         score=hit["_score"] if hit.get("_score") is not None else 0.0,
         payload=shown,
-        branches={name: hits[hit_id] for name, hits in evidence.items() if hit_id in hits},
+        branches={name: hits[key] for name, hits in evidence.items() if key in hits},
     )
 
 
-def _deepest(source: Mapping[str, Any], fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The text's source: ``fields`` where they were asked for, since ``_source`` is narrowed."""
-    return unflatten(fields) if fields else source
+def _merged(source: Any, fields: Any) -> Any:
+    """The source, with what a narrowed one lacks from the hit's ``fields``."""
+    if not (isinstance(source, Mapping) and isinstance(fields, Mapping)):
+        return source
+    joined = {key: _merged(source[key], fields.get(key)) for key in source}
+    return {**joined, **{key: value for key, value in fields.items() if key not in source}}
 
 
 def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
@@ -60,7 +62,7 @@ def evidence(branches: Sequence[Response]) -> Evidence:
     """What the branches (bm25, dense) said of each hit."""
     return {
         name: {
-            hit["_id"]: BranchHit(rank, hit["_score"])
+            _key(hit): BranchHit(rank, hit["_score"])
             for rank, hit in enumerate(response["hits"]["hits"], start=1)
         }
         for name, response in zip(("bm25", "dense"), branches, strict=True)
@@ -70,22 +72,29 @@ def evidence(branches: Sequence[Response]) -> Evidence:
 def fuse(branches: Sequence[Response], how: Fusion, k: int) -> Response:
     """Fuse the branches here, as the server cannot; all but the hits is the BM25 branch's."""
     bm25, dense = branches
-    by_id = {hit["_id"]: hit for response in (dense, bm25) for hit in response["hits"]["hits"]}
+    by_key: dict[HitId, Any] = {
+        _key(hit): hit for response in (dense, bm25) for hit in response["hits"]["hits"]
+    }
     fused = fusion.fuse(list(evidence(branches).values()), how)[:k]
-    hits = [{**by_id[hit_id], "_score": score} for hit_id, score in fused]
+    hits = [{**by_key[key], "_score": score} for key, score in fused]
     top = fused[0][1] if fused else None
     return {**bm25, "hits": {**bm25["hits"], "max_score": top, "hits": hits}}
+
+
+def _key(hit: Mapping[str, Any]) -> str:
+    """What tells a hit from all others: behind an alias, two indices may hold the same id."""
+    return f"{hit['_id']} {hit['_index']}"
 
 
 def unflatten(fields: Mapping[str, Any]) -> dict[str, Any]:
     """``fields`` of a hit (dotted names, lists of values) as a nested payload."""
     payload: dict[str, Any] = {}
-    for name, values in fields.items():
+    for name, values in sorted(fields.items()):  # text before its sub-field text.keyword
         *parents, leaf = name.split(".")
         level = payload
         for parent in parents:
             inner = level.setdefault(parent, {})
-            if not isinstance(inner, dict):  # a field and its sub-field (text, text.keyword)
+            if not isinstance(inner, dict):
                 break
             level = inner
         else:

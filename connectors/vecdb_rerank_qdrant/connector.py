@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Sequence
 from typing import Any, Generic
 
@@ -73,10 +74,12 @@ class QdrantStore(Store[models.QueryResponse]):
             response = yield self._query(requests.query(*parts), deadline)
             return FirstPass(response, "none", forced=projection.forced)
         if not requests.fused_by_database(search.fusion):
-            names = ("bm25", "dense")
-            both = [requests.branch(name, *parts, search.depth) for name in names]
+            threshold = native.get("score_threshold")  # tests fused scores, not a branch's
+            alone = {**native, "score_threshold": None}
+            parts = (_with_native(search, alone), vector, self._layout, self._encode_query)
+            both = [requests.branch(name, *parts, search.depth) for name in ("bm25", "dense")]
             branches = yield self._batch(both, deadline)
-            fused = responses.fuse(branches, search.fusion, search.k)
+            fused = responses.fuse(branches, search.fusion, search.k, threshold)
             return FirstPass(fused, "client", responses.evidence(branches), projection.forced)
         fused_query = requests.query(*parts)
         if not search.evidence:
@@ -293,7 +296,8 @@ def is_local(client: QdrantClient | AsyncQdrantClient) -> bool:
 def _where(client: QdrantClient | AsyncQdrantClient) -> str:
     options = client.init_options
     given = [options.get(name) for name in ("url", "path", "location", "host")]
-    return str(next((g for g in given if g is not None), "localhost"))
+    where = str(next((g for g in given if g is not None), "localhost"))
+    return re.sub(r"(?<=//)[^/@]*@", "", where)  # a URL's user and password are nobody's business
 
 
 def _with_native(search: Search, native: dict[str, Any]) -> Search:

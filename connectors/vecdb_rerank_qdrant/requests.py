@@ -41,8 +41,11 @@ class Layout:
 
 
 def fused_by_database(fusion: Fusion) -> bool:
-    """Whether Qdrant has this fusion itself."""
-    return fusion.method in ("rrf", "dbsf")
+    """Whether Qdrant has this fusion itself.
+
+    Its weighted RRF is another formula (``1 / (rank / weight + k - 1)``): not the one meant here.
+    """
+    return fusion.method == "dbsf" or (fusion.method == "rrf" and fusion.weights is None)
 
 
 def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder) -> dict[str, Any]:
@@ -113,8 +116,7 @@ def fusion_query(fusion: Fusion) -> models.FusionQuery | models.RrfQuery:
     """The fusion in Qdrant's terms, whose ranks start at 0."""
     if fusion.method == "dbsf":
         return models.FusionQuery(fusion=models.Fusion.DBSF)
-    weights = None if fusion.weights is None else list(fusion.weights)
-    return models.RrfQuery(rrf=models.Rrf(k=fusion.rank_constant + 1, weights=weights))
+    return models.RrfQuery(rrf=models.Rrf(k=fusion.rank_constant + 1))
 
 
 def _prefetch(request: Mapping[str, Any]) -> models.Prefetch:

@@ -60,12 +60,18 @@ def evidence(branches: Sequence[models.QueryResponse]) -> Evidence:
     }
 
 
-def fuse(branches: Sequence[models.QueryResponse], how: Fusion, k: int) -> models.QueryResponse:
-    """Fuse the branches here, as the server has no such fusion."""
+def fuse(
+    branches: Sequence[models.QueryResponse],
+    how: Fusion,
+    k: int,
+    threshold: float | None = None,
+) -> models.QueryResponse:
+    """Fuse the branches here, as the server has no such fusion; k hits from ``threshold`` up."""
     points = {_hit_id(point): point for response in branches for point in response.points}
     fused = fusion.fuse(list(evidence(branches).values()), how)[:k]
+    kept = [(i, s) for i, s in fused if threshold is None or s >= threshold]
     return branches[0].model_copy(
-        update={"points": [points[i].model_copy(update={"score": s}) for i, s in fused]}
+        update={"points": [points[i].model_copy(update={"score": s}) for i, s in kept]}
     )
 
 

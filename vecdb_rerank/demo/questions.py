@@ -1,4 +1,4 @@
-"""Questions to the demo's documents, with the entries that a person found to answer them.
+"""Questions to the demo's documents, with the entries that answer them.
 
 They were written and judged by reading the docstrings, not from the results of a search.
 """

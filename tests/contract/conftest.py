@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.backends import (
+    OPENSEARCH,
+    QDRANT,
+    SERVED,
+    Backend,
+    Remembering,
+    opened,
+    opensearch_client,
+    qdrant_client,
+)
+
+
+@pytest.fixture(scope="session")
+def models() -> Remembering:
+    return Remembering()
+
+
+@pytest.fixture(scope="session", params=QDRANT)
+def qdrant(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[Backend]:
+    name: str = request.param
+    server = request.getfixturevalue("qdrant_server") if name in SERVED else ()
+    with opened(name, qdrant_client(name, *server)) as backend:
+        ran.add(name)
+        yield backend
+
+
+@pytest.fixture(scope="session", params=OPENSEARCH)
+def opensearch(
+    request: pytest.FixtureRequest, ran: set[str], opensearch_url: str
+) -> Iterator[Backend]:
+    name: str = request.param
+    with opened(name, opensearch_client(name, opensearch_url)) as backend:
+        ran.add(name)
+        yield backend

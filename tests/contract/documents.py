@@ -1,0 +1,17 @@
+"""Documents with nested fields and two kinds of text, for the native parts of the suites."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vecdb_rerank.testing import CORPUS
+
+NESTED: tuple[dict[str, Any], ...] = tuple(
+    {
+        **document,
+        "meta": {"summary": f"On {document['subject']}", "author": {"name": "A", "age": n}},
+        "tags": ["odd" if n % 2 else "even", None],
+    }
+    for n, document in enumerate(CORPUS)
+)
+BY_ID = {document["id"]: document for document in NESTED}

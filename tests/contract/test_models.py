@@ -1,0 +1,31 @@
+"""The contract suites over the rerankers and embedders that come with the package."""
+
+from __future__ import annotations
+
+import pytest
+
+from vecdb_rerank.embedders.function import FunctionEmbedder
+from vecdb_rerank.embedders.onnx import OnnxEmbedder
+from vecdb_rerank.rerankers.onnx import OnnxReranker
+from vecdb_rerank.testing import EmbedderContract, HashEmbedder, RerankerContract
+
+
+class TestOnnxReranker(RerankerContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reranker(cls) -> OnnxReranker:
+        return OnnxReranker()
+
+
+class TestOnnxEmbedder(EmbedderContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def embedder(cls) -> OnnxEmbedder:
+        return OnnxEmbedder()
+
+
+class TestFunctionEmbedder(EmbedderContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def embedder(cls) -> FunctionEmbedder:
+        return FunctionEmbedder(HashEmbedder().embed_documents)

@@ -1,0 +1,75 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from vecdb_rerank.settings import Loaded
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="Configuration file; default: vecdb_rerank.toml in this folder."
+    ),
+]
+BackendOption = Annotated[
+    str | None, typer.Option("--backend", "-b", help="Overrides backend.type: qdrant, opensearch.")
+]
+CollectionOption = Annotated[
+    str | None, typer.Option("--collection", help="Overrides backend.collection.")
+]
+
+out = Console()
+err = Console(stderr=True)
+
+
+def settings(
+    config: Path | None, backend: str | None = None, collection: str | None = None
+) -> Loaded:
+    """The effective settings of a command."""
+    from vecdb_rerank.settings import load
+
+    given = {"type": backend, "collection": collection}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    arguments: dict[str, Any] = {"backend": chosen} if chosen else {}
+    return load(config, **arguments)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A progress display on standard error, gone when done."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=err, transient=True) as shown:
+        yield shown
+
+
+class Bars:
+    """Progress callbacks that give each kind of work its own bar."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Move the bar of ``what``."""
+        if what not in self._tasks:
+            self._tasks[what] = self._shown.add_task(what, total=total)
+        self._shown.update(self._tasks[what], completed=done)
+
+
+def snippet(text: str, width: int = 80) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -1,0 +1,44 @@
+"""``vecdb-rerank config``: the effective settings and where each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from vecdb_rerank.cli import common
+
+
+def command(
+    config: common.ConfigOption = None,
+    backend: common.BackendOption = None,
+    collection: common.CollectionOption = None,
+) -> None:
+    """Show every setting, its value and its origin; secrets stay hidden.
+
+    Precedence: arguments, then VECDB_RERANK__SECTION__KEY in the environment, then the file.
+    """
+    from rich.table import Table
+
+    loaded = common.settings(config, backend, collection)
+    shown = Table("setting", "value", "from")
+    for path, value in _leaves(loaded.settings.model_dump()):
+        origin = loaded.origin(*path)
+        style = "dim" if origin == "default" else ""
+        shown.add_row(".".join(path), _shown(value), origin, style=style)
+    common.out.print(shown)
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for key, inner in value.items():
+        if not callable(inner) and key != "on_outcome":
+            yield from _leaves(inner, (*path, key))
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else str(value)  # a secret's str() is stars

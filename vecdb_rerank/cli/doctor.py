@@ -1,0 +1,98 @@
+"""``vecdb-rerank doctor``: what stands between the configuration and a good search."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from vecdb_rerank.cli import common
+
+if TYPE_CHECKING:
+    from vecdb_rerank.connector import Finding
+
+
+def command(
+    config: common.ConfigOption = None,
+    backend: common.BackendOption = None,
+    collection: common.CollectionOption = None,
+) -> None:
+    """Check models, connection, versions, plugins and schema; print for each what to do."""
+    from rich.table import Table
+
+    from vecdb_rerank import __version__, factory
+
+    settings = common.settings(config, backend, collection).settings
+    common.out.print(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
+    findings = [
+        _try("embedder", lambda: _embedder(factory.embedder(settings))),
+        _try("reranker", lambda: _reranker(factory.reranker(settings))),
+        *_database(settings),
+    ]
+    shown = Table("", "what", "found", "what to do")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[red]no[/]"
+        shown.add_row(mark, finding.subject, finding.detail, finding.fix)
+    common.out.print(shown)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _embedder(embedder: Any) -> str:
+    if embedder is None:
+        return "none: every call brings its query_vector"
+    started = time.perf_counter()
+    embedder.embed_query("warm up")
+    started, loaded = time.perf_counter(), time.perf_counter() - started
+    embedder.embed_query("how long does one query take?")
+    took = (time.perf_counter() - started) * 1e3
+    return (
+        f"{embedder.name}, {embedder.dimension} wide; {loaded:.1f} s to load, {took:.0f} ms a query"
+    )
+
+
+def _reranker(reranker: Any) -> str:
+    from vecdb_rerank.deadline import Deadline
+
+    if reranker is None:
+        return "none: hits stay in first-pass order"
+    documents = [
+        f"Document {n}: the cross-encoder reads query and document. " * 5 for n in range(10)
+    ]
+    reranker.score("warm up", documents[:1], deadline=Deadline())
+    started = time.perf_counter()
+    reranker.score("what does a cross-encoder read?", documents, deadline=Deadline())
+    took = (time.perf_counter() - started) * 1e3 / len(documents)
+    return (
+        f"{reranker.name}; {took:.1f} ms a document of 60 tokens, about {took * 50:.0f} ms for k=50"
+    )
+
+
+def _database(settings: Any) -> list[Finding]:
+    from vecdb_rerank import factory
+    from vecdb_rerank.connector import Finding
+    from vecdb_rerank.errors import VecdbRerankError
+
+    try:
+        connector = factory.build(settings)
+    except VecdbRerankError as error:
+        return [Finding(settings.backend.type, False, str(error), "see the message")]
+    try:
+        return list(connector.check())
+    except VecdbRerankError as error:
+        return [Finding(settings.backend.type, False, str(error), "see the message")]
+    finally:
+        connector.close()
+
+
+def _try(subject: str, check: Callable[[], str]) -> Finding:
+    from vecdb_rerank.connector import Finding
+    from vecdb_rerank.errors import VecdbRerankError
+
+    try:
+        return Finding(subject, True, check())
+    except VecdbRerankError as error:
+        return Finding(subject, False, str(error), f"correct the section [{subject}]")

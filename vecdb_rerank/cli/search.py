@@ -1,0 +1,98 @@
+"""``vecdb-rerank search``: one search, with the old and the new rank of each hit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vecdb_rerank.cli import common
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vecdb_rerank.candidates import Outcome
+
+
+def command(
+    query: Annotated[str, typer.Argument(help="What to search for.")],
+    config: common.ConfigOption = None,
+    backend: common.BackendOption = None,
+    collection: common.CollectionOption = None,
+    mode: Annotated[str | None, typer.Option(help="hybrid, dense or bm25.")] = None,
+    k: Annotated[int | None, typer.Option("--k", help="First-pass candidates to rerank.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Hits to show.")] = None,
+    offset: Annotated[int, typer.Option(help="Hits to leave out first.")] = 0,
+    rerank: Annotated[bool, typer.Option(help="Rerank, or keep the first-pass order.")] = True,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the database's own response instead.")
+    ] = False,
+) -> None:
+    """Search the configured collection and show what reranking changed."""
+    from vecdb_rerank import factory
+    from vecdb_rerank.outcomes import observe
+
+    connector = factory.build(common.settings(config, backend, collection).settings)
+    try:
+        _require_ready(connector)
+        with observe() as outcomes:
+            response = connector.search(
+                query, mode=mode, k=k, limit=limit, offset=offset, rerank=rerank, explain=True
+            )
+        [outcome] = outcomes
+        texts = {c.id: (c.doc_id, c.text) for c in connector.candidates(response)}
+    finally:
+        connector.close()
+    if as_json:
+        common.out.print_json(json.dumps(_plain(response)))
+        return
+    common.out.print(_table(outcome, texts))
+    common.out.print(_status(outcome), highlight=False)
+
+
+def _require_ready(connector: Any) -> None:
+    """An error in one line for a missing collection or a wrong field, which would find nothing."""
+    from vecdb_rerank.errors import SchemaError
+
+    for finding in connector.check():
+        if not finding.ok:
+            raise SchemaError(f"{finding.subject}: {finding.detail}: {finding.fix}")
+
+
+def _plain(response: Any) -> Any:
+    return response.model_dump(mode="json") if hasattr(response, "model_dump") else response
+
+
+def _table(outcome: Outcome, texts: dict[Any, tuple[Any, str]]) -> Table:
+    from rich.table import Table
+
+    shown = Table()
+    for name in ("rank", "was", "score", "first pass", "id"):
+        shown.add_column(name, justify="right" if name != "id" else "left", no_wrap=name != "id")
+    shown.add_column("text", ratio=1)
+    for hit in outcome.hits:
+        doc_id, text = texts[hit.id]
+        moved = hit.first_pass_rank - hit.rank
+        was = f"{hit.first_pass_rank} " + (
+            "[green]↑[/]" if moved > 0 else "[red]↓[/]" if moved else "="
+        )
+        cells = (str(hit.rank), was, f"{hit.score:.4f}", f"{hit.first_pass_score:.4f}", str(doc_id))
+        shown.add_row(*cells, common.snippet(text, 100))
+    return shown
+
+
+def _arrow(moved_up: int) -> str:
+    if moved_up == 0:
+        return "="
+    return "[green]↑[/]" if moved_up > 0 else "[red]↓[/]"
+
+
+def _status(outcome: Outcome) -> str:
+    timings = ", ".join(f"{name} {ms:.0f} ms" for name, ms in outcome.timings.items())
+    said = outcome.status.replace("_", " ")
+    because = f" ({outcome.reason})" if outcome.reason else ""
+    fused = ", fused by the client" if outcome.fused_by == "client" else ""
+    return (
+        f"{said}{because}: {outcome.scored} of {outcome.seen} candidates scored{fused}; {timings}"
+    )

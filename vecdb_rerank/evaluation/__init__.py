@@ -1,0 +1,1 @@
+"""Measuring search quality and latency on judged queries."""

@@ -1,0 +1,100 @@
+"""Judged test collections in the BEIR layout (Thakur et al., 2021)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vecdb_rerank.errors import ConfigurationError
+
+Qrels = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Documents, queries by id, and grades by query and document id (0 is not relevant)."""
+
+    name: str
+    corpus: tuple[Mapping[str, Any], ...]
+    queries: Mapping[str, str]
+    qrels: Qrels
+
+    def sample(self, n: int | None, seed: int = 0) -> Dataset:
+        """The same with ``n`` of its queries, the same ones for the same ``seed``."""
+        if n is None or n >= len(self.queries):
+            return self
+        if n < 1:
+            raise ConfigurationError(f"queries: {n} is below 1")
+        chosen = sorted(random.Random(seed).sample(sorted(self.queries), n))
+        return replace(self, queries={query_id: self.queries[query_id] for query_id in chosen})
+
+
+def load(folder: Path) -> Dataset:
+    """Read ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv`` under ``folder``.
+
+    Only queries with a relevant document are kept. Raises `ConfigurationError` that names the
+    file and line of what is wrong.
+    """
+    qrels = _qrels(_file(folder, "qrels.tsv", "qrels/test.tsv"))
+    queries = {
+        str(line["_id"]): str(line["text"])
+        for line in read_jsonl(_file(folder, "queries.jsonl"), ("_id", "text"))
+        if any(grade > 0 for grade in qrels.get(str(line["_id"]), {}).values())
+    }
+    if not queries:
+        raise ConfigurationError(f"{folder}: no query has a relevant document in its qrels")
+    corpus = tuple(read_jsonl(_file(folder, "corpus.jsonl"), ("_id",)))
+    return Dataset(folder.resolve().name, corpus, queries, qrels)
+
+
+def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON lines file; an error names the line."""
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield parse_line(line, f"{path}:{number}", required)
+
+
+def parse_line(line: str, where: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """One JSON object; `ConfigurationError` says ``where`` it is not one."""
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise ConfigurationError(f"{where}: not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{where}: not a JSON object")
+    for name in required:
+        if name not in value:
+            raise ConfigurationError(f"{where}: has no {name!r}")
+    return value
+
+
+def _qrels(path: Path) -> dict[str, dict[str, int]]:
+    grades: dict[str, dict[str, int]] = {}
+    with path.open(encoding="utf-8", newline="") as lines:
+        for number, row in enumerate(csv.reader(lines, delimiter="\t"), start=1):
+            if number == 1 and row and row[-1] == "score":  # the header
+                continue
+            try:
+                query_id, document_id, grade = row
+                grades.setdefault(query_id, {})[document_id] = int(grade)
+            except ValueError:
+                raise ConfigurationError(
+                    f"{path}:{number}: not query-id, corpus-id and a whole grade by tabs"
+                ) from None
+    return grades
+
+
+def _file(folder: Path, *names: str) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigurationError(
+        f"{folder}: {names[0]} is missing; "
+        "a collection is corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)"
+    )

@@ -1,0 +1,66 @@
+"""Running judged queries through a connector, each mode raw and reranked from one search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vecdb_rerank.candidates import Outcome
+from vecdb_rerank.fusion import tie_breaker
+from vecdb_rerank.outcomes import observe
+from vecdb_rerank.search import Mode
+
+MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
+
+
+@dataclass(slots=True)
+class Run:
+    """One stage's answers: document ids by query, best first, and milliseconds per query."""
+
+    ranked: dict[str, list[str]] = field(default_factory=dict)
+    latencies_ms: list[float] = field(default_factory=list)
+
+    def add(self, query_id: str, documents: list[str], milliseconds: float) -> None:
+        """Record one query's answer."""
+        self.ranked[query_id] = documents
+        self.latencies_ms.append(milliseconds)
+
+
+def run(
+    connector: Any,
+    queries: Mapping[str, str],
+    *,
+    modes: Sequence[Mode] = MODES,
+    k: int = 50,
+    rerank: bool = True,
+    on_progress: Callable[[], None] = lambda: None,
+) -> dict[str, Run]:
+    """Search every query in every mode; runs by stage, ``hybrid`` and ``hybrid+rerank`` say.
+
+    Both stages of a mode come from the same first pass, so that they differ by the reranking
+    alone; the raw stage's time is that of embedding and first pass. ``rerank=False`` leaves the
+    reranked stages out.
+    """
+    runs: dict[str, Run] = {}
+    for mode in modes:
+        raw, reranked = Run(), Run()
+        runs |= {mode: raw, f"{mode}+rerank": reranked} if rerank else {mode: raw}
+        connector.search(next(iter(queries.values())), mode=mode, k=k)  # loads what loads lazily
+        for query_id, text in queries.items():
+            with observe() as outcomes:
+                response = connector.search(text, mode=mode, k=k, limit=k, rerank=rerank)
+            [outcome] = outcomes
+            final = connector.candidates(response)
+            names = {candidate.id: str(candidate.doc_id) for candidate in final}
+            first = [names[i] for i in _first_pass_order(outcome) if i in names]
+            timings = outcome.timings
+            raw.add(query_id, first, timings.get("embed", 0.0) + timings["first_pass"])
+            reranked.add(query_id, list(names.values()), timings["total"])
+            on_progress()
+    return runs
+
+
+def _first_pass_order(outcome: Outcome) -> list[Any]:
+    scores = outcome.first_pass_score
+    return sorted(scores, key=lambda hit_id: (-scores[hit_id], tie_breaker(hit_id)))

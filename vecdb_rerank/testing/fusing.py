@@ -1,0 +1,122 @@
+"""What every connector has to do when it joins BM25 and dense vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vecdb_rerank.fusion import fuse
+from vecdb_rerank.search import Fusion
+from vecdb_rerank.testing.base import (
+    Call,
+    ConnectorFixtures,
+    by_id,
+    descending,
+    explained,
+    ids,
+    scores,
+)
+from vecdb_rerank.testing.searching import MODES, WIDE
+
+BRANCHES = ("bm25", "dense")
+
+
+class Fusing(ConnectorFixtures):
+    """Hybrid searches."""
+
+    fusions: tuple[str, ...] = ("rrf", "min_max", "l2")
+    """The fusions that the database or its connector has."""
+
+    def test_depth(self, call: Call, connector: Any) -> None:
+        """``depth`` hits of each branch are joined, no more."""
+        tops: set[str] = set()
+        for mode in BRANCHES:
+            arguments = {"mode": mode, "k": 4, "limit": 4, "rerank": False}
+            tops.update(ids(connector, call(connector.search(WIDE, **arguments))))
+        for rerank in (False, True):
+            response = call(connector.search(WIDE, k=30, limit=30, depth=4, rerank=rerank))
+            assert set(ids(connector, response)) == tops
+
+    @pytest.mark.parametrize("weights", [None, (1.0, 1.0), (0.7, 0.3), (0.0, 1.0), (3.0, 1.0)])
+    @pytest.mark.parametrize("constant", [60, 10])
+    def test_rrf(
+        self, call: Call, connector: Any, constant: int, weights: tuple[float, float] | None
+    ) -> None:
+        """Scores are the weighted sums of ``1 / (rank_constant + rank)`` over the branches."""
+        fusion = Fusion(rank_constant=constant, weights=weights)
+        outcome = explained(
+            connector, call, WIDE, k=20, limit=20, depth=20, fusion=fusion, rerank=False
+        )
+        assert len(outcome.hits) == 20
+        shares = dict(zip(BRANCHES, weights or (1.0, 1.0), strict=True))
+        for hit in outcome.hits:
+            expected = sum(
+                shares[name] / (constant + found.rank) for name, found in hit.branches.items()
+            )
+            assert hit.first_pass_score == pytest.approx(expected, abs=1e-6)
+
+    @pytest.mark.parametrize("mode", ["hybrid"])
+    @pytest.mark.parametrize("rerank", [False, True])
+    def test_evidence(self, call: Call, connector: Any, mode: str, rerank: bool) -> None:
+        """``explain`` tells the ranks and scores that searches of one branch give."""
+        outcome = explained(
+            connector, call, WIDE, mode=mode, k=25, limit=25, depth=12, rerank=rerank
+        )
+        found = by_id(outcome)
+        for name in BRANCHES:
+            alone = explained(connector, call, WIDE, mode=name, k=12, limit=12, rerank=False)
+            expected = {hit.id: (hit.rank, hit.score) for hit in alone.hits}
+            evidence = {i: hit.branches[name] for i, hit in found.items() if name in hit.branches}
+            by_score = dict(expected.values())
+            assert set(evidence) == set(expected)
+            for hit_id, (rank, score) in expected.items():
+                assert evidence[hit_id].score == pytest.approx(score, rel=1e-4)
+                # Equal scores may come in another order each time.
+                assert evidence[hit_id].rank == rank or by_score[evidence[hit_id].rank] == score
+
+    def test_evidence_changes_nothing(self, call: Call, connector: Any) -> None:
+        """The hits are the same with and without ``explain``."""
+        plain = call(connector.search(WIDE, k=15, limit=15))
+        told = call(connector.search(WIDE, k=15, limit=15, explain=True))
+        assert ids(connector, plain) == ids(connector, told)
+        assert scores(connector, plain) == pytest.approx(scores(connector, told), rel=1e-5)
+
+    def test_ranks_of_a_page(self, call: Call, connector: Any) -> None:
+        """On a later page, explained ranks go on counting."""
+        outcome = explained(connector, call, WIDE, k=15, limit=5, offset=5)
+        assert [hit.rank for hit in outcome.hits] == [6, 7, 8, 9, 10]
+
+    def test_fusions(self, call: Call, connector: Any) -> None:
+        """Every fusion joins the same hits, best first."""
+        for method in self.fusions:
+            arguments = {"k": 40, "limit": 40, "depth": 15, "rerank": False}
+            response = call(connector.search(WIDE, fusion=Fusion(method), **arguments))  # type: ignore[arg-type]
+            rrf = call(connector.search(WIDE, **arguments))
+            assert sorted(ids(connector, response)) == sorted(ids(connector, rrf)), method
+            assert descending(scores(connector, response)), method
+
+    @pytest.mark.parametrize("weights", [None, (0.8, 0.2), (1.0, 3.0)])
+    @pytest.mark.parametrize("method", ["min_max", "l2"])
+    def test_normalised(
+        self, call: Call, connector: Any, method: Any, weights: tuple[float, float] | None
+    ) -> None:
+        """min_max and l2 are weighted means of the branches' normalised scores."""
+        fusion = Fusion(method, weights=weights)
+        outcome = explained(
+            connector, call, WIDE, k=40, limit=40, depth=15, fusion=fusion, rerank=False
+        )
+        branches = [
+            {hit.id: hit.branches[name] for hit in outcome.hits if name in hit.branches}
+            for name in BRANCHES
+        ]
+        expected = dict(fuse(branches, fusion))
+        assert len(outcome.hits) == len(expected)
+        for hit in outcome.hits:  # OpenSearch gives the last of a branch 0.001 instead of nothing
+            assert hit.first_pass_score == pytest.approx(expected[hit.id], abs=1.1e-3)
+
+    def test_branch_alone_is_not_fused(self, call: Call, connector: Any) -> None:
+        """A search of one branch says that nothing was fused."""
+        for mode in MODES:
+            outcome = explained(connector, call, WIDE, mode=mode)
+            assert (outcome.fused_by == "none") == (mode != "hybrid")

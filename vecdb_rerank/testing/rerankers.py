@@ -1,0 +1,124 @@
+"""What every reranker has to do."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from vecdb_rerank.candidates import Scores
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.testing.corpus import CORPUS, QUERIES
+
+QUERY = QUERIES["bread"]
+TEXTS = [str(document["text"]) for document in CORPUS[:12]]
+AWKWARD = [
+    "x",
+    "   \n\t ",
+    "... !!! ???",
+    "\N{PILE OF POO} \N{FAMILY} e\u0301 \u202eright to left \u0000 zero",
+    "日本語のテキスト と العربية و עברית",
+    "word " * 40_000,
+    "one" * 70_000,
+]
+
+
+class RerankerContract:
+    """Tests for a reranker; give it as the fixture ``reranker``.
+
+    ``tolerance`` is how far two scores of the same pair may be apart, as those of a remote model
+    or of a batch on a GPU may.
+    """
+
+    tolerance = 1e-4
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reranker(cls) -> Reranker:
+        """The reranker under test."""
+        raise NotImplementedError("define the fixture `reranker`")
+
+    def test_is_a_reranker(self, reranker: Reranker) -> None:
+        """It has what the protocol asks for, and a name."""
+        assert isinstance(reranker, Reranker)
+        assert reranker.name
+
+    def test_one_score_a_document(self, reranker: Reranker) -> None:
+        """Every document is scored, with finite numbers and a relevance from 0 to 1."""
+        _check(_scores(reranker, TEXTS), len(TEXTS))
+
+    def test_no_documents(self, reranker: Reranker) -> None:
+        """Nothing in, nothing out."""
+        _check(_scores(reranker, []), 0)
+
+    def test_finds_the_answer(self, reranker: Reranker) -> None:
+        """The document that answers the query has the best score."""
+        raw = _numbers(_scores(reranker, TEXTS).raw)
+        assert raw.index(max(raw)) == 0
+
+    def test_relevance_agrees_with_raw(self, reranker: Reranker) -> None:
+        """Relevance never contradicts the raw score."""
+        scores = _scores(reranker, TEXTS)
+        pairs = sorted(zip(_numbers(scores.raw), _numbers(scores.relevance), strict=True))
+        relevance = [r for _, r in pairs]
+        assert relevance == sorted(relevance)
+
+    def test_scores_follow_their_documents(self, reranker: Reranker) -> None:
+        """A document's score depends neither on its place nor on the others."""
+        forward = _numbers(_scores(reranker, TEXTS).raw)
+        backward = _numbers(_scores(reranker, TEXTS[::-1]).raw)[::-1]
+        alone = _numbers(_scores(reranker, [TEXTS[3]]).raw)
+        assert backward == pytest.approx(forward, abs=self.tolerance)
+        assert alone == pytest.approx([forward[3]], abs=self.tolerance)
+
+    def test_equal_documents_score_alike(self, reranker: Reranker) -> None:
+        """The same text twice has the same score twice."""
+        first, other, again = _numbers(_scores(reranker, [TEXTS[0], TEXTS[1], TEXTS[0]]).raw)
+        assert again == pytest.approx(first, abs=self.tolerance)
+        assert other != first
+
+    @pytest.mark.parametrize("query", [QUERY, "?!", "q " * 5_000, "日本語 \N{FAMILY}"])
+    def test_awkward_texts(self, reranker: Reranker, query: str) -> None:
+        """Short, blank, huge and foreign texts are scored, not refused."""
+        _check(_scores(reranker, AWKWARD, query), len(AWKWARD))
+
+    def test_threads(self, reranker: Reranker) -> None:
+        """Many threads at once get the answers that one gets."""
+        expected = _numbers(_scores(reranker, TEXTS).raw)
+        with ThreadPoolExecutor(4) as pool:
+            many = list(pool.map(lambda _: _scores(reranker, TEXTS), range(8)))
+        for scores in many:
+            assert _numbers(scores.raw) == pytest.approx(expected, abs=self.tolerance)
+
+    def test_keeps_the_deadline_it_promises(self, reranker: Reranker) -> None:
+        """One with ``keeps_deadline`` comes back in time, leaving None for what it left out."""
+        if not getattr(reranker, "keeps_deadline", False):
+            return
+        started = time.monotonic()
+        scores = reranker.score(QUERY, TEXTS * 50, deadline=Deadline.after(0.2))
+        assert time.monotonic() - started < 2.0
+        assert len(scores.raw) == len(scores.relevance) == len(TEXTS) * 50
+        missing = [raw is None for raw in scores.raw]
+        assert missing == [relevance is None for relevance in scores.relevance]
+
+
+def _scores(reranker: Reranker, texts: Sequence[str], query: str = QUERY) -> Scores:
+    return reranker.score(query, texts, deadline=Deadline.after(120))
+
+
+def _check(scores: Scores, count: int) -> None:
+    raw, relevance = _numbers(scores.raw), _numbers(scores.relevance)
+    assert len(raw) == len(relevance) == count
+    assert all(map(math.isfinite, raw))
+    assert all(0 <= r <= 1 for r in relevance)
+    assert 0 <= scores.truncated <= count
+
+
+def _numbers(scores: Sequence[float | None]) -> list[float]:
+    numbers = [score for score in scores if score is not None]
+    assert len(numbers) == len(scores), "a document was not scored, with time left"
+    return numbers
