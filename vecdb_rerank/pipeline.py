@@ -52,7 +52,8 @@ class Pipeline:
         vector = yield from self._query_vector(search, deadline, clock)
         with clock.stage("first_pass"):
             first = yield from self._first_pass(database, search, vector, deadline)
-        candidates = fusion.first_pass_order(database.candidates(first, self.documents))
+        found = database.candidates(first, self.documents)
+        candidates = fusion.first_pass_order(found)[: search.k]
         verdict = yield from self._rerank(search.query, candidates, deadline, clock)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
         page = kept.page(search.offset, search.limit)

@@ -14,6 +14,9 @@ from vecdb_rerank.search import Fusion, Search
 
 # Marks, in `Projection.forced`, that the caller wanted no payload at all.
 WHOLE_PAYLOAD = "*"
+# Qdrant takes equal RRF scores (ranks a and b, b and a) in any order: so many hits more are asked
+# for that the k-th place, decided by (score, id) on our side, does not depend on its mood.
+TIES = 8
 # Arguments of `query_points` under their names in a `QueryRequest`; the rest go with the call.
 _BATCH_NAMES = {
     "query": "query",
@@ -49,7 +52,7 @@ def fused_by_database(fusion: Fusion) -> bool:
 
 
 def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder) -> dict[str, Any]:
-    """The arguments of ``query_points`` for the search's mode, k hits deep."""
+    """The arguments of ``query_points`` for the search's mode, k hits deep (hybrid: `TIES` more)."""
     if search.mode != "hybrid":
         return branch(search.mode, search, vector, layout, encode, search.k)
     return {
@@ -59,7 +62,7 @@ def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder
             for name in ("bm25", "dense")
         ],
         "query": fusion_query(search.fusion),
-        "limit": search.k,
+        "limit": search.k + TIES,
         **{name: v for name, v in search.native.items() if name != "search_params"},
     }
 

@@ -57,7 +57,7 @@ class SentenceTransformersEmbedder:
         library = require("sentence_transformers", "sentence-transformers")
         try:
             return library.SentenceTransformer(self._given, **self._options)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"embedder.model: {self._given!r}: {error}") from error
 
     @cached_property

@@ -1,0 +1,51 @@
+# make env    .venv with the plugin and its command
+# make demo   ... and run the demo          make test   ... and run all tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+
+.PHONY: env demo test check format bench opensearch opensearch-stop clean
+
+env: $(VENV)/.env
+
+demo: env
+	$(BIN)/vecdb-rerank demo
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: env
+	$(BIN)/python benchmarks/overhead.py
+
+# A real OpenSearch node on 127.0.0.1:9200 (needs a JDK 17 and Maven).
+opensearch:
+	docker/opensearch_node/start.sh start
+
+opensearch-stop:
+	docker/opensearch_node/start.sh stop
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+
+$(VENV)/.env: $(BIN)/uv pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[all]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.env
+	$(INSTALL) --editable '.[dev]'
+	@touch $@

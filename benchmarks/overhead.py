@@ -1,0 +1,113 @@
+"""What the plugin itself costs per search: everything but database and models.
+
+A client that answers at once with a recorded response (k hits of about 1 kB), an identity
+reranker and a given query vector leave only our own work: building the request, reading the
+candidates, ordering, rebuilding the response, and the outcome.
+
+    python benchmarks/overhead.py [--k 50] [--searches 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+from qdrant_client import QdrantClient
+from qdrant_client.http import models
+from vecdb_rerank import Deadline, Scores
+from vecdb_rerank_opensearch import OpenSearchConnector
+from vecdb_rerank_qdrant import QdrantConnector
+
+VECTOR = [0.05] * 384
+TEXT = "A cross-encoder reads the query and the document together. " * 16
+
+
+class Identity:
+    """Keeps the first-pass order."""
+
+    name = "identity"
+    keeps_deadline = True
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        n = len(documents)
+        return Scores.from_relevance([1.0 - i / n for i in range(n)])
+
+
+def qdrant(k: int) -> Callable[[], Any]:
+    """A search on a Qdrant connector whose client replays a response."""
+    points = [
+        models.ScoredPoint(
+            id=str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))),
+            version=1,
+            score=1.0 / (61 + n),
+            payload={"title": f"Title {n}", "text": f"{n}: {TEXT}", "tags": ["a", "b"], "n": n},
+        )
+        for n in range(k)
+    ]
+    response = models.QueryResponse(points=points)
+    client = QdrantClient(":memory:")
+    client.query_points = lambda **_request: response  # type: ignore[method-assign]  # the replay
+    connector = QdrantConnector(client, "docs", reranker=Identity(), embedder=None)
+    return lambda: connector.search("a query of some words", query_vector=VECTOR, k=k)
+
+
+def opensearch(k: int) -> Callable[[], Any]:
+    """A search on an OpenSearch connector whose client replays a response."""
+    hits = [
+        {
+            "_index": "docs",
+            "_id": str(n),
+            "_score": 1.0 / (61 + n),
+            "_source": {"title": f"Title {n}", "text": f"{n}: {TEXT}", "tags": ["a", "b"], "n": n},
+        }
+        for n in range(k)
+    ]
+    response = {
+        "took": 5,
+        "timed_out": False,
+        "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
+        "hits": {
+            "total": {"value": 100, "relation": "eq"},
+            "max_score": hits[0]["_score"],
+            "hits": hits,
+        },
+    }
+    client = OpenSearch()
+    client.search = lambda **_request: response  # the replay
+    connector = OpenSearchConnector(client, "docs", reranker=Identity(), embedder=None)
+    return lambda: connector.search("a query of some words", query_vector=VECTOR, k=k)
+
+
+def measure(search: Callable[[], Any], searches: int) -> dict[str, float]:
+    """p50 and p95 of one search, in milliseconds."""
+    for _ in range(50):
+        search()
+    times = []
+    for _ in range(searches):
+        started = time.perf_counter()
+        search()
+        times.append((time.perf_counter() - started) * 1e3)
+    cuts = statistics.quantiles(times, n=20)
+    return {"p50_ms": round(cuts[9], 3), "p95_ms": round(cuts[18], 3)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--k", type=int, default=50)
+    parser.add_argument("--searches", type=int, default=2000)
+    options = parser.parse_args()
+    results = {
+        name: measure(make(options.k), options.searches)
+        for name, make in (("qdrant", qdrant), ("opensearch", opensearch))
+    }
+    print(json.dumps({"k": options.k, **results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
