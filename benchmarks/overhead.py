@@ -20,6 +20,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
+
 from vecdb_rerank import Deadline, Scores
 from vecdb_rerank_opensearch import OpenSearchConnector
 from vecdb_rerank_qdrant import QdrantConnector

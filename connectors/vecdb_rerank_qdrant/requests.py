@@ -52,7 +52,7 @@ def fused_by_database(fusion: Fusion) -> bool:
 
 
 def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder) -> dict[str, Any]:
-    """The arguments of ``query_points`` for the search's mode, k hits deep (hybrid: `TIES` more)."""
+    """The arguments of ``query_points`` for the search's mode: k hits, hybrid `TIES` more."""
     if search.mode != "hybrid":
         return branch(search.mode, search, vector, layout, encode, search.k)
     return {

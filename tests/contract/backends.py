@@ -61,7 +61,8 @@ def qdrant_client(name: str, url: str = "", grpc_port: int = 0, **options: Any) 
     kind = AsyncQdrantClient if name.endswith("async") else QdrantClient
     if "local" in name:
         return kind(":memory:")
-    return kind(url=url, grpc_port=grpc_port, prefer_grpc="grpc" in name, timeout=30, **options)
+    options = {"timeout": 30, **options}
+    return kind(url=url, grpc_port=grpc_port or 6334, prefer_grpc="grpc" in name, **options)
 
 
 def opensearch_client(name: str, url: str) -> Any:

@@ -6,9 +6,9 @@ import mmh3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vecdb_rerank_qdrant.bm25 import STOP_WORDS, Bm25
 
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank_qdrant.bm25 import STOP_WORDS, Bm25
 
 
 def vector(bm25: Bm25, text: str) -> dict[int, float]:
@@ -34,12 +34,12 @@ def test_a_terms_weight_is_the_formula_of_bm25() -> None:
 def test_weights_by_hand_with_the_defaults() -> None:
     (weight,) = vector(Bm25(), "fox").values()
     # 2.2 / (1 + 1.2 * (0.25 + 0.75 / 256)), worked out on paper
-    assert weight == pytest.approx(1.687_831_9, abs=1e-6)
+    assert weight == pytest.approx(1.687_743_5, abs=1e-6)
 
 
 def test_length_does_not_count_without_b() -> None:
     bm25 = Bm25(b=0.0)
-    assert vector(bm25, "fox")[term("fox")] == vector(bm25, "fox and hens " * 1)[term("fox")] == 1.0
+    assert vector(bm25, "fox")[term("fox")] == vector(bm25, "fox and hens")[term("fox")] == 1.0
 
 
 def test_repetition_does_not_count_without_k() -> None:

@@ -57,7 +57,7 @@ def _require_ready(connector: Any) -> None:
 
     for finding in connector.check():
         if not finding.ok:
-            raise SchemaError(f"{finding.subject}: {finding.detail}: {finding.fix}")
+            raise SchemaError(f"{finding.subject} {finding.detail}: {finding.fix}")
 
 
 def _plain(response: Any) -> Any:

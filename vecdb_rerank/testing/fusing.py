@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -10,13 +11,16 @@ from vecdb_rerank.fusion import fuse
 from vecdb_rerank.search import Fusion
 from vecdb_rerank.testing.base import (
     Call,
+    Connect,
     ConnectorFixtures,
     by_id,
     descending,
     explained,
     ids,
+    new_name,
     scores,
 )
+from vecdb_rerank.testing.doubles import HashEmbedder, KeepingReranker
 from vecdb_rerank.testing.searching import MODES, WIDE
 
 BRANCHES = ("bm25", "dense")
@@ -86,6 +90,21 @@ class Fusing(ConnectorFixtures):
         """On a later page, explained ranks go on counting."""
         outcome = explained(connector, call, WIDE, k=15, limit=5, offset=5)
         assert [hit.rank for hit in outcome.hits] == [6, 7, 8, 9, 10]
+
+    def test_same_window_every_time(self, make: Connect, call: Call) -> None:
+        """Many equal scores at the k-th place: the same k hits all the same."""
+        dice = random.Random(1)
+        words = "bread boat lava list hive tax light fat yeast wind hot one keep day year".split()
+        documents = [{"id": n, "text": " ".join(dice.choices(words, k=6))} for n in range(400)]
+        connector = make(new_name(), embedder=HashEmbedder(), reranker=KeepingReranker())
+        call(connector.create())
+        call(connector.add(documents, batch_size=400))
+        query = "bread boat lava"
+        windows = {
+            tuple(ids(connector, call(connector.search(query, k=30, limit=30)))) for _ in range(20)
+        }
+        call(connector.delete())
+        assert len(windows) == 1
 
     def test_fusions(self, call: Call, connector: Any) -> None:
         """Every fusion joins the same hits, best first."""

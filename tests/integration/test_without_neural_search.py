@@ -1,0 +1,111 @@
+"""OpenSearch without the neural-search plugin: hybrid searches are fused here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opensearchpy import AsyncOpenSearch, OpenSearch
+
+from tests.contract.backends import OPENSEARCH
+from tests.integration.clients import Requests, opensearch
+from tests.servers import Node
+from vecdb_rerank.outcomes import observe
+from vecdb_rerank.search import Fusion
+from vecdb_rerank.testing import CORPUS, QUERIES
+from vecdb_rerank.testing.base import by_id, explained, ids, new_name
+from vecdb_rerank.testing.searching import WIDE
+
+backends = pytest.mark.parametrize("name", OPENSEARCH)
+
+
+@backends
+@pytest.mark.parametrize("explain", [False, True])
+def test_found_out_once(name: str, explain: bool, second_node: Node) -> None:
+    """The first hybrid search asks for a fusion in vain, no later one does."""
+    requests, collection = Requests(), new_name()
+    kind: Any = AsyncOpenSearch if name.endswith("async") else OpenSearch
+    transport = requests.transport(name.endswith("async"))
+    client = kind(second_node.url, transport_class=transport)
+    with opensearch(name, second_node.url, collection, client=client) as (connector, call):
+        call(connector.create())
+        assert call(connector.add(CORPUS)).added == len(CORPUS)
+        findings = {f.subject: f for f in call(connector.check())}
+        assert all(finding.ok for finding in findings.values())
+        assert "fused by the client" in findings["plugin neural-search"].detail
+
+        requests.made.clear()
+        with observe() as outcomes:
+            for query in QUERIES.values():
+                assert ids(connector, call(connector.search(query, explain=explain)))
+        assert {outcome.fused_by for outcome in outcomes} == {"client"}
+        assert {outcome.status for outcome in outcomes} == {"reranked"}
+        first = "GET /_msearch" if explain else f"POST /{collection}/_search"
+        assert _verbless(requests.made) == _verbless([first, *["GET /_msearch"] * len(QUERIES)])
+
+        requests.made.clear()
+        for mode in ("bm25", "dense"):
+            call(connector.search(WIDE, mode=mode))
+        assert _verbless(requests.made) == [f"/{collection}/_search"] * 2
+        call(connector.delete())
+
+
+@pytest.mark.parametrize(
+    "fusion", [Fusion(), Fusion(rank_constant=10), Fusion("l2"), Fusion("min_max")], ids=str
+)
+def test_same_fusion_as_the_database(
+    fusion: Fusion, second_node: Node, opensearch_url: str
+) -> None:
+    """What is fused here has the scores and the order of what neural-search fuses."""
+    outcomes = []
+    for url in (opensearch_url, second_node.url):
+        with opensearch("opensearch", url, new_name()) as (connector, call):
+            call(connector.create())
+            call(connector.add(CORPUS))
+            arguments = {"k": 40, "limit": 40, "depth": 15, "rerank": False}
+            outcomes.append(explained(connector, call, WIDE, fusion=fusion, **arguments))
+            call(connector.delete())
+    theirs, ours = outcomes
+    assert (theirs.fused_by, ours.fused_by) == ("database", "client")
+    # neural-search gives the last hit of a min_max branch 0.001 instead of nothing.
+    tolerance = 1.1e-3 if fusion.method == "min_max" else 1e-6
+    expected, found = by_id(theirs), by_id(ours)
+    assert found.keys() == expected.keys()
+    for hit_id, hit in found.items():
+        assert hit.score == pytest.approx(expected[hit_id].score, abs=tolerance)
+    in_our_order = [expected[hit.id].score for hit in ours.hits]
+    assert in_our_order == pytest.approx(sorted(in_our_order, reverse=True), abs=tolerance)
+
+
+def test_facets_filters_and_pages(second_node: Node) -> None:
+    """What belongs to the whole response is there without a fused query too."""
+    with opensearch("opensearch", second_node.url, new_name()) as (connector, call):
+        call(connector.create())
+        call(connector.add(CORPUS))
+        native = {
+            "filter": {"terms": {"subject.keyword": ["bees", "tax"]}},
+            "aggs": {"subjects": {"terms": {"field": "subject.keyword"}}},
+            "highlight": {"fields": {"bm25_text": {}}},
+            "_source": ["number"],
+        }
+        query = "honey bees and income tax"
+        whole = call(connector.search(query, k=10, limit=10, **native))
+        assert len(ids(connector, whole)) == 10
+        assert {b["key"] for b in whole["aggregations"]["subjects"]["buckets"]} == {"bees", "tax"}
+        assert any("highlight" in hit for hit in whole["hits"]["hits"])
+        for hit in whole["hits"]["hits"]:
+            assert hit["_source"].keys() == {"number"}
+            assert "fields" not in hit
+        pages = [
+            doc_id
+            for offset in range(0, 10, 3)
+            for doc_id in ids(
+                connector, call(connector.search(query, k=10, limit=3, offset=offset, **native))
+            )
+        ]
+        assert pages == ids(connector, whole)
+        call(connector.delete())
+
+
+def _verbless(requests: list[str]) -> list[str]:
+    return [request.partition(" ")[2] for request in requests]
