@@ -41,6 +41,7 @@ def opensearch_url(ran: set[str]) -> Iterator[str]:
     with servers.opensearch() as url:
         if not servers.answers(url):
             pytest.fail(f"no OpenSearch answers at {url}")
+        ran.add("opensearch")
         yield url
 
 

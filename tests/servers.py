@@ -27,6 +27,7 @@ QDRANT_URL = os.environ.get("VECDB_RERANK_TEST_QDRANT_URL")
 QDRANT_GRPC_PORT = int(os.environ.get("VECDB_RERANK_TEST_QDRANT_GRPC_PORT", "6334"))
 _DOCKER = Path(__file__).parents[1] / "docker"
 _START = _DOCKER / "opensearch_node" / "start.sh"
+_HOME = next(_START.parent.glob("pom-*.xml")).stem.replace("pom", "opensearch")
 # The user `opensearch`, whom the node runs as under root, must reach it: no home, no checkout.
 _SHARED = Path(tempfile.gettempdir()) / f"vecdb-rerank-opensearch-{os.getuid()}"
 NEURAL_SEARCH = "opensearch-neural-search"
@@ -98,7 +99,7 @@ def opensearch_node(*, without: str = "", heap: str = "1g") -> Iterator[Node]:
     folder.chmod(0o755)
     node = Node(folder, free_port(), without, heap)
     try:
-        shutil.copytree(next(_SHARED.glob("opensearch-*")), folder / _home().name)
+        shutil.copytree(_SHARED / _HOME, folder / _HOME)
         node.start()
         yield node
     finally:
@@ -145,10 +146,6 @@ def free_port() -> int:
         return port
 
 
-def _home() -> Path:
-    return next(_SHARED.glob("opensearch-*"))
-
-
 def _assemble() -> None:
     """Assemble once for all sessions; others that want it at the same time wait."""
     _SHARED.mkdir(mode=0o755, exist_ok=True)
@@ -171,8 +168,8 @@ def _run_script(command: str, environment: dict[str, str]) -> None:
     )
     if done.returncode != 0:
         raise ServerError(
-            f"OpenSearch: `{_START.name} {command}` failed. It needs mvn, a JDK 17 and, once, Maven "
-            "Central; or start docker; or set VECDB_RERANK_TEST_OPENSEARCH_URL.\n"
+            f"OpenSearch: `{_START.name} {command}` failed. It needs mvn, a JDK 17 and, once, "
+            "Maven Central; or start docker; or set VECDB_RERANK_TEST_OPENSEARCH_URL.\n"
             f"{done.stdout[-2000:]}"
         )
 

@@ -44,12 +44,17 @@ class Documents:
 
     def text(self, payload: Mapping[str, Any] | None) -> str:
         """The payload's text; empty when none of its fields is there. Never raises on data."""
+        try:
+            text = self._text(payload)
+        except RecursionError:  # nested hundreds of levels deep, or in itself: no text for anyone
+            return ""
+        return valid_unicode(text[: self.max_chars])
+
+    def _text(self, payload: Mapping[str, Any] | None) -> str:
         values = {path: as_text(lookup(payload, path)) for path in self.paths}
         if self.template is None:
-            text = "\n".join(value for value in values.values() if value)
-        else:
-            text = _fill(self.template, values) if any(values.values()) else ""
-        return valid_unicode(text[: self.max_chars])
+            return "\n".join(value for value in values.values() if value)
+        return _fill(self.template, values) if any(values.values()) else ""
 
 
 def lookup(payload: Any, path: str) -> Any:

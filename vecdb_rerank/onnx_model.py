@@ -55,13 +55,23 @@ class OnnxModel:
         """Token ids of single texts, cut at ``max_length``."""
         return self._single.encode_batch(list(texts))
 
-    def encode_pairs(self, query: str, documents: Sequence[str]) -> list[Encoding]:
-        """Token ids of (query, document), the document cut to fit ``max_length``.
+    def run_pairs(
+        self, query: str, documents: Sequence[str], deadline: Deadline
+    ) -> list[tuple[Array, bool] | None]:
+        """The first output of each (query, document) and whether the document was cut to fit.
 
+        None past the deadline, which counts for the tokenizer too: long documents take it long.
         A query longer than half of the room is cut to that half first, for all documents alike.
         """
         query = self._fitting(query)
-        return self._pair.encode_batch([(query, document) for document in documents])
+
+        def one(document: str) -> tuple[Array, bool] | None:
+            if deadline.expired:
+                return None
+            encoding = self._pair.encode(query, document)
+            return self._run(encoding), bool(encoding.overflowing)
+
+        return in_parallel(one, documents)
 
     def run(self, encodings: Sequence[Encoding], deadline: Deadline) -> list[Array | None]:
         """The first output of each encoding, without its batch axis; None past the deadline."""

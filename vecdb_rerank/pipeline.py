@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from vecdb_rerank import fusion
@@ -212,11 +213,20 @@ def _reason_to_skip(
 
 def _checked(scores: Scores, texts: Sequence[str]) -> Scores:
     """``scores``, or an error: a wrong answer must not become a ranking."""
-    if not len(scores.raw) == len(scores.relevance) == len(texts):
-        raise RerankError(f"{len(scores.raw)} scores came back for {len(texts)} documents")
-    for name, values in (("score", scores.raw), ("relevance", scores.relevance)):
+    for name, values in (("scores", scores.raw), ("relevances", scores.relevance)):
+        if len(values) != len(texts):
+            raise RerankError(f"{len(values)} {name} came back for {len(texts)} documents")
         if any(value is not None and not math.isfinite(value) for value in values):
-            raise RerankError(f"a {name} is not a finite number")
+            raise RerankError(f"one of the {name} is not a finite number")
+    pairs = list(zip(scores.raw, scores.relevance, strict=True))
+    if any((raw is None) != (relevance is None) for raw, relevance in pairs):
+        raise RerankError("a document has a score or a relevance, but not both")
+    best_first = sorted(((raw, rel) for raw, rel in pairs if raw is not None), reverse=True)
+    relevance = [rel for _, rel in best_first if rel is not None]
+    if any(not 0 <= value <= 1 for value in relevance):
+        raise RerankError("a relevance is not in 0 to 1")
+    if any(low > high for high, low in pairwise(relevance)):
+        raise RerankError("a relevance does not rise with its score")
     return scores
 
 

@@ -198,3 +198,10 @@ def test_the_same_data_gives_the_same_text(value: Any) -> None:
 def test_wrong_configuration_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         Documents(**wrong)
+
+
+def test_structures_too_deep_to_walk_are_no_text() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5_000):
+        deep = {"in": deep}
+    assert Documents(fields=("deep",)).text({"deep": deep}) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,6 +106,15 @@ def test_past_the_deadline_documents_stay_unscored(reranker: OnnxReranker) -> No
     assert reranker.keeps_deadline
     scores = reranker.score(QUERY, [RELEVANT, *IRRELEVANT], deadline=Deadline.after(0))
     assert list(scores.raw) == list(scores.relevance) == [None] * 4
+
+
+def test_long_documents_do_not_hold_up_the_deadline(reranker: OnnxReranker) -> None:
+    # Just to tokenize these takes many times as long.
+    documents = [f"{n} {'extraterritoriality and unusual words. ' * 800}" for n in range(2000)]
+    started = time.monotonic()
+    scores = reranker.score(QUERY, documents, deadline=Deadline.after(0.05))
+    assert time.monotonic() - started < 5
+    assert scores.raw[-1] is None
 
 
 def test_threads_get_the_same_scores(reranker: OnnxReranker) -> None:
@@ -229,6 +239,8 @@ def test_padding_and_truncation_of_the_tokenizers_file_do_not_count(tmp_path: Pa
     scores = reranker.score("so", ["good " * 9 + "bad", "good " * 300], deadline=NEVER)
     assert scores.raw[0] == pytest.approx((1 + 9 * 4 - 4) / 11)
     assert scores.truncated == 0
+    # A query may fill half of the window of 512, not the four words that the file names.
+    assert raw(reranker, "so " * 400, ["good"]) == pytest.approx([(256 * 1 + 4) / 257])
     cut = OnnxReranker(str(tmp_path), max_length=8).score("so", ["good " * 300], deadline=NEVER)
     assert cut.truncated == 1
 

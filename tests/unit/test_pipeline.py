@@ -356,6 +356,19 @@ def uneven(documents: Sequence[str]) -> Scores:
     return Scores([0.0] * len(documents), [0.5])
 
 
+def half_scored(documents: Sequence[str]) -> Scores:
+    return Scores([1.0] * len(documents), [0.5] * (len(documents) - 1) + [None])
+
+
+def too_relevant(documents: Sequence[str]) -> Scores:
+    return Scores.from_relevance([1.5] * len(documents))
+
+
+def upside_down(documents: Sequence[str]) -> Scores:
+    n = len(documents)
+    return Scores([float(i) for i in range(n)], [1.0 - i / n for i in range(n)])
+
+
 def nan(documents: Sequence[str]) -> Scores:
     return Scores.from_relevance([math.nan] * len(documents))
 
@@ -377,7 +390,10 @@ FAILURES = pytest.mark.parametrize(
     [
         (raising, "broken failed: LookupError('no GPU today')"),
         (one_too_few, "3 scores came back for 4 documents"),
-        (uneven, "4 scores came back for 4 documents"),
+        (uneven, "1 relevances came back for 4 documents"),
+        (half_scored, "a score or a relevance, but not both"),
+        (too_relevant, "not in 0 to 1"),
+        (upside_down, "does not rise with its score"),
         (nan, "not a finite number"),
         (infinite, "not a finite number"),
         (nothing, "broken failed"),

@@ -20,7 +20,7 @@ from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import FirstPassError
 from vecdb_rerank.fusion import first_pass_order, unchanged
 from vecdb_rerank.ingest import Cause, Document
-from vecdb_rerank.protocols import FirstPass
+from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.search import Fusion, Search
 from vecdb_rerank_qdrant import QdrantConnector, errors, requests, responses
 from vecdb_rerank_qdrant.bm25 import Bm25
@@ -234,7 +234,7 @@ def test_points_become_candidates_in_their_order() -> None:
     response = models.QueryResponse(
         points=[point(3, 0.9, {"text": "three", DOC_ID: "doc-3"}), point(str(made), 0.8, None)]
     )
-    evidence = {"bm25": {3: BranchHit(1, 12.0)}, "dense": {3: BranchHit(2, 0.7)}}
+    evidence: Evidence = {"bm25": {3: BranchHit(1, 12.0)}, "dense": {3: BranchHit(2, 0.7)}}
     first, second = responses.candidates(FirstPass(response, evidence=evidence), Documents())
     assert (first.position, first.id, first.text, first.score) == (0, 3, "three", 0.9)
     assert first.doc_id == "doc-3"

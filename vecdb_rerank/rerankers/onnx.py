@@ -59,10 +59,10 @@ class OnnxReranker:
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Logits of the documents; those the deadline overtakes stay None, later ones first."""
-        encodings = self.model.encode_pairs(query, documents)
-        outputs = self.model.run(encodings, deadline)
-        logits = [None if output is None else _logit(output) for output in outputs]
-        return Scores.from_logits(logits, truncated=sum(bool(e.overflowing) for e in encodings))
+        outputs = self.model.run_pairs(query, documents, deadline)
+        logits = [None if output is None else _logit(output[0]) for output in outputs]
+        truncated = sum(output is not None and output[1] for output in outputs)
+        return Scores.from_logits(logits, truncated=truncated)
 
 
 def _logit(output: Array) -> float:
