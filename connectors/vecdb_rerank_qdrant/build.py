@@ -7,6 +7,7 @@ from typing import Any
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
+from vecdb_rerank.errors import DatabaseError
 from vecdb_rerank.settings import QdrantSettings
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.connector import AsyncQdrantConnector, QdrantConnector
@@ -19,7 +20,10 @@ def from_settings(
 ) -> QdrantConnector | AsyncQdrantConnector:
     """The connector; ``shared`` are the arguments that all connectors take."""
     options = client_options(settings)
-    client = AsyncQdrantClient(**options) if use_async else QdrantClient(**options)
+    try:
+        client = AsyncQdrantClient(**options) if use_async else QdrantClient(**options)
+    except RuntimeError as error:  # an embedded one whose folder another process has open
+        raise DatabaseError(f"Qdrant at {options.get('path')}: {error}") from error
     connector = AsyncQdrantConnector if use_async else QdrantConnector
     return connector(
         client,
