@@ -1,4 +1,4 @@
-"""The OpenSearch connectors, and the database as the pipeline sees it."""
+"""The OpenSearch connectors, synchronous and asynchronous."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Generic
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank.candidates import Candidate, Ranking
 from vecdb_rerank.connector import (
     AsyncDriver,
     Bundled,
@@ -17,163 +16,17 @@ from vecdb_rerank.connector import (
     ProblemsT,
     ReportT,
     SearchT,
-    Store,
     SyncDriver,
 )
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
-from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.ingest import IngestReport
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Embedder, FirstPass, Reranker, Vector
-from vecdb_rerank.search import Fusion, Mode, Search, SearchDefaults
-from vecdb_rerank_opensearch import errors, ingest, requests, responses
-from vecdb_rerank_opensearch.requests import BM25_TEXT, URL_PARAMS, Body, Layout
+from vecdb_rerank.protocols import Embedder, Reranker, Vector
+from vecdb_rerank.search import Fusion, Mode, SearchDefaults
+from vecdb_rerank_opensearch import requests
+from vecdb_rerank_opensearch.requests import BM25_TEXT, Layout
 from vecdb_rerank_opensearch.responses import Response
-
-
-class OpenSearchStore(Store[Response]):
-    """One OpenSearch index (alias, pattern) behind a sync or async client.
-
-    Hybrid queries need the server's neural-search plugin; without it both branches are sent in
-    one ``_msearch`` and fused here. Which of the two it is, is found out once.
-    """
-
-    name = "opensearch"
-
-    def __init__(
-        self, client: OpenSearch | AsyncOpenSearch, layout: Layout, documents: Documents
-    ) -> None:
-        self._client: Any = client
-        self._layout = layout
-        self._documents = documents
-        self._where = _where(client)
-        self._fuses_hybrid = True  # until the server says otherwise
-
-    def first_pass(
-        self, search: Search, vector: Vector | None, deadline: Deadline
-    ) -> Flow[FirstPass[Response]]:
-        """One request: the fused query, with both branches beside it where evidence is asked."""
-        params = {name: search.native[name] for name in URL_PARAMS if name in search.native}
-        shape = {**search.native.get("body", {})}
-        shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}
-        projection = requests.project(
-            shape.get("_source"), shape.get("fields", ()), self._documents.paths, self._layout
-        )
-        shape |= projection.parts
-        forced = projection.forced
-        if search.mode != "hybrid":
-            body = requests.body(search, vector, self._layout, shape)
-            response = yield self._search(body, params, deadline)
-            return FirstPass(response, "none", forced=forced)
-        if requests.fused_by_database(search.fusion) and self._fuses_hybrid:
-            try:
-                first = yield from self._fused(search, vector, shape, params, deadline)
-            except Exception as error:
-                if not errors.lacks_hybrid(error):
-                    raise
-                self._fuses_hybrid = False
-            else:
-                return FirstPass(first.response, "database", first.evidence, forced)
-        bodies = [self._branch(name, search, vector, shape) for name in ("bm25", "dense")]
-        branches = yield from self._msearch(bodies, params, deadline)
-        fused = responses.fuse(branches, search.fusion, search.k)
-        return FirstPass(fused, "client", responses.evidence(branches), forced)
-
-    def _fused(
-        self,
-        search: Search,
-        vector: Vector | None,
-        shape: Mapping[str, Any],
-        params: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> Flow[FirstPass[Response]]:
-        body = requests.body(search, vector, self._layout, shape)
-        if not search.evidence:
-            response = yield self._search(body, params, deadline)
-            return FirstPass(response)
-        bare: Body = {"_source": False}
-        branches = [self._branch(name, search, vector, bare) for name in ("bm25", "dense")]
-        response, *both = yield from self._msearch([body, *branches], params, deadline)
-        return FirstPass(response, evidence=responses.evidence(both))
-
-    def _branch(
-        self, name: str, search: Search, vector: Vector | None, shape: Mapping[str, Any]
-    ) -> Body:
-        if name == "dense":  # facets and highlights are the BM25 branch's, as its response is kept
-            shape = {n: v for n, v in shape.items() if n not in ("aggs", "aggregations")}
-        return requests.branch_body(name, search, vector, self._layout, shape)
-
-    def _search(self, body: Body, params: Mapping[str, Any], deadline: Deadline) -> Call:
-        given = {**params, **_timeout(deadline)}
-        return Call(
-            lambda: self._client.search(body=body, index=self._layout.index, params=given),
-            deadline.remaining(),
-        )
-
-    def _msearch(
-        self, bodies: Sequence[Body], params: Mapping[str, Any], deadline: Deadline
-    ) -> Flow[list[Response]]:
-        lines = requests.msearch(self._layout, params, bodies)
-        answer = yield Call(
-            lambda: self._client.msearch(body=lines, params=_timeout(deadline)),
-            deadline.remaining(),
-        )
-        return errors.responses(answer)
-
-    def candidates(self, first: FirstPass[Response], documents: Documents) -> Sequence[Candidate]:
-        """The response's hits as candidates."""
-        return responses.candidates(first, documents)
-
-    def rebuild(self, first: FirstPass[Response], ranking: Ranking) -> Response:
-        """The response with the ranking's hits."""
-        return responses.rebuild(first, ranking)
-
-    def describe_error(self, error: Exception) -> str:
-        """One line for a foreign error."""
-        return errors.describe(error, self._where)
-
-    def create(self, dimension: int) -> Flow[bool]:
-        """Create the index if it is missing."""
-        return ingest.create(self._client, self._layout, dimension)
-
-    def writer(self) -> ingest.OpenSearchWriter:
-        """How documents are written."""
-        return ingest.OpenSearchWriter(self._client, self._layout, self._where)
-
-    def check(self, dimension: int | None) -> Flow[list[Finding]]:
-        """Connection, version, plugins and index."""
-        try:
-            info = yield Call(self._client.info)
-            plugins = yield Call(lambda: self._client.cat.plugins(params={"format": "json"}))
-        except Exception as error:
-            fix = "start it, or correct backend.url, backend.user and backend.password"
-            return [Finding("connection", False, self.describe_error(error), fix)]
-        version = info["version"]["number"]
-        findings = [Finding("connection", True, f"OpenSearch {version} at {self._where}")]
-        findings += _plugin_findings({plugin["component"] for plugin in plugins})
-        subject = f"index {self._layout.index!r}"
-        if not (yield Call(lambda: self._client.indices.exists(index=self._layout.index))):
-            fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-            return [*findings, Finding(subject, False, "is missing", fix)]
-        mappings = yield Call(lambda: self._client.indices.get_mapping(index=self._layout.index))
-        if problems := ingest.misfits(mappings, self._layout, dimension):
-            fix = "correct backend.dense_vector / backend.bm25_fields, or index it anew"
-            return [*findings, Finding(subject, False, "; ".join(problems), fix)]
-        count = yield Call(lambda: self._client.count(index=self._layout.index))
-        return [*findings, Finding(subject, True, f"{count['count']} documents")]
-
-    def delete(self) -> Flow[None]:
-        """Delete the index."""
-        yield Call(lambda: self._client.indices.delete(index=self._layout.index))
-
-    def refresh(self) -> Flow[None]:
-        """Refresh the index: documents are not searchable before."""
-        yield Call(lambda: self._client.indices.refresh(index=self._layout.index))
-
-    def close(self) -> Any:
-        """Close the client."""
-        return self._client.close()
+from vecdb_rerank_opensearch.store import OpenSearchStore
 
 
 class _OpenSearch(
@@ -307,29 +160,3 @@ class AsyncOpenSearchConnector(
 
 for _connector in (OpenSearchConnector, AsyncOpenSearchConnector):
     _connector.__doc__ = f"{_connector.__doc__}\n\n{_OpenSearch.__doc__}"
-
-
-def _timeout(deadline: Deadline) -> dict[str, float]:
-    """The time left as the socket's timeout; at least a moment, so that it is never 'none'."""
-    remaining = deadline.remaining()
-    return {} if remaining == float("inf") else {"request_timeout": max(remaining, 0.001)}
-
-
-def _where(client: OpenSearch | AsyncOpenSearch) -> str:
-    hosts = getattr(client.transport, "hosts", None) or [{"host": "localhost"}]
-    host = hosts[0]
-    scheme = "https" if host.get("use_ssl") or host.get("scheme") == "https" else "http"
-    return f"{scheme}://{host.get('host', 'localhost')}:{host.get('port', 9200)}"
-
-
-def _plugin_findings(installed: set[str]) -> list[Finding]:
-    knn = "opensearch-knn" in installed
-    neural = "opensearch-neural-search" in installed or "neural-search" in installed
-    return [
-        Finding("plugin k-NN", knn, "there" if knn else "missing", "" if knn else "install it"),
-        Finding(
-            "plugin neural-search",
-            True,  # its absence costs nothing but a fusion here
-            "there" if neural else "missing: hybrid searches are fused by the client",
-        ),
-    ]
