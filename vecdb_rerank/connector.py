@@ -173,6 +173,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         """Run a search; what is None comes from the defaults."""
         defaults = self.defaults
         chosen_k = defaults.k if k is None else k
+        pipeline = self.pipeline if rerank else replace(self.pipeline, reranker=None)
         search = Search(
             query=query,
             k=chosen_k,
@@ -184,9 +185,8 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
             query_vector=query_vector,
             filter=filter,
             native={name: value for name, value in native.items() if value is not None},
-            evidence=explain or self.pipeline.policy.branch_evidence,
+            evidence=explain or pipeline.uses_evidence,
         )
-        pipeline = self.pipeline if rerank else replace(self.pipeline, reranker=None)
         return self._run(pipeline.search(self.store, search, explain=explain))
 
     def _guarded(self, flow: Flow[T]) -> Flow[T]:

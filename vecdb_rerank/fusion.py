@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from vecdb_rerank.blending import Blend, final_scores, min_max
 from vecdb_rerank.candidates import BranchHit, Candidate, HitId, RankedHit, Ranking, Scores
 from vecdb_rerank.search import Fusion
 
 # How far apart unscored hits are set below the last scored one.
 UNSCORED_STEP = 1e-6
+
+
+def branch(hits: Iterable[tuple[HitId, float]]) -> dict[HitId, BranchHit]:
+    """A branch's hits by id, ranked by score; equal scores are ranked by id.
+
+    The database's own order of them is another one from call to call.
+    """
+    ordered = sorted(hits, key=lambda hit: (-hit[1], tie_breaker(hit[0])))
+    return {i: BranchHit(rank, score) for rank, (i, score) in enumerate(ordered, start=1)}
 
 
 def fuse(
@@ -34,14 +44,8 @@ def _contributions(hits: Mapping[HitId, BranchHit], fusion: Fusion) -> dict[HitI
     if fusion.method == "rrf":
         return {i: 1.0 / (fusion.rank_constant + hit.rank) for i, hit in hits.items()}
     scores = [hit.score for hit in hits.values()]
-    normalise = _l2 if fusion.method == "l2" else _min_max
+    normalise = _l2 if fusion.method == "l2" else min_max
     return dict(zip(hits, normalise(scores), strict=True))
-
-
-def _min_max(scores: Sequence[float]) -> list[float]:
-    """Scores on 0 to 1; a branch whose scores are all alike counts fully."""
-    low, high = min(scores, default=0.0), max(scores, default=0.0)
-    return [1.0 if high == low else (s - low) / (high - low) for s in scores]
 
 
 def _l2(scores: Sequence[float]) -> list[float]:
@@ -67,21 +71,25 @@ def unchanged(candidates: Sequence[Candidate]) -> Ranking:
     return Ranking.of(RankedHit(c, c.score) for c in candidates)
 
 
-def rerank(candidates: Sequence[Candidate], scores: Scores) -> Ranking:
-    """Order ``candidates`` (in first-pass order) by the reranker's raw scores.
+def rerank(candidates: Sequence[Candidate], scores: Scores, blend: Blend) -> Ranking:
+    """Order ``candidates`` (in first-pass order) by their final scores, ties in that order.
 
-    The final score is the relevance. Hits without one follow in first-pass order, a step below
-    the last scored one each, so that scores never increase down the list.
+    Hits without a score of the reranker follow in first-pass order, a step below the last scored
+    one each, so that scores never increase down the list.
     """
-    scored: list[RankedHit] = []
-    unscored: list[Candidate] = []
-    for candidate, raw, relevance in zip(candidates, scores.raw, scores.relevance, strict=True):
-        if raw is None or relevance is None:
-            unscored.append(candidate)
-        else:
-            scored.append(RankedHit(candidate, relevance, raw, relevance))
-    scored.sort(key=lambda hit: -(hit.raw or 0.0))  # stable: ties keep first-pass order
+    known = [
+        (candidate, raw, relevance)
+        for candidate, raw, relevance in zip(candidates, scores.raw, scores.relevance, strict=True)
+        if raw is not None and relevance is not None
+    ]
+    final = final_scores([c for c, _, _ in known], [rel for _, _, rel in known], blend)
+    scored = [
+        RankedHit(c, score, raw, rel) for (c, raw, rel), score in zip(known, final, strict=True)
+    ]
+    # The raw score tells apart what a relevance of 1.0 no longer does; the sort is stable.
+    scored.sort(key=lambda hit: (-hit.score, -(hit.raw or 0.0)))
     last = scored[-1].score if scored else 0.0
+    unscored = [c for c, raw in zip(candidates, scores.raw, strict=True) if raw is None]
     rest = (RankedHit(c, last - UNSCORED_STEP * n) for n, c in enumerate(unscored, start=1))
     return Ranking.of((*scored, *rest))
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from vecdb_rerank import fusion
+from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import Candidate, ExplainedHit, Outcome, Ranking, Scores, Status
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
@@ -45,6 +46,11 @@ class Pipeline:
     embedder: Embedder | None = None
     documents: Documents = field(default_factory=Documents)
     policy: Policy = field(default_factory=Policy)
+
+    @property
+    def uses_evidence(self) -> bool:
+        """Whether the first pass shall bring each branch's own ranks and scores."""
+        return self.reranker is not None and self.policy.branch_evidence
 
     def search(self, database: Database[R], search: Search, *, explain: bool = False) -> Flow[R]:
         """The flow of one search: its value is the native response."""
@@ -124,7 +130,7 @@ class Pipeline:
                 )
             except Exception as error:
                 return Verdict.failed(candidates, _as_rerank_error(error, reranker))
-        return _verdict(candidates, texts, scores)
+        return _verdict(candidates, texts, scores, self.policy.blend)
 
     def _outcome(
         self,
@@ -230,13 +236,15 @@ def _checked(scores: Scores, texts: Sequence[str]) -> Scores:
     return scores
 
 
-def _verdict(candidates: Sequence[Candidate], texts: Sequence[str], scores: Scores) -> Verdict:
+def _verdict(
+    candidates: Sequence[Candidate], texts: Sequence[str], scores: Scores, blend: Blend
+) -> Verdict:
     scored = sum(score is not None for score in scores.raw)
     if not scored:
         return Verdict.failed(
             candidates, RerankTimeoutError("the deadline came before any document was scored")
         )
-    ranking = fusion.rerank(candidates, _spread(scores, texts, candidates))
+    ranking = fusion.rerank(candidates, _spread(scores, texts, candidates), blend)
     if scored < len(texts):
         reason = f"the deadline came after {scored} of {len(texts)} documents"
         return Verdict(ranking, "partial", reason, truncated=scores.truncated)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import Outcome
 from vecdb_rerank.errors import ConfigurationError
 
@@ -20,9 +21,11 @@ class Policy:
     ``deadline`` is one budget in seconds over query embedding, first pass and rerank; None
     sets none. ``on_error`` says what a failing reranker does: ``fallback`` keeps the first-pass
     order and says so in the outcome, ``raise`` raises `RerankError`. ``min_relevance`` (0 to
-    1) drops scored hits below it, never one that was not scored. ``branch_evidence`` carries
-    each candidate's rank and score in the BM25 and the dense branch. ``on_outcome`` is called
-    with every `Outcome`; what it raises reaches the caller.
+    1) drops scored hits below it, never one that was not scored. ``blend`` joins relevance and
+    first pass to the final score. ``branch_evidence`` brings each candidate's rank and score in
+    the BM25 and the dense branch in the same round trip, for the blend to use; without it a
+    blend has only the fused order. ``on_outcome`` is called with every `Outcome`; what it raises
+    reaches the caller.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -30,7 +33,8 @@ class Policy:
     deadline: float | None = 10.0
     on_error: OnError = "fallback"
     min_relevance: float | None = None
-    branch_evidence: bool = False
+    blend: Blend = field(default_factory=Blend)
+    branch_evidence: bool = True
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -26,10 +26,15 @@ def find(kind: Kind, name: str) -> Any:
         try:
             return point.load()
         except ModuleNotFoundError as error:
-            raise _missing(error, name) from error
-    raise ConfigurationError(
-        f"type: {name!r} is no installed one of {kind}; {nearest(name, names(kind))}"
-    )
+            if (missing := _missing(error, name)) is None:
+                raise
+            raise missing from error
+    raise ConfigurationError(f"type: {unknown(kind, name)}")
+
+
+def unknown(kind: Kind, name: str) -> str:
+    """What is wrong with a name that nothing is installed under."""
+    return f"{name!r} is no installed one of {kind}; {nearest(name, names(kind))}"
 
 
 def nearest(name: str, allowed: list[str]) -> str:
@@ -38,10 +43,10 @@ def nearest(name: str, allowed: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(allowed)}"
 
 
-def _missing(error: ModuleNotFoundError, name: str) -> Exception:
+def _missing(error: ModuleNotFoundError, name: str) -> MissingDependencyError | None:
     # Our own connectors import their client library at the top; others' errors stay as they are.
     libraries = {"qdrant_client": "qdrant", "opensearchpy": "opensearch"}
     root = (error.name or "").partition(".")[0]
     if libraries.get(root) == name:
         return MissingDependencyError.for_extra(root, name)
-    return error
+    return None

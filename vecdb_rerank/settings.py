@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -18,11 +19,13 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    FilePath,
     SecretStr,
     Tag,
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -32,6 +35,7 @@ from pydantic_settings import (
 )
 
 from vecdb_rerank import registry
+from vecdb_rerank.blending import Blend
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.policy import Policy
@@ -42,7 +46,29 @@ ENV_PREFIX = "VECDB_RERANK__"
 ENV_DELIMITER = "__"
 
 
-class Section(BaseModel):
+_SECRET_KEY = re.compile(r"(^|_)(key|password|secret|token)$", re.IGNORECASE)
+
+
+def concealed(key: str, value: Any) -> Any:
+    """``value`` as it may be shown: without what a plug-in's key or a URL keeps secret."""
+    if isinstance(value, Mapping):
+        return {inner: concealed(str(inner), shown) for inner, shown in value.items()}
+    if not isinstance(value, str):
+        return value
+    if _SECRET_KEY.search(key):
+        return "**********"
+    return re.sub(r"(?<=//)[^/]*@", "**********@", value)
+
+
+class _Concealing(BaseModel):
+    """Shows no secret in its representations."""
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, concealed(name or "", value)
+
+
+class Section(_Concealing):
     """A part of the settings in which every key must be known."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -59,7 +85,7 @@ class QdrantSettings(Section):
     prefer_grpc: bool = False
     grpc_port: int = 6334
     timeout: float = Field(30.0, gt=0)
-    verify: bool | Path = True
+    verify: bool | FilePath = True
     dense_vector: str | None = "dense"
     bm25_vector: str = "bm25"
     bm25: Bm25Params = Field(default_factory=Bm25Params)
@@ -80,7 +106,7 @@ class OpenSearchSettings(Section):
     user: str | None = None
     password: SecretStr | None = None
     timeout: float = Field(30.0, gt=0)
-    verify: bool | Path = True
+    verify: bool | FilePath = True
     dense_vector: str = "dense"
     bm25_fields: tuple[str, ...] = Field(("bm25_text",), min_length=1)
 
@@ -121,7 +147,7 @@ class NoneSettings(Section):
     type: Literal["none"] = "none"
 
 
-class PluginSettings(BaseModel):
+class PluginSettings(_Concealing):
     """Something another package registered; its factory gets all keys but ``type``."""
 
     model_config = ConfigDict(extra="allow")
@@ -191,7 +217,7 @@ class Loaded:
     """Checked settings, and the layers they came from: name to nested values, strongest first."""
 
     settings: Settings
-    layers: Mapping[str, Mapping[str, Any]]
+    layers: Mapping[str, Mapping[str, Any]] = field(repr=False)  # as given, secrets in clear
 
     def origin(self, *path: str) -> str:
         """The name of the layer that decided the value at ``path``."""
@@ -223,24 +249,30 @@ def load(file: Path | str | None = None, **arguments: Any) -> Loaded:
     try:
         settings = Settings(**merged)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, Loaded(Settings(), layers))) from None
+        raise ConfigurationError(_explain(error, merged, Loaded(Settings(), layers))) from None
+    loaded = Loaded(settings, layers)
     for kind in get_args(registry.Kind):
-        section = getattr(settings, kind.removesuffix("s").replace("connector", "backend"))
-        if isinstance(section, PluginSettings):
-            registry.find(kind, section.type)
-    return Loaded(settings, layers)
+        name = kind.removesuffix("s").replace("connector", "backend")
+        section = getattr(settings, name)
+        if isinstance(section, PluginSettings) and section.type not in registry.names(kind):
+            why = registry.unknown(kind, section.type)
+            raise ConfigurationError(f"{name}.type: {why} ({loaded.origin(name, 'type')})")
+    return loaded
 
 
 def _for_backend(layers: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Each layer with the keys of the chosen backend's own table, ``[backend.qdrant]`` say."""
-    backends = [layer.get("backend", {}) for layer in layers.values()]
-    chosen = next((b["type"] for b in backends if "type" in b), "qdrant")
-    flat: dict[str, dict[str, Any]] = {}
-    for name, layer in layers.items():
-        backend = dict(layer.get("backend", {}))
-        tables = {kind: backend.pop(kind, {}) for kind in registry.names("connectors")}
-        backend |= tables.get(chosen, {})
-        flat[name] = {**layer, "backend": backend} if backend else layer
+    given = {n: v["backend"] for n, v in layers.items() if isinstance(v.get("backend"), Mapping)}
+    chosen = next((b["type"] for b in given.values() if "type" in b), "qdrant")
+    flat = dict(layers)
+    for name, backend in given.items():
+        tables = {
+            kind: backend[kind]
+            for kind in registry.names("connectors")
+            if isinstance(backend.get(kind), Mapping)
+        }
+        shared = {key: value for key, value in backend.items() if key not in tables}
+        flat[name] = {**layers[name], "backend": {**shared, **tables.get(chosen, {})}}
     return flat
 
 
@@ -272,7 +304,17 @@ def _environment() -> dict[str, Any]:
             if section not in Settings.model_fields:
                 hint = registry.nearest(section, list(Settings.model_fields))
                 raise ConfigurationError(f"environment variable {name}: no such section; {hint}")
-    return {name: _decoded(value) for name, value in EnvSettingsSource(Settings)().items()}
+    return {name: _decoded(value) for name, value in _Environment(Settings)().items()}
+
+
+class _Environment(EnvSettingsSource):
+    """Leaves what is not JSON as it is: the check of its type then names the key."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
 
 
 def _decoded(value: Any) -> Any:
@@ -287,21 +329,36 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-def _explain(error: ValidationError, loaded: Loaded) -> str:
+def _explain(error: ValidationError, given: Mapping[str, Any], loaded: Loaded) -> str:
     """One line a problem: where the value stands, its key, what is wrong with it."""
-    return "; ".join(_explain_one(dict(problem), loaded) for problem in error.errors())
+    problems = [_explain_one(dict(problem), given, loaded) for problem in error.errors()]
+    return "; ".join(dict.fromkeys(problems))
 
 
-def _explain_one(problem: Mapping[str, Any], loaded: Loaded) -> str:
-    # A union puts its tag into the location; keys are all that a user knows.
-    path = [str(part) for part in problem["loc"] if str(part) not in _TAGS]
-    key, origin = ".".join(path), loaded.origin(*path)
+def _explain_one(problem: Mapping[str, Any], given: Mapping[str, Any], loaded: Loaded) -> str:
+    path = _path(problem["loc"], given)
     message = str(problem["msg"]).removeprefix("Value error, ")
-    if message.startswith(f"{key}."):  # a section's own check names the key itself
-        key, _, message = message.partition(": ")
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         message = f"no such key; {registry.nearest(path[-1], _known_keys(problem['loc']))}"
-    return f"{key}: {message} ({origin})"
+    if problem["type"] == "value_error":  # a section's own check names the field itself
+        head, _, rest = message.partition(": ")
+        named = head.rpartition(".")[2]
+        if named in _keys(_SECTIONS.get(path[-1])):
+            path, message = [*path, named], rest
+    origin = loaded.origin(*(path[:-1] if problem["type"] == "missing" else path))
+    return f"{'.'.join(path)}: {message} ({origin})"
+
+
+def _path(location: Sequence[str | int], given: Any) -> list[str]:
+    """The keys of a location, without the tag of a union and what is inside a value."""
+    tagged = location[0] in _TAGGED and len(location) > 1 and location[1] in _TAGS
+    path: list[str] = []
+    for part in [location[0], *location[2 if tagged else 1 :]]:
+        if not isinstance(given, Mapping):
+            break
+        path.append(str(part))
+        given = given.get(part)
+    return path
 
 
 _SECTIONS: dict[str, type[Any]] = {
@@ -316,7 +373,9 @@ _SECTIONS: dict[str, type[Any]] = {
     "policy": Policy,
     "bm25": Bm25Params,
     "fusion": Fusion,
+    "blend": Blend,
 }
+_TAGGED = {"backend", "embedder", "reranker"}
 _TAGS = {"qdrant", "opensearch", "onnx", "sentence_transformers", "none", "plugin"}
 
 
@@ -326,7 +385,13 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
     if not parents:
         return list(Settings.model_fields)
     name = "onnx_embedder" if parents == ["embedder", "onnx"] else parents[-1]
-    section = _SECTIONS[name]
+    tables = registry.names("connectors") if parents[:-1] == ["backend"] else []
+    return [*_keys(_SECTIONS[name]), *tables]
+
+
+def _keys(section: type[Any] | None) -> list[str]:
+    if section is None:
+        return []
     if issubclass(section, BaseModel):
         return list(section.model_fields)
-    return [field.name for field in fields(section)]
+    return [entry.name for entry in fields(section)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vecdb_rerank import fusion
-from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Ranking
+from vecdb_rerank.candidates import Candidate, HitId, Ranking
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.search import Fusion
@@ -58,20 +58,17 @@ def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
     }
 
 
-def evidence(branches: Sequence[Response]) -> Evidence:
-    """What the branches (bm25, dense) said of each hit."""
+def evidence(branches: Mapping[str, Response]) -> Evidence:
+    """What each branch said of each hit."""
     return {
-        name: {
-            _key(hit): BranchHit(rank, hit["_score"])
-            for rank, hit in enumerate(response["hits"]["hits"], start=1)
-        }
-        for name, response in zip(("bm25", "dense"), branches, strict=True)
+        name: fusion.branch((_key(hit), hit["_score"]) for hit in response["hits"]["hits"])
+        for name, response in branches.items()
     }
 
 
-def fuse(branches: Sequence[Response], how: Fusion, k: int) -> Response:
-    """Fuse the branches here, as the server cannot; all but the hits is the BM25 branch's."""
-    bm25, dense = branches
+def fuse(branches: Mapping[str, Response], how: Fusion, k: int) -> Response:
+    """Fuse bm25 and dense here, as the server cannot; all but the hits is the BM25 branch's."""
+    bm25, dense = branches["bm25"], branches["dense"]
     by_key: dict[HitId, Any] = {
         _key(hit): hit for response in (dense, bm25) for hit in response["hits"]["hits"]
     }

@@ -16,7 +16,7 @@ from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
-from vecdb_rerank.search import Search
+from vecdb_rerank.search import BRANCHES, Search
 from vecdb_rerank_opensearch import errors, ingest, requests, responses
 from vecdb_rerank_opensearch.requests import URL_PARAMS, Body, Layout
 from vecdb_rerank_opensearch.responses import Response
@@ -55,7 +55,7 @@ class OpenSearchStore(Store[Response]):
         if search.mode != "hybrid":
             body = requests.body(search, vector, self._layout, shape)
             response = yield self._search(body, params, deadline)
-            return FirstPass(response, "none", forced=forced)
+            return FirstPass(response, "none", responses.evidence({search.mode: response}), forced)
         if requests.fused_by_database(search.fusion) and self._fuses_hybrid:
             try:
                 first = yield from self._fused(search, vector, shape, params, deadline)
@@ -65,8 +65,9 @@ class OpenSearchStore(Store[Response]):
                 self._fuses_hybrid = False
             else:
                 return FirstPass(first.response, "database", first.evidence, forced)
-        bodies = [self._branch(name, search, vector, shape) for name in ("bm25", "dense")]
-        branches = yield from self._msearch(bodies, params, deadline)
+        bodies = [self._branch(name, search, vector, shape) for name in BRANCHES]
+        answers = yield from self._msearch(bodies, params, deadline)
+        branches = dict(zip(BRANCHES, answers, strict=True))
         fused = responses.fuse(branches, search.fusion, search.k)
         return FirstPass(fused, "client", responses.evidence(branches), forced)
 
@@ -83,9 +84,10 @@ class OpenSearchStore(Store[Response]):
             response = yield self._search(body, params, deadline)
             return FirstPass(response)
         bare: Body = {"_source": False}
-        branches = [self._branch(name, search, vector, bare) for name in ("bm25", "dense")]
-        response, *both = yield from self._msearch([body, *branches], params, deadline)
-        return FirstPass(response, evidence=responses.evidence(both))
+        bodies = [body, *(self._branch(name, search, vector, bare) for name in BRANCHES)]
+        response, *both = yield from self._msearch(bodies, params, deadline)
+        branches = dict(zip(BRANCHES, both, strict=True))
+        return FirstPass(response, evidence=responses.evidence(branches))
 
     def _branch(
         self, name: str, search: Search, vector: Vector | None, shape: Mapping[str, Any]

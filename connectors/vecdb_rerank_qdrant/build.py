@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import asdict
 from typing import Any
 
@@ -54,5 +55,7 @@ def client_options(settings: QdrantSettings) -> dict[str, Any]:
     }
 
 
-def _verify(settings: QdrantSettings) -> bool | str:
-    return settings.verify if isinstance(settings.verify, bool) else str(settings.verify)
+def _verify(settings: QdrantSettings) -> bool | ssl.SSLContext:
+    if isinstance(settings.verify, bool):
+        return settings.verify
+    return ssl.create_default_context(cafile=settings.verify)

@@ -10,7 +10,7 @@ from typing import Any
 from qdrant_client.http import models
 
 from vecdb_rerank.protocols import Vector
-from vecdb_rerank.search import Fusion, Search
+from vecdb_rerank.search import BRANCHES, Fusion, Search
 
 # Marks, in `Projection.forced`, that the caller wanted no payload at all.
 WHOLE_PAYLOAD = "*"
@@ -43,12 +43,16 @@ class Layout:
     bm25_vector: str = "bm25"
 
 
-def fused_by_database(fusion: Fusion) -> bool:
-    """Whether Qdrant has this fusion itself.
+def fused_here(fusion: Fusion, evidence: bool) -> bool:
+    """Whether both branches are sent alone and fused by this package.
 
-    Its weighted RRF is another formula (``1 / (rank / weight + k - 1)``): not the one meant here.
+    Qdrant lacks min_max and l2, and its weighted RRF is another formula
+    (``1 / (rank / weight + k - 1)``). Plain RRF gives the same here as there, so that branches
+    that are wanted as evidence are enough.
     """
-    return fusion.method == "dbsf" or (fusion.method == "rrf" and fusion.weights is None)
+    if fusion.method == "dbsf":
+        return False
+    return fusion.method != "rrf" or fusion.weights is not None or evidence
 
 
 def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder) -> dict[str, Any]:
@@ -59,7 +63,7 @@ def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder
         "collection_name": layout.collection,
         "prefetch": [
             _prefetch(branch(name, search, vector, layout, encode, search.depth))
-            for name in ("bm25", "dense")
+            for name in BRANCHES
         ],
         "query": fusion_query(search.fusion),
         "limit": search.k + TIES,
@@ -87,17 +91,6 @@ def branch(
         "limit": limit,
         **native,
     }
-
-
-def evidence(
-    search: Search, vector: Vector | None, layout: Layout, encode: Encoder
-) -> list[dict[str, Any]]:
-    """Both branches of a hybrid search, ids and scores only."""
-    bare = {"with_payload": False, "with_vectors": False, "score_threshold": None}
-    return [
-        {**branch(name, search, vector, layout, encode, search.depth), **bare}
-        for name in ("bm25", "dense")
-    ]
 
 
 def batch(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

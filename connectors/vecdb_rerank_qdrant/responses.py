@@ -8,10 +8,10 @@ from typing import Any
 from qdrant_client.http import models
 
 from vecdb_rerank import fusion
-from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Ranking
+from vecdb_rerank.candidates import Candidate, HitId, Ranking
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.protocols import Evidence, FirstPass
-from vecdb_rerank.search import Fusion
+from vecdb_rerank.search import Fusion, Mode
 from vecdb_rerank_qdrant.requests import WHOLE_PAYLOAD
 
 
@@ -49,28 +49,32 @@ def rebuild(first: FirstPass[models.QueryResponse], ranking: Ranking) -> models.
     )
 
 
-def evidence(branches: Sequence[models.QueryResponse]) -> Evidence:
-    """What the branches (bm25, dense) said of each hit."""
+def first_pass(mode: Mode, response: models.QueryResponse) -> FirstPass[models.QueryResponse]:
+    """The first pass of a single request; a single branch is its own evidence."""
+    if mode == "hybrid":
+        return FirstPass(response, "database")
+    return FirstPass(response, "none", evidence({mode: response}))
+
+
+def evidence(branches: Mapping[str, models.QueryResponse]) -> Evidence:
+    """What each branch said of each hit."""
     return {
-        name: {
-            _hit_id(point): BranchHit(rank, point.score)
-            for rank, point in enumerate(response.points, start=1)
-        }
-        for name, response in zip(("bm25", "dense"), branches, strict=True)
+        name: fusion.branch((_hit_id(point), point.score) for point in response.points)
+        for name, response in branches.items()
     }
 
 
 def fuse(
-    branches: Sequence[models.QueryResponse],
+    branches: Mapping[str, models.QueryResponse],
     how: Fusion,
     k: int,
     threshold: float | None = None,
 ) -> models.QueryResponse:
-    """Fuse the branches here, as the server has no such fusion; k hits from ``threshold`` up."""
-    points = {_hit_id(point): point for response in branches for point in response.points}
+    """Fuse the branches (bm25, dense) here; k hits from ``threshold`` up."""
+    points = {_hit_id(p): p for response in branches.values() for p in response.points}
     fused = fusion.fuse(list(evidence(branches).values()), how)[:k]
     kept = [(i, s) for i, s in fused if threshold is None or s >= threshold]
-    return branches[0].model_copy(
+    return next(iter(branches.values())).model_copy(
         update={"points": [points[i].model_copy(update={"score": s}) for i, s in kept]}
     )
 

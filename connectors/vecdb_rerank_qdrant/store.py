@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -18,7 +19,7 @@ from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
-from vecdb_rerank.search import Search
+from vecdb_rerank.search import BRANCHES, Search
 from vecdb_rerank_qdrant import errors, ingest, requests, responses
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.requests import Layout
@@ -50,7 +51,11 @@ class QdrantStore(Store[models.QueryResponse]):
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
     ) -> Flow[FirstPass[models.QueryResponse]]:
-        """One request: the fused query, with both branches beside it where evidence is asked."""
+        """One request: the fused query, or both branches where they are wanted one by one.
+
+        Branches tell what a fused list has lost, and their RRF is the server's own; so where
+        evidence is asked for, they are all that is sent.
+        """
         projection = requests.project(search.native.get("with_payload"), self._documents.paths)
         native = {
             **search.native,
@@ -59,31 +64,30 @@ class QdrantStore(Store[models.QueryResponse]):
         }
         if self._local:
             native.pop("timeout")
-        parts = (_with_native(search, native), vector, self._layout, self._encode_query)
-        if search.mode != "hybrid":
+        parts = (replace(search, native=native), vector, self._layout, self._encode_query)
+        if search.mode == "hybrid" and requests.fused_here(search.fusion, search.evidence):
+            first = yield from self._branches(search, native, vector, deadline)
+        else:
             response = yield self._query(requests.query(*parts), deadline)
-            return FirstPass(response, "none", forced=projection.forced)
-        if not requests.fused_by_database(search.fusion):
-            threshold = native.get("score_threshold")  # tests fused scores, not a branch's
-            alone = {**native, "score_threshold": None}
-            parts = (_with_native(search, alone), vector, self._layout, self._encode_query)
-            both = [requests.branch(name, *parts, search.depth) for name in ("bm25", "dense")]
-            branches = yield self._batch(both, deadline)
-            fused = responses.fuse(branches, search.fusion, search.k, threshold)
-            return FirstPass(fused, "client", responses.evidence(branches), projection.forced)
-        fused_query = requests.query(*parts)
-        if not search.evidence:
-            response = yield self._query(fused_query, deadline)
-            return FirstPass(response, "database", forced=projection.forced)
-        response, *branches = yield self._batch([fused_query, *requests.evidence(*parts)], deadline)
-        return FirstPass(response, "database", responses.evidence(branches), projection.forced)
+            first = responses.first_pass(search.mode, response)
+        return replace(first, forced=projection.forced)
+
+    def _branches(
+        self, search: Search, native: dict[str, Any], vector: Vector | None, deadline: Deadline
+    ) -> Flow[FirstPass[models.QueryResponse]]:
+        threshold = native.get("score_threshold")  # tests fused scores, not a branch's
+        alone = replace(search, native={**native, "score_threshold": None})
+        parts = (alone, vector, self._layout, self._encode_query)
+        request = requests.batch([requests.branch(name, *parts, search.depth) for name in BRANCHES])
+        answers = yield Call(
+            lambda: self._client.query_batch_points(**request), deadline.remaining()
+        )
+        branches = dict(zip(BRANCHES, answers, strict=True))
+        fused = responses.fuse(branches, search.fusion, search.k, threshold)
+        return FirstPass(fused, "client", responses.evidence(branches))
 
     def _query(self, request: dict[str, Any], deadline: Deadline) -> Call:
         return Call(lambda: self._client.query_points(**request), deadline.remaining())
-
-    def _batch(self, several: Sequence[dict[str, Any]], deadline: Deadline) -> Call:
-        request = requests.batch(several)
-        return Call(lambda: self._client.query_batch_points(**request), deadline.remaining())
 
     def candidates(
         self, first: FirstPass[models.QueryResponse], documents: Documents
@@ -156,12 +160,6 @@ def _where(client: QdrantClient | AsyncQdrantClient) -> str:
     given = [options.get(name) for name in ("url", "path", "location", "host")]
     where = str(next((g for g in given if g is not None), "localhost"))
     return re.sub(r"(?<=//)[^/@]*@", "", where)  # a URL's user and password are nobody's business
-
-
-def _with_native(search: Search, native: dict[str, Any]) -> Search:
-    from dataclasses import replace
-
-    return replace(search, native=native)
 
 
 def _version(version: str, where: str) -> Finding:

@@ -11,6 +11,7 @@ from tests.contract.backends import OPENSEARCH
 from tests.integration.clients import Requests, opensearch
 from tests.servers import Node
 from vecdb_rerank.outcomes import observe
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import Fusion
 from vecdb_rerank.testing import CORPUS, QUERIES
 from vecdb_rerank.testing.base import by_id, explained, ids, new_name
@@ -20,14 +21,15 @@ backends = pytest.mark.parametrize("name", OPENSEARCH)
 
 
 @backends
-@pytest.mark.parametrize("explain", [False, True])
-def test_found_out_once(name: str, explain: bool, second_node: Node) -> None:
+@pytest.mark.parametrize("evidence", [False, True])
+def test_found_out_once(name: str, evidence: bool, second_node: Node) -> None:
     """The first hybrid search asks for a fusion in vain, no later one does."""
     requests, collection = Requests(), new_name()
     kind: Any = AsyncOpenSearch if name.endswith("async") else OpenSearch
     transport = requests.transport(name.endswith("async"))
     client = kind(second_node.url, transport_class=transport)
-    with opensearch(name, second_node.url, collection, client=client) as (connector, call):
+    options = {"client": client, "policy": Policy(branch_evidence=evidence)}
+    with opensearch(name, second_node.url, collection, **options) as (connector, call):
         call(connector.create())
         assert call(connector.add(CORPUS)).added == len(CORPUS)
         findings = {f.subject: f for f in call(connector.check())}
@@ -37,10 +39,10 @@ def test_found_out_once(name: str, explain: bool, second_node: Node) -> None:
         requests.made.clear()
         with observe() as outcomes:
             for query in QUERIES.values():
-                assert ids(connector, call(connector.search(query, explain=explain)))
+                assert ids(connector, call(connector.search(query)))
         assert {outcome.fused_by for outcome in outcomes} == {"client"}
         assert {outcome.status for outcome in outcomes} == {"reranked"}
-        first = "GET /_msearch" if explain else f"POST /{collection}/_search"
+        first = "GET /_msearch" if evidence else f"POST /{collection}/_search"
         assert _verbless(requests.made) == _verbless([first, *["GET /_msearch"] * len(QUERIES)])
 
         requests.made.clear()

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import BranchHit, Candidate, HitId, RankedHit, Ranking, Scores, sigmoid
 from vecdb_rerank.fusion import first_pass_order, fuse, keep_relevant, rerank, unchanged
 from vecdb_rerank.search import Fusion
+
+REPLACE = Blend("replace")
 
 
 def branch(scores: dict[HitId, float]) -> dict[HitId, BranchHit]:
@@ -132,13 +135,13 @@ def test_unchanged_keeps_order_and_scores_of_the_database() -> None:
 @given(st.lists(maybe, max_size=30))
 def test_reranking_keeps_every_candidate_once(raw: list[float | None]) -> None:
     hits = [candidate(n) for n in range(len(raw))]
-    ranking = rerank(hits, Scores.from_logits(raw))
+    ranking = rerank(hits, Scores.from_logits(raw), REPLACE)
     assert sorted(h.candidate.position for h in ranking.hits) == list(range(len(raw)))
 
 
 @given(st.lists(maybe, max_size=30))
 def test_reranked_scores_never_increase(raw: list[float | None]) -> None:
-    ranking = rerank([candidate(n) for n in range(len(raw))], Scores.from_logits(raw))
+    ranking = rerank([candidate(n) for n in range(len(raw))], Scores.from_logits(raw), REPLACE)
     scores = [h.score for h in ranking.hits]
     assert scores == sorted(scores, reverse=True)
     assert ranking.max_score == (scores[0] if scores else None)
@@ -148,7 +151,7 @@ def test_reranked_scores_never_increase(raw: list[float | None]) -> None:
 def test_unscored_hits_follow_in_first_pass_order_strictly_below_the_last_scored(
     raw: list[float | None],
 ) -> None:
-    ranking = rerank([candidate(n) for n in range(len(raw))], Scores.from_logits(raw))
+    ranking = rerank([candidate(n) for n in range(len(raw))], Scores.from_logits(raw), REPLACE)
     scored = sum(x is not None for x in raw)
     tail = ranking.hits[scored:]
     assert [h.candidate.position for h in tail] == [n for n, x in enumerate(raw) if x is None]
@@ -159,26 +162,26 @@ def test_unscored_hits_follow_in_first_pass_order_strictly_below_the_last_scored
 
 @given(st.lists(logits, min_size=1, max_size=30))
 def test_raw_scores_decide_and_equal_ones_keep_first_pass_order(raw: list[float]) -> None:
-    ranking = rerank([candidate(n) for n in range(len(raw))], Scores.from_logits(raw))
+    ranking = rerank([candidate(n) for n in range(len(raw))], Scores.from_logits(raw), REPLACE)
     expected = sorted(range(len(raw)), key=lambda n: (-raw[n], n))
     assert [h.candidate.position for h in ranking.hits] == expected
 
 
 def test_logits_order_hits_whose_relevance_is_the_same_number() -> None:
     # The sigmoid of both is 1.0 in floating point; only the logits tell them apart.
-    ranking = rerank([candidate(0), candidate(1)], Scores.from_logits([60.0, 61.0]))
+    ranking = rerank([candidate(0), candidate(1)], Scores.from_logits([60.0, 61.0]), REPLACE)
     assert [h.candidate.position for h in ranking.hits] == [1, 0]
     assert [h.score for h in ranking.hits] == [1.0, 1.0]
 
 
 def test_scores_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shorter|longer"):
-        rerank([candidate(0)], Scores.from_logits([1.0, 2.0]))
+        rerank([candidate(0)], Scores.from_logits([1.0, 2.0]), REPLACE)
 
 
 @given(st.lists(maybe, max_size=30), st.floats(0, 1))
 def test_the_minimum_drops_scored_hits_only(raw: list[float | None], minimum: float) -> None:
-    before = rerank([candidate(n) for n in range(len(raw))], Scores.from_logits(raw))
+    before = rerank([candidate(n) for n in range(len(raw))], Scores.from_logits(raw), REPLACE)
     after = keep_relevant(before, minimum)
     assert after.hits == tuple(
         h for h in before.hits if h.relevance is None or h.relevance >= minimum

@@ -228,10 +228,10 @@ def texts(*hits: dict[str, Any], **first: Any) -> list[str]:
 
 
 def test_hits_become_candidates_in_their_order() -> None:
-    branch = [answer(hit("b", 9.0), hit("a", 8.0)), answer(hit("a", 0.9))]
+    bm25, dense = answer(hit("b", 9.0), hit("a", 8.0)), answer(hit("a", 0.9))
     first = FirstPass(
         answer(hit("a", 0.9, _source={"title": "A", "x": 1}), hit("b", None)),
-        evidence=responses.evidence(branch),
+        evidence=responses.evidence({"bm25": bm25, "dense": dense}),
     )
     one, two = responses.candidates(first, Documents(PATHS))
     assert (one.position, one.id, one.text, one.score) == (0, "a", "A", 0.9)
@@ -255,7 +255,7 @@ def test_the_text_comes_from_the_fields_where_the_source_is_narrowed() -> None:
 
 def test_the_same_id_in_two_indices_is_two_hits() -> None:
     bm25 = answer(hit("a", 9.0), {**hit("a", 8.0), "_index": "other"})
-    fused = responses.fuse([bm25, answer(hit("a", 0.9))], Fusion(), k=5)
+    fused = responses.fuse({"bm25": bm25, "dense": answer(hit("a", 0.9))}, Fusion(), k=5)
     assert [(h["_index"], h["_id"]) for h in fused["hits"]["hits"]] == [
         ("docs", "a"),
         ("other", "a"),
@@ -324,7 +324,7 @@ def rebuilt_hit(given: dict[str, Any]) -> dict[str, Any]:
 def test_branches_are_fused_here_where_the_server_cannot() -> None:
     bm25 = answer(hit("a", 9.0, _source={"x": 1}), hit("b", 5.0), hit("c", 1.0), aggregations={})
     dense = answer(hit("b", 0.9), hit("d", 0.1))
-    fused = responses.fuse([bm25, dense], Fusion("min_max"), k=3)
+    fused = responses.fuse({"bm25": bm25, "dense": dense}, Fusion("min_max"), k=3)
     assert [(h["_id"], h["_score"]) for h in fused["hits"]["hits"]] == [
         ("b", 0.75),
         ("a", 0.5),
@@ -333,7 +333,10 @@ def test_branches_are_fused_here_where_the_server_cannot() -> None:
     assert fused["hits"]["max_score"] == 0.75
     assert fused["hits"]["hits"][1]["_source"] == {"x": 1}
     assert fused["aggregations"] == {}
-    assert responses.fuse([answer(), answer()], Fusion(), k=3)["hits"]["max_score"] is None
+    assert (
+        responses.fuse({"bm25": answer(), "dense": answer()}, Fusion(), k=3)["hits"]["max_score"]
+        is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import BranchHit, Candidate, Outcome, Ranking, Scores
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
@@ -57,6 +58,11 @@ HITS = [
     hit("d", 0.6, "qqqq"),  # 1st
     hit("e", 0.5, "qq"),  # 3rd
 ]
+
+
+def rules(**options: Any) -> Policy:
+    """A policy under which the reranker's order is taken as it is."""
+    return Policy(blend=Blend("replace"), **options)
 
 
 @dataclass
@@ -177,7 +183,7 @@ def searched(
     **changes: Any,
 ) -> tuple[Response, Outcome]:
     """The response and the one outcome of a search."""
-    pipeline = Pipeline(reranker, embedder, Documents(("text",)), policy or Policy())
+    pipeline = Pipeline(reranker, embedder, Documents(("text",)), policy or rules())
     with observe() as outcomes:
         response = drive(
             pipeline.search(shelf or Shelf(list(hits)), searching(**changes), explain=explain)
@@ -433,7 +439,7 @@ def test_the_foreign_error_is_the_cause(drive: Drive) -> None:
 def test_a_reranker_that_hangs_past_the_deadline_leaves_the_first_pass(
     drive: Drive, hang: Callable[..., Any]
 ) -> None:
-    policy = Policy(deadline=0.2)
+    policy = rules(deadline=0.2)
     response, outcome = searched(drive, reranker=NoReranker(hang), policy=policy)
     assert response["hits"] == HITS
     assert outcome.status == "fell_back"
@@ -444,7 +450,7 @@ def test_a_reranker_that_hangs_past_the_deadline_leaves_the_first_pass(
 @DRIVERS
 def test_a_failing_reranker_raises_where_the_policy_says_so(drive: Drive) -> None:
     pipeline = Pipeline(
-        NoReranker(raising), documents=Documents(("text",)), policy=Policy(on_error="raise")
+        NoReranker(raising), documents=Documents(("text",)), policy=rules(on_error="raise")
     )
     with observe() as outcomes, pytest.raises(RerankError, match="no GPU today") as caught:
         drive(pipeline.search(Shelf(HITS), searching()))
@@ -459,7 +465,7 @@ def test_a_late_reranker_raises_a_timeout_error_where_the_policy_says_so(
     pipeline = Pipeline(
         NoReranker(hang),
         documents=Documents(("text",)),
-        policy=Policy(deadline=0.2, on_error="raise"),
+        policy=rules(deadline=0.2, on_error="raise"),
     )
     with pytest.raises(RerankTimeoutError):
         drive(pipeline.search(Shelf(HITS), searching()))
@@ -489,7 +495,7 @@ def test_what_was_scored_before_the_deadline_leads_and_the_rest_follows(drive: D
 
 @DRIVERS
 def test_min_relevance_drops_scored_hits_below_it(drive: Drive) -> None:
-    policy = Policy(min_relevance=0.2)
+    policy = rules(min_relevance=0.2)
     response, outcome = searched(drive, reranker=CountingReranker(), policy=policy)
     assert ids(response) == ["d", "b", "e", "c"]
     assert (outcome.seen, outcome.scored) == (5, 4)
@@ -498,7 +504,7 @@ def test_min_relevance_drops_scored_hits_below_it(drive: Drive) -> None:
 
 @DRIVERS
 def test_min_relevance_never_drops_what_was_not_scored(drive: Drive) -> None:
-    policy = Policy(min_relevance=1.0)
+    policy = rules(min_relevance=1.0)
     response, _ = searched(drive, reranker=NoReranker(raising), policy=policy)
     assert response["hits"] == HITS
     response, _ = searched(drive, policy=policy)
@@ -572,7 +578,7 @@ def test_a_first_pass_that_answers_after_the_deadline_raises(drive: Drive) -> No
             yield Wait(0.03)  # a synchronous client cannot be interrupted
             return (yield from super().first_pass(search, vector, deadline))
 
-    pipeline = Pipeline(CountingReranker(), policy=Policy(deadline=0.01))
+    pipeline = Pipeline(CountingReranker(), policy=rules(deadline=0.01))
     with pytest.raises(FirstPassTimeoutError, match=r"shelf answered after .* 0\.01 s"):
         drive(pipeline.search(Slow(HITS), searching()))
 
@@ -636,7 +642,7 @@ def test_a_failing_embedder_is_a_first_pass_error(drive: Drive) -> None:
 def test_an_embedder_that_hangs_is_a_first_pass_timeout(
     drive: Drive, hang: Callable[..., Any]
 ) -> None:
-    pipeline = Pipeline(embedder=OneEmbedder(fail=hang), policy=Policy(deadline=0.05))
+    pipeline = Pipeline(embedder=OneEmbedder(fail=hang), policy=rules(deadline=0.05))
     with pytest.raises(FirstPassTimeoutError, match="embedding"):
         drive(pipeline.search(Shelf(HITS), searching(mode="hybrid")))
 
@@ -697,7 +703,7 @@ async def test_each_task_sees_its_own_outcomes_and_their_parent_all() -> None:
 @DRIVERS
 def test_on_outcome_gets_what_observers_get(drive: Drive) -> None:
     told: list[Outcome] = []
-    policy = Policy(on_outcome=told.append)
+    policy = rules(on_outcome=told.append)
     _, outcome = searched(drive, reranker=CountingReranker(), policy=policy)
     assert told == [outcome]
 
@@ -707,7 +713,7 @@ def test_what_on_outcome_raises_reaches_the_caller(drive: Drive) -> None:
     def complain(outcome: Outcome) -> None:
         raise LookupError(outcome.status)
 
-    pipeline = Pipeline(CountingReranker(), policy=Policy(on_outcome=complain))
+    pipeline = Pipeline(CountingReranker(), policy=rules(on_outcome=complain))
     with pytest.raises(LookupError, match="reranked"):
         drive(pipeline.search(Shelf(HITS), searching()))
 
@@ -721,15 +727,15 @@ def test_a_deadline_is_passed_down_to_the_reranker(drive: Drive) -> None:
             given.append(deadline)
             return super().score(query, documents, deadline=deadline)
 
-    searched(drive, reranker=Asking(), policy=Policy(deadline=60))
-    searched(drive, reranker=Asking(), policy=Policy(deadline=None))
+    searched(drive, reranker=Asking(), policy=rules(deadline=60))
+    searched(drive, reranker=Asking(), policy=rules(deadline=None))
     assert 0 < given[0].remaining() <= 60
     assert given[1].remaining() == math.inf
 
 
 @DRIVERS
 def test_without_a_deadline_a_reranker_without_the_promise_works_too(drive: Drive) -> None:
-    response, outcome = searched(drive, reranker=CountingReranker(), policy=Policy(deadline=None))
+    response, outcome = searched(drive, reranker=CountingReranker(), policy=rules(deadline=None))
     assert outcome.status == "reranked"
     assert ids(response)[0] == "d"
 

@@ -89,7 +89,7 @@ def test_dbsf_is_qdrants_own() -> None:
     ],
 )
 def test_only_fusions_that_qdrant_has_are_left_to_it(fusion: Fusion, by_database: bool) -> None:
-    assert requests.fused_by_database(fusion) is by_database
+    assert requests.fused_here(fusion, evidence=False) is not by_database
 
 
 def test_the_filter_is_in_each_branch() -> None:
@@ -122,15 +122,9 @@ def test_index_parameters_go_to_the_dense_branch_only() -> None:
     assert queried(mode="dense", native=native)["search_params"] == TUNED
 
 
-def test_evidence_asks_for_both_branches_without_their_documents() -> None:
-    native = {"with_payload": True, "with_vectors": True, "score_threshold": 0.5, "timeout": 3}
-    bm25, dense = requests.evidence(searching(native=native, filter=FILTER), VECTOR, LAYOUT, encode)
-    for request in (bm25, dense):
-        assert request["limit"] == 30
-        assert request["query_filter"] == FILTER
-        assert (request["with_payload"], request["with_vectors"]) == (False, False)
-        assert request["score_threshold"] is None
-    assert (bm25["using"], dense["using"]) == ("bm25", "dense")
+def test_evidence_needs_both_branches_but_no_fused_query_where_it_can_be_made_from_them() -> None:
+    assert requests.fused_here(Fusion(), evidence=True)
+    assert not requests.fused_here(Fusion("dbsf"), evidence=True)  # nobody else can compute it
 
 
 def test_a_batch_uses_the_batchs_own_names() -> None:
@@ -264,7 +258,7 @@ def test_rebuilding_keeps_all_of_a_point_but_its_score() -> None:
 def test_evidence_counts_ranks_from_one() -> None:
     bm25 = models.QueryResponse(points=[point(2, 9.0), point(1, 8.0)])
     dense = models.QueryResponse(points=[point(1, 0.9)])
-    assert responses.evidence([bm25, dense]) == {
+    assert responses.evidence({"bm25": bm25, "dense": dense}) == {
         "bm25": {2: BranchHit(1, 9.0), 1: BranchHit(2, 8.0)},
         "dense": {1: BranchHit(1, 0.9)},
     }
@@ -273,10 +267,10 @@ def test_evidence_counts_ranks_from_one() -> None:
 def test_branches_are_fused_here_where_qdrant_cannot() -> None:
     bm25 = models.QueryResponse(points=[point(1, 9.0, {"a": 1}), point(2, 5.0), point(3, 1.0)])
     dense = models.QueryResponse(points=[point(2, 0.9), point(4, 0.1, {"b": 2})])
-    fused = responses.fuse([bm25, dense], Fusion("min_max"), k=3)
+    fused = responses.fuse({"bm25": bm25, "dense": dense}, Fusion("min_max"), k=3)
     assert [(p.id, p.score) for p in fused.points] == [(2, 0.75), (1, 0.5), (3, 0.0)]
     assert fused.points[1].payload == {"a": 1}
-    above = responses.fuse([bm25, dense], Fusion("min_max"), 4, 0.5)
+    above = responses.fuse({"bm25": bm25, "dense": dense}, Fusion("min_max"), 4, 0.5)
     assert [p.id for p in above.points] == [2, 1]
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     try:
         app()
     except VecdbRerankError as error:
-        typer.secho(f"error: {error}", err=True, fg="red")
+        typer.secho(f"error: {' '.join(str(error).split())}", err=True, fg="red")
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output went away: `| head`
         sys.stderr.close()

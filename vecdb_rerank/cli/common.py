@@ -51,7 +51,8 @@ def progress() -> Iterator[Progress]:
     from rich.progress import TimeRemainingColumn as Remaining
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=err, transient=True) as shown:
+    # Elsewhere than on a terminal, it would leave an empty line.
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         yield shown
 
 

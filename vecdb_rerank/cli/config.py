@@ -18,14 +18,18 @@ def command(
 
     Precedence: arguments, then VECDB_RERANK__SECTION__KEY in the environment, then the file.
     """
+    from rich.markup import escape
     from rich.table import Table
+
+    from vecdb_rerank.settings import concealed
 
     loaded = common.settings(config, backend, collection)
     shown = Table("setting", "value", "from")
     for path, value in _leaves(loaded.settings.model_dump()):
         origin = loaded.origin(*path)
         style = "dim" if origin == "default" else ""
-        shown.add_row(".".join(path), _shown(value), origin, style=style)
+        cells = (".".join(path), _shown(concealed(path[-1], value)), origin)
+        shown.add_row(*map(escape, cells), style=style)
     common.out.print(shown)
 
 

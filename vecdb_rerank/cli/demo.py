@@ -61,9 +61,10 @@ def command(
 
 
 def _side_by_side(connector: Any, text: str, relevant: set[str]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=f"“{text}”", caption="✓ judged relevant" if relevant else None)
+    shown = Table(title=f"“{escape(text)}”", caption="✓ judged relevant" if relevant else None)
     columns = []
     for name, how in SIDES:
         shown.add_column(name, ratio=1)

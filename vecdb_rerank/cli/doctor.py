@@ -21,6 +21,7 @@ def command(
     collection: common.CollectionOption = None,
 ) -> None:
     """Check models, connection, versions, plugins and schema; print for each what to do."""
+    from rich.markup import escape
     from rich.table import Table
 
     from vecdb_rerank import __version__, factory
@@ -35,7 +36,7 @@ def command(
     shown = Table("", "what", "found", "what to do")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]no[/]"
-        shown.add_row(mark, finding.subject, finding.detail, finding.fix)
+        shown.add_row(mark, *map(escape, (finding.subject, finding.detail, finding.fix)))
     common.out.print(shown)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -42,6 +42,8 @@ def command(
     for mode in chosen:
         if mode not in get_args(Mode):
             raise ConfigurationError(f"--modes: {mode!r} is none of {', '.join(get_args(Mode))}")
+    if json_file not in (None, "-"):
+        _require_writable(Path(json_file))
     dataset = datasets.load(folder).sample(queries, seed)
     loaded = common.settings(config, backend)
     with common.progress() as shown:
@@ -59,3 +61,13 @@ def command(
     if json_file is not None:
         Path(json_file).write_text(f"{text}\n", encoding="utf-8")
     common.out.print(report.table(result))
+
+
+def _require_writable(file: Path) -> None:
+    """An error now rather than after the measuring."""
+    from vecdb_rerank.errors import ConfigurationError
+
+    try:
+        file.open("a").close()
+    except OSError as error:
+        raise ConfigurationError(f"--json: {file}: {error.strerror}") from None

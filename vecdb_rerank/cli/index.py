@@ -25,6 +25,8 @@ def command(
     running again changes nothing. Which fields are its text: documents.fields in the settings,
     by default "title" and "text". A database that goes away is waited for.
     """
+    from rich.markup import escape
+
     from vecdb_rerank import factory
     from vecdb_rerank.ingest import Failure
 
@@ -48,19 +50,20 @@ def command(
         common.err.print(f"{report.retries} requests had to be repeated")
     failed = [*bad_lines, *report.failed]
     for failure in failed[:20]:
-        common.err.print(f"[red]not stored[/]: {failure.id}: {failure.reason}", highlight=False)
+        what = escape(f"{failure.id}: {failure.reason}")
+        common.err.print(f"[red]not stored[/]: {what}", highlight=False, soft_wrap=True)
     if failed:
         common.err.print(f"[red]{len(failed):,} documents were not stored[/]")
         raise typer.Exit(1)
 
 
-def _opened(file: Path) -> IO[str]:
+def _opened(file: Path) -> IO[bytes]:
     from vecdb_rerank.errors import ConfigurationError
 
     if str(file) == "-":
-        return sys.stdin
+        return sys.stdin.buffer
     try:
-        return file.open(encoding="utf-8")
+        return file.open("rb")
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from None
 
@@ -72,7 +75,7 @@ def _count_lines(file: Path) -> int | None:
         return sum(1 for _ in lines)
 
 
-def _documents(lines: IO[str], name: str, bad_lines: list[Any]) -> Iterator[dict[str, Any]]:
+def _documents(lines: IO[bytes], name: str, bad_lines: list[Any]) -> Iterator[dict[str, Any]]:
     from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.evaluation.datasets import parse_line
     from vecdb_rerank.ingest import Failure

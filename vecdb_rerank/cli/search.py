@@ -48,7 +48,7 @@ def command(
         common.out.print_json(json.dumps(_plain(response)))
         return
     common.out.print(_table(outcome, texts))
-    common.out.print(_status(outcome), highlight=False)
+    common.out.print(_status(outcome), highlight=False, markup=False)
 
 
 def _require_ready(connector: Any) -> None:
@@ -65,6 +65,7 @@ def _plain(response: Any) -> Any:
 
 
 def _table(outcome: Outcome, texts: dict[Any, tuple[Any, str]]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     shown = Table()
@@ -73,12 +74,10 @@ def _table(outcome: Outcome, texts: dict[Any, tuple[Any, str]]) -> Table:
     shown.add_column("text", ratio=1)
     for hit in outcome.hits:
         doc_id, text = texts[hit.id]
-        moved = hit.first_pass_rank - hit.rank
-        was = f"{hit.first_pass_rank} " + (
-            "[green]↑[/]" if moved > 0 else "[red]↓[/]" if moved else "="
-        )
-        cells = (str(hit.rank), was, f"{hit.score:.4f}", f"{hit.first_pass_score:.4f}", str(doc_id))
-        shown.add_row(*cells, common.snippet(text, 100))
+        was = f"{hit.first_pass_rank} {_arrow(hit.first_pass_rank - hit.rank)}"
+        scores = (f"{hit.score:.4f}", f"{hit.first_pass_score:.4f}")
+        stored = (escape(str(doc_id)), escape(common.snippet(text, 100)))
+        shown.add_row(str(hit.rank), was, *scores, *stored)
     return shown
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 from collections.abc import Iterator, Mapping
@@ -54,16 +53,18 @@ def load(folder: Path) -> Dataset:
 
 def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
     """The objects of a JSON lines file; an error names the line."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield parse_line(line, f"{path}:{number}", required)
 
 
-def parse_line(line: str, where: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """One JSON object; `ConfigurationError` says ``where`` it is not one."""
+def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """One JSON object in UTF-8; `ConfigurationError` says ``where`` it is not one."""
     try:
-        value = json.loads(line)
+        value = json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{where}: not valid UTF-8") from None
     except ValueError as error:
         raise ConfigurationError(f"{where}: not valid JSON: {error}") from None
     if not isinstance(value, dict):
@@ -76,12 +77,12 @@ def parse_line(line: str, where: str, required: tuple[str, ...] = ()) -> dict[st
 
 def _qrels(path: Path) -> dict[str, dict[str, int]]:
     grades: dict[str, dict[str, int]] = {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        for number, row in enumerate(csv.reader(lines, delimiter="\t"), start=1):
-            if number == 1 and row and row[-1] == "score":  # the header
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip() or (number == 1 and line.strip().endswith(b"\tscore")):  # header
                 continue
             try:
-                query_id, document_id, grade = row
+                query_id, document_id, grade = line.decode().split("\t")
                 grades.setdefault(query_id, {})[document_id] = int(grade)
             except ValueError:
                 raise ConfigurationError(

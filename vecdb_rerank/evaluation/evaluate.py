@@ -47,10 +47,10 @@ def evaluate(
 
 @contextmanager
 def _filled(settings: Settings, dataset: Dataset, on_progress: Progress) -> Iterator[Any]:
+    if settings.embedder.type == "none":
+        raise ConfigurationError("embedder: evaluating needs one; it embeds queries and documents")
     connector = factory.build(_own_collection(settings))
     embedder = connector.pipeline.embedder
-    if embedder is None:
-        raise ConfigurationError("embedder: evaluating needs one; it embeds queries and documents")
     cached = CachedEmbedder(embedder, getattr(embedder, "name", repr(embedder)))
     connector.pipeline = replace(connector.pipeline, embedder=cached)
     try:

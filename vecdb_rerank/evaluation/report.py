@@ -33,11 +33,12 @@ def summary(dataset: Dataset, runs: Mapping[str, Run], k: int, backend: str) -> 
 
 def table(result: Mapping[str, Any]) -> Table:
     """The summary as a table, a row a stage."""
+    from rich.markup import escape
     from rich.table import Table
 
     title = (
-        f"{result['dataset']}: {result['documents']:,} documents, {result['queries']:,} queries, "
-        f"k={result['k']}, {result['backend']}"
+        f"{escape(result['dataset'])}: {result['documents']:,} documents, "
+        f"{result['queries']:,} queries, k={result['k']}, {result['backend']}"
     )
     shown = Table(title=title)
     names = [name for name in next(iter(result["stages"].values())) if name != "latency_ms"]

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import HitId, Outcome
 from vecdb_rerank.outcomes import observe
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder, Reranker
 from vecdb_rerank.testing.corpus import CORPUS
 from vecdb_rerank.testing.doubles import HashEmbedder, KeepingReranker
@@ -21,6 +23,8 @@ from vecdb_rerank.testing.doubles import HashEmbedder, KeepingReranker
 Connect = Callable[..., Any]
 Call = Callable[[Any], Any]
 _numbers = itertools.count()
+# The stand-ins' order is what many tests look at: their relevance alone decides it.
+PURE = Policy(blend=Blend("replace"))
 
 
 def caller(runner: asyncio.Runner) -> Call:
@@ -80,7 +84,8 @@ class ConnectorFixtures:
         """``connect`` with the suite's models where the options name no others."""
 
         def make(collection: str, **options: Any) -> Any:
-            return connect(collection, **{"embedder": embedder, "reranker": reranker, **options})
+            defaults = {"embedder": embedder, "reranker": reranker, "policy": PURE}
+            return connect(collection, **{**defaults, **options})
 
         return make
 

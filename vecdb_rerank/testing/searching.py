@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from vecdb_rerank.outcomes import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
 from vecdb_rerank.testing.base import (
+    PURE,
     Call,
     Connect,
     ConnectorFixtures,
@@ -108,9 +110,24 @@ class Searching(ConnectorFixtures):
         assert len(ids(connector, response)) == 10
         assert outcomes[0].status == "fell_back"
 
+    @every_mode
+    def test_blend(self, make: Connect, call: Call, filled: str, mode: str) -> None:
+        """By default first pass and reranker decide together: an unsure one cannot reverse it."""
+        arguments = {"mode": mode, "k": 15, "limit": 15}
+        connector = make(filled, reranker=ReversingReranker(), policy=Policy())
+        first = ids(connector, call(connector.search(WIDE, rerank=False, **arguments)))
+        response = call(connector.search(WIDE, **arguments))
+        blended = ids(connector, response)
+        assert sorted(blended) == sorted(first)
+        assert blended not in (first, first[::-1])
+        assert descending(scores(connector, response))
+        assert all(0 <= score <= 1 for score in scores(connector, response))
+
     def test_min_relevance(self, make: Connect, call: Call, filled: str) -> None:
         """Hits below the minimum relevance are dropped."""
-        connector = make(filled, reranker=KeepingReranker(), policy=Policy(min_relevance=0.5))
+        connector = make(
+            filled, reranker=KeepingReranker(), policy=replace(PURE, min_relevance=0.5)
+        )
         response = call(connector.search(WIDE, k=15, limit=15))
         assert 0 < len(ids(connector, response)) < 15
         assert min(scores(connector, response)) >= 0.5
