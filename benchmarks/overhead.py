@@ -42,45 +42,44 @@ class Identity:
 
 def qdrant(k: int) -> Callable[[], Any]:
     """A search on a Qdrant connector whose client replays a response."""
-    points = [
-        models.ScoredPoint(
-            id=str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))),
-            version=1,
-            score=1.0 / (61 + n),
-            payload={"title": f"Title {n}", "text": f"{n}: {TEXT}", "tags": ["a", "b"], "n": n},
-        )
-        for n in range(k)
-    ]
-    response = models.QueryResponse(points=points)
+
+    def branch(first: int) -> models.QueryResponse:
+        points = [
+            models.ScoredPoint(
+                id=str(uuid.uuid5(uuid.NAMESPACE_OID, str(n))),
+                version=1,
+                score=20.0 - n / 10,
+                payload={"title": f"Title {n}", "text": f"{n}: {TEXT}", "tags": ["a", "b"], "n": n},
+            )
+            for n in range(first, first + k)
+        ]
+        return models.QueryResponse(points=points)
+
+    branches = [branch(0), branch(k // 2)]  # half of each is in the other, too
     client = QdrantClient(":memory:")
-    client.query_points = lambda **_request: response  # type: ignore[method-assign]  # the replay
+    client.query_batch_points = lambda **_: branches  # type: ignore[method-assign]  # the replay
     connector = QdrantConnector(client, "docs", reranker=Identity(), embedder=None)
     return lambda: connector.search("a query of some words", query_vector=VECTOR, k=k)
 
 
 def opensearch(k: int) -> Callable[[], Any]:
     """A search on an OpenSearch connector whose client replays a response."""
-    hits = [
-        {
-            "_index": "docs",
-            "_id": str(n),
-            "_score": 1.0 / (61 + n),
-            "_source": {"title": f"Title {n}", "text": f"{n}: {TEXT}", "tags": ["a", "b"], "n": n},
-        }
-        for n in range(k)
-    ]
-    response = {
-        "took": 5,
-        "timed_out": False,
-        "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
-        "hits": {
-            "total": {"value": 100, "relation": "eq"},
-            "max_score": hits[0]["_score"],
-            "hits": hits,
-        },
-    }
+
+    def response(first: int, score: float, **source: Any) -> dict[str, Any]:
+        hits = [
+            {"_index": "docs", "_id": str(n), "_score": score - n / 100, **source}
+            for n in range(first, first + k)
+        ]
+        total = {"value": 100, "relation": "eq"}
+        return {"took": 5, "timed_out": False, "hits": {"total": total, "hits": hits}}
+
+    source = {"title": "Title", "tags": ["a", "b"], "n": 1}
+    fused = response(0, 2.0, _source=source)
+    for n, hit in enumerate(fused["hits"]["hits"]):
+        hit["_source"] = {**source, "text": f"{n}: {TEXT}"}
+    answer = {"responses": [fused, response(0, 20.0), response(k // 2, 2.0)]}
     client = OpenSearch()
-    client.search = lambda **_request: response  # the replay
+    client.msearch = lambda **_: answer  # the replay
     connector = OpenSearchConnector(client, "docs", reranker=Identity(), embedder=None)
     return lambda: connector.search("a query of some words", query_vector=VECTOR, k=k)
 

@@ -21,6 +21,8 @@ CENTRE, TEMPERATURE = 2.0, 3.0
 UNSURE, CERTAIN = 6.0, 10.0
 # The least weight of an unsure reranker against two witnesses (BM25 and dense), or against one.
 AGAINST_TWO, AGAINST_ONE = 0.3, 0.5
+# How far below a branch's least hit one that it lacks is set, in parts of the branch's range.
+MISSING = 0.1
 # A hit's share by its rank alone, where only a fused list is known: 5 / (5 + rank), from 0.
 RANK_CONSTANT = 5
 # Reciprocal rank fusion of reranker and branches (Cormack et al., 2009, use 60).
@@ -96,15 +98,15 @@ def _branch_names(candidates: Sequence[Candidate]) -> list[str]:
 
 
 def _branch_shares(candidates: Sequence[Candidate], names: Sequence[str]) -> list[float]:
-    """The mean of the branches' normalised scores; a hit that a branch lacks has its least."""
+    """The mean of the branches' normalised scores; a hit that a branch lacks has none of it."""
     columns = [_branch_share(candidates, name) for name in names]
     return [sum(shares) / len(names) for shares in zip(*columns, strict=True)]
 
 
 def _branch_share(candidates: Sequence[Candidate], name: str) -> list[float]:
     found = [c.branches[name].score for c in candidates if name in c.branches]
-    least = min(found)
-    return min_max([c.branches[name].score if name in c.branches else least for c in candidates])
+    floor = min(found) - MISSING * (max(found) - min(found))
+    return min_max([c.branches[name].score if name in c.branches else floor for c in candidates])
 
 
 def _rank_shares(n: int) -> list[float]:

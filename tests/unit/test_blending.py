@@ -88,10 +88,10 @@ def test_a_fused_list_without_branches_counts_by_rank() -> None:
     assert final == pytest.approx([0.25 + 0.5 * 5 / (5 + rank) for rank in range(3)])
 
 
-def test_a_hit_that_a_branch_lacks_has_its_least_score() -> None:
+def test_a_hit_that_a_branch_lacks_is_a_tenth_of_its_range_below_the_least() -> None:
     hits = candidates(3, bm25=[9.0, 5.0])
     final = final_scores(hits, [sigmoid(2.0)] * 3, Blend("convex", weight=0.5))
-    assert final == pytest.approx([0.25 + 0.5, 0.25, 0.25])
+    assert final == pytest.approx([0.25 + 0.5, 0.25 + 0.5 * 0.1 / 1.1, 0.25])
 
 
 def test_a_fixed_weight_of_one_is_the_softened_relevance() -> None:

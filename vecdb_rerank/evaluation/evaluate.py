@@ -33,7 +33,7 @@ def evaluate(
     memory. ``on_progress`` gets (what, done, total).
     """
     total = len(dataset.queries) * len(modes)
-    with _filled(settings, dataset, on_progress) as connector:
+    with filled(settings, dataset, on_progress) as connector:
         done = iter(range(1, total + 1))
         found = runs.run(
             connector,
@@ -46,7 +46,8 @@ def evaluate(
 
 
 @contextmanager
-def _filled(settings: Settings, dataset: Dataset, on_progress: Progress) -> Iterator[Any]:
+def filled(settings: Settings, dataset: Dataset, on_progress: Progress) -> Iterator[Any]:
+    """A connector to a collection of its own that holds the dataset, deleted in the end."""
     if settings.embedder.type == "none":
         raise ConfigurationError("embedder: evaluating needs one; it embeds queries and documents")
     connector = factory.build(_own_collection(settings))

@@ -1,0 +1,199 @@
+"""What each way of joining reranker and first pass gives, on judged collections.
+
+Every query is searched once (hybrid, k=50, both branches); what came back is kept as JSON in the
+cache folder, so that comparing is a matter of seconds the second time.
+
+    python benchmarks/blending.py DIR... [--queries 200] [--seed 0] [--cache FOLDER]
+
+Prints NDCG@10 by collection, the mean relative change and the worst change against the hybrid
+first pass, and for the default a paired bootstrap interval of the change by collection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vecdb_rerank import observe
+from vecdb_rerank.blending import Blend, final_scores, logit
+from vecdb_rerank.candidates import BranchHit, Candidate, sigmoid
+from vecdb_rerank.evaluation import datasets, metrics
+from vecdb_rerank.evaluation.evaluate import filled
+from vecdb_rerank.settings import Settings
+
+K = 50
+DEFAULT = "confidence (default)"
+Score = Callable[[Sequence[Candidate], Sequence[float]], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One query's first pass, in its order, with the reranker's logits and the grades."""
+
+    query_id: str
+    candidates: list[Candidate]
+    logits: list[float]
+    grades: dict[str, int]
+
+    def ndcg(self, score: Score) -> float:
+        """NDCG@10 (0 to 1) of the order that ``score`` gives."""
+        final = score(self.candidates, [sigmoid(x) for x in self.logits])
+        order = sorted(range(len(final)), key=lambda n: -final[n])
+        ranked = {self.query_id: [str(self.candidates[n].id) for n in order]}
+        return metrics.quality(ranked, {self.query_id: self.grades}, K)["ndcg@10"]
+
+
+def standard(values: Sequence[float]) -> list[float]:
+    """z-scores; all 0 where the values are alike."""
+    mean, deviation = statistics.fmean(values), statistics.pstdev(values)
+    return [(v - mean) / deviation if deviation else 0.0 for v in values]
+
+
+def branch_scores(candidates: Sequence[Candidate], name: str) -> list[float]:
+    """A branch's own scores; a hit that it lacks has its least."""
+    known = [c.branches[name].score for c in candidates if name in c.branches]
+    least = min(known, default=0.0)
+    return [c.branches[name].score if name in c.branches else least for c in candidates]
+
+
+def half_z(candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[float]:
+    """Half z-scored logits, half z-scored sum of z-scored BM25 and dense."""
+    bm25, dense = (standard(branch_scores(candidates, n)) for n in ("bm25", "dense"))
+    first = standard([b + d for b, d in zip(bm25, dense, strict=True)])
+    reranked = standard([logit(r) for r in relevance])
+    return [r + f for r, f in zip(reranked, first, strict=True)]
+
+
+def blend(method: str, weight: float = 0.5, *, branches: bool = True) -> Score:
+    """A blend of the package, with or without branch evidence."""
+
+    def score(candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[float]:
+        seen = (
+            candidates
+            if branches
+            else [Candidate(c.position, c.id, "", c.score) for c in candidates]
+        )
+        return final_scores(seen, relevance, Blend(method, weight))  # type: ignore[arg-type]
+
+    return score
+
+
+METHODS: dict[str, Score] = {
+    "hybrid first pass": lambda candidates, _: [c.score for c in candidates],
+    "reranker alone": blend("replace"),
+    "rrf of three, k=10": blend("rrf", 1 / 3),
+    "half z-scores": half_z,
+    "convex 0.5": blend("convex", 0.5),
+    "convex 0.3": blend("convex", 0.3),
+    DEFAULT: blend("confidence"),
+    "... by fused order only": blend("confidence", branches=False),
+}
+
+
+def collect(folder: Path, queries: int, seed: int) -> list[dict[str, object]]:
+    """Search every query once; what is needed of each, as JSON."""
+    dataset = datasets.load(folder).sample(queries, seed)
+    found: list[dict[str, object]] = []
+    with filled(Settings(), dataset, lambda *_: None) as connector:
+        for query_id, text in dataset.queries.items():
+            with observe() as outcomes:
+                response = connector.search(text, k=K, limit=K, explain=True)
+            names = {c.id: str(c.doc_id) for c in connector.candidates(response)}
+            hits = sorted(outcomes[0].hits, key=lambda hit: hit.first_pass_rank)
+            found.append(
+                {
+                    "query_id": query_id,
+                    "grades": dict(dataset.qrels[query_id]),
+                    "hits": [
+                        {
+                            "id": names[hit.id],
+                            "score": hit.first_pass_score,
+                            "logit": hit.raw,
+                            "branches": {n: [b.rank, b.score] for n, b in hit.branches.items()},
+                        }
+                        for hit in hits
+                        if hit.raw is not None
+                    ],
+                }
+            )
+    return found
+
+
+def load(folder: Path, cache: Path, queries: int, seed: int) -> list[Judged]:
+    """The judged queries of a collection, from the cache where it has them."""
+    file = cache / f"{folder.resolve().name}-{queries}-{seed}.json"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(collect(folder, queries, seed)), encoding="utf-8")
+    return [
+        Judged(
+            entry["query_id"],
+            [
+                Candidate(
+                    n,
+                    hit["id"],
+                    "",
+                    hit["score"],
+                    branches={name: BranchHit(*b) for name, b in hit["branches"].items()},
+                )
+                for n, hit in enumerate(entry["hits"])
+            ],
+            [hit["logit"] for hit in entry["hits"]],
+            entry["grades"],
+        )
+        for entry in json.loads(file.read_text(encoding="utf-8"))
+    ]
+
+
+def interval(changes: Sequence[float], rounds: int = 4000) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a mean (Efron, 1979)."""
+    dice = random.Random(0)
+    means = sorted(statistics.fmean(dice.choices(changes, k=len(changes))) for _ in range(rounds))
+    return means[int(0.025 * rounds)], means[int(0.975 * rounds)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=Path(".vecdb_rerank/blending"))
+    options = parser.parse_args()
+    judged = {
+        f.resolve().name: load(f, options.cache, options.queries, options.seed)
+        for f in options.folders
+    }
+    results = {
+        method: {name: [q.ndcg(score) for q in queries] for name, queries in judged.items()}
+        for method, score in METHODS.items()
+    }
+    base = results["hybrid first pass"]
+    print("| method | " + " | ".join(judged) + " | mean change | worst |")
+    print("| --- |" + " ---: |" * (len(judged) + 2))
+    for method, by_name in results.items():
+        means = {name: statistics.fmean(values) for name, values in by_name.items()}
+        first = {name: statistics.fmean(values) for name, values in base.items()}
+        change = statistics.fmean(means[n] / first[n] - 1 for n in means)
+        worst = min(means[n] - first[n] for n in means)
+        cells = [f"{value:.3f}" for value in means.values()]
+        print(f"| {method} | {' | '.join(cells)} | {change:+.1%} | {worst:+.3f} |")
+    print()
+    for name, values in results[DEFAULT].items():
+        changes = [a - b for a, b in zip(values, base[name], strict=True)]
+        low, high = interval(changes)
+        better, worse = sum(c > 1e-9 for c in changes), sum(c < -1e-9 for c in changes)
+        print(
+            f"{name}: {statistics.fmean(changes):+.4f} [{low:+.4f}, {high:+.4f}], "
+            f"{better} queries better, {worse} worse, of {len(changes)}"
+        )
+
+
+if __name__ == "__main__":
+    main()
