@@ -67,7 +67,7 @@ def _side_by_side(connector: Any, text: str, relevant: set[str]) -> Table:
     shown = Table(title=f"“{escape(text)}”", caption="✓ judged relevant" if relevant else None)
     columns = []
     for name, how in SIDES:
-        shown.add_column(name, ratio=1)
+        shown.add_column(name, ratio=1, overflow="fold")
         response = connector.search(text, limit=5, **how)
         columns.append([str(c.doc_id) for c in connector.candidates(response)])
     for row in zip(*columns, strict=False):
