@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.outcomes import observe
     from vecdb_rerank.policy import Policy
     from vecdb_rerank.protocols import Embedder, Reranker
+    from vecdb_rerank.rerankers.http import HttpReranker
     from vecdb_rerank.rerankers.onnx import OnnxReranker
     from vecdb_rerank.search import Fusion, SearchDefaults
 
@@ -57,6 +58,7 @@ _HOMES = {
     "FirstPassTimeoutError": "errors",
     "FunctionEmbedder": "embedders.function",
     "Fusion": "search",
+    "HttpReranker": "rerankers.http",
     "IngestError": "errors",
     "IngestReport": "ingest",
     "MissingDependencyError": "errors",
@@ -90,6 +92,7 @@ __all__ = [
     "FirstPassTimeoutError",
     "FunctionEmbedder",
     "Fusion",
+    "HttpReranker",
     "IngestError",
     "IngestReport",
     "MissingDependencyError",

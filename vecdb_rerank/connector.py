@@ -142,9 +142,12 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         return self._run(self._guarded(self.store.delete()))
 
     def close(self) -> Any:
-        """Close the database client."""
+        """Close the database client, and the reranker's connections."""
+        closing = getattr(self.pipeline.reranker, "closing", None)
 
         def flow() -> Flow[None]:
+            if closing is not None:
+                yield from closing()
             yield Call(self.store.close)
 
         return self._run(flow())

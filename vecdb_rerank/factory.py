@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from vecdb_rerank import registry
 from vecdb_rerank.protocols import Embedder, Reranker
 from vecdb_rerank.settings import PluginSettings, Section, Settings, load
@@ -52,6 +54,9 @@ def embedder(settings: Settings) -> Embedder | None:
 
 
 def _component(kind: registry.Kind, section: Section | PluginSettings) -> Any:
-    options = section.model_dump()
+    options = {
+        key: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for key, value in section.model_dump().items()
+    }
     name = options.pop("type")
     return None if name == "none" else registry.find(kind, name)(**options)

@@ -12,7 +12,7 @@ import inspect
 import math
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -44,13 +44,22 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """Call a client of ours that exists in both colours; ``timeout`` as in `Call`."""
+
+    run: Callable[[], Any]
+    run_async: Callable[[], Awaitable[Any]]
+    timeout: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Sleep for ``seconds``."""
 
     seconds: float
 
 
-Step = Call | Compute | Wait
+Step = Call | Compute | Request | Wait
 Flow = Generator[Step, Any, T]
 
 
@@ -96,7 +105,7 @@ def _perform(step: Step) -> Any:
             return time.sleep(seconds)
         case Compute(work, timeout) if timeout < math.inf:
             return _in_thread(work).result(timeout)
-        case Compute(work) | Call(work):
+        case Compute(work) | Call(work) | Request(work):
             return work()
 
 
@@ -107,6 +116,8 @@ async def _perform_async(step: Step) -> Any:
         case Compute(work, timeout):
             future = asyncio.wrap_future(_in_thread(work))
             return await asyncio.wait_for(future, _finite(timeout))
+        case Request(_, work_async, timeout):
+            return await asyncio.wait_for(work_async(), _finite(timeout))
         case Call(work, timeout):
             answer = work()
             if not inspect.isawaitable(answer):

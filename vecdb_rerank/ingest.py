@@ -6,7 +6,6 @@ Colourless like the pipeline; a database only says how to write a batch and what
 from __future__ import annotations
 
 import json
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,13 +14,13 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import tenacity
 from more_itertools import constrained_batches
-from tenacity import DoAttempt, DoSleep
 
 from vecdb_rerank.candidates import HitId
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError, IngestError
-from vecdb_rerank.flow import Compute, Flow, Wait
+from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.protocols import Embedder, Vector
+from vecdb_rerank.retry import retry
 
 T = TypeVar("T")
 ItemT = TypeVar("ItemT")
@@ -244,24 +243,3 @@ class _BatchWriter(Generic[ItemT]):
 
 class _Busy(Exception):
     """Some items were refused for now."""
-
-
-def retry(attempt: Callable[[], Flow[T]], retrying: tenacity.Retrying) -> Flow[T]:
-    """Make attempts as tenacity decides; waiting is yielded like all other I/O."""
-    retrying.begin()
-    state = tenacity.RetryCallState(retrying, None, (), {})
-    while True:
-        do = retrying.iter(state)
-        if isinstance(do, DoAttempt):
-            try:
-                result = yield from attempt()
-            except Exception:
-                state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # never the empty form here
-            else:
-                state.set_result(result)
-        elif isinstance(do, DoSleep):
-            state.prepare_for_next_attempt()
-            yield Wait(do)
-        else:
-            value: T = do
-            return value

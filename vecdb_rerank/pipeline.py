@@ -121,13 +121,9 @@ class Pipeline:
         reason = _reason_to_skip(reranker, candidates, texts, self.documents)
         if reranker is None or reason is not None:
             return Verdict(fusion.unchanged(candidates), "skipped", reason)
-        watched = math.inf if getattr(reranker, "keeps_deadline", False) else deadline.remaining()
         with clock.stage("rerank"):
             try:
-                scores = yield Compute(
-                    lambda: _checked(reranker.score(query, texts, deadline=deadline), texts),
-                    watched,
-                )
+                scores = yield from _scores(reranker, query, texts, deadline)
             except Exception as error:
                 return Verdict.failed(candidates, _as_rerank_error(error, reranker))
         return _verdict(candidates, texts, scores, self.policy.blend)
@@ -215,6 +211,18 @@ def _reason_to_skip(
     reason = f"no hit has text in {named} (the first one holds {held}): set documents.fields"
     log.warning("not reranked: %s", reason)
     return reason
+
+
+def _scores(
+    reranker: Reranker, query: str, texts: Sequence[str], deadline: Deadline
+) -> Flow[Scores]:
+    """Ask the reranker: one with ``steps`` in the driver's colour, any other as blocking work."""
+    if (steps := getattr(reranker, "steps", None)) is not None:
+        answer: Scores = yield from steps(query, texts, deadline=deadline)
+    else:
+        watched = math.inf if getattr(reranker, "keeps_deadline", False) else deadline.remaining()
+        answer = yield Compute(lambda: reranker.score(query, texts, deadline=deadline), watched)
+    return _checked(answer, texts)
 
 
 def _checked(scores: Scores, texts: Sequence[str]) -> Scores:

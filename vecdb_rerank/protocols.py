@@ -34,7 +34,9 @@ class Reranker(Protocol):
 
         A reranker with an attribute ``keeps_deadline = True`` promises to return by
         ``deadline`` with what it has (None for the rest) and is called inline; any other is
-        watched from outside.
+        watched from outside. One with a method ``steps``, a `vecdb_rerank.flow.Flow` of the same
+        arguments, is driven by it instead, so that its I/O is asynchronous where the search is;
+        one with a method ``closing`` is closed with its connector.
         """
         ...
 

@@ -34,7 +34,8 @@ def find(kind: Kind, name: str) -> Any:
 
 def unknown(kind: Kind, name: str) -> str:
     """What is wrong with a name that nothing is installed under."""
-    return f"{name!r} is no installed one of {kind}; {nearest(name, names(kind))}"
+    allowed = names(kind) if kind == "connectors" else [*names(kind), "none"]
+    return f"{name!r} is no installed one of {kind}; {nearest(name, allowed)}"
 
 
 def nearest(name: str, allowed: list[str]) -> str:
@@ -44,8 +45,8 @@ def nearest(name: str, allowed: list[str]) -> str:
 
 
 def _missing(error: ModuleNotFoundError, name: str) -> MissingDependencyError | None:
-    # Our own connectors import their client library at the top; others' errors stay as they are.
-    libraries = {"qdrant_client": "qdrant", "opensearchpy": "opensearch"}
+    # Our own import their client library at the top; others' errors stay as they are.
+    libraries = {"qdrant_client": "qdrant", "opensearchpy": "opensearch", "httpx": "http"}
     root = (error.name or "").partition(".")[0]
     if libraries.get(root) == name:
         return MissingDependencyError.for_extra(root, name)

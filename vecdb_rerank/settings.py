@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -74,18 +77,43 @@ class Section(_Concealing):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
+def _server(url: str) -> str:
+    # Python's own words for a wrong URL quote parts of it, which may be the password.
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        usable = parts.scheme in ("", "http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("no URL of a server, such as http://localhost:6333")
+    return url
+
+
+def _certificates(verify: bool | Path) -> bool | Path:
+    if not isinstance(verify, bool):
+        try:
+            ssl.create_default_context(cafile=verify)
+        except OSError:
+            raise ValueError(f"{verify} holds no certificates (PEM)") from None
+    return verify
+
+
+Url = Annotated[str, AfterValidator(_server)]
+Verify = Annotated[bool | FilePath, AfterValidator(_certificates)]
+
+
 class QdrantSettings(Section):
     """A Qdrant server (``url``), or one embedded in this process under ``path``."""
 
     type: Literal["qdrant"] = "qdrant"
     collection: str = Field("documents", min_length=1)
-    url: str | None = None
+    url: Url | None = None
     path: Path | None = None
     api_key: SecretStr | None = None
     prefer_grpc: bool = False
     grpc_port: int = 6334
     timeout: float = Field(30.0, gt=0)
-    verify: bool | FilePath = True
+    verify: Verify = True
     dense_vector: str | None = "dense"
     bm25_vector: str = "bm25"
     bm25: Bm25Params = Field(default_factory=Bm25Params)
@@ -102,11 +130,11 @@ class OpenSearchSettings(Section):
 
     type: Literal["opensearch"] = "opensearch"
     collection: str = Field("documents", min_length=1)
-    url: str = "http://127.0.0.1:9200"
+    url: Url = "http://127.0.0.1:9200"
     user: str | None = None
     password: SecretStr | None = None
     timeout: float = Field(30.0, gt=0)
-    verify: bool | FilePath = True
+    verify: Verify = True
     dense_vector: str = "dense"
     bm25_fields: tuple[str, ...] = Field(("bm25_text",), min_length=1)
 
@@ -127,6 +155,21 @@ class OnnxEmbedderSettings(OnnxRerankerSettings):
 
     pooling: Literal["cls", "mean"] = "cls"
     query_prefix: str | None = None
+
+
+class HttpRerankerSettings(Section):
+    """A rerank server, or several of one service: TEI, Jina, Voyage, or Cohere's API."""
+
+    type: Literal["http"] = "http"
+    url: str | tuple[str, ...]
+    format: Literal["cohere", "cohere_v1", "jina", "tei", "voyage"] = "cohere"
+    model: str | None = None
+    api_key: SecretStr | None = None
+    timeout: float = Field(10.0, gt=0)
+    retries: int = Field(2, ge=0)
+    batch_size: int | None = Field(None, ge=1)
+    http2: bool = False
+    verify: bool | str = True
 
 
 class SentenceTransformersSettings(Section):
@@ -180,8 +223,11 @@ EmbedderSettings = Annotated[
     _tag(("onnx", "sentence_transformers", "none"), "onnx"),
 ]
 RerankerSettings = Annotated[
-    Annotated[OnnxRerankerSettings, Tag("onnx")] | NoneType_ | Plugin,
-    _tag(("onnx", "none"), "onnx"),
+    Annotated[OnnxRerankerSettings, Tag("onnx")]
+    | Annotated[HttpRerankerSettings, Tag("http")]
+    | NoneType_
+    | Plugin,
+    _tag(("onnx", "http", "none"), "onnx"),
 ]
 
 
@@ -272,8 +318,20 @@ def _for_backend(layers: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, An
             if isinstance(backend.get(kind), Mapping)
         }
         shared = {key: value for key, value in backend.items() if key not in tables}
-        flat[name] = {**layers[name], "backend": {**shared, **tables.get(chosen, {})}}
+        own = tables.pop(str(chosen), {})
+        for kind, table in tables.items():
+            _require_known(kind, table, name)
+        flat[name] = {**layers[name], "backend": {**shared, **own}}
     return flat
+
+
+def _require_known(kind: str, table: Mapping[str, Any], layer: str) -> None:
+    """A typo in a backend's table is one, also while another backend is chosen."""
+    known = _keys({"qdrant": QdrantSettings, "opensearch": OpenSearchSettings}.get(kind))
+    for key in table:
+        if known and key not in known:
+            why = registry.nearest(key, known)
+            raise ConfigurationError(f"backend.{kind}.{key}: no such key; {why} ({layer})")
 
 
 def _merged(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]:
@@ -365,6 +423,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "qdrant": QdrantSettings,
     "opensearch": OpenSearchSettings,
     "onnx": OnnxRerankerSettings,
+    "http": HttpRerankerSettings,
     "onnx_embedder": OnnxEmbedderSettings,
     "sentence_transformers": SentenceTransformersSettings,
     "none": NoneSettings,
@@ -376,7 +435,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "blend": Blend,
 }
 _TAGGED = {"backend", "embedder", "reranker"}
-_TAGS = {"qdrant", "opensearch", "onnx", "sentence_transformers", "none", "plugin"}
+_TAGS = {"qdrant", "opensearch", "onnx", "http", "sentence_transformers", "none", "plugin"}
 
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:

@@ -23,7 +23,7 @@ def from_settings(
     options = client_options(settings)
     try:
         client = AsyncQdrantClient(**options) if use_async else QdrantClient(**options)
-    except RuntimeError as error:  # an embedded one whose folder another process has open
+    except (RuntimeError, OSError) as error:  # of an embedded one, open elsewhere or no folder
         raise DatabaseError(f"Qdrant at {options.get('path')}: {error}") from error
     connector = AsyncQdrantConnector if use_async else QdrantConnector
     return connector(

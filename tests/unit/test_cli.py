@@ -227,6 +227,13 @@ def test_the_console_script_ends_in_one_line_where_something_is_wrong() -> None:
     assert message.startswith("collection 'documents' is missing: fill it with")
 
 
+@pytest.mark.parametrize("kind", ["qdrant", "opensearch"])
+def test_the_console_script_says_what_a_client_logs_in_one_line_of_its_own(kind: str) -> None:
+    # In this process, pytest's own log handlers would keep the client's words to themselves.
+    Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{free_port()}"\n')
+    assert "cannot be reached" in assert_one_line(script("search", "x", "--backend", kind))
+
+
 def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
     done = subprocess.run(
         ["bash", "-c", '"$0" config | true', str(SCRIPT)],
@@ -619,6 +626,11 @@ def test_a_wrong_argument_of_an_evaluation_is_one_line(
     arguments: list[str], message: str, beir: str, run: Callable[..., Ended]
 ) -> None:
     assert assert_one_line(run("evaluate", beir, *arguments)).startswith(message)
+
+
+def test_a_broken_cache_is_one_line(beir: str, run: Callable[..., Ended]) -> None:
+    Path("cache").touch()
+    assert "cache" in assert_one_line(run("evaluate", beir))
 
 
 def test_a_folder_that_is_no_collection_is_one_line(run: Callable[..., Ended]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 from rich.console import Console
 
 from vecdb_rerank import factory
@@ -282,6 +285,21 @@ def test_without_a_file_the_cache_is_in_the_users_cache_folder(tmp_path: Path) -
     assert (cache_folder() / "vectors.sqlite").is_file()
 
 
+def test_a_broken_cache_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "vectors.sqlite"
+    file.write_bytes(b"no database at all" * 100)
+    with pytest.raises(ConfigurationError, match=r"vectors\.sqlite: .*delete it"):
+        CachedEmbedder(Counting(), "model", file)
+    with pytest.raises(ConfigurationError, match="no/such/folder"):
+        CachedEmbedder(Counting(), "model", tmp_path / "no/such/folder/vectors.sqlite")
+
+
+def test_a_cache_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(ConfigurationError, match="cache"):
+        cache_folder()
+
+
 # -- runs
 
 
@@ -401,6 +419,32 @@ def test_a_corpus_that_cannot_be_stored_whole_is_refused() -> None:
     settings = load(backend={"path": ":memory:"}).settings
     with pytest.raises(IngestError, match="1 documents were not stored, a first"):
         evaluate(settings, dataset)
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "refused"])
+def test_evaluating_on_a_server_leaves_nothing_behind_and_touches_nothing_else(
+    stored: bool, tmp_path: Path, httpserver: HTTPServer
+) -> None:
+    answers: dict[str, Any] = {
+        "/exists": {"exists": False},
+        "/points/query": {"points": []},
+        "/points": {"operation_id": 0, "status": "completed"} if stored else None,
+        "": True,
+    }
+    own = "/collections/vecdb-rerank-evaluation-[0-9a-f]{8}"
+    for path, result in answers.items():
+        httpserver.expect_request(re.compile(f"{own}{path}$")).respond_with_json(
+            {"status": "ok", "time": 0.0, "result": result}, status=400 if result is None else 200
+        )
+    dataset = datasets.load(collection(tmp_path / "tiny", CORPUS[:5])).sample(1)
+    settings = load(backend={"url": httpserver.url_for("/"), "collection": "precious"}).settings
+    refused = pytest.raises(IngestError, match="5 documents were not stored")
+    with nullcontext() if stored else refused:
+        evaluate(settings, dataset, modes=["bm25"], k=5)
+    asked = [(request.method, request.path) for request, _ in httpserver.log]
+    assert all(re.match(own, path) for _, path in asked)
+    created = next(path for method, path in asked if method == "PUT")
+    assert asked[-1] == ("DELETE", created)
 
 
 def test_a_result_is_shown_as_a_table() -> None:

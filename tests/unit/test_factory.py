@@ -99,6 +99,12 @@ def test_a_folder_that_is_open_already_is_an_error_that_names_it(tmp_path: Path)
     gc.collect()
 
 
+def test_a_path_that_is_no_folder_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DatabaseError, match=r"notes\.txt"):
+        factory.connect(backend={"path": tmp_path / "notes.txt"}, **BARE)
+
+
 def test_settings_reach_the_connector(connect: Callable[..., Any]) -> None:
     connector = connect(
         backend={"path": ":memory:"},

@@ -162,6 +162,8 @@ def test_a_key_of_another_type_is_refused() -> None:
         ("backend", "Qdrant", "qdrant"),
         ("embedder", "sentence-transformers", "sentence_transformers"),
         ("reranker", "onxx", "onnx"),
+        ("reranker", "nonee", "none"),
+        ("embedder", "None", "none"),
     ],
 )
 def test_an_unknown_type_names_the_nearest(env: Any, section: str, given: str, meant: str) -> None:
@@ -226,6 +228,16 @@ def test_a_stronger_source_wins_over_a_table_of_a_weaker_one(env: Any) -> None:
     backend = load().settings.backend
     assert isinstance(backend, QdrantSettings)
     assert backend.url == "http://elsewhere:6333"
+
+
+def test_a_typo_in_the_table_of_another_backend_is_one_too(env: Any) -> None:
+    write(f"{BOTH}passwrd = 'x'\n")
+    assert refused() == (
+        "backend.opensearch.passwrd: no such key; did you mean 'password'? (vecdb_rerank.toml)"
+    )
+    Path(DEFAULT_FILE).unlink()
+    env(BACKEND__QDRANT__PATHS="x", BACKEND__TYPE="opensearch")
+    assert refused() == "backend.qdrant.paths: no such key; did you mean 'path'? (environment)"
 
 
 # -- typos
@@ -316,6 +328,13 @@ def test_all_problems_are_told_at_once(env: Any) -> None:
         ("[backend]\ntimeout = nan", "backend.timeout"),
         ("[backend]\ntimeout = 'soon'", "backend.timeout"),
         ("[backend]\nverify = [1]", "backend.verify"),
+        ("[backend]\nverify = 'vecdb_rerank.toml'", "backend.verify"),
+        ("[backend]\ntype = [1]", "backend.type"),
+        ("[backend]\nurl = ''", "backend.url"),
+        ("[backend]\nurl = 'http://'", "backend.url"),
+        ("[backend]\nurl = 'ftp://localhost'", "backend.url"),
+        ("[backend]\nurl = 'http://localhost:99999'", "backend.url"),
+        ("[backend]\ntype = 'opensearch'\nurl = 'http://localhost:port'", "backend.url"),
         ("[backend]\nbm25.b = 'x'", "backend.bm25.b"),
         ("[backend]\ntype = 'opensearch'\nbm25_fields = []", "backend.bm25_fields"),
         ("[backend]\ntype = 'opensearch'\nbm25_fields = [1]", "backend.bm25_fields"),
@@ -358,6 +377,21 @@ def test_the_source_named_is_that_of_the_field_not_of_its_neighbours(env: Any) -
 
 def test_bm25_parameters_out_of_range_are_refused() -> None:
     assert "needs k >= 0, b in 0 to 1" in refused(backend={"bm25": {"b": 3}})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost",
+        "https://search.example:9200/prefix",
+        "https://user:password@search.example",
+        "http://[::1]:6333",
+        "localhost:6333",
+    ],
+)
+def test_the_url_of_a_server_is_taken_as_it_is(url: str) -> None:
+    for kind in ("qdrant", "opensearch"):
+        assert load(backend={"type": kind, "url": url}).settings.backend.model_dump()["url"] == url
 
 
 def test_a_server_and_an_embedded_qdrant_exclude_each_other() -> None:
@@ -470,6 +504,8 @@ def test_credentials_inside_a_url_are_not_shown() -> None:
         {"verify": [1]},
         {"bm25": {"b": 7}},
         {"type": "qdrnt"},
+        # What follows the colon is then taken for a port.
+        {"url": f"http://admin:{SECRET}/more@localhost"},
         {"api_key": [SECRET]},
         {"api_key": {"value": SECRET}},
     ],

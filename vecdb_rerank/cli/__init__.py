@@ -38,7 +38,9 @@ def _options(
 
 def main() -> None:
     """Entry point of the ``vecdb-rerank`` command."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    # What a client library warns of, with a traceback, is what our error says in one line.
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
+    logging.getLogger("vecdb_rerank").setLevel(logging.WARNING)
     try:
         app()
     except VecdbRerankError as error:

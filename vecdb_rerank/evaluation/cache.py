@@ -10,12 +10,18 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Embedder, Vector
 
 
 def cache_folder() -> Path:
     """The folder of this package in the user's cache."""
-    return user_cache_path("vecdb-rerank", ensure_exists=True)
+    folder = user_cache_path("vecdb-rerank")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: no folder for the cache: {error.strerror}") from error
+    return folder
 
 
 class CachedEmbedder:
@@ -27,12 +33,7 @@ class CachedEmbedder:
     def __init__(self, embedder: Embedder, name: str, file: Path | None = None) -> None:
         self._embedder = embedder
         self._name = name
-        self._database = sqlite3.connect(
-            file or cache_folder() / "vectors.sqlite", check_same_thread=False
-        )
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
-        )
+        self._database = _opened(file or cache_folder() / "vectors.sqlite")
 
     @property
     def dimension(self) -> int:
@@ -72,3 +73,18 @@ class CachedEmbedder:
                 "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
                 [(key, vector.tobytes()) for key, vector in vectors.items()],
             )
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    try:
+        database = sqlite3.connect(file, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"{file}: {error}") from error
+    try:
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
+        )
+    except sqlite3.Error as error:
+        database.close()
+        raise ConfigurationError(f"{file}: {error}; delete it if it is broken") from error
+    return database

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -50,28 +50,29 @@ def filled(settings: Settings, dataset: Dataset, on_progress: Progress) -> Itera
     """A connector to a collection of its own that holds the dataset, deleted in the end."""
     if settings.embedder.type == "none":
         raise ConfigurationError("embedder: evaluating needs one; it embeds queries and documents")
-    connector = factory.build(_own_collection(settings))
-    embedder = connector.pipeline.embedder
-    cached = CachedEmbedder(embedder, getattr(embedder, "name", repr(embedder)))
-    connector.pipeline = replace(connector.pipeline, embedder=cached)
-    try:
-        connector.create()
-        size = len(dataset.corpus)
-        added = connector.add(
-            dataset.corpus, on_progress=lambda done: on_progress("indexing", done, size)
+    with closing(factory.build(_own_collection(settings))) as connector:
+        embedder = connector.pipeline.embedder
+        name = getattr(embedder, "name", repr(embedder))
+        with closing(CachedEmbedder(embedder, name)) as cached:
+            connector.pipeline = replace(connector.pipeline, embedder=cached)
+            try:
+                _fill(connector, dataset, on_progress)
+                yield connector
+            finally:
+                connector.delete()
+
+
+def _fill(connector: Any, dataset: Dataset, on_progress: Progress) -> None:
+    connector.create()
+    size = len(dataset.corpus)
+    added = connector.add(
+        dataset.corpus, on_progress=lambda done: on_progress("indexing", done, size)
+    )
+    if added.failed:
+        first = added.failed[0]
+        raise IngestError(
+            f"{len(added.failed)} documents were not stored, {first.id} first: {first.reason}"
         )
-        if added.failed:
-            first = added.failed[0]
-            raise IngestError(
-                f"{len(added.failed)} documents were not stored, {first.id} first: {first.reason}"
-            )
-        yield connector
-    finally:
-        try:
-            connector.delete()
-        finally:
-            connector.close()
-            cached.close()
 
 
 def _own_collection(settings: Settings) -> Settings:
