@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 from tests.contract.backends import OPENSEARCH
 from tests.integration.clients import Requests, opensearch
 from tests.servers import Node
+from vecdb_rerank.candidates import HitId, Outcome
 from vecdb_rerank.outcomes import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import Fusion
@@ -73,10 +75,24 @@ def test_same_fusion_as_the_database(
     tolerance = 1.1e-3 if fusion.method == "min_max" else 1e-6
     expected, found = by_id(theirs), by_id(ours)
     assert found.keys() == expected.keys()
-    for hit_id, hit in found.items():
-        assert hit.score == pytest.approx(expected[hit_id].score, abs=tolerance)
-    in_our_order = [expected[hit.id].score for hit in ours.hits]
+    # Which of two equal hits of a branch is the higher rank is the database's mood.
+    clear = set(found) - (_tied(ours) if fusion.method == "rrf" else set())
+    assert len(clear) > len(found) / 2
+    for hit_id in clear:
+        assert found[hit_id].score == pytest.approx(expected[hit_id].score, abs=tolerance)
+    in_our_order = [expected[hit.id].score for hit in ours.hits if hit.id in clear]
     assert in_our_order == pytest.approx(sorted(in_our_order, reverse=True), abs=tolerance)
+
+
+def _tied(outcome: Outcome) -> set[HitId]:
+    """The hits that have the same score as another one in some branch."""
+    scores = Counter((name, b.score) for hit in outcome.hits for name, b in hit.branches.items())
+    return {
+        hit.id
+        for hit in outcome.hits
+        for name, b in hit.branches.items()
+        if scores[name, b.score] > 1
+    }
 
 
 def test_facets_filters_and_pages(second_node: Node) -> None:
