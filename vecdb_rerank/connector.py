@@ -188,7 +188,8 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
             query_vector=query_vector,
             filter=filter,
             native={name: value for name, value in native.items() if value is not None},
-            evidence=explain or pipeline.uses_evidence,
+            # The same first pass with and without rerank: equal ranks are broken the same way.
+            evidence=explain or self.pipeline.uses_evidence,
         )
         return self._run(pipeline.search(self.store, search, explain=explain))
 
