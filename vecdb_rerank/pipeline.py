@@ -77,7 +77,7 @@ class Pipeline:
         self, search: Search, deadline: Deadline, clock: Clock
     ) -> Flow[Vector | None]:
         if not search.needs_vector or search.query_vector is not None:
-            return search.query_vector
+            return _plain(search.query_vector)
         embedder = self.embedder
         if embedder is None:
             raise ConfigurationError(
@@ -94,7 +94,7 @@ class Pipeline:
                 raise
             except Exception as error:
                 raise FirstPassError(f"embedding the query failed: {error}") from error
-        return vector
+        return _plain(vector)
 
     def _first_pass(
         self, database: Database[R], search: Search, vector: Vector | None, deadline: Deadline
@@ -105,8 +105,12 @@ class Pipeline:
             raise
         except Exception as error:
             late = deadline.expired or isinstance(error, TimeoutError)
-            kind = FirstPassTimeoutError if late else FirstPassError
-            raise kind(database.describe_error(error)) from error
+            described = database.describe_error(error)
+            if late:
+                raise FirstPassTimeoutError(
+                    f"{database.name} did not answer before the deadline ({described})"
+                ) from error
+            raise FirstPassError(described) from error
         if deadline.expired:
             raise FirstPassTimeoutError(
                 f"{database.name} answered after the deadline of {self.policy.deadline} s"
@@ -267,6 +271,11 @@ def _spread(scores: Scores, texts: Sequence[str], candidates: Sequence[Candidate
         [_number(raw.get(c.text)) for c in candidates],
         [_number(relevance.get(c.text)) for c in candidates],
     )
+
+
+def _plain(vector: Vector | None) -> Vector | None:
+    """Plain floats: an array has no truth value, and no place in a JSON request."""
+    return None if vector is None else [float(x) for x in vector]
 
 
 def _number(value: Any) -> float | None:

@@ -19,6 +19,7 @@ from vecdb_rerank.connector import (
     SyncDriver,
 )
 from vecdb_rerank.documents import Documents
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.ingest import IngestReport
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder, Reranker, Vector
@@ -62,6 +63,8 @@ class _OpenSearch(
         policy: Policy | None = None,
         defaults: SearchDefaults | None = None,
     ) -> None:
+        if isinstance(bm25_fields, str):
+            raise ConfigurationError(f"bm25_fields: give a list: [{bm25_fields!r}]")
         documents = documents or Documents()
         layout = Layout(index, dense_vector, tuple(bm25_fields))
         super().__init__(

@@ -66,6 +66,14 @@ def misfits(mappings: Mapping[str, Any], layout: Layout, dimension: int | None) 
     for mapping in mappings.values():
         properties = mapping["mappings"].get("properties", {})
         problems += _dense_misfits(_field(properties, layout.dense_vector), layout, dimension)
+    return list(dict.fromkeys([*problems, *bm25_misfits(mappings, layout)]))
+
+
+def bm25_misfits(mappings: Mapping[str, Any], layout: Layout) -> list[str]:
+    """Which of the fields that BM25 searches the indices lack, one line each."""
+    problems: list[str] = []
+    for mapping in mappings.values():
+        properties = mapping["mappings"].get("properties", {})
         for name in layout.bm25_fields:
             plain = name.partition("^")[0]
             if "*" not in plain and not _is_text(_field(properties, plain)):

@@ -75,7 +75,12 @@ def fuse(branches: Mapping[str, Response], how: Fusion, k: int) -> Response:
     fused = fusion.fuse(list(evidence(branches).values()), how)[:k]
     hits = [{**by_key[key], "_score": score} for key, score in fused]
     top = fused[0][1] if fused else None
-    return {**bm25, "hits": {**bm25["hits"], "max_score": top, "hits": hits}}
+    whole = {**bm25, "hits": {**bm25["hits"], "max_score": top, "hits": hits}}
+    if any(response.get("timed_out") for response in branches.values()):
+        whole["timed_out"] = True
+    if dense.get("_shards", {}).get("failed"):  # a partial branch makes a partial whole
+        whole["_shards"] = dense["_shards"]
+    return whole
 
 
 def _key(hit: Mapping[str, Any]) -> str:

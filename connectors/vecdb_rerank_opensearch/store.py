@@ -14,6 +14,7 @@ from vecdb_rerank.connector import (
 )
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
+from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.search import BRANCHES, Search
@@ -39,11 +40,32 @@ class OpenSearchStore(Store[Response]):
         self._documents = documents
         self._where = _where(client)
         self._fuses_hybrid = True  # until the server says otherwise
+        self._knows_bm25 = False  # until a hit, or the mapping, shows that the fields are there
 
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
     ) -> Flow[FirstPass[Response]]:
         """One request: the fused query, with both branches beside it where evidence is asked."""
+        first = yield from self._asked(search, vector, deadline)
+        if search.mode != "dense" and not self._knows_bm25:
+            yield from self._require_bm25_fields(first, deadline)
+        return first
+
+    def _require_bm25_fields(self, first: FirstPass[Response], deadline: Deadline) -> Flow[None]:
+        """`SchemaError` where the index lacks the fields: the server just finds nothing there."""
+        if not first.evidence.get("bm25"):
+            index, params = self._layout.index, _timeout(deadline)
+            mappings = yield Call(
+                lambda: self._client.indices.get_mapping(index=index, params=params),
+                deadline.remaining(),
+            )
+            if problems := ingest.bm25_misfits(mappings, self._layout):
+                raise SchemaError(f"index {index!r}: {'; '.join(problems)}: correct bm25_fields")
+        self._knows_bm25 = True
+
+    def _asked(
+        self, search: Search, vector: Vector | None, deadline: Deadline
+    ) -> Flow[FirstPass[Response]]:
         params = {name: search.native[name] for name in URL_PARAMS if name in search.native}
         shape = {**search.native.get("body", {})}
         shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}

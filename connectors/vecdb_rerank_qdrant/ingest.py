@@ -66,6 +66,9 @@ def _dense_misfits(vectors: Any, name: str | None, dimension: int | None) -> lis
     if name not in named:
         held = ", ".join(repr(n) if n else "the unnamed one" for n in named) or "none"
         return [f"it has no dense vector {name!r} (it has: {held})"]
+    distance = named[name].distance
+    if distance in (models.Distance.EUCLID, models.Distance.MANHATTAN):
+        return [f"vector {name!r} has distance {distance.value}, where less is better"]
     size = named[name].size
     if dimension is not None and size != dimension:
         return [f"vector {name!r} has {size} dimensions, the embedder makes {dimension}"]

@@ -10,6 +10,7 @@ from qdrant_client.http import models
 from vecdb_rerank import fusion
 from vecdb_rerank.candidates import Candidate, HitId, Ranking
 from vecdb_rerank.documents import Documents
+from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.search import Fusion, Mode
 from vecdb_rerank_qdrant.requests import WHOLE_PAYLOAD
@@ -54,6 +55,19 @@ def first_pass(mode: Mode, response: models.QueryResponse) -> FirstPass[models.Q
     if mode == "hybrid":
         return FirstPass(response, "database")
     return FirstPass(response, "none", evidence({mode: response}))
+
+
+def require_similarity(response: models.QueryResponse, where: str) -> None:
+    """`SchemaError` for a dense branch ordered by a distance: its scores rise down the list.
+
+    Everything here takes a higher score for a better hit, and would turn the order around.
+    """
+    points = response.points
+    if points and points[0].score < points[-1].score:
+        raise SchemaError(
+            f"{where}: of the dense vector's distance (Euclid, Manhattan) less is better; "
+            "use a collection with cosine or dot product"
+        )
 
 
 def evidence(branches: Mapping[str, models.QueryResponse]) -> Evidence:

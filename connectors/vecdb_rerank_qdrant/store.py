@@ -69,6 +69,8 @@ class QdrantStore(Store[models.QueryResponse]):
             first = yield from self._branches(search, native, vector, deadline)
         else:
             response = yield self._query(requests.query(*parts), deadline)
+            if search.mode == "dense":
+                responses.require_similarity(response, self._where)
             first = responses.first_pass(search.mode, response)
         return replace(first, forced=projection.forced)
 
@@ -83,6 +85,7 @@ class QdrantStore(Store[models.QueryResponse]):
             lambda: self._client.query_batch_points(**request), deadline.remaining()
         )
         branches = dict(zip(BRANCHES, answers, strict=True))
+        responses.require_similarity(branches["dense"], self._where)
         fused = responses.fuse(branches, search.fusion, search.k, threshold)
         return FirstPass(fused, "client", responses.evidence(branches))
 

@@ -19,10 +19,12 @@ from tests.contract.backends import (
 from tests.contract.documents import BY_ID, NESTED
 from tests.servers import free_port
 from vecdb_rerank.documents import Documents
-from vecdb_rerank.errors import ConfigurationError, FirstPassError
+from vecdb_rerank.errors import ConfigurationError, FirstPassError, SchemaError
 from vecdb_rerank.ingest import Document
 from vecdb_rerank.outcomes import observe
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import Fusion
+from vecdb_rerank.testing import HashEmbedder, KeepingReranker
 from vecdb_rerank.testing.base import ids, new_name, one_line
 from vecdb_rerank.testing.searching import WIDE, every_mode
 
@@ -294,3 +296,27 @@ def test_unreachable(name: str, mode: str, models: Remembering) -> None:
         assert one_line(caught.value)
         findings = backend.call(connector.check())
         assert [finding.ok for finding in findings] == [False]
+
+
+@pytest.mark.parametrize("mode", ["bm25", "hybrid"])
+@pytest.mark.parametrize("evidence", [False, True])
+def test_a_bm25_field_that_is_not_there_is_told(
+    opensearch: Backend, mode: str, evidence: bool
+) -> None:
+    """The server finds nothing in it, and says nothing."""
+    name = new_name()
+    options = {"embedder": HashEmbedder(), "reranker": KeepingReranker()}
+    right = opensearch.connect(name, **options)
+    opensearch.call(right.create())
+    opensearch.call(right.add([{"id": 1, "text": "one"}]))
+    policy = Policy(branch_evidence=evidence)
+    wrong = opensearch.connect(name, bm25_fields=["body"], policy=policy, **options)
+    with pytest.raises(SchemaError, match="no text field 'body'"):
+        opensearch.call(wrong.search("one", mode=mode))
+    assert opensearch.call(right.search("nothing like it", mode=mode)) is not None
+    opensearch.call(right.delete())
+
+
+def test_bm25_fields_are_a_list(opensearch: Backend) -> None:
+    with pytest.raises(ConfigurationError, match=r"bm25_fields: give a list: \['body'\]"):
+        opensearch.connect("docs", bm25_fields="body")

@@ -14,7 +14,7 @@ from tests.contract.backends import SERVED, Backend, Remembering, opened, qdrant
 from tests.contract.documents import NESTED
 from tests.servers import free_port
 from vecdb_rerank.documents import Documents
-from vecdb_rerank.errors import FirstPassError
+from vecdb_rerank.errors import FirstPassError, SchemaError
 from vecdb_rerank.ingest import Document
 from vecdb_rerank.outcomes import observe
 from vecdb_rerank.search import Fusion
@@ -197,3 +197,27 @@ def test_unreachable(name: str, mode: str, models: Remembering) -> None:
         assert one_line(caught.value)
         findings = backend.call(connector.check())
         assert [finding.ok for finding in findings] == [False]
+
+
+@pytest.mark.parametrize("mode", ["dense", "hybrid"])
+def test_a_distance_of_which_less_is_better_is_refused(qdrant: Backend, mode: str) -> None:
+    """Its order would be turned around."""
+    name = new_name()
+    euclid = models.VectorParams(size=2, distance=models.Distance.EUCLID)
+    idf = models.SparseVectorParams(modifier=models.Modifier.IDF)
+    qdrant.call(
+        qdrant.client.create_collection(
+            name, vectors_config={"dense": euclid}, sparse_vectors_config={"bm25": idf}
+        )
+    )
+    points = [
+        models.PointStruct(id=n, vector={"dense": [float(n), 0.0]}, payload={"text": f"number {n}"})
+        for n in range(5)
+    ]
+    qdrant.call(qdrant.client.upsert(name, points))
+    connector = qdrant.connect(name, embedder=None, reranker=None)
+    with pytest.raises(SchemaError, match="less is better"):
+        qdrant.call(connector.search("number", mode=mode, query_vector=[0.0, 0.0], explain=True))
+    findings = qdrant.call(connector.check())
+    assert "less is better" in findings[-1].detail
+    qdrant.call(qdrant.client.delete_collection(name))

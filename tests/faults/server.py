@@ -115,6 +115,11 @@ def _ok(_server: FaultServer, connection: Connection, body: dict[str, object]) -
     _send(connection, _answer(body))
 
 
+def _slow(server: FaultServer, connection: Connection, body: dict[str, object]) -> None:
+    server.stopping.wait(5.5)  # longer than httpx's own timeout
+    _ok(server, connection, body)
+
+
 def _recovers(server: FaultServer, connection: Connection, body: dict[str, object]) -> None:
     if len(server.requests) <= 2:
         _send(connection, b"{}", "503 Service Unavailable")
@@ -163,6 +168,7 @@ def _other(**values: object) -> Behaviour:
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "ok": _ok,
+    "slow": _slow,
     "recovers": _recovers,
     "429": _status("429 Too Many Requests"),
     "429 retry-after 0": _status("429 Too Many Requests", "Retry-After: 0\r\n"),

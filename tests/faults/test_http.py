@@ -14,9 +14,10 @@ import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from tests.faults.server import BEHAVIOURS, FaultServer, fault_server
-from vecdb_rerank import Document, HttpReranker, Policy, observe
+from vecdb_rerank import Deadline, Document, HttpReranker, Policy, RerankError, observe
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import Outcome
+from vecdb_rerank.flow import run, run_async
 from vecdb_rerank.rerankers.formats import FORMATS, FormatName, endpoint
 from vecdb_rerank.testing import HashEmbedder
 from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
@@ -94,7 +95,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[FaultServer]:
 
 
 @both_colours
-@pytest.mark.parametrize("server", [b for b in BEHAVIOURS if b != "ok"], indirect=True)
+@pytest.mark.parametrize(
+    "server", [b for b in BEHAVIOURS if b not in ("ok", "slow")], indirect=True
+)
 def test_a_fault_costs_quality_and_never_results(server: FaultServer, search: Search) -> None:
     found = search(reranker(server.url))
     assert sorted(found.ids) == list(range(COUNT))
@@ -143,6 +146,25 @@ def test_the_next_url_answers_for_one_that_fails(search: Search) -> None:
     assert (len(broken.requests), len(whole.requests)) == (1, 1)
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_timeout_that_is_set_is_the_one_that_counts(asynchronous: bool) -> None:
+    with fault_server("slow") as server:
+        steps = reranker(server.url, timeout=9.0, retries=0).steps(
+            "query", TEXTS, deadline=Deadline.after(9.0)
+        )
+        scores = asyncio.run(run_async(steps)) if asynchronous else run(steps)
+    assert len(scores.relevance) == COUNT
+
+
+@pytest.mark.parametrize("server", ["hang"], indirect=True)
+def test_a_timeout_shorter_than_the_deadline_ends_an_attempt(server: FaultServer) -> None:
+    started = time.monotonic()
+    with pytest.raises(RerankError, match="in time"):
+        reranker(server.url, timeout=0.2).score("query", TEXTS, deadline=Deadline.after(20))
+    assert time.monotonic() - started < 5
+    assert len(server.requests) == RETRIES + 1
+
+
 @both_colours
 def test_a_refused_connection_is_told(search: Search) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
@@ -162,7 +184,7 @@ def test_many_documents_go_in_batches(search: Search) -> None:
 
 @pytest.mark.parametrize("server", ["drip", "stall", "hang"], indirect=True)
 def test_no_call_outlives_its_deadline(server: FaultServer) -> None:
-    from vecdb_rerank import Deadline, RerankTimeoutError
+    from vecdb_rerank import RerankTimeoutError
 
     late = []
     one = reranker(server.url)

@@ -477,3 +477,11 @@ def test_passwords_are_in_no_error() -> None:
     for text in (str(error.value), *map(repr, findings)):
         assert "hunter" not in text
     connector.close()
+
+
+def test_a_branch_that_is_partial_makes_the_fused_response_partial() -> None:
+    bm25, dense = answer(), answer(hit("a", 0.9), hit("b", 0.8), timed_out=True)
+    dense["_shards"] = {"total": 2, "failed": 1}
+    fused = responses.fuse({"bm25": bm25, "dense": dense}, Fusion(), k=3)
+    assert fused["timed_out"] is True
+    assert fused["_shards"]["failed"] == 1

@@ -601,7 +601,7 @@ def test_the_query_is_embedded_where_there_is_a_dense_branch(drive: Drive, mode:
     embedder, shelf = OneEmbedder(), Shelf(HITS)
     searched(drive, shelf=shelf, embedder=embedder, mode=mode, query="find it")
     assert embedder.queries == ["find it"]
-    assert shelf.asked[0][1] == (1.0, 0.0)
+    assert shelf.asked[0][1] == [1.0, 0.0]
 
 
 @DRIVERS
@@ -744,3 +744,13 @@ def test_without_a_deadline_a_reranker_without_the_promise_works_too(drive: Driv
 def test_the_fakes_are_rerankers_and_embedders() -> None:
     assert isinstance(CountingReranker(), Reranker)
     assert isinstance(OneEmbedder(), Embedder)
+
+
+@DRIVERS
+def test_a_vector_that_is_an_array_is_sent_as_plain_floats(drive: Drive) -> None:
+    np = pytest.importorskip("numpy")
+    shelf = Shelf(list(HITS))
+    embedder = OneEmbedder(np.array([1.0, 0.0]))
+    searched(drive, shelf=shelf, embedder=embedder, mode="dense")
+    searched(drive, shelf=shelf, mode="dense", query_vector=np.array([0.5, 0.5]))
+    assert [vector for _, vector in shelf.asked] == [[1.0, 0.0], [0.5, 0.5]]

@@ -46,6 +46,7 @@ class OnnxEmbedder:
         device: Device = "auto",
     ) -> None:
         self._weights = locate(model, BGE_SMALL, revision=revision, file=file)
+        self._which = ":".join(filter(None, (revision, file)))
         self._pooling = pooling
         default_prefix = BGE_QUERY_PREFIX if model == BUNDLED else ""
         self._query_prefix = default_prefix if query_prefix is None else query_prefix
@@ -55,7 +56,8 @@ class OnnxEmbedder:
     @property
     def name(self) -> str:
         """Names the model and all that its document vectors depend on."""
-        return f"onnx:{self._weights.name}:{self._pooling}:{self._max_length}"
+        which = f":{self._which}" if self._which else ""
+        return f"onnx:{self._weights.name}{which}:{self._pooling}:{self._max_length}"
 
     @cached_property
     def model(self) -> OnnxModel:

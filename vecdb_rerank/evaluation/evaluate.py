@@ -79,10 +79,10 @@ def _own_collection(settings: Settings) -> Settings:
     own: dict[str, Any] = {"collection": f"vecdb-rerank-evaluation-{uuid.uuid4().hex[:8]}"}
     if isinstance(settings.backend, QdrantSettings) and settings.backend.url is None:
         own["path"] = ":memory:"
-    # Quality is measured without a deadline: a slow machine must not change the numbers.
+    # A slow machine must not change the numbers, nor a minimum the raw stages.
     return settings.model_copy(
         update={
             "backend": settings.backend.model_copy(update=own),
-            "policy": replace(settings.policy, deadline=None),
+            "policy": replace(settings.policy, deadline=None, min_relevance=None),
         }
     )

@@ -68,7 +68,8 @@ class HttpReranker:
         self._retries = retries
         self._batch_size = batch_size or self._wire.batch_size
         self._transport: dict[str, Any] = {"http2": http2, "verify": verify}
-        self._client = httpx.Client(transport=DeadlineTransport(**self._transport))
+        # The deadline of each call is the only timeout: httpx's own would end it after 5 s.
+        self._client = httpx.Client(transport=DeadlineTransport(**self._transport), timeout=None)
         # A connection belongs to the event loop that opened it.
         self._async_clients: WeakKeyDictionary[Any, httpx.AsyncClient] = WeakKeyDictionary()
 
@@ -165,7 +166,8 @@ class HttpReranker:
         loop = asyncio.get_running_loop()
         client = self._async_clients.get(loop)
         if client is None:
-            client = httpx.AsyncClient(transport=AsyncDeadlineTransport(**self._transport))
+            transport = AsyncDeadlineTransport(**self._transport)
+            client = httpx.AsyncClient(transport=transport, timeout=None)
             self._async_clients[loop] = client
         return client
 
