@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.outcomes import observe
     from vecdb_rerank.policy import Policy
     from vecdb_rerank.protocols import Embedder, Reranker
+    from vecdb_rerank.rerankers.cohere import CohereReranker
     from vecdb_rerank.rerankers.http import HttpReranker
     from vecdb_rerank.rerankers.onnx import OnnxReranker
     from vecdb_rerank.search import Fusion, SearchDefaults
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BranchHit": "candidates",
     "Candidate": "candidates",
+    "CohereReranker": "rerankers.cohere",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
     "Deadline": "deadline",
@@ -82,6 +84,7 @@ _HOMES = {
 __all__ = [
     "BranchHit",
     "Candidate",
+    "CohereReranker",
     "ConfigurationError",
     "DatabaseError",
     "Deadline",

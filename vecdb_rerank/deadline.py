@@ -22,6 +22,10 @@ class Deadline:
         """Seconds left, at least 0.0; ``math.inf`` without a deadline."""
         return max(0.0, self.ends_at - time.monotonic())
 
+    def capped(self, seconds: float) -> Deadline:
+        """The sooner of this deadline and ``seconds`` from now."""
+        return Deadline(min(self.ends_at, time.monotonic() + seconds))
+
     @property
     def expired(self) -> bool:
         """Whether no time is left."""

@@ -104,7 +104,7 @@ def _perform(step: Step) -> Any:
         case Wait(seconds):
             return time.sleep(seconds)
         case Compute(work, timeout) if timeout < math.inf:
-            return _in_thread(work).result(timeout)
+            return in_thread(work).result(timeout)
         case Compute(work) | Call(work) | Request(work):
             return work()
 
@@ -114,7 +114,7 @@ async def _perform_async(step: Step) -> Any:
         case Wait(seconds):
             return await asyncio.sleep(seconds)
         case Compute(work, timeout):
-            future = asyncio.wrap_future(_in_thread(work))
+            future = asyncio.wrap_future(in_thread(work))
             return await asyncio.wait_for(future, _finite(timeout))
         case Request(_, work_async, timeout):
             return await asyncio.wait_for(work_async(), _finite(timeout))
@@ -129,7 +129,7 @@ def _finite(timeout: float) -> float | None:
     return None if math.isinf(timeout) else timeout
 
 
-def _in_thread(work: Callable[[], T]) -> Future[T]:
+def in_thread(work: Callable[[], T]) -> Future[T]:
     """Start ``work`` in a thread of its own: work that hangs must not starve a shared pool."""
     future: Future[T] = Future()
     context = contextvars.copy_context()

@@ -46,8 +46,13 @@ def nearest(name: str, allowed: list[str]) -> str:
 
 def _missing(error: ModuleNotFoundError, name: str) -> MissingDependencyError | None:
     # Our own import their client library at the top; others' errors stay as they are.
-    libraries = {"qdrant_client": "qdrant", "opensearchpy": "opensearch", "httpx": "http"}
+    libraries = {
+        "qdrant": ("qdrant_client",),
+        "opensearch": ("opensearchpy",),
+        "http": ("httpx", "httpcore"),
+        "cohere": ("httpx", "httpcore", "cohere"),
+    }
     root = (error.name or "").partition(".")[0]
-    if libraries.get(root) == name:
+    if root in libraries.get(name, ()):
         return MissingDependencyError.for_extra(root, name)
     return None

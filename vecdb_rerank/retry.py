@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -46,11 +47,13 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
         return None
     try:
         return max(0.0, float(int(header.strip())))
+    except OverflowError:
+        return math.inf
     except ValueError:
         pass
     try:
         when = parsedate_to_datetime(header)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

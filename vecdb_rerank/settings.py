@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -56,6 +57,8 @@ def concealed(key: str, value: Any) -> Any:
     """``value`` as it may be shown: without what a plug-in's key or a URL keeps secret."""
     if isinstance(value, Mapping):
         return {inner: concealed(str(inner), shown) for inner, shown in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(concealed(key, shown) for shown in value)
     if not isinstance(value, str):
         return value
     if _SECRET_KEY.search(key):
@@ -157,19 +160,62 @@ class OnnxEmbedderSettings(OnnxRerankerSettings):
     query_prefix: str | None = None
 
 
+def _service(url: str) -> str:
+    if "://" not in url:
+        raise ValueError("no URL of a server, such as http://localhost:8080")
+    return _server(url)
+
+
+def _several(url: Any) -> Any:
+    return (url,) if isinstance(url, str) else url
+
+
+def _any(urls: tuple[str, ...]) -> tuple[str, ...]:
+    if not urls:
+        raise ValueError("give at least one")
+    return urls
+
+
+ServiceUrl = Annotated[str, AfterValidator(_service)]
+ServiceUrls = Annotated[tuple[ServiceUrl, ...], BeforeValidator(_several), AfterValidator(_any)]
+
+
 class HttpRerankerSettings(Section):
     """A rerank server, or several of one service: TEI, Jina, Voyage, or Cohere's API."""
 
     type: Literal["http"] = "http"
-    url: str | tuple[str, ...]
+    url: ServiceUrls
     format: Literal["cohere", "cohere_v1", "jina", "tei", "voyage"] = "cohere"
     model: str | None = None
     api_key: SecretStr | None = None
     timeout: float = Field(10.0, gt=0)
     retries: int = Field(2, ge=0)
     batch_size: int | None = Field(None, ge=1)
+    scale: Literal["relevance", "logits"] | None = None
+    extra_body: dict[str, Any] = Field(default_factory=dict)
     http2: bool = False
-    verify: bool | str = True
+    verify: Verify = True
+
+    @model_validator(mode="after")
+    def _named_model(self) -> HttpRerankerSettings:
+        if not self.model and self.format != "tei":
+            raise ValueError(f"model: the format {self.format!r} needs the model's name")
+        return self
+
+
+class CohereRerankerSettings(Section):
+    """Cohere's API through its SDK; the key may also be in ``CO_API_KEY``."""
+
+    type: Literal["cohere"] = "cohere"
+    model: str = Field("rerank-v3.5", min_length=1)
+    api_key: SecretStr | None = None
+    base_url: ServiceUrl | None = None
+    max_tokens_per_doc: int | None = Field(None, ge=1)
+    timeout: float = Field(10.0, gt=0)
+    retries: int = Field(2, ge=0)
+    batch_size: int = Field(1_000, ge=1, le=1_000)
+    http2: bool = False
+    verify: Verify = True
 
 
 class SentenceTransformersSettings(Section):
@@ -225,9 +271,10 @@ EmbedderSettings = Annotated[
 RerankerSettings = Annotated[
     Annotated[OnnxRerankerSettings, Tag("onnx")]
     | Annotated[HttpRerankerSettings, Tag("http")]
+    | Annotated[CohereRerankerSettings, Tag("cohere")]
     | NoneType_
     | Plugin,
-    _tag(("onnx", "http", "none"), "onnx"),
+    _tag(("onnx", "http", "cohere", "none"), "onnx"),
 ]
 
 
@@ -401,7 +448,7 @@ def _explain_one(problem: Mapping[str, Any], given: Mapping[str, Any], loaded: L
     if problem["type"] == "value_error":  # a section's own check names the field itself
         head, _, rest = message.partition(": ")
         named = head.rpartition(".")[2]
-        if named in _keys(_SECTIONS.get(path[-1])):
+        if named in _keys(_SECTIONS.get(str(problem["loc"][-1]))):
             path, message = [*path, named], rest
     origin = loaded.origin(*(path[:-1] if problem["type"] == "missing" else path))
     return f"{'.'.join(path)}: {message} ({origin})"
@@ -424,6 +471,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "opensearch": OpenSearchSettings,
     "onnx": OnnxRerankerSettings,
     "http": HttpRerankerSettings,
+    "cohere": CohereRerankerSettings,
     "onnx_embedder": OnnxEmbedderSettings,
     "sentence_transformers": SentenceTransformersSettings,
     "none": NoneSettings,
@@ -435,7 +483,16 @@ _SECTIONS: dict[str, type[Any]] = {
     "blend": Blend,
 }
 _TAGGED = {"backend", "embedder", "reranker"}
-_TAGS = {"qdrant", "opensearch", "onnx", "http", "sentence_transformers", "none", "plugin"}
+_TAGS = {
+    "qdrant",
+    "opensearch",
+    "onnx",
+    "http",
+    "cohere",
+    "sentence_transformers",
+    "none",
+    "plugin",
+}
 
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:

@@ -1,32 +1,50 @@
 """httpx transports that keep a deadline, whatever the server does.
 
 httpx and the SDKs on it take timeouts per operation: a server that sends a byte a second outlives
-them all. Here every connect, read and write on the socket is capped by the time that is left of
-the current call's deadline. The deadline is a context variable, not an argument, since SDKs
-between us and the socket hand nothing through; it is read in the thread or task that makes the
-call, which is the one that httpx does its I/O in.
+them all. Here every wait for a free connection, name look-up, connect, TLS handshake, read and
+write is capped by the time that is left of the current call's deadline. The deadline is a context
+variable, not an extension of the request, since SDKs between us and the socket hand no extensions
+through; it is read in the thread or task that makes the call, which is the one that httpx does its
+I/O in. Over HTTP/2, though, one call reads for all that share its connection, so that its deadline
+would end theirs: only the asynchronous transport speaks it, where the driver's own timeout cancels
+a single call.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import math
+import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+import threading
+from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
 
 from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.flow import in_thread
+from vecdb_rerank.proxies import proxy_of
 
+Origin = tuple[str, str, int | None]
+SocketOptions = Iterable[httpcore.SOCKET_OPTION] | None
+# A rerank response has some 60 bytes a document; a server that sends this much is broken.
+MAX_BODY = 64 * 1024 * 1024
+_POOL: dict[str, Any] = {
+    "max_connections": 100,
+    "max_keepalive_connections": 20,
+    "keepalive_expiry": 30.0,  # seconds, below the idle timeout of usual load balancers
+}
 _NEVER = Deadline()
 _deadline: ContextVar[Deadline] = ContextVar("deadline", default=_NEVER)
 
 
 @contextmanager
 def until(deadline: Deadline) -> Iterator[None]:
-    """Calls made inside the block end by ``deadline``, with an `httpcore.TimeoutException`."""
+    """Calls made inside the block end by ``deadline``, with an `httpx.TimeoutException`."""
     token = _deadline.set(deadline)
     try:
         yield
@@ -34,15 +52,14 @@ def until(deadline: Deadline) -> Iterator[None]:
         _deadline.reset(token)
 
 
-def _left(timeout: float | None, late: type[Exception]) -> float:
+def _left(timeout: float | None, late: type[Exception]) -> float | None:
+    """The seconds one operation may take; None for as long as it likes."""
     remaining = _deadline.get().remaining()
     if remaining <= 0:
         raise late("the deadline has passed")
-    return remaining if timeout is None else min(timeout, remaining)
-
-
-def _finite(timeout: float) -> float | None:
-    return None if timeout == float("inf") else timeout
+    if timeout is None:
+        return None if math.isinf(remaining) else remaining
+    return min(timeout, remaining)
 
 
 class _Stream(httpcore.NetworkStream):
@@ -50,10 +67,21 @@ class _Stream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _finite(_left(timeout, httpcore.ReadTimeout)))
+        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _finite(_left(timeout, httpcore.WriteTimeout)))
+        # The inner stream's own loop begins its timeout anew with each part that a slow reader
+        # takes, and would outlive the deadline.
+        sock: socket.socket = self._inner.get_extra_info("socket")
+        rest = memoryview(buffer)
+        try:
+            while rest:
+                sock.settimeout(_left(timeout, httpcore.WriteTimeout))
+                rest = rest[sock.send(rest) :]
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
 
     def close(self) -> None:
         self._inner.close()
@@ -64,7 +92,7 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        left = _finite(_left(timeout, httpcore.ConnectTimeout))
+        left = _left(timeout, httpcore.ConnectTimeout)
         return _Stream(self._inner.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
@@ -80,10 +108,36 @@ class _Backend(httpcore.NetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        socket_options: SocketOptions = None,
     ) -> httpcore.NetworkStream:
-        left = _finite(_left(timeout, httpcore.ConnectTimeout))
-        return _Stream(self._inner.connect_tcp(host, port, left, local_address, socket_options))
+        addresses = _addresses(host, port, _left(timeout, httpcore.ConnectTimeout))
+        while True:
+            address = addresses.pop(0)
+            left = _left(timeout, httpcore.ConnectTimeout)
+            share = None if left is None else left / (len(addresses) + 1)
+            try:
+                return _Stream(
+                    self._inner.connect_tcp(address, port, share, local_address, socket_options)
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if not addresses:
+                    raise
+
+
+def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
+    """The addresses of a host; the system's own look-up has no timeout, so a thread does it."""
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        pass
+    look_up = in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    try:
+        found = look_up.result(timeout)
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout("looking up the name took too long") from error
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _AsyncStream(httpcore.AsyncNetworkStream):
@@ -91,10 +145,10 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         self._inner = inner
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._inner.read(max_bytes, _finite(_left(timeout, httpcore.ReadTimeout)))
+        return await self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._inner.write(buffer, _finite(_left(timeout, httpcore.WriteTimeout)))
+        await self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -105,7 +159,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        left = _finite(_left(timeout, httpcore.ConnectTimeout))
+        left = _left(timeout, httpcore.ConnectTimeout)
         return _AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
@@ -121,9 +175,9 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        socket_options: SocketOptions = None,
     ) -> httpcore.AsyncNetworkStream:
-        left = _finite(_left(timeout, httpcore.ConnectTimeout))
+        left = _left(timeout, httpcore.ConnectTimeout)
         inner = await self._inner.connect_tcp(host, port, left, local_address, socket_options)
         return _AsyncStream(inner)
 
@@ -131,49 +185,106 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
 class DeadlineTransport(httpx.BaseTransport):
     """A pooled transport under `httpx.Client` that keeps the deadline of `until`."""
 
-    def __init__(self, *, verify: ssl.SSLContext | str | bool = True, http2: bool = False) -> None:
-        context = httpx.create_ssl_context(verify=verify)
-        self._pool = httpcore.ConnectionPool(context, http2=http2, network_backend=_Backend())
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._pools: dict[Origin, httpcore.ConnectionPool] = {}
+        self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and read the whole response, so that its body keeps the deadline."""
-        response = self._pool.handle_request(_to_core(request))
-        try:
-            body = b"".join(part for part in _iterable(response.stream))
-        finally:
-            response.close()
+        with _errors_of_httpx(request):
+            response = self._pool(request.url).handle_request(_to_core(request))
+            body = bytearray()
+            try:
+                for part in cast(Iterable[bytes], response.stream):
+                    _extend(body, part)
+            finally:
+                response.close()
         return _to_httpx(response, body)
+
+    def _pool(self, url: httpx.URL) -> httpcore.ConnectionPool:
+        with self._lock:
+            if _origin(url) not in self._pools:
+                self._pools[_origin(url)] = httpcore.ConnectionPool(
+                    self._context, proxy_of(url), network_backend=_Backend(), **_POOL
+                )
+            return self._pools[_origin(url)]
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool.close()
+        for pool in self._pools.values():
+            pool.close()
 
 
 class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
     """A pooled transport under `httpx.AsyncClient` that keeps the deadline of `until`."""
 
-    def __init__(self, *, verify: ssl.SSLContext | str | bool = True, http2: bool = False) -> None:
-        context = httpx.create_ssl_context(verify=verify)
-        self._pool = httpcore.AsyncConnectionPool(
-            context, http2=http2, network_backend=_AsyncBackend()
-        )
+    def __init__(self, context: ssl.SSLContext, *, http2: bool = False) -> None:
+        self._context = context
+        self._http2 = http2
+        self._backend = httpcore.AnyIOBackend() if http2 else _AsyncBackend()
+        self._pools: dict[Origin, httpcore.AsyncConnectionPool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and read the whole response, so that its body keeps the deadline."""
-        response = await self._pool.handle_async_request(_to_core(request))
-        try:
-            body = b"".join([part async for part in _async_iterable(response.stream)])
-        finally:
-            await response.aclose()
+        with _errors_of_httpx(request):
+            response = await self._pool(request.url).handle_async_request(_to_core(request))
+            body = bytearray()
+            try:
+                async for part in cast(AsyncIterable[bytes], response.stream):
+                    _extend(body, part)
+            finally:
+                await response.aclose()
         return _to_httpx(response, body)
+
+    def _pool(self, url: httpx.URL) -> httpcore.AsyncConnectionPool:
+        if _origin(url) not in self._pools:
+            self._pools[_origin(url)] = httpcore.AsyncConnectionPool(
+                self._context,
+                proxy_of(url),
+                http2=self._http2,
+                network_backend=self._backend,
+                **_POOL,
+            )
+        return self._pools[_origin(url)]
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._pool.aclose()
+        for pool in self._pools.values():
+            await pool.aclose()
+
+
+def _origin(url: httpx.URL) -> Origin:
+    return url.scheme, url.host, url.port
+
+
+def _extend(body: bytearray, part: bytes) -> None:
+    body += part
+    if len(body) > MAX_BODY:
+        raise httpx.RequestError(f"the response is over {MAX_BODY} bytes")
+
+
+@contextmanager
+def _errors_of_httpx(request: httpx.Request) -> Iterator[None]:
+    """Errors of httpcore as those of the same name in httpx, which its users expect."""
+    try:
+        yield
+    except (
+        httpcore.TimeoutException,
+        httpcore.NetworkError,
+        httpcore.ProtocolError,
+        httpcore.ProxyError,
+        httpcore.UnsupportedProtocol,
+    ) as error:
+        names = (kind.__name__ for kind in type(error).__mro__)
+        kind = next(getattr(httpx, name) for name in names if hasattr(httpx, name))
+        raise kind(str(error), request=request) from error
 
 
 def _to_core(request: httpx.Request) -> httpcore.Request:
     url = request.url
+    timeouts = request.extensions.get("timeout", {})
+    pool = _left(timeouts.get("pool"), httpcore.PoolTimeout)
     return httpcore.Request(
         method=request.method,
         url=httpcore.URL(
@@ -181,24 +292,14 @@ def _to_core(request: httpx.Request) -> httpcore.Request:
         ),
         headers=request.headers.raw,
         content=request.stream,
-        extensions=request.extensions,
+        extensions={**request.extensions, "timeout": {**timeouts, "pool": pool}},
     )
 
 
-def _to_httpx(response: httpcore.Response, body: bytes) -> httpx.Response:
+def _to_httpx(response: httpcore.Response, body: bytearray) -> httpx.Response:
     return httpx.Response(
         status_code=response.status,
         headers=response.headers,
-        stream=httpx.ByteStream(body),
+        stream=httpx.ByteStream(bytes(body)),
         extensions=response.extensions,
     )
-
-
-def _iterable(stream: Any) -> Iterable[bytes]:
-    parts: Iterable[bytes] = stream
-    return parts
-
-
-def _async_iterable(stream: Any) -> AsyncIterator[bytes]:
-    parts: AsyncIterator[bytes] = stream.__aiter__()
-    return parts

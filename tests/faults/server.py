@@ -4,41 +4,65 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import cache
+
+import trustme
 
 Connection = socket.socket
-Behaviour = Callable[["FaultServer", Connection, dict[str, object]], None]
+Json = dict[str, object]
+Behaviour = Callable[["FaultServer", Connection, Json], None]
 
 
 @dataclass
 class FaultServer:
-    """Answers every request by its behaviour, and counts them."""
+    """Answers every request by its behaviour; counts connections and requests."""
 
     behaviour: str
     url: str = ""
-    requests: list[dict[str, object]] = field(default_factory=list)
+    connections: int = 0
+    requests: list[Json] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def serve(self, connection: Connection) -> None:
-        """One request, one answer, and the connection is closed."""
-        with connection, suppress(OSError):
-            head, body = _read(connection)
-            self.heads.append(head)
-            self.requests.append(body)
-            BEHAVIOURS[self.behaviour](self, connection, body)
+        """Requests and answers, until one side has enough."""
+        self.connections += 1
+        with suppress(OSError), connection, self._secured(connection) as secured:
+            secured.settimeout(10)
+            while (request := _read(secured)) is not None:
+                head, body = request
+                self.heads.append(head)
+                self.requests.append(body)
+                BEHAVIOURS[self.behaviour](self, secured, body)
+
+    def _secured(self, connection: Connection) -> Connection:
+        if not self.behaviour.startswith("tls"):
+            return connection
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority().issue_cert("127.0.0.1", "rerank.test").configure_cert(context)
+        return context.wrap_socket(connection, server_side=True)
+
+
+@cache
+def authority() -> trustme.CA:
+    """Who signs the server's certificates."""
+    return trustme.CA()
 
 
 @contextmanager
 def fault_server(behaviour: str) -> Iterator[FaultServer]:
     """A server with this behaviour."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = FaultServer(behaviour, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    scheme = "https" if "tls" in behaviour else "http"
+    server = FaultServer(behaviour, f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
 
     def accept() -> None:
         while True:
@@ -48,19 +72,28 @@ def fault_server(behaviour: str) -> Iterator[FaultServer]:
                 return
             threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    if behaviour == "refused":
+        listener.close()
+    else:
+        threading.Thread(target=accept, daemon=True).start()
     try:
         yield server
     finally:
         server.stopping.set()
-        listener.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
         listener.close()
 
 
-def _read(connection: Connection) -> tuple[str, dict[str, object]]:
+def _read(connection: Connection) -> tuple[str, Json] | None:
     data = b""
     while b"\r\n\r\n" not in data:
-        data += connection.recv(65536)
+        if not (part := connection.recv(65536)):
+            return None
+        data += part
+        if not data.startswith(b"POST"):  # TLS, to a server that has none
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            return None
     head, _, body = data.partition(b"\r\n\r\n")
     length = next(
         int(line.split(b":")[1])
@@ -72,22 +105,18 @@ def _read(connection: Connection) -> tuple[str, dict[str, object]]:
     return head.decode(), json.loads(body)
 
 
-def _documents(body: dict[str, object]) -> list[str]:
+def _results(body: Json) -> list[Json]:
+    """The last document is the most relevant; best first, as servers answer."""
     documents = body.get("documents", body.get("texts"))
     assert isinstance(documents, list)
-    return documents
+    count = len(documents)
+    if body.get("raw_scores"):
+        return [{"index": n, "score": n - count / 2} for n in reversed(range(count))]
+    scores = {n: (n + 1) / (count + 1) for n in reversed(range(count))}
+    return [{"index": n, "score": s, "relevance_score": s} for n, s in scores.items()]
 
 
-def _results(body: dict[str, object]) -> list[dict[str, object]]:
-    """The last document is the most relevant; best first, as servers answer."""
-    count = len(_documents(body))
-    return [
-        {"index": n, "score": (n + 1) / (count + 1), "relevance_score": (n + 1) / (count + 1)}
-        for n in reversed(range(count))
-    ]
-
-
-def _answer(body: dict[str, object], results: list[dict[str, object]] | None = None) -> bytes:
+def _answer(body: Json, results: list[Json] | None = None) -> bytes:
     results = _results(body) if results is None else results
     whole: object = results if "texts" in body else {"results": results, "data": results}
     return json.dumps(whole).encode()
@@ -101,7 +130,7 @@ def _send(
     kind: str = "application/json",
     length: int | None = None,
 ) -> None:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\n{headers}"
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{headers}"
     connection.sendall(f"{head}Content-Length: {length or len(content)}\r\n\r\n".encode() + content)
 
 
@@ -111,52 +140,65 @@ def _status(status: str, headers: str = "", html: bool = False) -> Behaviour:
     return lambda _server, connection, _body: _send(connection, content, status, headers, kind)
 
 
-def _ok(_server: FaultServer, connection: Connection, body: dict[str, object]) -> None:
+def _ok(_server: FaultServer, connection: Connection, body: Json) -> None:
     _send(connection, _answer(body))
 
 
-def _slow(server: FaultServer, connection: Connection, body: dict[str, object]) -> None:
-    server.stopping.wait(5.5)  # longer than httpx's own timeout
-    _ok(server, connection, body)
-
-
-def _recovers(server: FaultServer, connection: Connection, body: dict[str, object]) -> None:
+def _recovers(server: FaultServer, connection: Connection, body: Json) -> None:
     if len(server.requests) <= 2:
         _send(connection, b"{}", "503 Service Unavailable")
     else:
         _ok(server, connection, body)
 
 
-def _hang(server: FaultServer, _connection: Connection, _body: dict[str, object]) -> None:
+def _slow(_server: FaultServer, connection: Connection, body: Json) -> None:
+    time.sleep(0.1)
+    _send(connection, _answer(body))
+
+
+def _hang(server: FaultServer, connection: Connection, _body: Json) -> None:
     server.stopping.wait(10)
+    connection.close()
 
 
-def _drip(server: FaultServer, connection: Connection, body: dict[str, object]) -> None:
+def _drip(server: FaultServer, connection: Connection, body: Json) -> None:
     content = _answer(body)
     _send(connection, b"", length=len(content))
     for byte in content:
         if server.stopping.is_set():
-            return
+            break
         connection.sendall(bytes([byte]))
         time.sleep(0.02)
+    connection.close()
 
 
-def _stall(server: FaultServer, connection: Connection, _body: dict[str, object]) -> None:
+def _stall(server: FaultServer, connection: Connection, _body: Json) -> None:
     _send(connection, b"", length=100)
     server.stopping.wait(10)
+    connection.close()
 
 
-def _reset(_server: FaultServer, connection: Connection, body: dict[str, object]) -> None:
+def _cut(_server: FaultServer, connection: Connection, body: Json) -> None:
     content = _answer(body)
     _send(connection, content[: len(content) // 2], length=len(content))
+    connection.close()
 
 
-def _truncated(_server: FaultServer, connection: Connection, body: dict[str, object]) -> None:
+def _reset(_server: FaultServer, connection: Connection, body: Json) -> None:
+    content = _answer(body)
+    _send(connection, content[: len(content) // 2], length=len(content))
+    time.sleep(0.02)  # for the client to see some of the body first
+    linger = struct.pack("ii", 1, 0)  # on, for no time: a reset instead of an orderly end
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    connection.close()
+
+
+def _truncated(_server: FaultServer, connection: Connection, body: Json) -> None:
     content = _answer(body)
     _send(connection, content[: len(content) // 2])
 
 
-def _changed(change: Callable[[list[dict[str, object]]], list[dict[str, object]]]) -> Behaviour:
+def _changed(change: Callable[[list[Json]], list[Json]]) -> Behaviour:
     return lambda _server, connection, body: _send(
         connection, _answer(body, change(_results(body)))
     )
@@ -166,19 +208,19 @@ def _other(**values: object) -> Behaviour:
     return _changed(lambda results: [{**results[0], **values}, *results[1:]])
 
 
+_LATER = formatdate(time.time() + 7200, usegmt=True)
 BEHAVIOURS: dict[str, Behaviour] = {
     "ok": _ok,
     "slow": _slow,
-    "recovers": _recovers,
+    "fails twice, recovers": _recovers,
     "429": _status("429 Too Many Requests"),
-    "429 retry-after 0": _status("429 Too Many Requests", "Retry-After: 0\r\n"),
-    "429 retry-after 3600": _status("429 Too Many Requests", "Retry-After: 3600\r\n"),
-    "429 retry-after date": _status(
-        "429 Too Many Requests", f"Retry-After: {formatdate(time.time() + 7200, usegmt=True)}\r\n"
-    ),
+    "429, Retry-After: 0": _status("429 Too Many Requests", "Retry-After: 0\r\n"),
+    "429, Retry-After: 3600": _status("429 Too Many Requests", "Retry-After: 3600\r\n"),
+    "429, Retry-After: a date": _status("429 Too Many Requests", f"Retry-After: {_LATER}\r\n"),
     "500": _status("500 Internal Server Error"),
-    "502 html": _status("502 Bad Gateway", html=True),
+    "502 HTML": _status("502 Bad Gateway", html=True),
     "503": _status("503 Service Unavailable"),
+    "503 HTML": _status("503 Service Unavailable", html=True),
     "400": _status("400 Bad Request"),
     "401": _status("401 Unauthorized"),
     "403": _status("403 Forbidden"),
@@ -186,19 +228,23 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "413": _status("413 Payload Too Large"),
     "422": _status("422 Unprocessable Entity"),
     "redirect": _status("307 Temporary Redirect", "Location: http://127.0.0.1:9/\r\n"),
-    "hang": _hang,
+    "refused": _ok,
+    "reset mid-body": _reset,
+    "cut short": _cut,
+    "hang before headers": _hang,
     "drip": _drip,
-    "stall": _stall,
-    "reset": _reset,
-    "truncated": _truncated,
-    "wrong type": lambda _server, connection, _body: _send(
+    "headers, then stall": _stall,
+    "truncated JSON": _truncated,
+    "wrong content type": lambda _server, connection, _body: _send(
         connection, b"<html>welcome</html>", kind="text/html"
     ),
     "duplicate index": _changed(lambda results: [results[0], *results[:-1]]),
-    "missing result": _changed(lambda results: results[1:]),
     "index out of range": _other(index=99),
     "no index": _other(index=None),
-    "nan": _other(score=float("nan"), relevance_score=float("nan")),
-    "text for a score": _other(score="high", relevance_score="high"),
+    "too few results": _changed(lambda results: results[1:]),
     "no results": _changed(lambda _results: []),
+    "NaN": _other(score=float("nan"), relevance_score=float("nan")),
+    "text for a score": _other(score="high", relevance_score="high"),
+    "tls, unknown authority": _ok,
+    "no tls": _ok,
 }

@@ -1,212 +1,217 @@
-"""The http reranker against a real server that misbehaves: nothing is lost, nothing is late."""
+"""The http reranker: its formats, failover, batches, and what it never says."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
+import json
+import logging
 from typing import Any
 
 import pytest
-from qdrant_client import AsyncQdrantClient, QdrantClient
 
-from tests.faults.server import BEHAVIOURS, FaultServer, fault_server
-from vecdb_rerank import Deadline, Document, HttpReranker, Policy, RerankError, observe
-from vecdb_rerank.blending import Blend
-from vecdb_rerank.candidates import Outcome
+from tests.faults.cases import COLOURS, COUNT, SECRET, TEXTS, Found, score, search
+from tests.faults.server import fault_server
+from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, RerankError
 from vecdb_rerank.flow import run, run_async
-from vecdb_rerank.rerankers.formats import FORMATS, FormatName, endpoint
-from vecdb_rerank.testing import HashEmbedder
-from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
+from vecdb_rerank.rerankers.formats import FORMATS, FormatName
 
-DEADLINE = 0.5
-COUNT = 5
-RETRIES = 1
-SECRET = "the-secret-key"  # of nothing
-TEXTS = [f"number {n} of the five" for n in range(COUNT)]
-# What is tried again: RETRIES + 1 requests, as far as the deadline lets them be made.
-PASSING = {"recovers", "429", "429 retry-after 0", "500", "502 html", "503", "reset"}
-LATE = {"hang", "drip", "stall"}
-
-
-@dataclass
-class Found:
-    """What a search came to."""
-
-    ids: list[int]
-    outcome: Outcome
-    seconds: float
-
-
-def search_sync(reranker: HttpReranker) -> Found:
-    client = QdrantClient(":memory:")
-    connector = QdrantConnector(client, "docs", reranker=reranker, **OPTIONS)
-    with closing(connector):
-        connector.create()
-        connector.add(Document(n, {"text": text}) for n, text in enumerate(TEXTS))
-        first = connector.search("number five", rerank=False)
-        started = time.monotonic()
-        with observe() as outcomes:
-            response = connector.search("number five")
-        seconds = time.monotonic() - started
-        assert {p.id for p in first.points} == {p.id for p in response.points}
-        return Found([int(p.id) for p in response.points], outcomes[0], seconds)
-
-
-def search_async(reranker: HttpReranker) -> Found:
-    async def found() -> Found:
-        connector = AsyncQdrantConnector(
-            AsyncQdrantClient(":memory:"), "docs", reranker=reranker, **OPTIONS
-        )
-        try:
-            await connector.create()
-            await connector.add(Document(n, {"text": text}) for n, text in enumerate(TEXTS))
-            started = time.monotonic()
-            with observe() as outcomes:
-                response = await connector.search("number five")
-            seconds = time.monotonic() - started
-            return Found([int(p.id) for p in response.points], outcomes[0], seconds)
-        finally:
-            await connector.close()
-
-    return asyncio.run(found())
-
-
-OPTIONS: dict[str, Any] = {
-    "embedder": HashEmbedder(),
-    "policy": Policy(deadline=DEADLINE, blend=Blend("replace")),
-}
-both_colours = pytest.mark.parametrize("search", [search_sync, search_async])
-Search = Callable[[HttpReranker], Found]
+both_colours = pytest.mark.parametrize("colour", COLOURS)
 
 
 def reranker(url: str | list[str], format: FormatName = "cohere", **options: Any) -> HttpReranker:
-    given = {"model": "m", "retries": RETRIES, "api_key": SECRET, **options}
+    given = {"model": "m", "retries": 1, "api_key": SECRET, **options}
     return HttpReranker(url, format=format, **given)
 
 
-@pytest.fixture
-def server(request: pytest.FixtureRequest) -> Iterator[FaultServer]:
-    with fault_server(request.param) as running:
-        yield running
+def searched(url: str | list[str], colour: str, *, deadline: float = 3.0, **options: Any) -> Found:
+    return search(reranker(url, **options), colour, deadline)
 
 
 @both_colours
-@pytest.mark.parametrize(
-    "server", [b for b in BEHAVIOURS if b not in ("ok", "slow")], indirect=True
-)
-def test_a_fault_costs_quality_and_never_results(server: FaultServer, search: Search) -> None:
-    found = search(reranker(server.url))
-    assert sorted(found.ids) == list(range(COUNT))
-    assert found.outcome.status == "fell_back"
-    assert found.seconds < DEADLINE + 0.5
-    made = len(server.requests)
-    if server.behaviour in PASSING:
-        assert made == RETRIES + 1
-    else:
-        assert made == 1
-    reason = str(found.outcome.reason)
-    assert "127.0.0.1" in reason
-    assert SECRET not in reason
-    assert "\n" not in reason
-    if server.behaviour in LATE:
-        assert "in time" in reason
-        assert found.seconds >= DEADLINE
-
-
-@both_colours
-@pytest.mark.parametrize("format", list(FORMATS))
-def test_every_format_is_spoken(search: Search, format: FormatName) -> None:
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_is_spoken(colour: str, format: FormatName) -> None:
     with fault_server("ok") as server:
-        found = search(reranker(server.url, format))
+        found = searched(server.url, colour, format=format)
     assert found.outcome.status == "reranked"
     [body] = server.requests
-    sent = body["texts"] if format == "tei" else body["documents"]
-    assert found.ids == [TEXTS.index(text) for text in reversed(sent)]  # type: ignore[call-overload]
+    assert body["texts" if format == "tei" else "documents"] == TEXTS
     assert server.heads[0].startswith(f"POST {FORMATS[format].path} ")
     assert f"authorization: bearer {SECRET}" in server.heads[0].lower()
 
 
 @both_colours
-def test_a_server_that_recovers_is_waited_for(search: Search) -> None:
-    with fault_server("recovers") as server:
-        found = search(reranker(server.url, retries=2))
-    assert found.outcome.status == "reranked"
-    assert len(server.requests) == 3
-
-
-@both_colours
-def test_the_next_url_answers_for_one_that_fails(search: Search) -> None:
-    with fault_server("503") as broken, fault_server("ok") as whole:
-        found = search(reranker([broken.url, whole.url], retries=0))
-    assert found.outcome.status == "reranked"
-    assert (len(broken.requests), len(whole.requests)) == (1, 1)
-
-
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_the_timeout_that_is_set_is_the_one_that_counts(asynchronous: bool) -> None:
-    with fault_server("slow") as server:
-        steps = reranker(server.url, timeout=9.0, retries=0).steps(
-            "query", TEXTS, deadline=Deadline.after(9.0)
-        )
-        scores = asyncio.run(run_async(steps)) if asynchronous else run(steps)
-    assert len(scores.relevance) == COUNT
-
-
-@pytest.mark.parametrize("server", ["hang"], indirect=True)
-def test_a_timeout_shorter_than_the_deadline_ends_an_attempt(server: FaultServer) -> None:
-    started = time.monotonic()
-    with pytest.raises(RerankError, match="in time"):
-        reranker(server.url, timeout=0.2).score("query", TEXTS, deadline=Deadline.after(20))
-    assert time.monotonic() - started < 5
-    assert len(server.requests) == RETRIES + 1
-
-
-@both_colours
-def test_a_refused_connection_is_told(search: Search) -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    found = search(reranker(f"http://127.0.0.1:{port}"))
-    assert found.outcome.status == "fell_back"
-    assert "cannot be reached" in str(found.outcome.reason)
-
-
-@both_colours
-def test_many_documents_go_in_batches(search: Search) -> None:
+def test_logits_become_a_relevance_from_0_to_1(colour: str) -> None:
     with fault_server("ok") as server:
-        found = search(reranker(server.url, "tei", batch_size=2))
+        found = searched(server.url, colour, format="tei")
+    raw = list(found.outcome.raw.values())
+    assert raw == sorted(raw, reverse=True)
+    assert min(raw) < 0 and max(raw) > 1
+    assert all(0 < relevance < 1 for relevance in found.outcome.relevance.values())
+
+
+@both_colours
+def test_logits_where_none_are_expected_name_the_setting(colour: str) -> None:
+    with fault_server("ok") as server:
+        body = {"raw_scores": True}
+        found = searched(server.url, colour, format="tei", scale="relevance", extra_body=body)
+    assert found.outcome.status == "fell_back"
+    assert "scale='logits'" in str(found.outcome.reason)
+
+
+@both_colours
+def test_further_keys_go_into_the_body(colour: str) -> None:
+    with fault_server("ok") as server:
+        searched(server.url, colour, extra_body={"truncate_prompt_tokens": 512})
+    assert server.requests[0]["truncate_prompt_tokens"] == 512
+
+
+@both_colours
+def test_the_next_url_answers_for_one_that_fails(colour: str) -> None:
+    with fault_server("503") as broken, fault_server("ok") as whole:
+        found = searched([broken.url, whole.url], colour)
+    assert found.outcome.status == "reranked"
+    assert (len(broken.requests), len(whole.requests)) == (2, 1)
+
+
+@both_colours
+def test_each_url_is_tried_as_often_as_one_would_be(colour: str) -> None:
+    with fault_server("503") as one, fault_server("500") as other:
+        found = searched([one.url, other.url], colour)
+    assert found.outcome.status == "fell_back"
+    assert (len(one.requests), len(other.requests)) == (2, 2)
+
+
+@both_colours
+def test_a_url_that_hangs_leaves_time_for_the_next(colour: str) -> None:
+    with fault_server("hang before headers") as stuck, fault_server("ok") as whole:
+        found = searched([stuck.url, whole.url], colour, deadline=0.6)
+    assert found.outcome.status == "reranked"
+    assert 0.25 < found.seconds < 0.6
+
+
+@both_colours
+def test_the_next_url_is_not_asked_what_this_one_refused(colour: str) -> None:
+    with fault_server("401") as first, fault_server("ok") as second:
+        found = searched([first.url, second.url], colour)
+    assert found.outcome.status == "fell_back"
+    assert (len(first.requests), len(second.requests)) == (1, 0)
+
+
+@both_colours
+def test_a_timeout_of_one_request_is_tried_again(colour: str) -> None:
+    with fault_server("hang before headers") as server:
+        found = searched(server.url, colour, timeout=0.1)
+    assert found.outcome.status == "fell_back"
+    assert len(server.requests) == 2
+
+
+@both_colours
+def test_many_documents_go_in_batches_over_one_connection(colour: str) -> None:
+    with fault_server("ok") as server:
+        found = searched(server.url, colour, format="tei", batch_size=2)
     assert [len(body["texts"]) for body in server.requests] == [2, 2, 1]  # type: ignore[arg-type]
+    assert server.connections == 1
     assert found.outcome.scored == COUNT
 
 
-@pytest.mark.parametrize("server", ["drip", "stall", "hang"], indirect=True)
-def test_no_call_outlives_its_deadline(server: FaultServer) -> None:
-    from vecdb_rerank import RerankTimeoutError
-
-    late = []
-    one = reranker(server.url)
-    for _ in range(3):
-        deadline = Deadline.after(0.3)
-        with pytest.raises(RerankTimeoutError):
-            one.score("query", TEXTS, deadline=deadline)
-        late.append(time.monotonic() - deadline.ends_at)
-    assert min(late) < 0.05
-    assert max(late) < 0.3
+@both_colours
+def test_what_was_scored_before_the_deadline_counts(colour: str) -> None:
+    with fault_server("slow") as server:
+        found = searched(server.url, colour, batch_size=1, deadline=0.25)
+    assert found.outcome.status == "partial"
+    assert 1 <= found.outcome.scored <= 2
+    assert sorted(found.ids) == list(range(COUNT))
 
 
-@pytest.mark.parametrize(
-    ("url", "path", "address"),
-    [
-        ("http://h", "/v2/rerank", "http://h/v2/rerank"),
-        ("http://h/", "/v1/rerank", "http://h/v1/rerank"),
-        ("http://h/v2", "/v2/rerank", "http://h/v2/rerank"),
-        ("http://h/proxy/v1/", "/v1/rerank", "http://h/proxy/v1/rerank"),
-        ("http://h/v1/rerank", "/v2/rerank", "http://h/v1/rerank"),
-        ("http://h:8080", "/rerank", "http://h:8080/rerank"),
-    ],
-)
-def test_paths_are_never_doubled(url: str, path: str, address: str) -> None:
-    assert endpoint(url, path) == address
+def test_one_reranker_serves_one_event_loop_after_another() -> None:
+    with fault_server("ok") as server:
+        one = reranker(server.url)
+
+        async def twice() -> None:
+            for _ in range(2):
+                await run_async(one.steps("q", TEXTS, deadline=Deadline.after(5)))
+
+        asyncio.run(twice())
+        asyncio.run(twice())
+        one.score("q", TEXTS, deadline=Deadline.after(5))
+        asyncio.run(run_async(one.closing()))
+        one.score("q", TEXTS, deadline=Deadline.after(5))  # closed is not the end of it
+        asyncio.run(run_async(one.closing()))
+    assert len(server.requests) == 6
+    assert server.connections == 4
+
+
+def test_the_key_is_in_no_repr_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"), fault_server("401") as server:
+        url = server.url.replace("//", f"//user:{SECRET}@")
+        one = reranker(url)
+        found = search(one, "sync", 3.0)
+    assert SECRET not in repr(one) + str(found.outcome) + caplog.text
+
+
+def test_user_and_password_of_a_url_are_sent_as_such() -> None:
+    with fault_server("ok") as server:
+        url = server.url.replace("//", "//user:p%40ss@")
+        searched(url, "sync", api_key=None)
+    assert "authorization: basic dxnlcjpwqhnz" in server.heads[0].lower()
+
+
+@pytest.mark.parametrize("key", ["with space", "line\nbreak", "käse", "nul\0"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^api_key: ") as caught:
+        reranker("http://h", api_key=key)
+    assert key not in str(caught.value)
+
+
+def test_a_key_from_a_file_may_end_in_a_line_break() -> None:
+    with fault_server("ok") as server:
+        searched(server.url, "sync", api_key=f"{SECRET}\n")
+    assert f"authorization: bearer {SECRET}\r\n" in server.heads[0].lower() + "\r\n"
+
+
+def test_the_query_and_the_documents_are_in_no_error_and_no_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.faults import server as faults
+
+    def echo(_server: Any, connection: Any, body: Any) -> None:
+        detail = [{"msg": f"{body['query']} is too short", "input": body}]
+        faults._send(connection, json.dumps({"detail": detail}).encode(), "422 Unprocessable")
+
+    monkeypatch.setitem(faults.BEHAVIOURS, "echo", echo)
+    with caplog.at_level("DEBUG"), fault_server("echo") as server:
+        found = searched(server.url, "sync")
+    for text in (str(found.outcome.reason), caplog.text):
+        assert "number five" not in text
+        assert TEXTS[0] not in text
+    assert "*** is too short" in str(found.outcome.reason)
+
+
+def test_a_slow_reranker_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), fault_server("ok") as server:
+        one = reranker(server.url)
+        for _ in range(25):
+            one._pace.record(one.name, 0.7)
+        score(one)
+    [record] = caplog.records
+    assert "lower search.k" in record.getMessage()
+    assert "p95 700 ms" in record.getMessage()
+
+
+def test_an_error_is_a_rerank_error() -> None:
+    with fault_server("NaN") as server, pytest.raises(RerankError, match="no finite"):
+        score(reranker(server.url))
+
+
+@pytest.mark.parametrize("query", ["half \ud800 of a pair", "nul \0"])
+def test_what_no_encoder_takes_is_sent_all_the_same(query: str) -> None:
+    with fault_server("ok") as server:
+        one = reranker(server.url)
+        one.score(query, [query], deadline=Deadline.after(5))
+        run(one.closing())
+    assert len(server.requests) == 1
+
+
+def test_a_body_that_is_no_json_is_refused_at_once() -> None:
+    with pytest.raises(ConfigurationError, match=r"^extra_body: "):
+        reranker("http://h", extra_body={"since": object()})

@@ -392,3 +392,24 @@ def test_a_server_that_stays_busy_ends_the_writing(
     connector = connect(backend=backend, reranker={"type": "none"})
     with pytest.raises(IngestError, match="0 documents are stored, run again"):
         connector.add([{"id": 1, "text": "one"}], give_up_after=0.3)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ({"type": "cohere", "api_key": "k", "max_tokens_per_doc": 9}, "cohere:rerank-v3.5"),
+        ({"type": "http", "url": ["http://h", "http://i"], "format": "tei"}, "http:h"),
+        ({"type": "http", "url": "http://h", "model": "m", "extra_body": {"a": 1}}, "http:h"),
+    ],
+)
+def test_remote_rerankers_are_built_from_settings(
+    connect: Callable[..., Any], section: dict[str, Any], name: str
+) -> None:
+    connector = connect(reranker=section)
+    assert connector.pipeline.reranker.name == name
+
+
+def test_a_missing_key_is_told_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CO_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError, match=r"^api_key: .*CO_API_KEY"):
+        factory.connect(reranker={"type": "cohere"})

@@ -29,6 +29,16 @@ def test_seconds_are_seconds(seconds: int) -> None:
     assert retry_after(date, NOW) == seconds
 
 
+@pytest.mark.parametrize("header", ["9" * 400, "9" * 4_000])
+def test_an_absurd_number_of_seconds_is_a_wait_without_end(header: str) -> None:
+    assert retry_after(header, NOW) == float("inf")
+
+
+@pytest.mark.parametrize("header", ["", "soon", "1.5", "Mon, 99 Foo 2026", "9" * 5_000])
+def test_what_is_no_retry_after_is_none(header: str) -> None:
+    assert retry_after(header, NOW) is None
+
+
 def test_a_date_that_has_passed_is_now() -> None:
     assert retry_after(format_datetime(NOW - timedelta(hours=1), usegmt=True), NOW) == 0
 

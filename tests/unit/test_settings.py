@@ -13,6 +13,8 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.settings import (
     DEFAULT_FILE,
     ENV_PREFIX,
+    CohereRerankerSettings,
+    HttpRerankerSettings,
     Loaded,
     NoneSettings,
     OnnxEmbedderSettings,
@@ -23,6 +25,7 @@ from vecdb_rerank.settings import (
     load,
 )
 
+HTTP = "[reranker]\ntype = 'http'\nurl = 'http://h'\nmodel = 'm'"
 SECRET = "s3cr3t-that-nobody-may-see"
 
 
@@ -133,11 +136,16 @@ def test_a_file_that_is_not_utf_8_is_named() -> None:
         ("embedder", "sentence_transformers", SentenceTransformersSettings),
         ("embedder", "none", NoneSettings),
         ("reranker", "onnx", OnnxRerankerSettings),
+        ("reranker", "http", HttpRerankerSettings),
+        ("reranker", "cohere", CohereRerankerSettings),
         ("reranker", "none", NoneSettings),
     ],
 )
 def test_the_type_chooses_the_keys_of_a_section(section: str, kind: str, expected: type) -> None:
-    more = {"model": "m"} if kind == "sentence_transformers" else {}
+    more = {
+        "sentence_transformers": {"model": "m"},
+        "http": {"url": "http://localhost", "format": "tei"},
+    }.get(kind, {})
     given: dict[str, Any] = {section: {"type": kind, **more}}
     loaded = load(**given)
     assert type(getattr(loaded.settings, section)) is expected
@@ -343,6 +351,22 @@ def test_all_problems_are_told_at_once(env: Any) -> None:
         ("[embedder]\ntype = 'sentence_transformers'", "embedder.model"),
         ("[reranker]\nmax_length = 3", "reranker.max_length"),
         ("[reranker]\ndevice = 'gpu'", "reranker.device"),
+        ("[reranker]\ntype = 'http'\nmodel = 'm'", "reranker.url"),
+        ("[reranker]\ntype = 'http'\nmodel = 'm'\nurl = 'localhost:80'", "reranker.url"),
+        ("[reranker]\ntype = 'http'\nmodel = 'm'\nurl = ['http://h', 'h']", "reranker.url"),
+        ("[reranker]\ntype = 'http'\nmodel = 'm'\nurl = []", "reranker.url"),
+        ("[reranker]\ntype = 'http'\nurl = 'http://h'", "reranker.model"),
+        (f"{HTTP}\nformat = 'xml'", "reranker.format"),
+        (f"{HTTP}\ntimeout = 0", "reranker.timeout"),
+        (f"{HTTP}\nretries = -1", "reranker.retries"),
+        (f"{HTTP}\nbatch_size = 0", "reranker.batch_size"),
+        (f"{HTTP}\nscale = 'percent'", "reranker.scale"),
+        (f"{HTTP}\nextra_body = 3", "reranker.extra_body"),
+        ("[reranker]\ntype = 'cohere'\nmodel = ''", "reranker.model"),
+        ("[reranker]\ntype = 'cohere'\nbase_url = 'h'", "reranker.base_url"),
+        ("[reranker]\ntype = 'cohere'\nbatch_size = 1001", "reranker.batch_size"),
+        ("[reranker]\ntype = 'cohere'\nmax_tokens_per_doc = 0", "reranker.max_tokens_per_doc"),
+        ("[reranker]\ntype = 'cohere'\ntimeout = -1", "reranker.timeout"),
         ("[documents]\nfields = 'title'", "documents.fields"),
         ("[documents]\nfields = []", "documents.fields"),
         ("[documents]\ntemplate = '{title!r}'", "documents.template"),
@@ -493,6 +517,25 @@ def test_credentials_inside_a_url_are_not_shown() -> None:
     assert backend.url == url
     assert SECRET not in f"{backend!r} {backend}"
     assert "@search.example:9200" in repr(backend)
+
+
+@pytest.mark.parametrize("kind", ["http", "cohere"])
+def test_the_key_of_a_remote_reranker_is_kept_but_never_shown(env: Any, kind: str) -> None:
+    env(RERANKER__API_KEY=SECRET)
+    more = {"url": f"http://user:{SECRET}@h", "model": "m"} if kind == "http" else {}
+    loaded = load(reranker={"type": kind, **more})
+    section = loaded.settings.reranker
+    assert isinstance(section, HttpRerankerSettings | CohereRerankerSettings)
+    assert section.api_key is not None
+    assert section.api_key.get_secret_value() == SECRET
+    assert SECRET not in f"{loaded!r} {loaded} {section!r} {section} {loaded.settings}"
+
+
+def test_one_url_or_several() -> None:
+    for given, expected in (("http://a", ("http://a",)), (["http://a", "http://b"], None)):
+        section = load(reranker={"type": "http", "url": given, "format": "tei"}).settings.reranker
+        assert isinstance(section, HttpRerankerSettings)
+        assert section.url == (expected or tuple(given))
 
 
 @pytest.mark.parametrize(

@@ -6,50 +6,84 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from vecdb_rerank.errors import RerankError
 
 FormatName = Literal["cohere", "cohere_v1", "jina", "tei", "voyage"]
+Scale = Literal["relevance", "logits"]
 Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one request asks: scores of ``documents`` for ``query``, on a ``scale``."""
+
+    model: str | None
+    query: str
+    documents: Sequence[str]
+    scale: Scale
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     """One wire format.
 
-    ``body`` makes the request from (model, query, documents); ``results`` names the key of the
-    response that holds the results (None: the response is the list), ``score`` that of a result's
-    number, 0 to 1. ``batch_size`` is the most documents that one request may have.
+    ``body`` makes the request; ``results`` names the key of the response that holds the results
+    (None: the response is the list), ``score`` that of a result's number. ``scale`` is what the
+    numbers are where nothing else is said: ``relevance`` (0 to 1), or ``logits``. ``batch_size``
+    is the most documents that one request may have.
     """
 
     path: str
-    body: Callable[[str | None, str, Sequence[str]], Body]
+    body: Callable[[Ask], Body]
     results: str | None
     score: str
+    scale: Scale
     batch_size: int
 
 
-def _cohere(model: str | None, query: str, documents: Sequence[str]) -> Body:
-    return {"model": model, "query": query, "documents": list(documents)}
+def _cohere(ask: Ask) -> Body:
+    return {"model": ask.model, "query": ask.query, "documents": list(ask.documents)}
 
 
-def _jina(model: str | None, query: str, documents: Sequence[str]) -> Body:
-    return {**_cohere(model, query, documents), "return_documents": False}
+def _without_documents(ask: Ask) -> Body:
+    return {**_cohere(ask), "return_documents": False}
 
 
-def _tei(_model: str | None, query: str, documents: Sequence[str]) -> Body:
-    return {"query": query, "texts": list(documents), "truncate": True}
+def _tei(ask: Ask) -> Body:
+    # Logits keep apart what a server's 16-bit sigmoid makes equal.
+    return {
+        "query": ask.query,
+        "texts": list(ask.documents),
+        "raw_scores": ask.scale == "logits",
+        "truncate": True,  # else one long document fails them all with 413
+    }
 
 
-# Sources: the API references of Cohere (v2 and v1 rerank; vLLM, Infinity and LocalAI speak them),
-# Jina AI, Voyage AI, and Hugging Face text-embeddings-inference (max-client-batch-size 32).
+# Sources: the API references of Cohere (v2 and v1 rerank, which vLLM, Infinity, LocalAI and
+# llama.cpp speak; the last one answers with logits), Jina AI (returns the documents unless told
+# not to), Voyage AI (at most 1,000 documents), and Hugging Face text-embeddings-inference
+# (max-client-batch-size 32; refuses with 413, 422 and 424, is overloaded with 429).
 FORMATS: Mapping[FormatName, Format] = {
-    "cohere": Format("/v2/rerank", _cohere, "results", "relevance_score", 1_000),
-    "cohere_v1": Format("/v1/rerank", _cohere, "results", "relevance_score", 1_000),
-    "jina": Format("/v1/rerank", _jina, "results", "relevance_score", 1_000),
-    "tei": Format("/rerank", _tei, None, "score", 32),
-    "voyage": Format("/v1/rerank", _cohere, "data", "relevance_score", 1_000),
+    "cohere": Format("/v2/rerank", _cohere, "results", "relevance_score", "relevance", 1_000),
+    "cohere_v1": Format(
+        "/v1/rerank", _without_documents, "results", "relevance_score", "relevance", 1_000
+    ),
+    "jina": Format(
+        "/v1/rerank", _without_documents, "results", "relevance_score", "relevance", 1_000
+    ),
+    "tei": Format("/rerank", _tei, None, "score", "logits", 32),
+    "voyage": Format(
+        "/v1/rerank", _without_documents, "data", "relevance_score", "relevance", 1_000
+    ),
 }
+
+
+def root(url: str) -> str:
+    """``url`` without what the paths of these formats bring: ``/rerank``, ``/v1``, ``/v2``."""
+    base = url.rstrip("/").removesuffix("/rerank")
+    return base.removesuffix("/v1").removesuffix("/v2").rstrip("/")
 
 
 def endpoint(url: str, path: str) -> str:
@@ -57,14 +91,19 @@ def endpoint(url: str, path: str) -> str:
 
     ``http://host/v2`` and ``/v2/rerank`` give ``http://host/v2/rerank``, not ``/v2/v2/rerank``.
     """
-    base = url.rstrip("/")
-    if base.endswith("/rerank"):
-        return base
+    parts = urlsplit(url)
+    base = parts.path.rstrip("/")
     version = path.removesuffix("/rerank")
-    return f"{base}/rerank" if version and base.endswith(version) else f"{base}{path}"
+    if base.endswith("/rerank"):
+        whole = base
+    elif version and base.endswith(version):
+        whole = f"{base}/rerank"
+    else:
+        whole = f"{base}{path}"
+    return urlunsplit(parts._replace(path=whole, fragment=""))
 
 
-def scores(answer: Any, count: int, wire: Format) -> list[float]:
+def scores(answer: Any, count: int, wire: Format, scale: Scale) -> list[float]:
     """The scores of a response by document; `RerankError` unless each has exactly one."""
     entries = answer.get(wire.results) if wire.results and isinstance(answer, Mapping) else answer
     if not isinstance(entries, list):
@@ -76,6 +115,11 @@ def scores(answer: Any, count: int, wire: Format) -> list[float]:
             raise RerankError(f"the response has index {index} for {count} documents")
         if index in found:
             raise RerankError(f"the response has index {index} twice")
+        if scale == "relevance" and not 0 <= score <= 1:
+            raise RerankError(
+                f"the response has a {wire.score} of {score:g}, which is not in 0 to 1 "
+                "(if the server answers with logits, set scale='logits')"
+            )
         found[index] = score
     if len(found) != count:
         raise RerankError(f"the response has {len(found)} scores for {count} documents")
@@ -84,9 +128,16 @@ def scores(answer: Any, count: int, wire: Format) -> list[float]:
 
 def _entry(entry: Any, key: str) -> tuple[int, float]:
     index = entry.get("index") if isinstance(entry, Mapping) else None
-    score = entry.get(key) if isinstance(entry, Mapping) else None
     if not isinstance(index, int) or isinstance(index, bool):
         raise RerankError("a result of the response has no index")
-    if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
+    score = entry.get(key)
+    if not isinstance(score, int | float) or isinstance(score, bool) or not _is_finite(score):
         raise RerankError(f"a result of the response has no finite {key}")
     return index, float(score)
+
+
+def _is_finite(score: float) -> bool:
+    try:
+        return math.isfinite(score)
+    except OverflowError:  # an int with hundreds of digits
+        return False

@@ -1,0 +1,169 @@
+"""The fault matrix as data: each client, each fault, and what policy makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.server import BEHAVIOURS, FaultServer, fault_server
+from vecdb_rerank import CohereReranker, HttpReranker, Policy, observe
+from vecdb_rerank.blending import Blend
+from vecdb_rerank.candidates import Candidate, Outcome, Ranking, Scores
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.documents import Documents
+from vecdb_rerank.flow import Call, Flow, run, run_async
+from vecdb_rerank.pipeline import Pipeline
+from vecdb_rerank.protocols import FirstPass, Vector
+from vecdb_rerank.rerankers.formats import FORMATS, FormatName
+from vecdb_rerank.rerankers.remote import RemoteReranker
+from vecdb_rerank.search import Fusion, Search
+
+SECRET = "the-secret-key"  # of nothing
+RETRIES = 2
+COUNT = 5
+TEXTS = [f"number {n} of the five" for n in range(COUNT)]
+LATE = {"hang before headers", "drip", "headers, then stall"}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The requests that policy allows, and what the reason must say; None: reranked."""
+
+    requests: int
+    reason: str | None
+    deadline: float = 3.0
+
+
+TRIED = RETRIES + 1
+EXPECTED = {
+    "ok": Expected(1, None),
+    "slow": Expected(1, None),
+    "fails twice, recovers": Expected(3, None),
+    "429": Expected(TRIED, "answered 429: oops"),
+    "429, Retry-After: 0": Expected(TRIED, "answered 429: oops"),
+    "429, Retry-After: 3600": Expected(1, "answered 429: oops"),
+    "429, Retry-After: a date": Expected(1, "answered 429: oops"),
+    "500": Expected(TRIED, "answered 500: oops"),
+    "502 HTML": Expected(TRIED, "answered 502"),
+    "503": Expected(TRIED, "answered 503: oops"),
+    "503 HTML": Expected(TRIED, "answered 503"),
+    "400": Expected(1, "answered 400: oops"),
+    "401": Expected(1, "answered 401 (set reranker.api_key): oops"),
+    "403": Expected(1, "answered 403 (set reranker.api_key): oops"),
+    "404": Expected(1, "answered 404 (are the url, the format and the model right?): oops"),
+    "413": Expected(1, "answered 413 (too many or too long documents"),
+    "422": Expected(1, "answered 422 (too many or too long documents"),
+    "redirect": Expected(1, "answered 307 (a redirect: set the final url): oops"),
+    "refused": Expected(0, "cannot be reached (ConnectError"),
+    "reset mid-body": Expected(TRIED, "cannot be reached (ReadError"),
+    "cut short": Expected(TRIED, "cannot be reached (RemoteProtocolError"),
+    "hang before headers": Expected(1, "did not answer in time", 0.3),
+    "drip": Expected(1, "did not answer in time", 0.3),
+    "headers, then stall": Expected(1, "did not answer in time", 0.3),
+    "truncated JSON": Expected(1, "no JSON"),
+    "wrong content type": Expected(1, "no JSON"),
+    "duplicate index": Expected(1, "index 4 twice"),
+    "index out of range": Expected(1, "index 99 for 5 documents"),
+    "no index": Expected(1, "has no index"),
+    "too few results": Expected(1, "4 scores for 5 documents"),
+    "no results": Expected(1, "0 scores for 5 documents"),
+    "NaN": Expected(1, "no finite"),
+    "text for a score": Expected(1, "no finite"),
+    "tls, unknown authority": Expected(0, "no secure connection"),
+    "no tls": Expected(0, "no secure connection"),
+}
+assert EXPECTED.keys() == BEHAVIOURS.keys()
+
+Client = Callable[..., RemoteReranker]
+
+
+def http(format: FormatName) -> Client:
+    """The client of a wire format."""
+    return lambda url, **options: HttpReranker(url, format=format, model="m", **options)
+
+
+CLIENTS: dict[str, Client] = {
+    "cohere SDK": lambda url, **options: CohereReranker(base_url=url, **options),
+    **{f"http {name}": http(name) for name in FORMATS},
+}
+COLOURS = ("sync", "async")
+
+
+class Shelf:
+    """A database whose every first pass are the same hits."""
+
+    name = "shelf"
+
+    def first_pass(
+        self, search: Search, vector: Vector | None, deadline: Deadline
+    ) -> Flow[FirstPass[list[int]]]:
+        response = yield Call(lambda: list(range(COUNT)))
+        return FirstPass(response)
+
+    def candidates(self, first: FirstPass[list[int]], documents: Documents) -> Sequence[Candidate]:
+        return [Candidate(n, n, TEXTS[n], 1.0 - n / 10) for n in first.response]
+
+    def rebuild(self, first: FirstPass[list[int]], ranking: Ranking) -> list[int]:
+        return [first.response[hit.candidate.position] for hit in ranking.hits]
+
+    def describe_error(self, error: Exception) -> str:
+        return str(error)
+
+
+@dataclass
+class Found:
+    """What a search came to."""
+
+    ids: list[int]
+    outcome: Outcome
+    seconds: float
+
+
+def search(reranker: RemoteReranker, colour: str, deadline: float) -> Found:
+    """One search under ``deadline``, and the reranker closed after it."""
+    policy = Policy(deadline=deadline, blend=Blend("replace"))
+    pipeline = Pipeline(reranker, None, Documents(("text",)), policy)
+
+    def flow() -> Flow[Found]:
+        asked = Search("number five", 50, 50, 0, "bm25", 50, Fusion())
+        started = time.monotonic()
+        ids = yield from pipeline.search(Shelf(), asked)
+        seconds = time.monotonic() - started
+        yield from reranker.closing()  # type: ignore[attr-defined]
+        return Found(ids, outcomes[0], seconds)
+
+    with observe() as outcomes:
+        return run(flow()) if colour == "sync" else asyncio.run(run_async(flow()))
+
+
+def score(
+    reranker: RemoteReranker, texts: Sequence[str] = TEXTS, colour: str = "sync", seconds: float = 5
+) -> Scores:
+    """The scores of ``texts``, and the reranker closed after it."""
+
+    def flow() -> Flow[Scores]:
+        try:
+            return (yield from reranker.steps("q", texts, deadline=Deadline.after(seconds)))
+        finally:
+            yield from reranker.closing()  # type: ignore[attr-defined]
+
+    return run(flow()) if colour == "sync" else asyncio.run(run_async(flow()))
+
+
+@dataclass
+class Seen:
+    """A cell of the matrix."""
+
+    found: Found
+    server: FaultServer
+
+
+def see(fault: str, client: str, colour: str, **options: Any) -> Seen:
+    """Search once, by ``client``, a server with this ``fault``."""
+    with fault_server(fault) as server:
+        given: dict[str, Any] = {"retries": RETRIES, "api_key": SECRET, **options}
+        reranker = CLIENTS[client](server.url, **given)
+        return Seen(search(reranker, colour, EXPECTED[fault].deadline), server)
