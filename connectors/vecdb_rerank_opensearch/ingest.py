@@ -46,6 +46,8 @@ def index_body(layout: Layout, dimension: int) -> dict[str, Any]:
                     "method": {"name": "hnsw", "space_type": "cosinesimil", "engine": "lucene"},
                 },
                 BM25_TEXT: {"type": "text", "analyzer": "english"},
+                # Ids of all kinds in one collection: a first number must not refuse later words.
+                "id": {"type": "keyword"},
             },
         },
     }

@@ -36,11 +36,15 @@ Encoder = Callable[[str], models.SparseVector | models.Document]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a collection keeps its vectors; ``dense_vector`` None is the unnamed one."""
+    """Where a collection keeps its vectors; ``dense_vector`` None or empty is the unnamed one."""
 
     collection: str
     dense_vector: str | None = "dense"
     bm25_vector: str = "bm25"
+
+    def __post_init__(self) -> None:
+        if self.dense_vector == "":  # its name on the wire, and all that TOML can say
+            object.__setattr__(self, "dense_vector", None)
 
 
 def fused_here(fusion: Fusion, evidence: bool) -> bool:

@@ -320,3 +320,13 @@ def test_a_bm25_field_that_is_not_there_is_told(
 def test_bm25_fields_are_a_list(opensearch: Backend) -> None:
     with pytest.raises(ConfigurationError, match=r"bm25_fields: give a list: \['body'\]"):
         opensearch.connect("docs", bm25_fields="body")
+
+
+def test_numbers_and_words_may_both_be_ids(opensearch: Backend) -> None:
+    name = new_name()
+    connector = opensearch.connect(name, embedder=HashEmbedder(), reranker=KeepingReranker())
+    opensearch.call(connector.create())
+    documents = [{"id": 1, "text": "one"}, {"id": "c-3", "text": "three"}]
+    report = opensearch.call(connector.add(documents))
+    assert (report.added, report.failed) == (2, ())
+    opensearch.call(connector.delete())

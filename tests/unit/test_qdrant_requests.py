@@ -434,3 +434,7 @@ def test_passwords_and_keys_are_in_no_error() -> None:
     for text in (str(error.value), *map(repr, findings)):
         assert "hunter" not in text
     client.close()
+
+
+def test_an_empty_name_is_the_unnamed_vector() -> None:
+    assert Layout("docs", "").dense_vector is None
