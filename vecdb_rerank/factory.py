@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import SecretStr
 
 from vecdb_rerank import registry
+from vecdb_rerank.loading import load
 from vecdb_rerank.protocols import Embedder, Reranker
-from vecdb_rerank.settings import PluginSettings, Section, Settings, load
+from vecdb_rerank.settings import PluginSettings, Section, Settings
 
 
 def connect(file: Path | str | None = None, **arguments: Any) -> Any:

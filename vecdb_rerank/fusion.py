@@ -18,8 +18,7 @@ def branch(hits: Iterable[tuple[HitId, float]]) -> dict[HitId, BranchHit]:
 
     The database's own order of them is another one from call to call.
     """
-    ordered = sorted(hits, key=lambda hit: (-hit[1], tie_breaker(hit[0])))
-    return {i: BranchHit(rank, score) for rank, (i, score) in enumerate(ordered, start=1)}
+    return {i: BranchHit(rank, score) for rank, (i, score) in enumerate(by_score(hits), start=1)}
 
 
 def fuse(
@@ -33,7 +32,7 @@ def fuse(
     for hits, weight in zip(branches, _weights(fusion), strict=True):
         for hit_id, share in _contributions(hits, fusion).items():
             scored[hit_id] = scored.get(hit_id, 0.0) + weight * share
-    return sorted(scored.items(), key=lambda item: (-item[1], tie_breaker(item[0])))
+    return by_score(scored.items())
 
 
 def _weights(fusion: Fusion) -> tuple[float, float]:
@@ -51,6 +50,11 @@ def _contributions(hits: Mapping[HitId, BranchHit], fusion: Fusion) -> dict[HitI
 def _l2(scores: Sequence[float]) -> list[float]:
     norm = math.sqrt(sum(s * s for s in scores))
     return [0.0 if norm == 0 else s / norm for s in scores]
+
+
+def by_score(hits: Iterable[tuple[HitId, float]]) -> list[tuple[HitId, float]]:
+    """Ids with their scores, best first, ties by id."""
+    return sorted(hits, key=lambda hit: (-hit[1], tie_breaker(hit[0])))
 
 
 def tie_breaker(hit_id: HitId) -> tuple[bool, HitId]:

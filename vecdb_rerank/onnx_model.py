@@ -51,10 +51,6 @@ class OnnxModel:
         size: int | str | None = self._output.shape[-1]
         return size
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """Token ids of single texts, cut at ``max_length``."""
-        return self._single.encode_batch(list(texts))
-
     def run_pairs(
         self, query: str, documents: Sequence[str], deadline: Deadline
     ) -> list[tuple[Array, bool] | None]:
@@ -73,13 +69,9 @@ class OnnxModel:
 
         return in_parallel(one, documents)
 
-    def run(self, encodings: Sequence[Encoding], deadline: Deadline) -> list[Array | None]:
-        """The first output of each encoding, without its batch axis; None past the deadline."""
-
-        def one(encoding: Encoding) -> Array | None:
-            return None if deadline.expired else self._run(encoding)
-
-        return in_parallel(one, encodings)
+    def run(self, texts: Sequence[str]) -> list[Array]:
+        """The first output of each text, cut at ``max_length``, without its batch axis."""
+        return in_parallel(self._run, self._single.encode_batch(list(texts)))
 
     def _run(self, encoding: Encoding) -> Array:
         import numpy as np

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from vecdb_rerank.candidates import Candidate, Ranking
-from vecdb_rerank.connector import (
-    Finding,
-    Store,
-)
+from vecdb_rerank.connector import Finding, Store
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import SchemaError
@@ -73,25 +71,33 @@ class OpenSearchStore(Store[Response]):
             shape.get("_source"), shape.get("fields", ()), self._documents.paths, self._layout
         )
         shape |= projection.parts
-        forced = projection.forced
+        first = yield from self._shaped(search, vector, shape, params, deadline)
+        return replace(first, forced=projection.forced)
+
+    def _shaped(
+        self,
+        search: Search,
+        vector: Vector | None,
+        shape: Mapping[str, Any],
+        params: Mapping[str, Any],
+        deadline: Deadline,
+    ) -> Flow[FirstPass[Response]]:
         if search.mode != "hybrid":
             body = requests.body(search, vector, self._layout, shape)
             response = yield self._search(body, params, deadline)
-            return FirstPass(response, "none", responses.evidence({search.mode: response}), forced)
+            return FirstPass(response, "none", responses.evidence({search.mode: response}))
         if requests.fused_by_database(search.fusion) and self._fuses_hybrid:
             try:
-                first = yield from self._fused(search, vector, shape, params, deadline)
+                return (yield from self._fused(search, vector, shape, params, deadline))
             except Exception as error:
                 if not errors.lacks_hybrid(error):
                     raise
                 self._fuses_hybrid = False
-            else:
-                return FirstPass(first.response, "database", first.evidence, forced)
         bodies = [self._branch(name, search, vector, shape) for name in BRANCHES]
         answers = yield from self._msearch(bodies, params, deadline)
         branches = dict(zip(BRANCHES, answers, strict=True))
         fused = responses.fuse(branches, search.fusion, search.k)
-        return FirstPass(fused, "client", responses.evidence(branches), forced)
+        return FirstPass(fused, "client", responses.evidence(branches))
 
     def _fused(
         self,
@@ -104,12 +110,12 @@ class OpenSearchStore(Store[Response]):
         body = requests.body(search, vector, self._layout, shape)
         if not search.evidence:
             response = yield self._search(body, params, deadline)
-            return FirstPass(response)
+            return FirstPass(response, "database")
         bare: Body = {"_source": False}
         bodies = [body, *(self._branch(name, search, vector, bare) for name in BRANCHES)]
         response, *both = yield from self._msearch(bodies, params, deadline)
         branches = dict(zip(BRANCHES, both, strict=True))
-        return FirstPass(response, evidence=responses.evidence(branches))
+        return FirstPass(response, "database", responses.evidence(branches))
 
     def _branch(
         self, name: str, search: Search, vector: Vector | None, shape: Mapping[str, Any]

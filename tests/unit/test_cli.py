@@ -24,7 +24,8 @@ from vecdb_rerank import __version__, factory
 from vecdb_rerank.cli import app, common, main
 from vecdb_rerank.demo import session
 from vecdb_rerank.demo.corpus import Entry, standard_library
-from vecdb_rerank.settings import DEFAULT_FILE, ENV_PREFIX
+from vecdb_rerank.loading import DEFAULT_FILE
+from vecdb_rerank.settings import ENV_PREFIX
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 SCRIPT = Path(sys.executable).with_name("vecdb-rerank")

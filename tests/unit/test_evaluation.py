@@ -20,7 +20,8 @@ from vecdb_rerank.evaluation import datasets, metrics, report, runs
 from vecdb_rerank.evaluation.cache import CachedEmbedder, cache_folder
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.evaluate import evaluate
-from vecdb_rerank.settings import Settings, load
+from vecdb_rerank.loading import load
+from vecdb_rerank.settings import Settings
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 

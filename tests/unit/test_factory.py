@@ -20,9 +20,9 @@ from vecdb_rerank import factory
 from vecdb_rerank.connector import Finding
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.errors import ConfigurationError, DatabaseError, FirstPassError, IngestError
+from vecdb_rerank.loading import load
 from vecdb_rerank.outcomes import observe
 from vecdb_rerank.rerankers.onnx import OnnxReranker
-from vecdb_rerank.settings import load
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 BARE: dict[str, Any] = {"reranker": {"type": "none"}, "embedder": {"type": "none"}}

@@ -58,7 +58,7 @@ def test_the_data_model_and_the_errors_load_no_library() -> None:
 
 
 def test_settings_load_no_client_and_no_model() -> None:
-    code = "from vecdb_rerank.settings import load; load()"
+    code = "from vecdb_rerank.loading import load; load()"
     assert among(loaded_by("-c", code), CLIENTS_AND_MODELS) == []
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from vecdb_rerank import factory, registry
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
+from vecdb_rerank.loading import load
 from vecdb_rerank.optional import require
-from vecdb_rerank.settings import PluginSettings, load
+from vecdb_rerank.settings import PluginSettings
 
 SECRET = "s3cr3t-that-nobody-may-see"
 ENTRY_POINTS = """

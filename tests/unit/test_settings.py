@@ -10,19 +10,17 @@ from typing import Any
 import pytest
 
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.loading import DEFAULT_FILE, Loaded, load
 from vecdb_rerank.settings import (
-    DEFAULT_FILE,
     ENV_PREFIX,
     CohereRerankerSettings,
     HttpRerankerSettings,
-    Loaded,
     NoneSettings,
     OnnxEmbedderSettings,
     OnnxRerankerSettings,
     OpenSearchSettings,
     QdrantSettings,
     SentenceTransformersSettings,
-    load,
 )
 
 HTTP = "[reranker]\ntype = 'http'\nurl = 'http://h'\nmodel = 'm'"

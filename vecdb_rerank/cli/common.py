@@ -13,7 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from vecdb_rerank.settings import Loaded
+    from vecdb_rerank.loading import Loaded
 
 ConfigOption = Annotated[
     Path | None,
@@ -36,7 +36,7 @@ def settings(
     config: Path | None, backend: str | None = None, collection: str | None = None
 ) -> Loaded:
     """The effective settings of a command."""
-    from vecdb_rerank.settings import load
+    from vecdb_rerank.loading import load
 
     given = {"type": backend, "collection": collection}
     chosen = {key: value for key, value in given.items() if value is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -78,15 +79,10 @@ def _database(settings: Any) -> list[Finding]:
     from vecdb_rerank.errors import VecdbRerankError
 
     try:
-        connector = factory.build(settings)
+        with closing(factory.build(settings)) as connector:
+            return list(connector.check())
     except VecdbRerankError as error:
         return [Finding(settings.backend.type, False, str(error), "see the message")]
-    try:
-        return list(connector.check())
-    except VecdbRerankError as error:
-        return [Finding(settings.backend.type, False, str(error), "see the message")]
-    finally:
-        connector.close()
 
 
 def _try(subject: str, check: Callable[[], str]) -> Finding:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from vecdb_rerank.demo.questions import questions
 from vecdb_rerank.evaluation import report, runs
 from vecdb_rerank.evaluation.cache import cache_folder
 from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.evaluate import Progress
 from vecdb_rerank.settings import Settings
 
 COLLECTION = "python-standard-library"
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

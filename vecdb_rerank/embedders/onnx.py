@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from vecdb_rerank import onnx_model
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.onnx_model import Device, OnnxModel
 from vecdb_rerank.weights import BGE_SMALL, BUNDLED, locate
@@ -76,8 +75,7 @@ class OnnxEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
         """The unit vectors of documents, shape (len(texts), dimension)."""
-        outputs = self.model.run(self.model.encode(texts), Deadline())
-        return [self._vector(output) for output in outputs if output is not None]
+        return [self._vector(output) for output in self.model.run(texts)]
 
     def _vector(self, output: Array) -> list[float]:
         import numpy as np

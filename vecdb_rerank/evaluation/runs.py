@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vecdb_rerank.candidates import Outcome
-from vecdb_rerank.fusion import tie_breaker
+from vecdb_rerank.fusion import by_score
 from vecdb_rerank.outcomes import observe
 from vecdb_rerank.search import Mode
 
@@ -53,14 +52,9 @@ def run(
             [outcome] = outcomes
             final = connector.candidates(response)
             names = {candidate.id: str(candidate.doc_id) for candidate in final}
-            first = [names[i] for i in _first_pass_order(outcome) if i in names]
+            first = [names[i] for i, _ in by_score(outcome.first_pass_score.items()) if i in names]
             timings = outcome.timings
             raw.add(query_id, first, timings.get("embed", 0.0) + timings["first_pass"])
             reranked.add(query_id, list(names.values()), timings["total"])
             on_progress()
     return runs
-
-
-def _first_pass_order(outcome: Outcome) -> list[Any]:
-    scores = outcome.first_pass_score
-    return sorted(scores, key=lambda hit_id: (-scores[hit_id], tie_breaker(hit_id)))

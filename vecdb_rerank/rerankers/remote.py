@@ -22,6 +22,7 @@ from vecdb_rerank.flow import Flow, run
 from vecdb_rerank.pace import Pace
 from vecdb_rerank.rerankers.formats import Scale
 from vecdb_rerank.retry import ServiceError, is_passing, retry, retry_after, within
+from vecdb_rerank.urls import names_server
 
 Attempt = Callable[[Deadline], Flow[list[float]]]
 
@@ -190,12 +191,7 @@ def clean_key(key: str | None) -> str | None:
 
 def checked_url(url: str, argument: str = "url") -> str:
     """``url``, if it is one of a server; `ConfigurationError` does not repeat it."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    if not names_server(url):
         raise ConfigurationError(f"{argument}: is not http://host... or https://host...")
     return url
 
