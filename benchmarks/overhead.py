@@ -2,7 +2,8 @@
 
 A client that answers at once with a recorded response (k hits of about 1 kB), an identity
 reranker and a given query vector leave only our own work: building the request, reading the
-candidates, ordering, rebuilding the response, and the outcome.
+candidates, ordering, rebuilding the response, and the outcome. "breaker open" is the same with a
+reranker that has failed and is left alone.
 
     python benchmarks/overhead.py [--k 50] [--searches 2000]
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import statistics
 import time
 import uuid
@@ -21,10 +23,12 @@ from opensearchpy import OpenSearch
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
 
-from vecdb_rerank import Deadline, Scores
+from vecdb_rerank import Deadline, Policy, Reranker, Scores
+from vecdb_rerank.breaker import Breaker
 from vecdb_rerank_opensearch import OpenSearchConnector
 from vecdb_rerank_qdrant import QdrantConnector
 
+PATIENT = Policy(breaker=Breaker(pause=3600.0))
 VECTOR = [0.05] * 384
 TEXT = "A cross-encoder reads the query and the document together. " * 16
 
@@ -40,7 +44,16 @@ class Identity:
         return Scores.from_relevance([1.0 - i / n for i in range(n)])
 
 
-def qdrant(k: int) -> Callable[[], Any]:
+class Failing:
+    """Is down, and soon left alone."""
+
+    name = "failing"
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        raise ConnectionError
+
+
+def qdrant(k: int, reranker: Reranker) -> Callable[[], Any]:
     """A search on a Qdrant connector whose client replays a response."""
 
     def branch(first: int) -> models.QueryResponse:
@@ -58,11 +71,11 @@ def qdrant(k: int) -> Callable[[], Any]:
     branches = [branch(0), branch(k // 2)]  # half of each is in the other, too
     client = QdrantClient(":memory:")
     client.query_batch_points = lambda **_: branches  # type: ignore[method-assign]  # the replay
-    connector = QdrantConnector(client, "docs", reranker=Identity(), embedder=None)
+    connector = QdrantConnector(client, "docs", reranker=reranker, embedder=None, policy=PATIENT)
     return lambda: connector.search("a query of some words", query_vector=VECTOR, k=k)
 
 
-def opensearch(k: int) -> Callable[[], Any]:
+def opensearch(k: int, reranker: Reranker) -> Callable[[], Any]:
     """A search on an OpenSearch connector whose client replays a response."""
 
     def response(first: int, score: float, **source: Any) -> dict[str, Any]:
@@ -80,7 +93,9 @@ def opensearch(k: int) -> Callable[[], Any]:
     answer = {"responses": [fused, response(0, 20.0), response(k // 2, 2.0)]}
     client = OpenSearch()
     client.msearch = lambda **_: answer  # the replay
-    connector = OpenSearchConnector(client, "docs", reranker=Identity(), embedder=None)
+    connector = OpenSearchConnector(
+        client, "docs", reranker=reranker, embedder=None, policy=PATIENT
+    )
     return lambda: connector.search("a query of some words", query_vector=VECTOR, k=k)
 
 
@@ -102,9 +117,11 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=50)
     parser.add_argument("--searches", type=int, default=2000)
     options = parser.parse_args()
+    logging.getLogger("vecdb_rerank").setLevel(logging.ERROR)  # it says that the breaker opens
     results = {
-        name: measure(make(options.k), options.searches)
+        f"{name}{what}": measure(make(options.k, reranker), options.searches)
         for name, make in (("qdrant", qdrant), ("opensearch", opensearch))
+        for what, reranker in (("", Identity()), (", breaker open", Failing()))
     }
     print(json.dumps({"k": options.k, **results}, indent=2))
 

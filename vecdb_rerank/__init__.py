@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 from vecdb_rerank._version import __version__
 
 if TYPE_CHECKING:
+    from vecdb_rerank.blending import Blend
+    from vecdb_rerank.breaker import Breaker
     from vecdb_rerank.candidates import BranchHit, Candidate, Outcome, Scores
+    from vecdb_rerank.cost import Cost, billed_units
     from vecdb_rerank.deadline import Deadline
     from vecdb_rerank.documents import Documents
     from vecdb_rerank.embedders.function import FunctionEmbedder
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
         FirstPassTimeoutError,
         IngestError,
         MissingDependencyError,
+        NotAskedError,
         RerankError,
         RerankTimeoutError,
         SchemaError,
@@ -47,11 +51,14 @@ if TYPE_CHECKING:
     from vecdb_rerank.search import Fusion, SearchDefaults
 
 _HOMES = {
+    "Blend": "blending",
     "BranchHit": "candidates",
+    "Breaker": "breaker",
     "Candidate": "candidates",
     "CohereReranker": "rerankers.cohere",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
+    "Cost": "cost",
     "Deadline": "deadline",
     "Document": "ingest",
     "Documents": "documents",
@@ -64,6 +71,7 @@ _HOMES = {
     "IngestError": "errors",
     "IngestReport": "ingest",
     "MissingDependencyError": "errors",
+    "NotAskedError": "errors",
     "OnnxEmbedder": "embedders.onnx",
     "OnnxReranker": "rerankers.onnx",
     "Outcome": "candidates",
@@ -76,16 +84,20 @@ _HOMES = {
     "SearchDefaults": "search",
     "SentenceTransformersEmbedder": "embedders.sentence_transformers",
     "VecdbRerankError": "errors",
+    "billed_units": "cost",
     "connect": "factory",
     "connect_async": "factory",
     "observe": "outcomes",
 }
 
 __all__ = [
+    "Blend",
     "BranchHit",
+    "Breaker",
     "Candidate",
     "CohereReranker",
     "ConfigurationError",
+    "Cost",
     "DatabaseError",
     "Deadline",
     "Document",
@@ -99,6 +111,7 @@ __all__ = [
     "IngestError",
     "IngestReport",
     "MissingDependencyError",
+    "NotAskedError",
     "OnnxEmbedder",
     "OnnxReranker",
     "Outcome",
@@ -112,6 +125,7 @@ __all__ = [
     "SentenceTransformersEmbedder",
     "VecdbRerankError",
     "__version__",
+    "billed_units",
     "connect",
     "connect_async",
     "observe",

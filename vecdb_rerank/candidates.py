@@ -53,22 +53,28 @@ class Scores:
 
     ``raw`` is the model's own number (a logit, an API's score), which orders the hits;
     ``relevance`` the same on the 0-1 scale that ``min_relevance`` tests. ``truncated`` counts
-    documents of which the model read only the beginning.
+    documents of which the model read only the beginning, ``billed`` the units that a service
+    charges for them.
     """
 
     raw: Sequence[float | None]
     relevance: Sequence[float | None]
     truncated: int = 0
+    billed: float = 0.0
 
     @classmethod
-    def from_logits(cls, logits: Sequence[float | None], *, truncated: int = 0) -> Scores:
+    def from_logits(
+        cls, logits: Sequence[float | None], *, truncated: int = 0, billed: float = 0.0
+    ) -> Scores:
         """Scores of a model trained with a sigmoid on its logit."""
-        return cls(logits, [None if x is None else sigmoid(x) for x in logits], truncated)
+        return cls(logits, [None if x is None else sigmoid(x) for x in logits], truncated, billed)
 
     @classmethod
-    def from_relevance(cls, relevance: Sequence[float | None], *, truncated: int = 0) -> Scores:
+    def from_relevance(
+        cls, relevance: Sequence[float | None], *, truncated: int = 0, billed: float = 0.0
+    ) -> Scores:
         """Scores that are on the 0-1 scale already."""
-        return cls(relevance, relevance, truncated)
+        return cls(relevance, relevance, truncated, billed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,10 @@ class Outcome:
     hold every candidate by id, not only those on the page. ``hits`` explains the page's hits
     when ``explain=True``. ``fused_by`` says who fused a hybrid search: ``database`` or
     ``client`` (a server that cannot); ``none`` for a single branch.
+
+    ``reranker`` is the one whose scores were taken, or the first of the chain where none were.
+    ``failed`` says why those asked before it did not answer. ``billed`` counts the units that it
+    charged (Cohere's search units, others' tokens), ``cost`` is their price by the policy.
     """
 
     status: Status
@@ -125,6 +135,9 @@ class Outcome:
     scored: int = 0
     empty: int = 0
     truncated: int = 0
+    failed: Mapping[str, str] = field(default_factory=dict)
+    billed: float = 0.0
+    cost: float = 0.0
     timings: Mapping[str, float] = field(default_factory=dict)
     relevance: Mapping[HitId, float] = field(default_factory=dict, repr=False)
     raw: Mapping[HitId, float] = field(default_factory=dict, repr=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from vecdb_rerank.candidates import Candidate
+from vecdb_rerank.chain import Chain
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
 from vecdb_rerank.flow import Call, Flow, run, run_async
@@ -27,6 +28,8 @@ CreatedT = TypeVar("CreatedT")
 ProblemsT = TypeVar("ProblemsT")
 
 Bundled = Literal["bundled"]
+# One, or several in order: the next one is asked where one fails.
+Rerankers = Reranker | Sequence[Reranker] | Bundled | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         self,
         store: Store[ResponseT],
         *,
-        reranker: Reranker | Bundled | None = "bundled",
+        reranker: Rerankers = "bundled",
         embedder: Embedder | Bundled | None = "bundled",
         documents: Documents | None = None,
         policy: Policy | None = None,
@@ -82,11 +85,12 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
     ) -> None:
         self.store = store
         self.defaults = defaults or SearchDefaults()
+        policy = policy or Policy()
         self.pipeline = Pipeline(
-            reranker=_bundled_reranker() if reranker == "bundled" else reranker,
+            chain=_chain(reranker, policy),
             embedder=_bundled_embedder() if embedder == "bundled" else embedder,
             documents=documents or Documents(),
-            policy=policy or Policy(),
+            policy=policy,
         )
 
     def candidates(self, response: ResponseT) -> Sequence[Candidate]:
@@ -143,11 +147,10 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
     def close(self) -> Any:
         """Close the database client, and the reranker's connections."""
-        closing = getattr(self.pipeline.reranker, "closing", None)
 
         def flow() -> Flow[None]:
-            if closing is not None:
-                yield from closing()
+            if self.pipeline.chain is not None:
+                yield from self.pipeline.chain.closing()
             yield Call(self.store.close)
 
         return self._run(flow())
@@ -176,7 +179,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         """Run a search; what is None comes from the defaults."""
         defaults = self.defaults
         chosen_k = defaults.k if k is None else k
-        pipeline = self.pipeline if rerank else replace(self.pipeline, reranker=None)
+        pipeline = self.pipeline if rerank else replace(self.pipeline, chain=None)
         search = Search(
             query=query,
             k=chosen_k,
@@ -219,6 +222,16 @@ class AsyncDriver:
 
     def _run(self, flow: Flow[Any]) -> Any:
         return run_async(flow)
+
+
+def _chain(rerankers: Rerankers, policy: Policy) -> Chain | None:
+    if rerankers is None:
+        return None
+    if rerankers == "bundled":
+        rerankers = _bundled_reranker()
+    if isinstance(rerankers, str):
+        raise ConfigurationError(f"reranker: {rerankers!r} is neither one nor 'bundled'")
+    return Chain([rerankers] if isinstance(rerankers, Reranker) else rerankers, policy)
 
 
 def _bundled_reranker() -> Reranker:

@@ -10,7 +10,8 @@
     │   └── FirstPassError           ... in a search, or the query could not be embedded
     │       └── FirstPassTimeoutError    ... or was late (also a TimeoutError)
     ├── RerankError                  the reranker failed (seen with ``on_error="raise"``)
-    │   └── RerankTimeoutError       ... or was late (also a TimeoutError)
+    │   ├── RerankTimeoutError       ... or was late (also a TimeoutError)
+    │   └── NotAskedError            ... or was left out: breaker, budget, too little time
     └── IngestError                  a batch could not be written and retrying is over
 
 The foreign error that caused one is its ``__cause__``.
@@ -58,6 +59,10 @@ class RerankError(VecdbRerankError):
 
 class RerankTimeoutError(RerankError, TimeoutError):
     """The reranker did not answer before the deadline."""
+
+
+class NotAskedError(RerankError):
+    """The reranker was left out: it keeps failing, is too slow for the time left, or too dear."""
 
 
 class IngestError(VecdbRerankError):

@@ -34,7 +34,7 @@ def build(settings: Settings, *, use_async: bool = False) -> Any:
     return factory(
         settings.backend,
         use_async=use_async,
-        reranker=reranker(settings),
+        reranker=rerankers(settings) or None,
         embedder=embedder(settings),
         documents=settings.documents,
         policy=settings.policy,
@@ -42,19 +42,25 @@ def build(settings: Settings, *, use_async: bool = False) -> Any:
     )
 
 
+def rerankers(settings: Settings) -> list[Reranker]:
+    """The configured rerankers, best first; none for ``type = "none"``."""
+    built = (component("rerankers", section) for section in settings.chain)
+    return [one for one in built if one is not None]
+
+
 def reranker(settings: Settings) -> Reranker | None:
-    """The configured reranker; None for ``type = "none"``."""
-    built: Reranker | None = _component("rerankers", settings.reranker)
-    return built
+    """The first of the configured rerankers; None where there is none."""
+    return next(iter(rerankers(settings)), None)
 
 
 def embedder(settings: Settings) -> Embedder | None:
     """The configured embedder; None for ``type = "none"``."""
-    built: Embedder | None = _component("embedders", settings.embedder)
+    built: Embedder | None = component("embedders", settings.embedder)
     return built
 
 
-def _component(kind: registry.Kind, section: Section | PluginSettings) -> Any:
+def component(kind: registry.Kind, section: Section | PluginSettings) -> Any:
+    """What one section describes; None for ``type = "none"``."""
     options = {
         key: value.get_secret_value() if isinstance(value, SecretStr) else value
         for key, value in section.model_dump().items()

@@ -12,8 +12,9 @@ import inspect
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from concurrent.futures import Future, as_completed, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,7 +60,19 @@ class Wait:
     seconds: float
 
 
-Step = Call | Compute | Request | Wait
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Run the flow ``first``, and ``second`` beside it if it takes longer than ``after`` seconds.
+
+    The first value wins and the other flow is cancelled; its error counts only where both fail.
+    """
+
+    first: Callable[[], Flow[Any]]
+    second: Callable[[], Flow[Any]]
+    after: float
+
+
+Step = Call | Compute | Request | Wait | Race
 Flow = Generator[Step, Any, T]
 
 
@@ -68,6 +81,8 @@ def run(flow: Flow[T]) -> T:
     try:
         step = next(flow)
         while True:
+            if (abort := _abort.get()) is not None and abort.aborted:
+                raise Aborted
             try:
                 result = _perform(step)
             except Exception as error:
@@ -105,6 +120,8 @@ def _perform(step: Step) -> Any:
             return time.sleep(seconds)
         case Compute(work, timeout) if timeout < math.inf:
             return in_thread(work).result(timeout)
+        case Race():
+            return _race(step)
         case Compute(work) | Call(work) | Request(work):
             return work()
 
@@ -116,6 +133,8 @@ async def _perform_async(step: Step) -> Any:
         case Compute(work, timeout):
             future = asyncio.wrap_future(in_thread(work))
             return await asyncio.wait_for(future, _finite(timeout))
+        case Race():
+            return await _race_async(step)
         case Request(_, work_async, timeout):
             return await asyncio.wait_for(work_async(), _finite(timeout))
         case Call(work, timeout):
@@ -123,6 +142,93 @@ async def _perform_async(step: Step) -> Any:
             if not inspect.isawaitable(answer):
                 return answer
             return await asyncio.wait_for(answer, _finite(timeout))
+
+
+class Aborted(Exception):
+    """Nobody waits for the result of this thread any more."""
+
+
+class Abort:
+    """Ends what a thread waits for, from another thread."""
+
+    def __init__(self) -> None:
+        self.aborted = False
+        self._end: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    def abort(self) -> None:
+        """End the current wait, and let no other begin."""
+        with self._lock:
+            self.aborted = True
+            if self._end is not None:
+                self._end()
+
+    @contextmanager
+    def waiting(self, end: Callable[[], None]) -> Iterator[None]:
+        """The block waits for something that ``end`` ends."""
+        with self._lock:
+            if self.aborted:
+                raise Aborted
+            self._end = end
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._end = None
+
+
+_abort: contextvars.ContextVar[Abort | None] = contextvars.ContextVar("abort", default=None)
+
+
+def abortable(end: Callable[[], None]) -> AbstractContextManager[None]:
+    """A block that waits for what ``end`` ends, where the running thread may be aborted."""
+    abort = _abort.get()
+    return nullcontext() if abort is None else abort.waiting(end)
+
+
+def _race(race: Race) -> Any:
+    first, *_ = runners = [_Runner(race.first)]
+    wait([first.future], race.after)
+    if not first.future.done():
+        runners.append(_Runner(race.second))
+    try:
+        for future in as_completed([runner.future for runner in runners]):
+            if future.exception() is None:
+                return future.result()
+        return first.future.result()
+    finally:
+        for runner in runners:
+            runner.abort.abort()
+
+
+class _Runner:
+    """A flow in a thread of its own."""
+
+    def __init__(self, make: Callable[[], Flow[Any]]) -> None:
+        self.abort = Abort()
+
+        def target() -> Any:
+            _abort.set(self.abort)
+            return run(make())
+
+        self.future = in_thread(target)
+
+
+async def _race_async(race: Race) -> Any:
+    first = asyncio.ensure_future(run_async(race.first()))
+    tasks = [first]
+    try:
+        await asyncio.wait(tasks, timeout=race.after)
+        if not first.done():
+            tasks.append(asyncio.ensure_future(run_async(race.second())))
+        for task in asyncio.as_completed(tasks):
+            with suppress(Exception):
+                return await task
+        return first.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _finite(timeout: float) -> float | None:

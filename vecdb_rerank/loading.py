@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
 from vecdb_rerank import registry
 from vecdb_rerank.blending import Blend
+from vecdb_rerank.breaker import Breaker
+from vecdb_rerank.cost import Cost
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.policy import Policy
@@ -33,6 +35,7 @@ _KINDS: dict[str, registry.Kind] = {
     "backend": "connectors",
     "embedder": "embedders",
     "reranker": "rerankers",
+    "rerankers": "rerankers",
 }
 
 
@@ -48,10 +51,19 @@ class Loaded:
         for name, layer in self.layers.items():
             value: Any = layer
             for key in path:
-                value = value.get(key) if isinstance(value, Mapping) else None
+                value = _inside(value, key)
             if value is not None:
                 return name
         return "default"
+
+
+def _inside(value: Any, key: str) -> Any:
+    """What a mapping, or a list by its index, holds under ``key``; else None."""
+    if isinstance(value, Mapping):
+        return value.get(key)
+    if isinstance(value, list | tuple) and key.isdecimal() and int(key) < len(value):
+        return value[int(key)]
+    return None
 
 
 def load(file: Path | str | None = None, **arguments: Any) -> Loaded:
@@ -75,12 +87,26 @@ def load(file: Path | str | None = None, **arguments: Any) -> Loaded:
     except ValidationError as error:
         raise ConfigurationError(_explain(error, merged, Loaded(Settings(), layers))) from None
     loaded = Loaded(settings, layers)
-    for name, kind in _KINDS.items():
-        section = getattr(settings, name)
+    if settings.rerankers and "reranker" in merged:
+        raise ConfigurationError(
+            f"rerankers: give these ({loaded.origin('rerankers')}) or reranker "
+            f"({loaded.origin('reranker')}), not both"
+        )
+    for keys, section in _sections(settings):
+        kind = _KINDS[keys[0]]
         if isinstance(section, PluginSettings) and section.type not in registry.names(kind):
             why = registry.unknown(kind, section.type)
-            raise ConfigurationError(f"{name}.type: {why} ({loaded.origin(name, 'type')})")
+            origin = loaded.origin(*keys, "type")
+            raise ConfigurationError(f"{'.'.join(keys)}.type: {why} ({origin})")
     return loaded
+
+
+def _sections(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Everything that may be a plug-in, with its path."""
+    for name in TYPES:
+        yield (name,), getattr(settings, name)
+    for n, section in enumerate(settings.rerankers):
+        yield ("rerankers", str(n)), section
 
 
 def _for_backend(layers: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -186,14 +212,25 @@ def _explain_one(problem: Mapping[str, Any], given: Mapping[str, Any], loaded: L
 
 def _path(location: Sequence[str | int], given: Any) -> list[str]:
     """The keys of a location, without the tag of a union and what is inside a value."""
-    tagged = len(location) > 1 and location[1] in (*TYPES.get(str(location[0]), ()), PLUGIN)
     path: list[str] = []
-    for part in [location[0], *location[2 if tagged else 1 :]]:
-        if not isinstance(given, Mapping):
+    for part in map(str, _untagged(location)):
+        if not isinstance(given, Mapping) and path != ["rerankers"]:
             break
-        path.append(str(part))
-        given = given.get(part)
+        path.append(part)
+        given = _inside(given, part)
     return path
+
+
+def _tag_at(location: Sequence[str | int]) -> int:
+    return 2 if location[0] == "rerankers" else 1
+
+
+def _untagged(location: Sequence[str | int]) -> list[str | int]:
+    """A location without the tag of a union, which stands after the section or the list's index."""
+    at = _tag_at(location)
+    known = TYPES.get(str(location[0]).removesuffix("s"), ())
+    tagged = len(location) > at and location[at] in (*known, PLUGIN)
+    return [*location[:at], *location[at + tagged :]]
 
 
 _PLAIN: dict[str, type[Any]] = {
@@ -203,6 +240,8 @@ _PLAIN: dict[str, type[Any]] = {
     "bm25": Bm25Params,
     "fusion": Fusion,
     "blend": Blend,
+    "breaker": Breaker,
+    "cost": Cost,
 }
 
 
@@ -217,8 +256,9 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
 
 def _section(location: Sequence[str]) -> type[Any] | None:
     """The class that says which keys there are at ``location``."""
-    if len(location) == 2 and location[0] in TYPES:
-        return TYPES[location[0]].get(location[1])
+    known = TYPES.get(location[0].removesuffix("s"))
+    if known and len(location) == _tag_at(location) + 1:
+        return known.get(location[-1])
     return _PLAIN.get(location[-1])
 
 

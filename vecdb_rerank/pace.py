@@ -1,50 +1,123 @@
-"""A warning when a remote reranker is too slow to search with."""
+"""How fast a reranker is: what fits into the time left, and a warning when it is too slow."""
 
 from __future__ import annotations
 
 import logging
 import math
+import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 log = logging.getLogger("vecdb_rerank")
 SLOW = 0.5  # seconds; what a user notices on top of a search
 WINDOW = 100  # calls
 ENOUGH = 20  # calls, before which a p95 says nothing
 PAUSE = 300.0  # seconds between two warnings
+KNOWN = 5  # calls, before which nothing is foretold
+FRESH = 60.0  # seconds after which a call no longer foretells, so that a slow spell is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One call: when it ended (seconds), how many documents it had, how long it took."""
+
+    at: float
+    documents: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds of a call: ``fixed`` and ``per_document``, give or take ``spread``."""
+
+    fixed: float
+    per_document: float
+    spread: float = 0.0
+
+    @classmethod
+    def of(cls, calls: Sequence[Timed]) -> Estimate:
+        """The least-squares line through ``calls``, neither part of it below 0.
+
+        Calls of one size cannot tell the two parts apart: each is then taken for half of the
+        time, until a smaller call corrects that.
+        """
+        sizes = [call.documents for call in calls]
+        seconds = [call.seconds for call in calls]
+        size, mean = statistics.fmean(sizes), statistics.fmean(seconds)
+        most = mean / size
+        variance = sum((n - size) ** 2 for n in sizes)
+        covariance = sum((n - size) * (s - mean) for n, s in zip(sizes, seconds, strict=True))
+        slope = min(max(covariance / variance, 0.0), most) if variance else most / 2
+        fixed = mean - slope * size
+        errors = [s - fixed - slope * n for n, s in zip(sizes, seconds, strict=True)]
+        return cls(fixed, slope, math.sqrt(statistics.fmean(e * e for e in errors)))
+
+    def seconds(self, documents: int) -> float:
+        """How long a call with so many documents takes, the spread included."""
+        return self.fixed + self.spread + self.per_document * documents
+
+    def fitting(self, documents: int, seconds: float) -> int:
+        """How many of ``documents`` can be scored in ``seconds``."""
+        if self.seconds(documents) <= seconds:
+            return documents
+        left = seconds - self.fixed - self.spread
+        return max(0, int(left / self.per_document)) if self.per_document else 0
 
 
 class Pace:
-    """Watches the p95 of the last calls of one reranker; shared by threads and tasks."""
+    """Watches the last calls of one reranker; shared by threads and tasks.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Where ``warns``, a p95 over 500 ms is a warning.
+    """
+
+    def __init__(
+        self, name: str, *, warns: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        self._warns = warns
         self._clock = clock
-        self._seconds: deque[float] = deque(maxlen=WINDOW)
+        self._calls: deque[Timed] = deque(maxlen=WINDOW)
         self._quiet_until = -math.inf
         self._lock = threading.Lock()
 
-    def record(self, name: str, seconds: float) -> None:
-        """Add a call of the reranker ``name``; warn where the p95 is over 500 ms now."""
+    def estimate(self) -> Estimate | None:
+        """What the calls of the last minute foretell; None where they are too few."""
         with self._lock:
-            self._seconds.append(seconds)
-            late = p95(self._seconds) if len(self._seconds) >= ENOUGH else 0.0
+            since = self._clock() - FRESH
+            fresh = [call for call in self._calls if call.at > since]
+        return Estimate.of(fresh) if len(fresh) >= KNOWN else None
+
+    def p95(self) -> float | None:
+        """The seconds that 95 % of the last calls did not exceed; None where they are too few."""
+        with self._lock:
+            seconds = [call.seconds for call in self._calls]
+        return p95(seconds) if len(seconds) >= ENOUGH else None
+
+    def record(self, documents: int, seconds: float) -> None:
+        """Add a call with so many documents; warn where the p95 is over 500 ms now."""
+        with self._lock:
             now = self._clock()
-            if late <= SLOW or now < self._quiet_until:
+            self._calls.append(Timed(now, documents, seconds))
+            if not self._warns or len(self._calls) < ENOUGH or now < self._quiet_until:
+                return
+            late = p95([call.seconds for call in self._calls])
+            if late <= SLOW:
                 return
             self._quiet_until = now + PAUSE
-            calls = len(self._seconds)
+            calls = len(self._calls)
         log.warning(
             "reranking with %s is slow: p95 %.0f ms over the last %d calls; lower search.k, use a "
             "nearer server, or a local model (reranker.type = 'onnx')",
-            name,
+            self._name,
             late * 1e3,
             calls,
         )
 
 
-def p95(seconds: deque[float]) -> float:
+def p95(seconds: Sequence[float]) -> float:
     """The least of the values that 95 % do not exceed."""
     ordered = sorted(seconds)
     return ordered[math.ceil(0.95 * len(ordered)) - 1]

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from vecdb_rerank import fusion
+from vecdb_rerank import fusion, telemetry
 from vecdb_rerank.candidates import Candidate, ExplainedHit, Outcome, Ranking
+from vecdb_rerank.chain import Chain
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import (
@@ -21,9 +22,9 @@ from vecdb_rerank.errors import (
 from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.outcomes import publish
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Database, Embedder, FirstPass, Reranker, Vector
+from vecdb_rerank.protocols import Database, Embedder, FirstPass, Vector
 from vecdb_rerank.search import Search
-from vecdb_rerank.verdict import Verdict, as_rerank_error, ask, reason_to_skip, verdict
+from vecdb_rerank.verdict import Verdict, reason_to_skip, verdict
 
 R = TypeVar("R")
 
@@ -33,10 +34,10 @@ class Pipeline:
     """What every search of a connector goes through.
 
     Without an ``embedder``, searches with a dense branch need ``query_vector``; without a
-    ``reranker`` the first-pass order is returned.
+    ``chain`` of rerankers the first-pass order is returned.
     """
 
-    reranker: Reranker | None = None
+    chain: Chain | None = None
     embedder: Embedder | None = None
     documents: Documents = field(default_factory=Documents)
     policy: Policy = field(default_factory=Policy)
@@ -44,10 +45,30 @@ class Pipeline:
     @property
     def uses_evidence(self) -> bool:
         """Whether the first pass shall bring each branch's own ranks and scores."""
-        return self.reranker is not None and self.policy.branch_evidence
+        return self.chain is not None and self.policy.branch_evidence
 
     def search(self, database: Database[R], search: Search, *, explain: bool = False) -> Flow[R]:
         """The flow of one search: its value is the native response."""
+        asked: telemetry.Attributes = {
+            "db.system.name": database.name,
+            "mode": search.mode,
+            "k": search.k,
+        }
+        with telemetry.span("search", asked) as span:
+            try:
+                response, outcome = yield from self._searched(database, search, explain)
+            except Exception as error:
+                telemetry.count_failed(database.name, error)
+                raise
+            telemetry.record(outcome, span, search.query if self.policy.record_query else None)
+        publish(outcome, self.policy)
+        if outcome.error is not None and self.policy.on_error == "raise":
+            raise outcome.error
+        return response
+
+    def _searched(
+        self, database: Database[R], search: Search, explain: bool
+    ) -> Flow[tuple[R, Outcome]]:
         clock = Clock()
         deadline = Deadline.after(self.policy.deadline)
         vector = yield from self._query_vector(search, deadline, clock)
@@ -62,10 +83,7 @@ class Pipeline:
         outcome = self._outcome(database, search, first, candidates, verdict, clock)
         if explain:
             outcome = _explained(outcome, candidates, page, search.offset)
-        publish(outcome, self.policy)
-        if verdict.error is not None and self.policy.on_error == "raise":
-            raise verdict.error
-        return response
+        return response, outcome
 
     def _query_vector(
         self, search: Search, deadline: Deadline, clock: Clock
@@ -114,17 +132,15 @@ class Pipeline:
     def _rerank(
         self, query: str, candidates: Sequence[Candidate], deadline: Deadline, clock: Clock
     ) -> Flow[Verdict]:
-        reranker = self.reranker
+        if self.chain is None:
+            return Verdict(fusion.unchanged(candidates), "skipped", reason="no reranker")
         texts = list(dict.fromkeys(c.text for c in candidates if c.text))  # equal texts: once
-        reason = reason_to_skip(reranker, candidates, texts, self.documents)
-        if reranker is None or reason is not None:
-            return Verdict(fusion.unchanged(candidates), "skipped", reason)
+        if reason := reason_to_skip(candidates, texts, self.documents):
+            unchanged = fusion.unchanged(candidates)
+            return Verdict(unchanged, "skipped", self.chain.name, reason)
         with clock.stage("rerank"):
-            try:
-                scores = yield from ask(reranker, query, texts, deadline)
-            except Exception as error:
-                return Verdict.failed(candidates, as_rerank_error(error, reranker))
-        return verdict(candidates, texts, scores, self.policy.blend)
+            answer = yield from self.chain.ask(query, texts, deadline)
+        return verdict(candidates, texts, answer, self.policy.blend)
 
     def _outcome(
         self,
@@ -141,13 +157,16 @@ class Pipeline:
             reason=verdict.reason,
             error=verdict.error,
             backend=database.name,
-            reranker=self.reranker.name if self.reranker else "",
+            reranker=verdict.reranker,
             mode=search.mode,
             fused_by=first.fused_by,
             seen=len(candidates),
             scored=sum(h.relevance is not None for h in hits),
             empty=sum(not c.text for c in candidates),
             truncated=verdict.truncated,
+            failed=verdict.failed,
+            billed=verdict.billed,
+            cost=self.policy.cost.of({verdict.reranker: verdict.billed}),
             timings=clock.timings(),
             relevance={h.candidate.id: h.relevance for h in hits if h.relevance is not None},
             raw={h.candidate.id: h.raw for h in hits if h.raw is not None},
@@ -156,7 +175,7 @@ class Pipeline:
 
 
 class Clock:
-    """Milliseconds by stage."""
+    """Milliseconds by stage, each of them a span."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
@@ -167,7 +186,8 @@ class Clock:
         """Time the block as one stage."""
         started = time.perf_counter()
         try:
-            yield
+            with telemetry.span(name):
+                yield
         finally:
             self._stages[name] = (time.perf_counter() - started) * 1e3
 

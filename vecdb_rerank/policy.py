@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from vecdb_rerank.blending import Blend
+from vecdb_rerank.breaker import Breaker
 from vecdb_rerank.candidates import Outcome
+from vecdb_rerank.cost import Cost
 from vecdb_rerank.errors import ConfigurationError
 
 OnError = Literal["fallback", "raise"]
@@ -24,8 +26,10 @@ class Policy:
     1) drops scored hits below it, never one that was not scored. ``blend`` joins relevance and
     first pass to the final score. ``branch_evidence`` brings each candidate's rank and score in
     the BM25 and the dense branch in the same round trip, for the blend to use; without it a
-    blend has only the fused order. ``on_outcome`` is called with every `Outcome`; what it raises
-    reaches the caller.
+    blend has only the fused order. ``breaker`` says when a failing reranker is left alone; None
+    never leaves it. ``cost`` has prices and budgets. ``record_query`` writes the query into traces
+    and log records, where it is not otherwise. ``on_outcome`` is called with every `Outcome`; what
+    it raises reaches the caller.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -35,6 +39,9 @@ class Policy:
     min_relevance: float | None = None
     blend: Blend = field(default_factory=Blend)
     branch_evidence: bool = True
+    breaker: Breaker | None = field(default_factory=Breaker)
+    cost: Cost = field(default_factory=Cost)
+    record_query: bool = False
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

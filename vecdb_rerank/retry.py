@@ -25,14 +25,20 @@ class ServiceError(RerankError):
     """A remote reranker did not answer as it should.
 
     ``passing`` says that trying again may help, ``retry_after`` (seconds) when the server wants
-    it.
+    it; ``of_request`` that this request was refused, which says nothing of the next one.
     """
 
     def __init__(
-        self, message: str, *, passing: bool = False, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        passing: bool = False,
+        retry_after: float | None = None,
+        of_request: bool = False,
     ) -> None:
         self.passing = passing
         self.retry_after = retry_after
+        self.of_request = of_request
         super().__init__(message)
 
 

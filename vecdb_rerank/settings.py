@@ -177,8 +177,15 @@ class HttpRerankerSettings(Section):
     batch_size: int | None = Field(None, ge=1)
     scale: Scale | None = None
     extra_body: dict[str, Any] = Field(default_factory=dict)
+    hedge: bool = False
     http2: bool = False
     verify: Verify = True
+
+    @model_validator(mode="after")
+    def _two_urls(self) -> HttpRerankerSettings:
+        if self.hedge and len(self.url) < 2:
+            raise ValueError("hedge: needs a second url")
+        return self
 
     @model_validator(mode="after")
     def _named_model(self) -> HttpRerankerSettings:
@@ -292,9 +299,15 @@ class Settings(BaseSettings):
     backend: BackendSettings = Field(default_factory=QdrantSettings)
     embedder: EmbedderSettings = Field(default_factory=OnnxEmbedderSettings)
     reranker: RerankerSettings = Field(default_factory=OnnxRerankerSettings)
+    rerankers: tuple[RerankerSettings, ...] = ()  # instead of one: a chain
     documents: Documents = Field(default_factory=Documents)
     search: SearchDefaults = Field(default_factory=SearchDefaults)
     policy: Policy = Field(default_factory=Policy)
+
+    @property
+    def chain(self) -> tuple[RerankerSettings, ...]:
+        """The rerankers in the order in which they are asked."""
+        return self.rerankers or (self.reranker,)
 
     @classmethod
     def settings_customise_sources(

@@ -18,7 +18,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ import httpcore
 import httpx
 
 from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.flow import in_thread
+from vecdb_rerank.flow import abortable, in_thread
 from vecdb_rerank.proxies import proxy_of
 
 Origin = tuple[str, str, int | None]
@@ -67,7 +67,14 @@ class _Stream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        with abortable(self._shut):
+            return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+
+    def _shut(self) -> None:
+        """End a read in another thread."""
+        sock: socket.socket = self._inner.get_extra_info("socket")
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # The inner stream's own loop begins its timeout anew with each part that a slow reader

@@ -15,6 +15,7 @@ from vecdb_rerank.connector import (
     Finding,
     ProblemsT,
     ReportT,
+    Rerankers,
     SearchT,
     SyncDriver,
 )
@@ -22,7 +23,7 @@ from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.ingest import IngestReport
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Embedder, Reranker, Vector
+from vecdb_rerank.protocols import Embedder, Vector
 from vecdb_rerank.search import Fusion, Mode, SearchDefaults
 from vecdb_rerank_opensearch import requests
 from vecdb_rerank_opensearch.requests import BM25_TEXT, Layout
@@ -42,7 +43,8 @@ class _OpenSearch(
         dense_vector: the ``knn_vector`` field.
         bm25_fields: the text fields that BM25 searches, boosts allowed (``title^2``); default
             is the field that `create` and `add` keep for it.
-        reranker: scores the hits; by default the bundled cross-encoder; None for none.
+        reranker: scores the hits; by default the bundled cross-encoder; None for none; a sequence
+            of several is a chain, in which the next one is asked where one fails.
         embedder: embeds queries and documents; by default the bundled one; None for none.
         documents: which source fields are a document's text.
         policy: deadline, failures, minimum relevance.
@@ -57,7 +59,7 @@ class _OpenSearch(
         *,
         dense_vector: str = "dense",
         bm25_fields: Sequence[str] = (BM25_TEXT,),
-        reranker: Reranker | Bundled | None = "bundled",
+        reranker: Rerankers = "bundled",
         embedder: Embedder | Bundled | None = "bundled",
         documents: Documents | None = None,
         policy: Policy | None = None,

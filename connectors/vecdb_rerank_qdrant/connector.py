@@ -16,13 +16,14 @@ from vecdb_rerank.connector import (
     Finding,
     ProblemsT,
     ReportT,
+    Rerankers,
     SearchT,
     SyncDriver,
 )
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.ingest import IngestReport
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Embedder, Reranker, Vector
+from vecdb_rerank.protocols import Embedder, Vector
 from vecdb_rerank.search import Fusion, Mode, SearchDefaults
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.requests import Layout
@@ -41,7 +42,8 @@ class _Qdrant(
         dense_vector: the dense vector's name; None for the unnamed one.
         bm25_vector: the name of the sparse vector (``modifier=idf``).
         bm25: BM25's parameters, used at ingest.
-        reranker: scores the hits; by default the bundled cross-encoder; None for none.
+        reranker: scores the hits; by default the bundled cross-encoder; None for none; a sequence
+            of several is a chain, in which the next one is asked where one fails.
         embedder: embeds queries and documents; by default the bundled one; None for none.
         documents: which payload fields are a document's text.
         policy: deadline, failures, minimum relevance.
@@ -57,7 +59,7 @@ class _Qdrant(
         dense_vector: str | None = "dense",
         bm25_vector: str = "bm25",
         bm25: Bm25 | None = None,
-        reranker: Reranker | Bundled | None = "bundled",
+        reranker: Rerankers = "bundled",
         embedder: Embedder | Bundled | None = "bundled",
         documents: Documents | None = None,
         policy: Policy | None = None,

@@ -12,11 +12,12 @@ from tests.faults.server import BEHAVIOURS, FaultServer, fault_server
 from vecdb_rerank import CohereReranker, HttpReranker, Policy, observe
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import Candidate, Outcome, Ranking, Scores
+from vecdb_rerank.chain import Chain
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.flow import Call, Flow, run, run_async
 from vecdb_rerank.pipeline import Pipeline
-from vecdb_rerank.protocols import FirstPass, Vector
+from vecdb_rerank.protocols import FirstPass, Reranker, Vector
 from vecdb_rerank.rerankers.formats import FORMATS, FormatName
 from vecdb_rerank.rerankers.remote import RemoteReranker
 from vecdb_rerank.search import Fusion, Search
@@ -122,17 +123,23 @@ class Found:
     seconds: float
 
 
-def search(reranker: RemoteReranker, colour: str, deadline: float) -> Found:
-    """One search under ``deadline``, and the reranker closed after it."""
-    policy = Policy(deadline=deadline, blend=Blend("replace"))
-    pipeline = Pipeline(reranker, None, Documents(("text",)), policy)
+def search(
+    rerankers: Reranker | Sequence[Reranker] | Chain, colour: str, deadline: float, **rules: Any
+) -> Found:
+    """One search under ``deadline``, and the rerankers closed after it."""
+    policy = Policy(deadline=deadline, blend=Blend("replace"), **rules)
+    if isinstance(rerankers, Chain):
+        chain = rerankers
+    else:
+        chain = Chain([rerankers] if isinstance(rerankers, Reranker) else rerankers, policy)
+    pipeline = Pipeline(chain, None, Documents(("text",)), policy)
 
     def flow() -> Flow[Found]:
         asked = Search("number five", 50, 50, 0, "bm25", 50, Fusion())
         started = time.monotonic()
         ids = yield from pipeline.search(Shelf(), asked)
         seconds = time.monotonic() - started
-        yield from reranker.closing()  # type: ignore[attr-defined]
+        yield from chain.closing()
         return Found(ids, outcomes[0], seconds)
 
     with observe() as outcomes:

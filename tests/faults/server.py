@@ -1,23 +1,33 @@
-"""A real HTTP server on loopback that misbehaves as it is told."""
+"""A real HTTP server on loopback that misbehaves as it is told.
+
+``python -m tests.faults.server`` is one that fails at random: it prints its address, runs until
+its input ends, and prints how often it did what.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import random
 import socket
 import ssl
 import struct
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import cache
+from typing import TypeVar
 
 import trustme
 
 Connection = socket.socket
 Json = dict[str, object]
+UNITS, TOKENS = 3, 321  # billed for every answer
 Behaviour = Callable[["FaultServer", Connection, Json], None]
 
 
@@ -38,10 +48,13 @@ class FaultServer:
         with suppress(OSError), connection, self._secured(connection) as secured:
             secured.settimeout(10)
             while (request := _read(secured)) is not None:
-                head, body = request
-                self.heads.append(head)
-                self.requests.append(body)
-                BEHAVIOURS[self.behaviour](self, secured, body)
+                self.answer(secured, *request)
+
+    def answer(self, connection: Connection, head: str, body: Json) -> None:
+        """Keep the request and do as the behaviour says."""
+        self.heads.append(head)
+        self.requests.append(body)
+        BEHAVIOURS[self.behaviour](self, connection, body)
 
     def _secured(self, connection: Connection) -> Connection:
         if not self.behaviour.startswith("tls"):
@@ -51,18 +64,53 @@ class FaultServer:
         return context.wrap_socket(connection, server_side=True)
 
 
+@dataclass
+class RandomServer(FaultServer):
+    """Meets a share of the requests with a random fault, and the others after a while.
+
+    A healthy answer takes ``delay`` seconds, more or less by at most ``jitter``. What was done is
+    counted by name; requests are not kept, so that this may go on for hours.
+    """
+
+    behaviour: str = "random"
+    faults: float = 0.3
+    delay: float = 0.2
+    jitter: float = 0.1
+    done: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, connection: Connection, head: str, body: Json) -> None:
+        """Fail, or take the time that a model would and be right."""
+        chosen = random.choice(RANDOM_FAULTS) if random.random() < self.faults else "ok"
+        with self.lock:
+            self.done[chosen] += 1
+        if chosen == "ok":
+            time.sleep(max(0.0, random.uniform(self.delay - self.jitter, self.delay + self.jitter)))
+        BEHAVIOURS[chosen](self, connection, body)
+
+
 @cache
 def authority() -> trustme.CA:
     """Who signs the server's certificates."""
     return trustme.CA()
 
 
+ServerT = TypeVar("ServerT", bound=FaultServer)
+
+
 @contextmanager
 def fault_server(behaviour: str) -> Iterator[FaultServer]:
     """A server with this behaviour."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    scheme = "https" if "tls" in behaviour else "http"
-    server = FaultServer(behaviour, f"{scheme}://127.0.0.1:{listener.getsockname()[1]}")
+    with serving(FaultServer(behaviour)) as server:
+        yield server
+
+
+@contextmanager
+def serving(server: ServerT) -> Iterator[ServerT]:
+    """``server``, with an address and running."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    scheme = "https" if "tls" in server.behaviour else "http"
+    server.url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
 
     def accept() -> None:
         while True:
@@ -72,7 +120,7 @@ def fault_server(behaviour: str) -> Iterator[FaultServer]:
                 return
             threading.Thread(target=server.serve, args=(connection,), daemon=True).start()
 
-    if behaviour == "refused":
+    if server.behaviour == "refused":
         listener.close()
     else:
         threading.Thread(target=accept, daemon=True).start()
@@ -101,7 +149,9 @@ def _read(connection: Connection) -> tuple[str, Json] | None:
         if line.lower().startswith(b"content-length")
     )
     while len(body) < length:
-        body += connection.recv(65536)
+        if not (part := connection.recv(65536)):
+            return None
+        body += part
     return head.decode(), json.loads(body)
 
 
@@ -118,7 +168,8 @@ def _results(body: Json) -> list[Json]:
 
 def _answer(body: Json, results: list[Json] | None = None) -> bytes:
     results = _results(body) if results is None else results
-    whole: object = results if "texts" in body else {"results": results, "data": results}
+    billed = {"meta": {"billed_units": {"search_units": UNITS}}, "usage": {"total_tokens": TOKENS}}
+    whole: object = results if "texts" in body else {"results": results, "data": results, **billed}
     return json.dumps(whole).encode()
 
 
@@ -248,3 +299,38 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "tls, unknown authority": _ok,
     "no tls": _ok,
 }
+RANDOM_FAULTS = (
+    "429",
+    "429, Retry-After: 0",
+    "429, Retry-After: 3600",
+    "500",
+    "502 HTML",
+    "503 HTML",
+    "reset mid-body",
+    "cut short",
+    "truncated JSON",
+    "duplicate index",
+    "index out of range",
+    "no index",
+    "too few results",
+    "NaN",
+    "hang before headers",
+    "drip",
+    "headers, then stall",
+)
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    parser = argparse.ArgumentParser(description=RandomServer.__doc__)
+    for name in ("faults", "delay", "jitter"):
+        parser.add_argument(f"--{name}", type=float, default=getattr(RandomServer, name))
+    with serving(RandomServer(**vars(parser.parse_args()))) as server:
+        print(server.url, flush=True)
+        sys.stdin.read()
+    with server.lock:
+        print(json.dumps(server.done))
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,8 @@ import pytest
 
 from tests.faults.cases import COLOURS, COUNT, SECRET, TEXTS, Found, score, search
 from tests.faults.server import fault_server
-from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, RerankError
+from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, Policy, RerankError, pace
+from vecdb_rerank.chain import Chain
 from vecdb_rerank.flow import run, run_async
 from vecdb_rerank.rerankers.formats import FORMATS, FormatName
 
@@ -187,15 +188,16 @@ def test_the_query_and_the_documents_are_in_no_error_and_no_log(
     assert "*** is too short" in str(found.outcome.reason)
 
 
-def test_a_slow_reranker_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), fault_server("ok") as server:
-        one = reranker(server.url)
+def test_a_slow_reranker_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SLOW", 0.05)
+    with caplog.at_level(logging.WARNING), fault_server("slow") as server:
+        chain = Chain([reranker(server.url)], Policy())
         for _ in range(25):
-            one._pace.record(one.name, 0.7)
-        score(one)
+            search(chain, "sync", 3.0)
     [record] = caplog.records
     assert "lower search.k" in record.getMessage()
-    assert "p95 700 ms" in record.getMessage()
 
 
 def test_an_error_is_a_rerank_error() -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.faults.cases import CLIENTS, COLOURS, COUNT, EXPECTED, LATE, SECRET, see
 
 
+@pytest.mark.timeout(10)  # a pause that a server asks for may be an hour
 @pytest.mark.parametrize("colour", COLOURS)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("fault", EXPECTED)

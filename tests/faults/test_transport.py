@@ -91,7 +91,9 @@ def test_waiting_for_a_connection_ends_with_the_deadline(
     assert max(late) < 0.3
 
 
-def test_sending_to_a_server_that_reads_slowly_ends_with_the_deadline() -> None:
+@pytest.fixture
+def sipping() -> Iterator[str]:
+    """The address of a server that reads some bytes now and then."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stopping = threading.Event()
@@ -102,14 +104,16 @@ def test_sending_to_a_server_that_reads_slowly_ends_with_the_deadline() -> None:
             while not stopping.wait(0.02):
                 connection.recv(512)
 
-    server = threading.Thread(target=sip)
-    server.start()
-    one = clients()
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    late = lateness(lambda: one.sync().post(url, content=b"x" * 30_000_000), times=1)
+    threading.Thread(target=sip, daemon=True).start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     stopping.set()
-    server.join()
     listener.close()
+
+
+@pytest.mark.timeout(10)  # what sends for as long as the server reads is not ended by it
+def test_sending_to_a_server_that_reads_slowly_ends_with_the_deadline(sipping: str) -> None:
+    one = clients()
+    late = lateness(lambda: one.sync().post(sipping, content=b"x" * 30_000_000), times=1)
     one.close()
     assert max(late) < 0.3
 

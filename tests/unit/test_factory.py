@@ -118,14 +118,14 @@ def test_settings_reach_the_connector(connect: Callable[..., Any]) -> None:
     assert connector.defaults.mode == "dense"
     assert (connector.pipeline.policy.deadline, connector.pipeline.policy.on_error) == (3, "raise")
     assert connector.pipeline.documents.fields == ("headline",)
-    assert isinstance(connector.pipeline.reranker, OnnxReranker)
+    assert isinstance(connector.pipeline.chain.rerankers[0], OnnxReranker)
     assert isinstance(connector.pipeline.embedder, OnnxEmbedder)
     assert connector.pipeline.embedder.name.endswith(":64")
 
 
 def test_none_is_no_reranker_and_no_embedder(connect: Callable[..., Any]) -> None:
     connector = connect(backend={"path": ":memory:"}, **BARE)
-    assert connector.pipeline.reranker is None
+    assert connector.pipeline.chain is None
     assert connector.pipeline.embedder is None
     with pytest.raises(ConfigurationError, match="embedder: creating a collection needs one"):
         connector.create()
@@ -406,7 +406,15 @@ def test_remote_rerankers_are_built_from_settings(
     connect: Callable[..., Any], section: dict[str, Any], name: str
 ) -> None:
     connector = connect(reranker=section)
-    assert connector.pipeline.reranker.name == name
+    assert connector.pipeline.chain.rerankers[0].name == name
+
+
+def test_a_chain_is_built_from_settings(connect: Callable[..., Any]) -> None:
+    sections = [{"type": "cohere", "api_key": "k"}, {"type": "none"}, {"type": "onnx"}]
+    names = [one.name for one in connect(rerankers=sections).pipeline.chain.rerankers]
+    assert names[0] == "cohere:rerank-v3.5"
+    assert names[1].startswith("onnx:")
+    assert len(names) == 2
 
 
 def test_a_missing_key_is_told_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

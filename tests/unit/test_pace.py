@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from vecdb_rerank.pace import ENOUGH, PAUSE, WINDOW, Pace, p95
+from vecdb_rerank.pace import ENOUGH, FRESH, KNOWN, PAUSE, WINDOW, Estimate, Pace, Timed, p95
 
 
 class Time:
@@ -23,9 +23,9 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_slow_calls_are_warned_of_and_the_fix_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    pace = Pace(Time())
+    pace = Pace("http:h", clock=Time())
     for _ in range(ENOUGH):
-        pace.record("http:h", 0.8)
+        pace.record(50, 0.8)
     [message] = warnings(caplog)
     assert message == (
         "reranking with http:h is slow: p95 800 ms over the last 20 calls; lower search.k, use a "
@@ -34,38 +34,109 @@ def test_slow_calls_are_warned_of_and_the_fix_is_named(caplog: pytest.LogCapture
 
 
 def test_a_few_calls_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    pace = Pace(Time())
+    pace = Pace("http:h", clock=Time())
     for _ in range(ENOUGH - 1):
-        pace.record("http:h", 9.0)
+        pace.record(50, 9.0)
     assert warnings(caplog) == []
 
 
 def test_fast_calls_are_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    pace = Pace(Time())
+    pace = Pace("http:h", clock=Time())
     for n in range(WINDOW):
-        pace.record("http:h", 9.0 if n % 25 == 24 else 0.1)  # 4 % are slow
+        pace.record(50, 9.0 if n % 25 == 24 else 0.1)  # 4 % are slow
     assert warnings(caplog) == []
 
 
 def test_the_warning_comes_at_most_once_in_five_minutes(caplog: pytest.LogCaptureFixture) -> None:
     clock = Time()
-    pace = Pace(clock)
+    pace = Pace("http:h", clock=clock)
     for second in range(int(PAUSE) + 100):
         clock.now = float(second)
-        pace.record("http:h", 0.8)
+        pace.record(50, 0.8)
     assert len(warnings(caplog)) == 2
 
 
 def test_old_calls_are_forgotten(caplog: pytest.LogCaptureFixture) -> None:
     clock = Time()
-    pace = Pace(clock)
+    pace = Pace("http:h", clock=clock)
     for seconds in [0.8] * ENOUGH + [0.1] * WINDOW:
-        pace.record("http:h", seconds)
+        pace.record(50, seconds)
     clock.now = PAUSE + 1
-    pace.record("http:h", 0.8)
+    pace.record(50, 0.8)
     assert len(warnings(caplog)) == 1
 
 
+def test_a_local_model_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    pace = Pace("onnx:m", warns=False, clock=Time())
+    for _ in range(ENOUGH):
+        pace.record(50, 9.0)
+    assert warnings(caplog) == []
+
+
 def test_p95() -> None:
-    assert p95(deque(n / 100 for n in range(1, 101))) == 0.95
-    assert p95(deque([1.0])) == 1.0
+    assert p95([n / 100 for n in range(1, 101)]) == 0.95
+    assert p95([1.0]) == 1.0
+
+
+def calls(*pairs: tuple[int, float]) -> list[Timed]:
+    return [Timed(0.0, documents, seconds) for documents, seconds in pairs]
+
+
+def test_fixed_and_per_document_cost_are_told_apart() -> None:
+    estimate = Estimate.of(calls((10, 0.3), (50, 0.7), (100, 1.2)))
+    assert estimate.fixed == pytest.approx(0.2)
+    assert estimate.per_document == pytest.approx(0.01)
+    assert estimate.spread == pytest.approx(0.0, abs=1e-6)
+    assert estimate.seconds(80) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("seconds", "fitting"), [(2.0, 100), (0.705, 50), (0.5, 29), (0.1, 0)])
+def test_what_fits(seconds: float, fitting: int) -> None:
+    assert Estimate(0.2, 0.01).fitting(100, seconds) == pytest.approx(fitting, abs=1)
+
+
+def test_calls_of_one_size_are_half_fixed_until_another_size_is_seen() -> None:
+    estimate = Estimate.of(calls((50, 0.5), (50, 0.5)))
+    assert (estimate.fixed, estimate.per_document) == pytest.approx((0.25, 0.005))
+    better = Estimate.of(calls((50, 0.5), (50, 0.5), (25, 0.5)))  # all of it was fixed
+    assert better.per_document == pytest.approx(0.0)
+    assert better.fitting(50, 0.4) == 0
+    assert better.fitting(50, 0.6) == 50
+
+
+def test_the_spread_of_the_calls_is_kept_in_hand() -> None:
+    estimate = Estimate.of(calls((50, 0.1), (50, 0.3), (50, 0.1), (50, 0.3)))
+    assert estimate.spread == pytest.approx(0.1)
+    assert estimate.fitting(50, 0.29) < 50
+    assert estimate.fitting(50, 0.31) == 50
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 1_000), st.floats(1e-4, 60.0)), min_size=KNOWN, max_size=WINDOW
+    ),
+    st.integers(1, 1_000),
+    st.floats(1e-3, 60.0),
+)
+def test_what_fits_never_takes_longer_than_foretold(
+    seen: list[tuple[int, float]], documents: int, left: float
+) -> None:
+    estimate = Estimate.of(calls(*seen))
+    assert estimate.fixed >= -1e-9
+    assert estimate.per_document >= 0.0
+    fitting = estimate.fitting(documents, left)
+    assert 0 <= fitting <= documents
+    if fitting:
+        assert estimate.seconds(fitting) <= left * (1 + 1e-9)
+
+
+def test_a_few_calls_foretell_nothing_and_old_ones_no_longer() -> None:
+    clock = Time()
+    pace = Pace("http:h", clock=clock)
+    for _ in range(KNOWN - 1):
+        pace.record(50, 0.5)
+    assert pace.estimate() is None
+    pace.record(50, 0.5)
+    assert pace.estimate() is not None
+    clock.now = FRESH + 1
+    assert pace.estimate() is None

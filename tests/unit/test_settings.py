@@ -268,6 +268,14 @@ def test_a_typo_in_the_table_of_another_backend_is_one_too(env: Any) -> None:
             "embedder.batchsize: no such key; did you mean 'batch_size'?",
         ),
         ("[reranker]\nmodle = 'x'", "reranker.modle: no such key; did you mean 'model'?"),
+        ("[[rerankers]]\nmodle = 'x'", "rerankers.0.modle: no such key; did you mean 'model'?"),
+        (
+            "[[rerankers]]\n[[rerankers]]\ntype = 'cohere'\nretrys = 1",
+            "rerankers.1.retrys: no such key; did you mean 'retries'?",
+        ),
+        ("[[rerankers]]\ntype = 'onxx'", "rerankers.0.type: 'onxx' is no installed one"),
+        ("[policy.breaker]\npuase = 3", "policy.breaker.puase: no such key; did you mean 'pause'?"),
+        ("[policy.cost]\nprice = 3", "policy.cost.price: no such key; did you mean 'prices'?"),
         ("[documents]\nfeilds = ['x']", "documents.feilds: no such key; did you mean 'fields'?"),
         ("[search]\nlimt = 3", "search.limt: no such key; did you mean 'limit'?"),
         ("[search.fusion]\nmetod = 1", "search.fusion.metod: no such key; did you mean 'method'?"),
@@ -355,11 +363,17 @@ def test_all_problems_are_told_at_once(env: Any) -> None:
         ("[reranker]\ntype = 'http'\nmodel = 'm'\nurl = []", "reranker.url"),
         ("[reranker]\ntype = 'http'\nurl = 'http://h'", "reranker.model"),
         (f"{HTTP}\nformat = 'xml'", "reranker.format"),
+        ("[[rerankers]]\ntype = 'cohere'\ntimeout = -1", "rerankers.0.timeout"),
+        ("[[rerankers]]\n[[rerankers]]\ntype = 'http'\nmodel = 'm'", "rerankers.1.url"),
+        ("[[rerankers]]\ntype = 'http'\nurl = 'http://h'", "rerankers.0.model"),
+        ("[policy.breaker]\nfailures = 0", "policy.breaker.failures"),
+        ("[policy.cost]\nper_day = -1", "policy.cost.per_day"),
         (f"{HTTP}\ntimeout = 0", "reranker.timeout"),
         (f"{HTTP}\nretries = -1", "reranker.retries"),
         (f"{HTTP}\nbatch_size = 0", "reranker.batch_size"),
         (f"{HTTP}\nscale = 'percent'", "reranker.scale"),
         (f"{HTTP}\nextra_body = 3", "reranker.extra_body"),
+        (f"{HTTP}\nhedge = true", "reranker.hedge"),
         ("[reranker]\ntype = 'cohere'\nmodel = ''", "reranker.model"),
         ("[reranker]\ntype = 'cohere'\nbase_url = 'h'", "reranker.base_url"),
         ("[reranker]\ntype = 'cohere'\nbatch_size = 1001", "reranker.batch_size"),
@@ -562,3 +576,41 @@ def test_an_error_beside_a_secret_does_not_show_it(wrong: dict[str, Any]) -> Non
 def test_a_broken_file_with_a_secret_does_not_show_it() -> None:
     write(f'[backend]\napi_key = "{SECRET}"\ncollection = \n')
     assert SECRET not in refused()
+
+
+# -- several rerankers
+
+CHAIN = "[[rerankers]]\ntype = 'cohere'\nmodel = 'm'\n[[rerankers]]\ntype = 'onnx'"
+
+
+def test_a_chain_of_rerankers_is_read_in_its_order() -> None:
+    write(CHAIN)
+    loaded = load()
+    assert [section.type for section in loaded.settings.chain] == ["cohere", "onnx"]
+    assert loaded.origin("rerankers", "0", "model") == DEFAULT_FILE
+    assert loaded.origin("rerankers", "1", "model") == "default"
+
+
+def test_a_chain_in_the_environment_is_json_and_replaces_that_of_the_file(env: Any) -> None:
+    write(CHAIN)
+    env(RERANKERS='[{"type": "onnx", "max_length": 64}]')
+    [section] = load().settings.chain
+    assert isinstance(section, OnnxRerankerSettings)
+    assert section.max_length == 64
+
+
+def test_one_reranker_is_a_chain_of_one() -> None:
+    assert [section.type for section in load().settings.chain] == ["onnx"]
+
+
+def test_one_reranker_and_a_chain_are_too_many(env: Any) -> None:
+    write(CHAIN)
+    env(RERANKER__TYPE="none")
+    assert refused() == (
+        f"rerankers: give these ({DEFAULT_FILE}) or reranker (environment), not both"
+    )
+
+
+def test_the_keys_of_a_chain_are_never_shown() -> None:
+    loaded = load(rerankers=[{"type": "cohere", "api_key": SECRET}])
+    assert SECRET not in f"{loaded!r} {loaded.settings!r}"

@@ -25,7 +25,8 @@ def command(
 
     loaded = common.settings(config, backend, collection)
     shown = Table("setting", "value", "from")
-    for path, value in _leaves(loaded.settings.model_dump()):
+    unused = {"reranker" if loaded.settings.rerankers else "rerankers"}
+    for path, value in _leaves(loaded.settings.model_dump(exclude=unused)):
         origin = loaded.origin(*path)
         style = "dim" if origin == "default" else ""
         cells = (".".join(path), _shown(concealed(path[-1], value)), origin)
@@ -36,6 +37,8 @@ def command(
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
+    if path == ("rerankers",):
+        value = {str(n): section for n, section in enumerate(value)}
     if not isinstance(value, Mapping):
         yield path, value
         return

@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -31,7 +32,7 @@ def command(
     common.out.print(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
     findings = [
         _try("embedder", lambda: _embedder(factory.embedder(settings))),
-        _try("reranker", lambda: _reranker(factory.reranker(settings))),
+        *(_try("reranker", partial(_reranker, section)) for section in settings.chain),
         *_database(settings),
     ]
     shown = Table("", "what", "found", "what to do")
@@ -56,10 +57,11 @@ def _embedder(embedder: Any) -> str:
     )
 
 
-def _reranker(reranker: Any) -> str:
+def _reranker(section: Any) -> str:
+    from vecdb_rerank import factory
     from vecdb_rerank.deadline import Deadline
 
-    if reranker is None:
+    if (reranker := factory.component("rerankers", section)) is None:
         return "none: hits stay in first-pass order"
     documents = [
         f"Document {n}: the cross-encoder reads query and document. " * 5 for n in range(10)

@@ -15,7 +15,7 @@ from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow import Compute, Flow, Request, Step
 from vecdb_rerank.optional import require
-from vecdb_rerank.rerankers.formats import FORMATS, root, scores
+from vecdb_rerank.rerankers.formats import FORMATS, Ask, Reply, reply, root
 from vecdb_rerank.rerankers.remote import (
     RemoteReranker,
     checked_url,
@@ -73,7 +73,9 @@ class CohereReranker(RemoteReranker):
         http2: bool = False,
         verify: Verify = True,
     ) -> None:
-        super().__init__(scale="relevance", timeout=timeout, retries=retries, batch_size=batch_size)
+        super().__init__(
+            _WIRE, scale="relevance", timeout=timeout, retries=retries, batch_size=batch_size
+        )
         if not model:
             raise ConfigurationError("model: is empty")
         if batch_size > _WIRE.batch_size:
@@ -108,17 +110,19 @@ class CohereReranker(RemoteReranker):
         if self._ready is None:
             yield Request(self._clients.close, self._clients.aclose)
 
-    def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[list[float]]:
+    def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[Reply]:
         arguments = {**self._options, "query": query, "documents": list(batch)}
 
-        def attempt(soon: Deadline) -> Flow[list[float]]:
+        ask = Ask(self._model, query, batch, self._scale)
+
+        def attempt(soon: Deadline) -> Flow[Reply]:
             try:
                 answer = yield self._call(arguments, soon)
             except (TimeoutError, httpx.RequestError, RerankError, ConfigurationError):
                 raise
             except Exception as error:
                 raise self._failed(error, query) from error
-            return self._read(answer, len(batch))
+            return self._read(answer, ask)
 
         return (yield from self._tried(attempt, self._where, deadline))
 
@@ -154,12 +158,12 @@ class CohereReranker(RemoteReranker):
         said = message(getattr(error, "body", None))
         return refusal(status, headers, said, self._where, secrets=(self._key or "", query))
 
-    def _read(self, answer: Any, count: int) -> list[float]:
+    def _read(self, answer: Any, ask: Ask) -> Reply:
         # The SDK checks nothing: a response without results has None there.
         results = getattr(answer, "results", None)
         entries = [_entry(result) for result in results] if isinstance(results, list) else None
         try:
-            return scores({"results": entries}, count, _WIRE, self._scale)
+            return reply({"results": entries, "meta": _meta(answer)}, ask, _WIRE)
         except RerankError as error:
             raise ServiceError(f"{self._where}: {error}") from error
 
@@ -175,6 +179,11 @@ def _entry(result: Any) -> dict[str, Any]:
         "index": getattr(result, "index", None),
         _WIRE.score: getattr(result, _WIRE.score, None),
     }
+
+
+def _meta(answer: Any) -> dict[str, Any]:
+    units = getattr(getattr(answer, "meta", None), "billed_units", None)
+    return {"billed_units": {"search_units": getattr(units, "search_units", None)}}
 
 
 def _checked_client(client: Any, api_key: str | None, base_url: str | None) -> Any:

@@ -13,6 +13,7 @@ from vecdb_rerank.errors import RerankError
 FormatName = Literal["cohere", "cohere_v1", "jina", "tei", "voyage"]
 Scale = Literal["relevance", "logits"]
 Body = dict[str, Any]
+Units = Callable[[str, Sequence[str]], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Ask:
     scale: Scale
 
 
+def _nothing(query: str, documents: Sequence[str]) -> float:  # noqa: ARG001
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """One wire format.
@@ -32,15 +37,26 @@ class Format:
     ``body`` makes the request; ``results`` names the key of the response that holds the results
     (None: the response is the list), ``score`` that of a result's number. ``scale`` is what the
     numbers are where nothing else is said: ``relevance`` (0 to 1), or ``logits``. ``batch_size``
-    is the most documents that one request may have.
+    is the most documents that one request may have. ``units`` foretells what a request will be
+    billed, and ``billed`` is where the response says it.
     """
 
     path: str
     body: Callable[[Ask], Body]
-    results: str | None
-    score: str
-    scale: Scale
-    batch_size: int
+    units: Units = _nothing
+    billed: tuple[str, ...] = ()
+    results: str | None = "results"
+    score: str = "relevance_score"
+    scale: Scale = "relevance"
+    batch_size: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What one request gave: a score for each document, and the units billed for it."""
+
+    scores: list[float]
+    billed: float
 
 
 def _cohere(ask: Ask) -> Body:
@@ -61,22 +77,29 @@ def _tei(ask: Ask) -> Body:
     }
 
 
+def _searches(query: str, documents: Sequence[str]) -> float:  # noqa: ARG001
+    """Cohere's search units: one for a query with up to 100 documents (Cohere, Pricing)."""
+    return float(math.ceil(len(documents) / 100))
+
+
+def _tokens(query: str, documents: Sequence[str]) -> float:
+    """Tokens of the query with each document, at four characters a token."""
+    return sum(len(query) + len(document) for document in documents) / 4
+
+
+_SEARCH_UNITS = ("meta", "billed_units", "search_units")
+_TOTAL_TOKENS = ("usage", "total_tokens")
+
 # Sources: the API references of Cohere (v2 and v1 rerank, which vLLM, Infinity, LocalAI and
 # llama.cpp speak; the last one answers with logits), Jina AI (returns the documents unless told
 # not to), Voyage AI (at most 1,000 documents), and Hugging Face text-embeddings-inference
 # (max-client-batch-size 32; refuses with 413, 422 and 424, is overloaded with 429).
 FORMATS: Mapping[FormatName, Format] = {
-    "cohere": Format("/v2/rerank", _cohere, "results", "relevance_score", "relevance", 1_000),
-    "cohere_v1": Format(
-        "/v1/rerank", _without_documents, "results", "relevance_score", "relevance", 1_000
-    ),
-    "jina": Format(
-        "/v1/rerank", _without_documents, "results", "relevance_score", "relevance", 1_000
-    ),
-    "tei": Format("/rerank", _tei, None, "score", "logits", 32),
-    "voyage": Format(
-        "/v1/rerank", _without_documents, "data", "relevance_score", "relevance", 1_000
-    ),
+    "cohere": Format("/v2/rerank", _cohere, _searches, _SEARCH_UNITS),
+    "cohere_v1": Format("/v1/rerank", _without_documents, _searches, _SEARCH_UNITS),
+    "jina": Format("/v1/rerank", _without_documents, _tokens, _TOTAL_TOKENS),
+    "tei": Format("/rerank", _tei, results=None, score="score", scale="logits", batch_size=32),
+    "voyage": Format("/v1/rerank", _without_documents, _tokens, _TOTAL_TOKENS, results="data"),
 }
 
 
@@ -101,6 +124,17 @@ def endpoint(url: str, path: str) -> str:
     else:
         whole = f"{base}{path}"
     return urlunsplit(parts._replace(path=whole, fragment=""))
+
+
+def reply(answer: Any, ask: Ask, wire: Format) -> Reply:
+    """What a response says to ``ask``; one that does not tell its price has the foretold one."""
+    found = scores(answer, len(ask.documents), wire, ask.scale)
+    said: Any = answer if wire.billed else None
+    for key in wire.billed:
+        said = said.get(key) if isinstance(said, Mapping) else None
+    if isinstance(said, int | float) and _is_finite(said) and said >= 0:
+        return Reply(found, float(said))
+    return Reply(found, wire.units(ask.query, ask.documents))
 
 
 def scores(answer: Any, count: int, wire: Format, scale: Scale) -> list[float]:

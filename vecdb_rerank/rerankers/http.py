@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -12,8 +13,17 @@ import httpx
 from vecdb_rerank.clients import Clients, Verify
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError, RerankError
-from vecdb_rerank.flow import Flow, Request
-from vecdb_rerank.rerankers.formats import FORMATS, Ask, FormatName, Scale, endpoint, scores
+from vecdb_rerank.flow import Flow, Race, Request
+from vecdb_rerank.pace import Pace
+from vecdb_rerank.rerankers.formats import (
+    FORMATS,
+    Ask,
+    FormatName,
+    Reply,
+    Scale,
+    endpoint,
+    reply,
+)
 from vecdb_rerank.rerankers.remote import (
     RemoteReranker,
     checked_url,
@@ -45,6 +55,9 @@ class HttpReranker(RemoteReranker):
             sigmoid maps to 0 to 1 (default: as the format says; llama.cpp answers with logits).
         extra_body: further keys of each request's body, such as ``max_tokens_per_doc``,
             ``truncate_prompt_tokens`` (vLLM), ``truncation`` (Voyage) or ``truncate`` (TEI).
+        hedge: ask a second url beside the first when that takes longer than 95 % of the last
+            calls did; the first answer counts, the other request is cancelled (Dean and Barroso,
+            The Tail at Scale, 2013). A service may bill both.
         http2: speak HTTP/2 in asynchronous searches.
         verify: check TLS certificates; or the file of an authority to trust.
 
@@ -65,21 +78,27 @@ class HttpReranker(RemoteReranker):
         batch_size: int | None = None,
         scale: Scale | None = None,
         extra_body: Mapping[str, Any] | None = None,
+        hedge: bool = False,
         http2: bool = False,
         verify: Verify = True,
     ) -> None:
         urls = [url] if isinstance(url, str) else list(url)
         _check(urls, format, model, scale)
-        self._wire = FORMATS[format]
+        wire = FORMATS[format]
         super().__init__(
-            scale=scale or self._wire.scale,
+            wire,
+            scale=scale or wire.scale,
             timeout=timeout,
             retries=retries,
-            batch_size=self._wire.batch_size if batch_size is None else batch_size,
+            batch_size=wire.batch_size if batch_size is None else batch_size,
         )
         self._key = clean_key(api_key)
         self._urls = [endpoint(checked_url(given), self._wire.path) for given in urls]
         self._model = model
+        if hedge and len(self._urls) < 2:
+            raise ConfigurationError("hedge: needs a second url")
+        self._hedge = hedge
+        self._pace = Pace(self.name, warns=False)
         self._extra_body = _checked_body(extra_body or {})
         self._clients = Clients(_itself, _itself_async, http2=http2, verify=verify)
 
@@ -92,11 +111,24 @@ class HttpReranker(RemoteReranker):
         """Close the connections."""
         yield Request(self._clients.close, self._clients.aclose)
 
-    def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[list[float]]:
+    def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[Reply]:
         ask = Ask(self._model, query, batch, self._scale)
+        after = self._pace.p95() if self._hedge else None
+        if after is None:
+            return (yield from self._asked_in_turn(self._urls, ask, deadline))
+        first, *others = self._urls
+        reply: Reply = yield Race(
+            lambda: self._asked_in_turn(self._urls, ask, deadline),
+            lambda: self._asked_in_turn([*others, first], ask, deadline),
+            after,
+        )
+        return reply
+
+    def _asked_in_turn(self, urls: Sequence[str], ask: Ask, deadline: Deadline) -> Flow[Reply]:
+        """What the first url says that answers; each has its share of the time left."""
         body = {**self._wire.body(ask), **self._extra_body}
-        *others, last = self._urls
-        for left, url in zip(range(len(self._urls), 1, -1), others, strict=True):
+        *others, last = urls
+        for left, url in zip(range(len(urls), 1, -1), others, strict=True):
             share = deadline.capped(deadline.remaining() / left)
             try:
                 return (yield from self._asked(url, body, ask, share))
@@ -106,8 +138,8 @@ class HttpReranker(RemoteReranker):
                     raise
         return (yield from self._asked(last, body, ask, deadline))
 
-    def _asked(self, url: str, body: Any, ask: Ask, deadline: Deadline) -> Flow[list[float]]:
-        def attempt(soon: Deadline) -> Flow[list[float]]:
+    def _asked(self, url: str, body: Any, ask: Ask, deadline: Deadline) -> Flow[Reply]:
+        def attempt(soon: Deadline) -> Flow[Reply]:
             address, basic = without_user(url)
             authorization = f"Bearer {self._key}" if self._key else basic
             headers = {"Authorization": authorization} if authorization else {}
@@ -119,9 +151,12 @@ class HttpReranker(RemoteReranker):
             )
             return self._read(response, url, ask)
 
-        return (yield from self._tried(attempt, place(url), deadline))
+        started = time.monotonic()
+        reply = yield from self._tried(attempt, place(url), deadline)
+        self._pace.record(len(ask.documents), time.monotonic() - started)
+        return reply
 
-    def _read(self, response: httpx.Response, url: str, ask: Ask) -> list[float]:
+    def _read(self, response: httpx.Response, url: str, ask: Ask) -> Reply:
         where, status = place(url), response.status_code
         if status != httpx.codes.OK:
             said = message(response.content)
@@ -132,7 +167,7 @@ class HttpReranker(RemoteReranker):
         except (ValueError, RecursionError) as error:
             raise ServiceError(f"{where} answered with something that is no JSON") from error
         try:
-            return scores(answer, len(ask.documents), self._wire, self._scale)
+            return reply(answer, ask, self._wire)
         except RerankError as error:
             raise ServiceError(f"{where}: {error}") from error
 

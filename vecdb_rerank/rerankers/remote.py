@@ -6,25 +6,26 @@ import base64
 import json
 import math
 import ssl
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
 
+from vecdb_rerank import telemetry
 from vecdb_rerank.candidates import Scores
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import valid_unicode
 from vecdb_rerank.errors import ConfigurationError, RerankError, RerankTimeoutError
 from vecdb_rerank.flow import Flow, run
-from vecdb_rerank.pace import Pace
-from vecdb_rerank.rerankers.formats import Scale
+from vecdb_rerank.rerankers.formats import Format, Reply, Scale
 from vecdb_rerank.retry import ServiceError, is_passing, retry, retry_after, within
 from vecdb_rerank.urls import names_server
 
-Attempt = Callable[[Deadline], Flow[list[float]]]
+_OF_REQUEST = {400, 413, 422}  # documents that this server does not take
+Attempt = Callable[[Deadline], Flow[Reply]]
 
 
 class RemoteReranker(ABC):
@@ -37,18 +38,20 @@ class RemoteReranker(ABC):
 
     keeps_deadline: ClassVar[bool] = True
 
-    def __init__(self, *, scale: Scale, timeout: float, retries: int, batch_size: int) -> None:
+    def __init__(
+        self, wire: Format, *, scale: Scale, timeout: float, retries: int, batch_size: int
+    ) -> None:
         if not (math.isfinite(timeout) and timeout > 0):
             raise ConfigurationError(f"timeout: {timeout} is not a number of seconds above 0")
         if retries < 0:
             raise ConfigurationError(f"retries: {retries} is negative")
         if batch_size < 1:
             raise ConfigurationError(f"batch_size: {batch_size} is below 1")
+        self._wire = wire
         self._scale = scale
         self._timeout = timeout
         self._retries = retries
         self._batch_size = batch_size
-        self._pace = Pace()
 
     @property
     @abstractmethod
@@ -68,32 +71,40 @@ class RemoteReranker(ABC):
 
     def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
         """`score` as a flow, for both colours."""
-        started = time.monotonic()
         query, documents = valid_unicode(query), [valid_unicode(text) for text in documents]
         found: list[float | None] = []
+        billed = 0.0
         try:
             for batch in _batches(documents, self._batch_size):
-                found += yield from self._ask(query, batch, deadline)
+                reply = yield from self._ask(query, batch, deadline)
+                found += reply.scores
+                billed += reply.billed
         except RerankTimeoutError:
             if not found:
                 raise
-        finally:
-            if found or deadline.expired:  # a quick refusal says nothing of the pace
-                self._pace.record(self.name, time.monotonic() - started)
         found += [None] * (len(documents) - len(found))
-        logits = self._scale == "logits"
-        return Scores.from_logits(found) if logits else Scores.from_relevance(found)
+        read = Scores.from_logits if self._scale == "logits" else Scores.from_relevance
+        return read(found, billed=billed)
+
+    def predicted_units(self, query: str, documents: Sequence[str]) -> float:
+        """What the service will bill for one call, in its own units; 0 where it bills nothing."""
+        batches = _batches(documents, self._batch_size)
+        return sum(self._wire.units(query, batch) for batch in batches)
 
     @abstractmethod
-    def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[list[float]]:
+    def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[Reply]:
         """The scores of one batch."""
 
-    def _tried(self, attempt: Attempt, where: str, deadline: Deadline) -> Flow[list[float]]:
+    def _tried(self, attempt: Attempt, where: str, deadline: Deadline) -> Flow[Reply]:
         """What ``attempt`` answers; tried again as the policy says, each time with a deadline."""
+        tries = count(1)
 
-        def one() -> Flow[list[float]]:
+        def one() -> Flow[Reply]:
+            if (number := next(tries)) > 1:
+                telemetry.count_retry(self.name)
             try:
-                return (yield from attempt(deadline.capped(self._timeout)))
+                with telemetry.span("attempt", {"server.address": where, "number": number}):
+                    return (yield from attempt(deadline.capped(self._timeout)))
             except (TimeoutError, httpx.RequestError) as error:
                 if isinstance(error, RerankError):
                     raise
@@ -149,6 +160,7 @@ def refusal(
         f"{where} answered {status}{_advice(status)}{f': {said}' if said else ''}",
         passing=is_passing(status),
         retry_after=retry_after(headers.get("retry-after")),
+        of_request=status in _OF_REQUEST,
     )
 
 

@@ -1,0 +1,78 @@
+"""A remote reranker with a local one behind it, and what the remote one bills."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.cases import CLIENTS, COLOURS, COUNT, SECRET, search
+from tests.faults.server import TOKENS, UNITS, fault_server
+from vecdb_rerank import OnnxReranker, Policy
+from vecdb_rerank.breaker import Breaker
+from vecdb_rerank.chain import Chain
+from vecdb_rerank.cost import Cost, billed_units
+
+both_colours = pytest.mark.parametrize("colour", COLOURS)
+every_client = pytest.mark.parametrize("client", CLIENTS)
+BILLED = {"cohere SDK": UNITS, "http cohere": UNITS, "http cohere_v1": UNITS, "http tei": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local() -> OnnxReranker:
+    """The bundled model, loaded."""
+    onnx = OnnxReranker()
+    assert onnx.model
+    return onnx
+
+
+@both_colours
+@every_client
+@pytest.mark.parametrize("fault", ["hang before headers", "drip", "503", "NaN", "refused"])
+def test_the_local_model_takes_over_in_time(
+    fault: str, client: str, colour: str, local: OnnxReranker
+) -> None:
+    with fault_server(fault) as server:
+        remote = CLIENTS[client](server.url, api_key=SECRET, timeout=30.0)
+        found = search([remote, local], colour, 1.0)
+    assert found.outcome.status == "reranked"
+    assert found.outcome.reranker == local.name
+    assert list(found.outcome.failed) == [remote.name]
+    assert found.outcome.scored == COUNT
+    assert sorted(found.ids) == list(range(COUNT))
+    assert found.outcome.billed == 0
+    assert found.seconds < 1.05
+
+
+@both_colours
+def test_an_open_breaker_sends_nothing(colour: str, local: OnnxReranker) -> None:
+    with fault_server("500") as server:
+        remote = CLIENTS["http cohere"](server.url, api_key=SECRET, retries=0)
+        policy = Policy(breaker=Breaker(failures=2, pause=60.0))
+        both = Chain([remote, local], policy)
+        found = [search(both, colour, 3.0) for _ in range(5)]
+    assert len(server.requests) == 2
+    assert {one.outcome.reranker for one in found} == {local.name}
+    assert "left alone" in found[-1].outcome.failed[remote.name]
+
+
+@both_colours
+@every_client
+def test_the_outcome_says_what_was_billed(client: str, colour: str) -> None:
+    with fault_server("ok") as server:
+        remote = CLIENTS[client](server.url, api_key=SECRET)
+        before = billed_units().get(remote.name, 0.0)
+        found = search(remote, colour, 3.0, cost=Cost({remote.name: 0.5}, per_day=1e9))
+    billed = BILLED.get(client, TOKENS)
+    assert (found.outcome.billed, found.outcome.cost) == (billed, billed * 0.5)
+    assert billed_units().get(remote.name, 0.0) - before == billed
+
+
+@both_colours
+@pytest.mark.parametrize("client", ["cohere SDK", "http cohere", "http jina", "http voyage"])
+def test_no_budget_no_request(client: str, colour: str, local: OnnxReranker) -> None:
+    with fault_server("ok") as server:
+        remote = CLIENTS[client](server.url, api_key=SECRET)
+        cost = Cost({remote.name: 1.0}, per_minute=0.5)
+        found = search([remote, local], colour, 3.0, cost=cost)
+    assert server.requests == []
+    assert found.outcome.reranker == local.name
+    assert "policy.cost.per_minute" in found.outcome.failed[remote.name]

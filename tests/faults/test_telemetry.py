@@ -1,0 +1,175 @@
+"""Spans, metrics and log records of a search, and what is never in them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from tests.faults.cases import CLIENTS, COLOURS, SECRET, TEXTS, Found, Shelf, search
+from tests.faults.server import UNITS, fault_server
+from vecdb_rerank import FirstPassError
+from vecdb_rerank.flow import Call, Flow, run
+from vecdb_rerank.pipeline import Pipeline
+from vecdb_rerank.search import Fusion, Search
+
+QUERY = "number five"
+SPANS = InMemorySpanExporter()
+METRICS = InMemoryMetricReader()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sdk() -> None:
+    """What an application sets up once."""
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(SPANS))
+    trace.set_tracer_provider(provider)
+    metrics.set_meter_provider(MeterProvider([METRICS]))
+
+
+@pytest.fixture(autouse=True)
+def empty() -> Iterator[None]:
+    SPANS.clear()
+    yield
+    SPANS.clear()
+
+
+def searched(fault: str, colour: str, client: str = "http cohere", **rules: Any) -> Found:
+    with fault_server(fault) as server:
+        remote = CLIENTS[client](server.url, api_key=SECRET, retries=2)
+        return search(remote, colour, 3.0, **rules)
+
+
+def tree() -> dict[str, list[ReadableSpan]]:
+    """The spans by the path of their names."""
+    spans = {span.context.span_id: span for span in SPANS.get_finished_spans() if span.context}
+    found: dict[str, list[ReadableSpan]] = {}
+    for span in spans.values():
+        path, parent = span.name.removeprefix("vecdb_rerank."), span.parent
+        while parent is not None:
+            above = spans[parent.span_id]
+            path, parent = f"{above.name.removeprefix('vecdb_rerank.')}/{path}", above.parent
+        found.setdefault(path, []).append(span)
+    return found
+
+
+def points() -> dict[tuple[str, str], float]:
+    """Counters and counts of histograms, by name and attributes."""
+    data = METRICS.get_metrics_data()
+    return {
+        (metric.name, json.dumps(dict(point.attributes or {}), sort_keys=True)): getattr(
+            point, "value", getattr(point, "count", 0)
+        )
+        for resource in (data.resource_metrics if data else [])
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+    }
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_search_is_a_tree_of_spans(client: str, colour: str) -> None:
+    searched("ok", colour, client)
+    found = tree()
+    assert {path: len(spans) for path, spans in found.items()} == {
+        "search": 1,
+        "search/first_pass": 1,
+        "search/rerank": 1,
+        "search/rerank/attempt": 1,
+    }
+    attributes = dict(found["search"][0].attributes or {})
+    assert attributes["db.system.name"] == "shelf"
+    assert attributes["vecdb_rerank.mode"] == "bm25"
+    assert attributes["vecdb_rerank.status"] == "reranked"
+    assert attributes["vecdb_rerank.scored"] == len(TEXTS)
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_each_attempt_is_a_span_with_its_error(colour: str) -> None:
+    searched("503", colour)
+    attempts = tree()["search/rerank/attempt"]
+    numbers = [dict(span.attributes or {})["vecdb_rerank.number"] for span in attempts]
+    assert numbers == [1, 2, 3]
+    assert {span.status.status_code for span in attempts} == {trace.StatusCode.ERROR}
+    assert dict(attempts[0].attributes or {})["error.type"] == "ServiceError"
+    [whole] = tree()["search"]
+    assert whole.status.status_code is trace.StatusCode.UNSET  # there was a response
+    assert dict(whole.attributes or {})["vecdb_rerank.status"] == "fell_back"
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_searches_retries_fallbacks_and_units_are_counted(colour: str) -> None:
+    before = points()
+    good, bad = searched("ok", colour), searched("503", colour)
+    new = {key: value - before.get(key, 0) for key, value in points().items()}
+    name = good.outcome.reranker
+    of = {"reranker": name}
+
+    def counted(metric: str, **attributes: str) -> float:
+        return new[f"vecdb_rerank.{metric}", json.dumps(attributes, sort_keys=True)]
+
+    assert bad.outcome.status == "fell_back"
+    for status in ("reranked", "fell_back"):
+        assert counted("searches", backend="shelf", status=status, **of) == 1
+    for stage in ("first_pass", "rerank", "total"):
+        assert counted("duration", backend="shelf", stage=stage) == 2
+    assert counted("retries", **of) == 2
+    assert counted("fallbacks", **of) == 1
+    assert counted("billed_units", **of) == UNITS
+
+
+def test_a_search_without_a_response_is_counted_and_its_span_says_so() -> None:
+    class Broken(Shelf):
+        def first_pass(self, *_: Any) -> Flow[Any]:
+            yield Call(lambda: 1 / 0)
+
+    before = points()
+    asked = Search(QUERY, 5, 5, 0, "bm25", 5, Fusion())
+    with pytest.raises(FirstPassError):
+        run(Pipeline().search(Broken(), asked))
+    kind = {"backend": "shelf", "error.type": "FirstPassError", "status": "failed"}
+    key = "vecdb_rerank.searches", json.dumps(kind)
+    assert points()[key] - before.get(key, 0) == 1
+    [whole] = tree()["search"]
+    assert whole.status.status_code is trace.StatusCode.ERROR
+
+
+def everything(caplog: pytest.LogCaptureFixture) -> str:
+    """All that was told."""
+    spans = "".join(span.to_json() for span in SPANS.get_finished_spans())
+    records = "".join(str(record.__dict__) for record in caplog.records)
+    data = METRICS.get_metrics_data()
+    return spans + records + (data.to_json() if data else "")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("fault", ["ok", "401", "503", "NaN"])
+def test_no_key_query_or_document_is_told(
+    fault: str, client: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        searched(fault, "sync", client)
+    told = everything(caplog)
+    assert "vecdb_rerank.search" in told
+    for secret in (SECRET, QUERY, *TEXTS):
+        assert secret not in told
+
+
+def test_the_query_is_told_where_it_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        searched("ok", "sync", record_query=True)
+    [record] = [r for r in caplog.records if r.getMessage() == "search reranked"]
+    told = record.__dict__["vecdb_rerank"]
+    assert told["query"] == QUERY
+    assert told["rerank_ms"] > 0
+    assert dict(tree()["search"][0].attributes or {})["vecdb_rerank.query"] == QUERY

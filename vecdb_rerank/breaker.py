@@ -1,0 +1,130 @@
+"""A circuit breaker: a reranker that keeps failing is left alone for a while."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vecdb_rerank.errors import ConfigurationError, NotAskedError
+
+log = logging.getLogger("vecdb_rerank")
+_REMEMBERED = 1_000  # calls, so that a busy window does not grow for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a reranker is no longer asked (the circuit breaker of Nygard, Release It!, 2007).
+
+    It opens when ``failures`` calls within ``window`` seconds failed and they are at least
+    ``share`` (0 to 1) of the calls in it: a busy reranker that fails now and then is still worth
+    asking. After ``pause`` seconds one search asks again, while the others go on without; its
+    success closes the breaker, its failure starts another pause.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    failures: int = 5
+    share: float = 0.5
+    window: float = 30.0
+    pause: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.failures < 1:
+            raise ConfigurationError(f"policy.breaker.failures: {self.failures} is below 1")
+        if not 0 <= self.share <= 1:
+            raise ConfigurationError(f"policy.breaker.share: {self.share} is not in 0 to 1")
+        for name in ("window", "pause"):
+            seconds = getattr(self, name)
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise ConfigurationError(
+                    f"policy.breaker.{name}: {seconds} is not a number of seconds above 0"
+                )
+
+
+class Circuit:
+    """The breaker of one reranker; shared by threads and tasks."""
+
+    def __init__(
+        self, name: str, rules: Breaker, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name = name
+        self._rules = rules
+        self._clock = clock
+        self._calls: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED)  # when, and failed?
+        self._open_until: float | None = None
+        self._probing = False
+        self._last = ""
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def watch(self, is_failure: Callable[[Exception], bool]) -> Iterator[None]:
+        """Count what becomes of the block; `NotAskedError` where the breaker is open."""
+        probe = self._admit()
+        try:
+            yield
+        except Exception as error:
+            self._settle(probe, error if is_failure(error) else None)
+            raise
+        except BaseException:  # the search was given up, which says nothing of the reranker
+            with self._lock:
+                self._probing = self._probing and not probe
+            raise
+        else:
+            self._settle(probe, None)
+
+    def _admit(self) -> bool:
+        """Whether this call is the one that probes an open breaker."""
+        with self._lock:
+            if self._open_until is None:
+                return False
+            left = self._open_until - self._clock()
+            if left > 0 or self._probing:
+                raise NotAskedError(
+                    f"{self._name} is left alone for {max(left, 0.0):.1f} s more after failing "
+                    f"({self._last})"
+                )
+            self._probing = True
+            return True
+
+    def _settle(self, probe: bool, error: Exception | None) -> None:
+        with self._lock:
+            if error is not None:
+                self._last = str(error)
+            if probe:
+                self._probing = False
+                self._reopen() if error is not None else self._close()
+            elif self._open_until is None:
+                self._count(error is not None)
+
+    def _count(self, failed: bool) -> None:
+        now = self._clock()
+        self._calls.append((now, failed))
+        while self._calls[0][0] <= now - self._rules.window:
+            self._calls.popleft()
+        failures = sum(failed for _, failed in self._calls) if failed else 0
+        enough = failures >= max(self._rules.failures, self._rules.share * len(self._calls))
+        if failed and enough:
+            self._reopen()
+            log.warning(
+                "%s failed %d times in %g s: not asked for %g s (%s)",
+                self._name,
+                failures,
+                self._rules.window,
+                self._rules.pause,
+                self._last,
+            )
+
+    def _reopen(self) -> None:
+        self._open_until = self._clock() + self._rules.pause
+        self._calls.clear()
+
+    def _close(self) -> None:
+        self._open_until = None
+        log.warning("%s answers again", self._name)

@@ -1,0 +1,140 @@
+"""What remote rerankers bill: units counted per process, prices and budgets from the policy."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from vecdb_rerank.errors import ConfigurationError, NotAskedError
+
+_ROUNDING = 1 + 1e-9  # ten times a tenth is the budget, not above it
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Prices of billed units by the reranker's name, such as ``{"cohere:rerank-v3.5": 0.002}``.
+
+    The unit is the service's own: Cohere's search units, Jina's and Voyage's tokens. The currency
+    is yours. ``per_minute`` and ``per_day`` (calendar minute, UTC day) are budgets in it: a call
+    that would go over one is not made, and the next reranker of the chain is asked. None sets no
+    budget.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    prices: Mapping[str, float] = field(default_factory=dict)
+    per_minute: float | None = None
+    per_day: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, price in self.prices.items():
+            if not (math.isfinite(price) and price >= 0):
+                raise ConfigurationError(f"policy.cost.prices.{name}: {price} is no price")
+        for name in ("per_minute", "per_day"):
+            budget = getattr(self, name)
+            if budget is not None and not (math.isfinite(budget) and budget >= 0):
+                raise ConfigurationError(f"policy.cost.{name}: {budget} is no amount from 0")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether anything is limited."""
+        return self.per_minute is not None or self.per_day is not None
+
+    def of(self, units: Mapping[str, float]) -> float:
+        """The price of units by reranker; those without a price cost nothing."""
+        return sum(self.prices.get(name, 0.0) * count for name, count in units.items())
+
+
+@dataclass(slots=True)
+class Bill:
+    """One call's units; the caller writes down what the service really billed."""
+
+    name: str
+    predicted: float
+    units: float = 0.0
+
+
+class Ledger:
+    """Billed units by reranker, in all and in the current minute and day; shared by threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._total: Counter[str] = Counter()
+        self._minute = _Period(60.0)
+        self._day = _Period(86_400.0)
+        self._lock = threading.Lock()
+
+    def units(self) -> dict[str, float]:
+        """The units billed so far, by the reranker's name."""
+        with self._lock:
+            return dict(self._total)
+
+    @contextmanager
+    def bill(self, name: str, predicted: float, cost: Cost) -> Iterator[Bill]:
+        """Reserve ``predicted`` units for the block; `NotAskedError` where a budget is too small.
+
+        A block that ends without units on its bill, by an error say, is billed none.
+        """
+        bill = Bill(name, predicted)
+        periods = self._reserve(bill, cost)
+        try:
+            yield bill
+        finally:
+            with self._lock:
+                self._total[name] += bill.units  # type: ignore[assignment]  # typeshed: ints
+                for period, index in periods:
+                    if period.index == index:
+                        period.add(name, bill.units - predicted)
+
+    def _reserve(self, bill: Bill, cost: Cost) -> list[tuple[_Period, int]]:
+        with self._lock:
+            now = self._clock()
+            for period, budget, word in (
+                (self._minute, cost.per_minute, "minute"),
+                (self._day, cost.per_day, "day"),
+            ):
+                period.turn(now)
+                if budget is not None and period.with_(bill, cost) > budget * _ROUNDING:
+                    raise NotAskedError(
+                        f"{bill.name} would go over policy.cost.per_{word} ({budget:g})"
+                    )
+            for period in (self._minute, self._day):
+                period.add(bill.name, bill.predicted)
+            return [(period, period.index) for period in (self._minute, self._day)]
+
+
+class _Period:
+    """Units by reranker in the current one of periods of so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.index = -1
+        self._units: dict[str, float] = {}
+
+    def turn(self, now: float) -> None:
+        """Begin anew where a new period has begun."""
+        index = int(now // self._seconds)
+        if index != self.index:
+            self.index, self._units = index, {}
+
+    def add(self, name: str, units: float) -> None:
+        self._units[name] = self._units.get(name, 0.0) + units
+
+    def with_(self, bill: Bill, cost: Cost) -> float:
+        """What the period costs with one more bill."""
+        price = cost.of({bill.name: bill.predicted})
+        return cost.of(self._units) + price if price else 0.0
+
+
+LEDGER = Ledger()
+
+
+def billed_units() -> dict[str, float]:
+    """The units that remote rerankers billed in this process so far, by the reranker's name."""
+    return LEDGER.units()

@@ -1,0 +1,159 @@
+"""OpenTelemetry spans and metrics where its API is installed, a structured log record always.
+
+Spans: ``vecdb_rerank.search`` with the children ``embed``, ``first_pass`` and ``rerank``, and in
+the last one an ``attempt`` for each request to a rerank server. Never in them: keys, documents,
+and queries, unless `Policy` says ``record_query``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from vecdb_rerank._version import __version__
+from vecdb_rerank.candidates import Outcome
+
+log = logging.getLogger("vecdb_rerank")
+_NAME = "vecdb_rerank"
+# Seconds: from a search in memory to one that nobody waits for.
+_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+Attributes = Mapping[str, str | int | float | bool | None]
+
+
+class Span:
+    """A span that may be none: without OpenTelemetry it forgets what it is told."""
+
+    def __init__(self, inner: Any = None) -> None:
+        self._inner = inner
+
+    def set(self, attributes: Attributes) -> None:
+        """Set attributes, without those that are None."""
+        if self._inner is not None:
+            self._inner.set_attributes(_named(attributes))
+
+
+@contextmanager
+def span(name: str, attributes: Attributes | None = None) -> Iterator[Span]:
+    """The block as a span; an error is told by its type alone, since messages may hold anything."""
+    if (tracer := _tracer()) is None:
+        yield Span()
+        return
+    from opentelemetry.trace import Status, StatusCode
+
+    with tracer.start_as_current_span(
+        f"{_NAME}.{name}",
+        attributes=_named(attributes or {}),
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as inner:
+        try:
+            yield Span(inner)
+        except Exception as error:
+            inner.set_attribute("error.type", type(error).__name__)
+            inner.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            raise
+
+
+def count_failed(backend: str, error: Exception) -> None:
+    """Count a search that ended without a response."""
+    if (instruments := _instruments()) is not None:
+        kind = {"backend": backend, "status": "failed", "error.type": type(error).__name__}
+        instruments.searches.add(1, kind)
+
+
+def count_retry(reranker: str) -> None:
+    """Count a request that is made again."""
+    if (instruments := _instruments()) is not None:
+        instruments.retries.add(1, {"reranker": reranker})
+
+
+def record(outcome: Outcome, search: Span, query: str | None) -> None:
+    """Tell what became of a search: in its span, in metrics, in a record at DEBUG."""
+    told: dict[str, Any] = {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "reranker": outcome.reranker,
+        "seen": outcome.seen,
+        "scored": outcome.scored,
+        "truncated": outcome.truncated,
+        "failed": ", ".join(outcome.failed) or None,
+        "billed_units": outcome.billed or None,
+        "query": query,
+    }
+    search.set(told)
+    if (instruments := _instruments()) is not None:
+        instruments.record(outcome)
+    if log.isEnabledFor(logging.DEBUG):
+        timings = {f"{stage}_ms": round(ms, 3) for stage, ms in outcome.timings.items()}
+        log.debug("search %s", outcome.status, extra={_NAME: {**told, **timings}})
+
+
+class _Instruments:
+    def __init__(self, meter: Any) -> None:
+        self._duration = meter.create_histogram(
+            f"{_NAME}.duration",
+            unit="s",
+            description="Time of a search by stage",
+            explicit_bucket_boundaries_advisory=_BOUNDS,
+        )
+        self.searches = meter.create_counter(f"{_NAME}.searches", description="Searches by status")
+        self.retries = meter.create_counter(f"{_NAME}.retries", description="Requests made again")
+        self._fallbacks = meter.create_counter(
+            f"{_NAME}.fallbacks", description="Rerankers that did not answer, by name"
+        )
+        self._units = meter.create_counter(
+            f"{_NAME}.billed_units", description="Units billed by rerank services"
+        )
+
+    def record(self, outcome: Outcome) -> None:
+        backend = {"backend": outcome.backend}
+        for stage, milliseconds in outcome.timings.items():
+            self._duration.record(milliseconds / 1e3, {**backend, "stage": stage})
+        name = {"reranker": outcome.reranker}
+        self.searches.add(1, {**backend, **name, "status": outcome.status})
+        for reranker in outcome.failed:
+            self._fallbacks.add(1, {"reranker": reranker})
+        if outcome.billed:
+            self._units.add(outcome.billed, name)
+
+
+@cache
+def _tracer() -> Any:
+    if not _installed():
+        return None
+    from opentelemetry import trace
+
+    return trace.get_tracer(_NAME, __version__)
+
+
+@cache
+def _instruments() -> _Instruments | None:
+    if not _installed():
+        return None
+    from opentelemetry import metrics
+
+    return _Instruments(metrics.get_meter(_NAME, __version__))
+
+
+@cache
+def _installed() -> bool:
+    try:
+        import opentelemetry.metrics
+        import opentelemetry.trace  # noqa: F401
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        return False
+    return True
+
+
+def _named(attributes: Attributes) -> dict[str, Any]:
+    """Attributes as they are sent: under our name, unless they have one of the conventions."""
+    return {
+        key if "." in key else f"{_NAME}.{key}": value
+        for key, value in attributes.items()
+        if value is not None
+    }
