@@ -49,45 +49,49 @@ class Pipeline:
 
     def search(self, database: Database[R], search: Search, *, explain: bool = False) -> Flow[R]:
         """The flow of one search: its value is the native response."""
-        asked: telemetry.Attributes = {
-            "db.system.name": database.name,
-            "mode": search.mode,
-            "k": search.k,
-        }
-        with telemetry.span("search", asked) as span:
+        with self.trip(database, search) as trip:
             try:
-                response, outcome = yield from self._searched(database, search, explain)
+                vector = yield from self._query_vector(search, trip)
+                with trip.clock.stage("first_pass"):
+                    first = yield from self._first_pass(database, search, vector, trip.deadline)
             except Exception as error:
                 telemetry.count_failed(database.name, error)
                 raise
-            telemetry.record(outcome, span, search.query if self.policy.record_query else None)
-        publish(outcome, self.policy)
-        if outcome.error is not None and self.policy.on_error == "raise":
-            raise outcome.error
-        return response
+            return (yield from self.rerank(database, search, first, trip, explain=explain))
 
-    def _searched(
-        self, database: Database[R], search: Search, explain: bool
-    ) -> Flow[tuple[R, Outcome]]:
-        clock = Clock()
-        deadline = Deadline.after(self.policy.deadline)
-        vector = yield from self._query_vector(search, deadline, clock)
-        with clock.stage("first_pass"):
-            first = yield from self._first_pass(database, search, vector, deadline)
+    @contextmanager
+    def trip(self, database: Database[R], search: Search) -> Iterator[Trip]:
+        """Begin a search: its clock and its deadline run."""
+        asked = {"db.system.name": database.name, "mode": search.mode, "k": search.k}
+        with telemetry.span("search", asked) as span:
+            yield Trip(Clock(), Deadline.after(self.policy.deadline), span)
+
+    def rerank(
+        self,
+        database: Database[R],
+        search: Search,
+        first: FirstPass[R],
+        trip: Trip,
+        *,
+        explain: bool = False,
+    ) -> Flow[R]:
+        """The second half of a search: from what the first pass found to the native response."""
         found = database.candidates(first, self.documents)
         candidates = fusion.first_pass_order(found)[: search.k]
-        verdict = yield from self._rerank(search.query, candidates, deadline, clock)
+        verdict = yield from self._rerank(search.query, candidates, trip)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
         page = kept.page(search.offset, search.limit)
         response = database.rebuild(first, page)
-        outcome = self._outcome(database, search, first, candidates, verdict, clock)
+        outcome = self._outcome(database, search, first, candidates, verdict, trip.clock)
         if explain:
             outcome = _explained(outcome, candidates, page, search.offset)
-        return response, outcome
+        telemetry.record(outcome, trip.span, search.query if self.policy.record_query else None)
+        publish(outcome, self.policy)
+        if verdict.error is not None and self.policy.on_error == "raise":
+            raise verdict.error
+        return response
 
-    def _query_vector(
-        self, search: Search, deadline: Deadline, clock: Clock
-    ) -> Flow[Vector | None]:
+    def _query_vector(self, search: Search, trip: Trip) -> Flow[Vector | None]:
         if not search.needs_vector or search.query_vector is not None:
             return _plain(search.query_vector)
         embedder = self.embedder
@@ -95,10 +99,10 @@ class Pipeline:
             raise ConfigurationError(
                 f"query_vector: mode={search.mode!r} needs it, since no embedder is configured"
             )
-        with clock.stage("embed"):
+        with trip.clock.stage("embed"):
             try:
                 vector: Vector = yield Compute(
-                    lambda: embedder.embed_query(search.query), deadline.remaining()
+                    lambda: embedder.embed_query(search.query), trip.deadline.remaining()
                 )
             except TimeoutError as error:
                 raise FirstPassTimeoutError("embedding the query took too long") from error
@@ -129,17 +133,15 @@ class Pipeline:
             )
         return first
 
-    def _rerank(
-        self, query: str, candidates: Sequence[Candidate], deadline: Deadline, clock: Clock
-    ) -> Flow[Verdict]:
+    def _rerank(self, query: str, candidates: Sequence[Candidate], trip: Trip) -> Flow[Verdict]:
         if self.chain is None:
             return Verdict(fusion.unchanged(candidates), "skipped", reason="no reranker")
         texts = list(dict.fromkeys(c.text for c in candidates if c.text))  # equal texts: once
         if reason := reason_to_skip(candidates, texts, self.documents):
             unchanged = fusion.unchanged(candidates)
             return Verdict(unchanged, "skipped", self.chain.name, reason)
-        with clock.stage("rerank"):
-            answer = yield from self.chain.ask(query, texts, deadline)
+        with trip.clock.stage("rerank"):
+            answer = yield from self.chain.ask(query, texts, trip.deadline)
         return verdict(candidates, texts, answer, self.policy.blend)
 
     def _outcome(
@@ -172,6 +174,15 @@ class Pipeline:
             raw={h.candidate.id: h.raw for h in hits if h.raw is not None},
             first_pass_score={c.id: c.score for c in candidates},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One search under way."""
+
+    clock: Clock
+    deadline: Deadline
+    span: telemetry.Span
 
 
 class Clock:

@@ -20,7 +20,7 @@ log = logging.getLogger("vecdb_rerank")
 _NAME = "vecdb_rerank"
 # Seconds: from a search in memory to one that nobody waits for.
 _BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
-Attributes = Mapping[str, str | int | float | bool | None]
+Attributes = Mapping[str, object]
 
 
 class Span:
