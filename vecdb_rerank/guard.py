@@ -80,7 +80,7 @@ class Guard:
         try:
             scores = yield from self._scores(query, texts, deadline)
         except TimeoutError:
-            self._pace.record(len(texts), time.monotonic() - started)
+            self._pace.record(len(texts), time.monotonic() - started, late=True)
             raise
         self._pace.record(len(texts), time.monotonic() - started)
         return scores

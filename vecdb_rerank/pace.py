@@ -22,16 +22,17 @@ FRESH = 60.0  # seconds after which a call no longer foretells, so that a slow s
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One call: when it ended (seconds), how many documents it had, how long it took."""
+    """One call: when it ended, how many documents it had, the seconds it took or was waited for."""
 
     at: float
     documents: int
     seconds: float
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds of a call: ``fixed`` and ``per_document``, give or take ``spread``."""
+    """Seconds of a call: ``fixed`` and ``per_document``, and up to ``spread`` more."""
 
     fixed: float
     per_document: float
@@ -52,8 +53,8 @@ class Estimate:
         covariance = sum((n - size) * (s - mean) for n, s in zip(sizes, seconds, strict=True))
         slope = min(max(covariance / variance, 0.0), most) if variance else most / 2
         fixed = mean - slope * size
-        errors = [s - fixed - slope * n for n, s in zip(sizes, seconds, strict=True)]
-        return cls(fixed, slope, math.sqrt(statistics.fmean(e * e for e in errors)))
+        above = [s - fixed - slope * n for n, s in zip(sizes, seconds, strict=True)]
+        return cls(fixed, slope, max(0.0, p95(above)))
 
     def seconds(self, documents: int) -> float:
         """How long a call with so many documents takes, the spread included."""
@@ -87,7 +88,7 @@ class Pace:
         """What the calls of the last minute foretell; None where they are too few."""
         with self._lock:
             since = self._clock() - FRESH
-            fresh = [call for call in self._calls if call.at > since]
+            fresh = [call for call in self._calls if call.at > since and not call.late]
         return Estimate.of(fresh) if len(fresh) >= KNOWN else None
 
     def p95(self) -> float | None:
@@ -96,15 +97,18 @@ class Pace:
             seconds = [call.seconds for call in self._calls]
         return p95(seconds) if len(seconds) >= ENOUGH else None
 
-    def record(self, documents: int, seconds: float) -> None:
-        """Add a call with so many documents; warn where the p95 is over 500 ms now."""
+    def record(self, documents: int, seconds: float, *, late: bool = False) -> None:
+        """Add a call with so many documents; warn where the p95 is over 500 ms now.
+
+        One that was ``late`` tells nothing but that: how long it would have taken is not known.
+        """
         with self._lock:
             now = self._clock()
-            self._calls.append(Timed(now, documents, seconds))
+            self._calls.append(Timed(now, documents, seconds, late))
             if not self._warns or len(self._calls) < ENOUGH or now < self._quiet_until:
                 return
-            late = p95([call.seconds for call in self._calls])
-            if late <= SLOW:
+            slow = p95([call.seconds for call in self._calls])
+            if slow <= SLOW:
                 return
             self._quiet_until = now + PAUSE
             calls = len(self._calls)
@@ -112,7 +116,7 @@ class Pace:
             "reranking with %s is slow: p95 %.0f ms over the last %d calls; lower search.k, use a "
             "nearer server, or a local model (reranker.type = 'onnx')",
             self._name,
-            late * 1e3,
+            slow * 1e3,
             calls,
         )
 

@@ -4,14 +4,15 @@ httpx and the SDKs on it take timeouts per operation: a server that sends a byte
 them all. Here every wait for a free connection, name look-up, connect, TLS handshake, read and
 write is capped by the time that is left of the current call's deadline. The deadline is a context
 variable, not an extension of the request, since SDKs between us and the socket hand no extensions
-through; it is read in the thread or task that makes the call, which is the one that httpx does its
-I/O in. Over HTTP/2, though, one call reads for all that share its connection, so that its deadline
-would end theirs: only the asynchronous transport speaks it, where the driver's own timeout cancels
-a single call.
+through; it is read in the thread that makes the call, which is the one that httpx does its I/O in.
+On an event loop a whole call is cancelled at its deadline instead. Over HTTP/2 one thread would
+read for all that share its connection, and its deadline would end their calls: only the
+asynchronous transport speaks it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
 import socket
@@ -147,48 +148,6 @@ def _addresses(host: str, port: int, timeout: float | None) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class _AsyncStream(httpcore.AsyncNetworkStream):
-    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
-        self._inner = inner
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._inner.write(buffer, _left(timeout, httpcore.WriteTimeout))
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, left))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._inner.get_extra_info(info)
-
-
-class _AsyncBackend(httpcore.AsyncNetworkBackend):
-    _inner = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: SocketOptions = None,
-    ) -> httpcore.AsyncNetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        inner = await self._inner.connect_tcp(host, port, left, local_address, socket_options)
-        return _AsyncStream(inner)
-
-
 class DeadlineTransport(httpx.BaseTransport):
     """A pooled transport under `httpx.Client` that keeps the deadline of `until`."""
 
@@ -224,16 +183,40 @@ class DeadlineTransport(httpx.BaseTransport):
 
 
 class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
-    """A pooled transport under `httpx.AsyncClient` that keeps the deadline of `until`."""
+    """A pooled transport under `httpx.AsyncClient` that keeps the deadline of `until`.
+
+    Each call has a task of its own, which is cancelled once at the most, by the deadline or by
+    the caller's cancellation: a second one, while httpcore cleans up after the first, would leave
+    the connection in its pool as busy for ever.
+    """
 
     def __init__(self, context: ssl.SSLContext, *, http2: bool = False) -> None:
         self._context = context
         self._http2 = http2
-        self._backend = httpcore.AnyIOBackend() if http2 else _AsyncBackend()
         self._pools: dict[Origin, httpcore.AsyncConnectionPool] = {}
+        self._ending: set[asyncio.Task[httpx.Response]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and read the whole response, so that its body keeps the deadline."""
+        left = _left(None, httpx.ReadTimeout)
+        task = asyncio.ensure_future(self._handle(request))
+        try:
+            await asyncio.wait({task}, timeout=left)
+        finally:
+            if not task.done():
+                task.cancel()
+                self._ending.add(task)
+                task.add_done_callback(self._ended)
+        if not task.done():
+            raise httpx.ReadTimeout("the deadline has passed", request=request)
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[httpx.Response]) -> None:
+        self._ending.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to nobody, which asyncio would complain of
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
         with _errors_of_httpx(request):
             response = await self._pool(request.url).handle_async_request(_to_core(request))
             body = bytearray()
@@ -247,16 +230,13 @@ class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
     def _pool(self, url: httpx.URL) -> httpcore.AsyncConnectionPool:
         if _origin(url) not in self._pools:
             self._pools[_origin(url)] = httpcore.AsyncConnectionPool(
-                self._context,
-                proxy_of(url),
-                http2=self._http2,
-                network_backend=self._backend,
-                **_POOL,
+                self._context, proxy_of(url), http2=self._http2, **_POOL
             )
         return self._pools[_origin(url)]
 
     async def aclose(self) -> None:
         """Close all connections."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
         for pool in self._pools.values():
             await pool.aclose()
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults import server as faults
 from tests.faults.cases import TEXTS, score
-from tests.faults.server import authority, fault_server
+from tests.faults.server import FaultServer, authority, fault_server
 from vecdb_rerank import Deadline, HttpReranker, RerankTimeoutError
 from vecdb_rerank.clients import Clients
 from vecdb_rerank.flow import run_async
@@ -298,3 +298,37 @@ def test_clients_of_ended_loops_are_not_kept() -> None:
     with fault_server("ok") as server:
         assert [asyncio.run(post(server.url)) for _ in range(3)] == [200] * 3
     assert one._loops == {}
+
+
+@pytest.mark.parametrize("http2", [False, True])
+@pytest.mark.parametrize("ends", ["deadline", "cancelled", "both"])
+@pytest.mark.parametrize("fault", [*LATE, "slow"])
+def test_connections_of_calls_that_were_given_up_are_not_lost(
+    fault: str, ends: str, http2: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vecdb_rerank import transport
+
+    monkeypatch.setitem(transport._POOL, "max_connections", 5)
+
+    async def main(server: FaultServer) -> httpx.Response:
+        one = clients(http2=http2)
+        client = await one.of_loop()
+
+        async def post() -> httpx.Response:
+            return await client.post(server.url, json={"documents": TEXTS})
+
+        async def give_up() -> None:
+            seconds = 0.02 if ends != "cancelled" else 30.0
+            with until(Deadline.after(seconds)), suppress(httpx.TimeoutException, TimeoutError):
+                await asyncio.wait_for(post(), 0.02 if ends != "deadline" else None)
+
+        for _ in range(6):
+            await asyncio.gather(*(give_up() for _ in range(5)))
+        server.behaviour = "ok"
+        with until(Deadline.after(5.0)):
+            answer = await post()
+        await one.aclose()
+        return answer
+
+    with fault_server(fault) as server:
+        assert asyncio.run(main(server)).status_code == 200

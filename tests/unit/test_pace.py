@@ -111,6 +111,19 @@ def test_the_spread_of_the_calls_is_kept_in_hand() -> None:
     assert estimate.fitting(50, 0.31) == 50
 
 
+def test_what_was_in_time_is_foretold_to_be_so_again() -> None:
+    mostly_slow = calls(*[(50, 0.9)] * 9, (50, 0.1))
+    assert Estimate.of(mostly_slow).fitting(50, 0.91) == 50
+
+
+def test_late_calls_are_warned_of_and_foretell_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    pace = Pace("http:h", clock=Time())
+    for _ in range(ENOUGH):
+        pace.record(50, 0.8, late=True)
+    assert pace.estimate() is None
+    assert len(warnings(caplog)) == 1
+
+
 @given(
     st.lists(
         st.tuples(st.integers(1, 1_000), st.floats(1e-4, 60.0)), min_size=KNOWN, max_size=WINDOW
