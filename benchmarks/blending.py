@@ -6,7 +6,8 @@ cache folder, so that comparing is a matter of seconds the second time.
     python benchmarks/blending.py DIR... [--queries 200] [--seed 0] [--cache FOLDER]
 
 Prints NDCG@10 by collection, the mean relative change and the worst change against the hybrid
-first pass, and for the default a paired bootstrap interval of the change by collection.
+first pass, and for the default a paired bootstrap interval of the change by collection; then what
+guarding the query's exact terms changes.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from pathlib import Path
 
 from vecdb_rerank import observe
 from vecdb_rerank.blending import Blend, final_scores, logit
-from vecdb_rerank.candidates import BranchHit, Candidate, sigmoid
+from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Scores, sigmoid
+from vecdb_rerank.documents import Documents
 from vecdb_rerank.evaluation import datasets, metrics
 from vecdb_rerank.evaluation.evaluate import filled
+from vecdb_rerank.fusion import rerank
+from vecdb_rerank.jargon import Jargon, exact_terms, guard
 from vecdb_rerank.settings import Settings
 
 K = 50
@@ -36,6 +40,7 @@ class Judged:
     """One query's first pass, in its order, with the reranker's logits and the grades."""
 
     query_id: str
+    query: str
     candidates: list[Candidate]
     logits: list[float]
     grades: dict[str, int]
@@ -44,7 +49,15 @@ class Judged:
         """NDCG@10 (0 to 1) of the order that ``score`` gives."""
         final = score(self.candidates, [sigmoid(x) for x in self.logits])
         order = sorted(range(len(final)), key=lambda n: -final[n])
-        ranked = {self.query_id: [str(self.candidates[n].id) for n in order]}
+        return self._ndcg([self.candidates[n].id for n in order])
+
+    def guarded(self, rules: Jargon) -> float:
+        """NDCG@10 of the default order with exact terms guarded."""
+        ranking = rerank(self.candidates, Scores.from_logits(self.logits), Blend())
+        return self._ndcg([h.candidate.id for h in guard(ranking, self.query, rules).hits])
+
+    def _ndcg(self, ids: Sequence[HitId]) -> float:
+        ranked = {self.query_id: [str(i) for i in ids]}
         return metrics.quality(ranked, {self.query_id: self.grades}, K)["ndcg@10"]
 
 
@@ -126,6 +139,8 @@ def collect(folder: Path, queries: int, seed: int) -> list[dict[str, object]]:
 
 def load(folder: Path, cache: Path, queries: int, seed: int) -> list[Judged]:
     """The judged queries of a collection, from the cache where it has them."""
+    dataset = datasets.load(folder)
+    texts = {str(d["_id"]): Documents().text(d) for d in dataset.corpus}
     file = cache / f"{folder.resolve().name}-{queries}-{seed}.json"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -133,11 +148,12 @@ def load(folder: Path, cache: Path, queries: int, seed: int) -> list[Judged]:
     return [
         Judged(
             entry["query_id"],
+            dataset.queries[entry["query_id"]],
             [
                 Candidate(
                     n,
                     hit["id"],
-                    "",
+                    texts[hit["id"]],
                     hit["score"],
                     branches={name: BranchHit(*b) for name, b in hit["branches"].items()},
                 )
@@ -193,6 +209,11 @@ def main() -> None:
             f"{name}: {statistics.fmean(changes):+.4f} [{low:+.4f}, {high:+.4f}], "
             f"{better} queries better, {worse} worse, of {len(changes)}"
         )
+    print("\nexact terms guarded:")
+    for name, queries in judged.items():
+        named = [q for q in queries if exact_terms(q.query)]
+        changes = [q.guarded(Jargon()) - q.ndcg(METHODS[DEFAULT]) for q in named]
+        print(f"{name}: {sum(changes) / len(queries):+.4f}, {len(named)} queries with such terms")
 
 
 if __name__ == "__main__":

@@ -122,6 +122,9 @@ class Outcome:
     ``reranker`` is the one whose scores were taken, or the first of the chain where none were.
     ``failed`` says why those asked before it did not answer. ``billed`` counts the units that it
     charged (Cohere's search units, others' tokens), ``cost`` is their price by the policy.
+
+    ``would_skip`` names the skip rule that applied in shadow mode, and ``skip_change`` is the
+    share (0 to 1) of the page's hits that would have been others.
     """
 
     status: Status
@@ -138,6 +141,8 @@ class Outcome:
     failed: Mapping[str, str] = field(default_factory=dict)
     billed: float = 0.0
     cost: float = 0.0
+    would_skip: str | None = None
+    skip_change: float | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     relevance: Mapping[HitId, float] = field(default_factory=dict, repr=False)
     raw: Mapping[HitId, float] = field(default_factory=dict, repr=False)

@@ -19,6 +19,7 @@ from vecdb_rerank.breaker import Breaker
 from vecdb_rerank.cost import Cost
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.jargon import Jargon
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import Bm25Params, Fusion, SearchDefaults
 from vecdb_rerank.settings import (
@@ -29,6 +30,7 @@ from vecdb_rerank.settings import (
     PluginSettings,
     Settings,
 )
+from vecdb_rerank.skipping import Skip
 
 DEFAULT_FILE = "vecdb_rerank.toml"
 _KINDS: dict[str, registry.Kind] = {
@@ -242,6 +244,8 @@ _PLAIN: dict[str, type[Any]] = {
     "blend": Blend,
     "breaker": Breaker,
     "cost": Cost,
+    "skip": Skip,
+    "jargon": Jargon,
 }
 
 

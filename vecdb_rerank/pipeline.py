@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from vecdb_rerank import fusion, telemetry
+from vecdb_rerank import fusion, jargon, skipping, telemetry
 from vecdb_rerank.candidates import Candidate, ExplainedHit, Outcome, Ranking
 from vecdb_rerank.chain import Chain
 from vecdb_rerank.deadline import Deadline
@@ -78,11 +78,18 @@ class Pipeline:
         """The second half of a search: from what the first pass found to the native response."""
         found = database.candidates(first, self.documents)
         candidates = fusion.first_pass_order(found)[: search.k]
-        verdict = yield from self._rerank(search.query, candidates, trip)
+        rule = skipping.rule(search.query, candidates, self.policy.skip) if self.chain else None
+        if rule is not None and not self.policy.skip.shadow:
+            verdict = Verdict(fusion.unchanged(candidates), "skipped", reason=rule)
+        else:
+            verdict = yield from self._rerank(search.query, candidates, trip)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
         page = kept.page(search.offset, search.limit)
         response = database.rebuild(first, page)
         outcome = self._outcome(database, search, first, candidates, verdict, trip.clock)
+        if rule is not None and self.policy.skip.shadow:
+            raw = fusion.unchanged(candidates).page(search.offset, search.limit)
+            outcome = replace(outcome, would_skip=rule, skip_change=_change(raw, page))
         if explain:
             outcome = _explained(outcome, candidates, page, search.offset)
         telemetry.record(outcome, trip.span, search.query if self.policy.record_query else None)
@@ -142,7 +149,10 @@ class Pipeline:
             return Verdict(unchanged, "skipped", self.chain.name, reason)
         with trip.clock.stage("rerank"):
             answer = yield from self.chain.ask(query, texts, trip.deadline)
-        return verdict(candidates, texts, answer, self.policy.blend)
+        said = verdict(candidates, texts, answer, self.policy.blend)
+        if self.policy.jargon is None or answer.scores is None:
+            return said
+        return replace(said, ranking=jargon.guard(said.ranking, query, self.policy.jargon))
 
     def _outcome(
         self,
@@ -210,6 +220,13 @@ class Clock:
 def _plain(vector: Vector | None) -> Vector | None:
     """Plain floats: an array has no truth value, and no place in a JSON request."""
     return None if vector is None else [float(x) for x in vector]
+
+
+def _change(one: Ranking, other: Ranking) -> float:
+    """The share of hits of ``one`` that ``other`` has not."""
+    found = {hit.candidate.position for hit in other.hits}
+    missing = sum(hit.candidate.position not in found for hit in one.hits)
+    return missing / len(one.hits) if one.hits else 0.0
 
 
 def _explained(

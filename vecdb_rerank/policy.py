@@ -12,6 +12,8 @@ from vecdb_rerank.breaker import Breaker
 from vecdb_rerank.candidates import Outcome
 from vecdb_rerank.cost import Cost
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.jargon import Jargon
+from vecdb_rerank.skipping import Skip
 
 OnError = Literal["fallback", "raise"]
 
@@ -27,7 +29,9 @@ class Policy:
     first pass to the final score. ``branch_evidence`` brings each candidate's rank and score in
     the BM25 and the dense branch in the same round trip, for the blend to use; without it a
     blend has only the fused order. ``breaker`` says when a failing reranker is left alone; None
-    never leaves it. ``cost`` has prices and budgets. ``record_query`` writes the query into traces
+    never leaves it. ``cost`` has prices and budgets. ``skip`` has rules by which a search is not
+    reranked; ``jargon`` keeps hits with rare exact terms of the query near the top; None leaves
+    all to the final score. ``record_query`` writes the query into traces
     and log records, where it is not otherwise. ``on_outcome`` is called with every `Outcome`; what
     it raises reaches the caller.
     """
@@ -41,6 +45,8 @@ class Policy:
     branch_evidence: bool = True
     breaker: Breaker | None = field(default_factory=Breaker)
     cost: Cost = field(default_factory=Cost)
+    skip: Skip = field(default_factory=Skip)
+    jargon: Jargon | None = None
     record_query: bool = False
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
 

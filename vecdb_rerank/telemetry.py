@@ -81,6 +81,8 @@ def record(outcome: Outcome, search: Span, query: str | None) -> None:
         "truncated": outcome.truncated,
         "failed": ", ".join(outcome.failed) or None,
         "billed_units": outcome.billed or None,
+        "would_skip": outcome.would_skip,
+        "skip_change": outcome.skip_change,
         "query": query,
     }
     search.set(told)

@@ -8,6 +8,7 @@ from typing import Any
 from opensearchpy.exceptions import ConnectionError as Unreachable
 from opensearchpy.exceptions import ConnectionTimeout, SerializationError, TransportError
 
+from vecdb_rerank.errors import VecdbRerankError
 from vecdb_rerank.ingest import Cause
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
@@ -71,6 +72,8 @@ def already_exists(error: Exception) -> bool:
 
 def describe(error: Exception, where: str) -> str:
     """One line: what is wrong and what to do."""
+    if isinstance(error, VecdbRerankError):
+        return str(error)
     why = reason(error)
     if _is_no_json(error):
         return f"it is not JSON: {error.args[-1]}"

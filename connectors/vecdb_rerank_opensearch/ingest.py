@@ -119,13 +119,14 @@ class Action:
     source: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenSearchWriter:
     """Writes through ``_bulk``, which answers for each document."""
 
     client: Any
     layout: Layout
     where: str
+    found: bool = False
 
     def item(self, document: Document, text: str, vector: Vector | None) -> Action:
         """The document with its vector and the text that BM25 searches."""
@@ -146,6 +147,7 @@ class OpenSearchWriter:
 
     def write(self, items: Sequence[Action]) -> Flow[WriteResult]:
         """Index the documents; each is answered for."""
+        yield from self._require_index()
         lines = list(_bulk_lines(items))
         answer = yield Call(lambda: self.client.bulk(body=lines, index=self.layout.index))
         result = WriteResult()
@@ -156,6 +158,13 @@ class OpenSearchWriter:
             kind = result.busy if errors.is_busy(outcome["status"]) else result.rejected
             kind[n] = _why(outcome["error"])
         return result
+
+    def _require_index(self) -> Flow[None]:
+        """A write to a missing index would make one without vectors or BM25's analyzer."""
+        index = self.layout.index
+        self.found = self.found or (yield Call(lambda: self.client.indices.exists(index=index)))
+        if not self.found:
+            raise SchemaError(f"there is no index {index!r}: create() makes one that fits")
 
     def cause(self, error: Exception) -> Cause:
         """Whose fault an error is."""

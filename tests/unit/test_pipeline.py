@@ -27,11 +27,13 @@ from vecdb_rerank.errors import (
     RerankTimeoutError,
 )
 from vecdb_rerank.flow import Call, Flow, Wait, run, run_async
+from vecdb_rerank.jargon import Jargon
 from vecdb_rerank.outcomes import observe
 from vecdb_rerank.pipeline import Pipeline
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder, FirstPass, Reranker, Vector
 from vecdb_rerank.search import Fusion, Search
+from vecdb_rerank.skipping import Skip
 
 Response = dict[str, Any]
 Drive = Callable[[Flow[Any]], Any]
@@ -767,3 +769,38 @@ def test_a_vector_that_is_an_array_is_sent_as_plain_floats(drive: Drive) -> None
     searched(drive, shelf=shelf, embedder=embedder, mode="dense")
     searched(drive, shelf=shelf, mode="dense", query_vector=np.array([0.5, 0.5]))
     assert [vector for _, vector in shelf.asked] == [[1.0, 0.0], [0.5, 0.5]]
+
+
+# -- rules
+
+
+@DRIVERS
+def test_a_search_that_a_rule_skips_is_not_reranked(drive: Drive) -> None:
+    reranker = CountingReranker()
+    response, outcome = searched(drive, reranker=reranker, policy=rules(skip=Skip(few=5)))
+    assert reranker.sent == []
+    assert (outcome.status, outcome.reason) == ("skipped", "few: 5 hits")
+    assert [h["id"] for h in response["hits"]] == ["a", "b", "c", "d", "e"]
+
+
+@DRIVERS
+def test_a_shadow_rule_reranks_and_says_what_skipping_would_have_changed(drive: Drive) -> None:
+    shadow = rules(skip=Skip(few=5, shadow=True))
+    response, outcome = searched(drive, reranker=CountingReranker(), policy=shadow, limit=2)
+    assert outcome.status == "reranked"
+    assert [h["id"] for h in response["hits"]] == ["d", "b"]
+    assert (outcome.would_skip, outcome.skip_change) == ("few: 5 hits", 0.5)
+
+
+@DRIVERS
+def test_a_hit_with_a_rare_exact_term_stays_near_the_top(drive: Drive) -> None:
+    hits = [hit(n, 1.0 - n / 100, "qqq") for n in range(20)] + [hit(99, 0.1, "ERR_4032")]
+    asked = {"query": "what is ERR_4032?", "k": 21, "limit": 21, "hits": hits}
+    without, _ = searched(drive, reranker=CountingReranker(), **asked)
+    assert without["hits"][-1]["id"] == 99
+    guarded, _ = searched(
+        drive, reranker=CountingReranker(), policy=rules(jargon=Jargon()), **asked
+    )
+    assert guarded["hits"][2]["id"] == 99
+    scores = [h["score"] for h in guarded["hits"]]
+    assert scores == sorted(scores, reverse=True)

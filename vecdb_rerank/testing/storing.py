@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vecdb_rerank.candidates import DOC_ID
-from vecdb_rerank.errors import SchemaError
+from vecdb_rerank.errors import IngestError, SchemaError
 from vecdb_rerank.ingest import Document
 from vecdb_rerank.testing.base import (
     Call,
@@ -20,6 +20,7 @@ from vecdb_rerank.testing.base import (
     one_line,
     payloads,
 )
+from vecdb_rerank.testing.corpus import CORPUS
 from vecdb_rerank.testing.doubles import HashEmbedder
 
 RICH: Mapping[str, Any] = {
@@ -91,6 +92,14 @@ class Storing(ConnectorFixtures):
         assert len(wrong) == 1
         assert name in wrong[0].subject
         assert wrong[0].fix
+
+    def test_nothing_is_added_to_a_missing_collection(self, make: Connect, call: Call) -> None:
+        """``add`` before ``create`` is an error that names the collection, and makes none."""
+        name = new_name()
+        connector = make(name)
+        with pytest.raises(IngestError, match=name):
+            call(connector.add(CORPUS[:3], give_up_after=2.0))
+        assert call(connector.create())
 
     def test_ids_of_all_kinds(self, call: Call, fresh: Any) -> None:
         """Numbers, UUIDs and any other strings are ids; adding again changes nothing."""

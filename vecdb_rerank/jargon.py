@@ -1,0 +1,110 @@
+"""Exact terms of a query: what must not sink because a reranker has never read them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from vecdb_rerank.candidates import RankedHit, Ranking
+from vecdb_rerank.errors import ConfigurationError
+
+_QUOTED = re.compile(r"[\"“”`]([^\"“”`]{2,})[\"“”`]")
+_WORD = re.compile(r"[\w$#@][\w$#@:./+\\()\[\]-]*")
+_TRAILING = ".:/-()[]\\"
+# What tells an identifier from a word: letters with digits, an underscore, a separator inside,
+# a capital after a small letter, capitals alone, or a language's sign.
+_IDENTIFIER = re.compile(
+    r"(?=.*[^\W\d_])(?=.*\d)\S{2,}"
+    r"|\w+_\w+"
+    r"|[^\W\d_]\w+(?:\.|::|\\)[^\W\d_]\w.*"
+    r"|.*[a-z][A-Z].*"
+    r"|[A-Z]{3,}"
+    r"|\w(?:\+\+|#)"
+)
+_ORDINAL = re.compile(r"\d+(?:st|nd|rd|th|s)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Jargon:
+    """Keeps hits that hold the query's rare exact terms near the top, whatever the reranker says.
+
+    Exact terms are what stands in quotes, what looks like an identifier (``ERR_4032``, ``utf8``,
+    ``os.path``, ``readLine``, ``SCSI``), and those of ``terms`` that the query has. A term that
+    at most the share ``rare`` (0 to 1) of the candidates hold, at least one, is rare: its
+    hits come no lower than rank ``floor`` (from 1), each further one a rank below. A hit gains
+    ``boost`` (0 to 1) on its final score for holding one of ``terms``, rare or not.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    floor: int = 3
+    rare: float = 0.04
+    terms: tuple[str, ...] = ()
+    boost: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.floor < 1:
+            raise ConfigurationError(f"policy.jargon.floor: {self.floor} is below 1")
+        for name in ("rare", "boost"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigurationError(
+                    f"policy.jargon.{name}: {getattr(self, name)} is not in 0 to 1"
+                )
+        if not all(term.strip() for term in self.terms):
+            raise ConfigurationError("policy.jargon.terms: one of them is empty")
+
+
+def exact_terms(query: str) -> list[str]:
+    """What a query has in quotes, and what in it looks like an identifier."""
+    quoted = [term.strip() for term in _QUOTED.findall(query)]
+    words = [word.rstrip(_TRAILING) for word in _WORD.findall(_QUOTED.sub(" ", query))]
+    shouted = query.upper() == query  # capitals alone tell nothing there
+    named = [
+        word
+        for word in words
+        if _IDENTIFIER.fullmatch(word)
+        and not _ORDINAL.fullmatch(word)
+        and not (shouted and word.isalpha())
+    ]
+    return list(dict.fromkeys([*filter(None, quoted), *named]))
+
+
+def guard(ranking: Ranking, query: str, rules: Jargon) -> Ranking:
+    """``ranking`` (in final order) with no rare exact term below its floor.
+
+    A hit that is moved up takes the score of the one that it comes before.
+    """
+    known = [term for term in rules.terms if _pattern(term).search(query.casefold())]
+    terms = dict.fromkeys([*exact_terms(query), *known])
+    if not terms:
+        return ranking
+    texts = [hit.candidate.text.casefold() for hit in ranking.hits]
+    holders = {term: _holders(term, texts) for term in terms}
+    boosted = {n for term in known for n in holders[term]} if rules.boost else set()
+    most = max(1, int(rules.rare * len(texts)))
+    rare = {n for found in holders.values() if len(found) <= most for n in found}
+    hits = list(_boosted(ranking.hits, boosted, rules.boost))
+    order = sorted(range(len(hits)), key=lambda n: -hits[n].score)
+    protected = [n for n in order if n in rare]
+    for place, n in enumerate(protected, start=rules.floor - 1):
+        at = order.index(n)
+        if at > place:
+            hits[n] = replace(hits[n], score=hits[order[place]].score)
+            order.insert(place, order.pop(at))
+    return Ranking.of(hits[n] for n in order)
+
+
+def _boosted(hits: Sequence[RankedHit], chosen: set[int], boost: float) -> Iterator[RankedHit]:
+    for n, hit in enumerate(hits):
+        yield replace(hit, score=hit.score + boost) if n in chosen else hit
+
+
+def _holders(term: str, texts: Sequence[str]) -> list[int]:
+    folded, pattern = term.casefold(), _pattern(term)
+    return [n for n, text in enumerate(texts) if folded in text and pattern.search(text)]
+
+
+def _pattern(term: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w){re.escape(term.casefold())}(?!\w)")
