@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vecdb_rerank import observe
-from vecdb_rerank.blending import Blend, final_scores, logit
+from vecdb_rerank.blending import Blend, final_scores
+from vecdb_rerank.calibration import MS_MARCO_MINILM, logit
 from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Scores, sigmoid
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.evaluation import datasets, metrics
@@ -47,18 +48,24 @@ class Judged:
 
     def ndcg(self, score: Score) -> float:
         """NDCG@10 (0 to 1) of the order that ``score`` gives."""
-        final = score(self.candidates, [sigmoid(x) for x in self.logits])
+        final = score(self.candidates, [relevance(x) for x in self.logits])
         order = sorted(range(len(final)), key=lambda n: -final[n])
         return self._ndcg([self.candidates[n].id for n in order])
 
     def guarded(self, rules: Jargon) -> float:
         """NDCG@10 of the default order with exact terms guarded."""
-        ranking = rerank(self.candidates, Scores.from_logits(self.logits), Blend())
+        scores = MS_MARCO_MINILM.scores(Scores.from_logits(self.logits))
+        ranking = rerank(self.candidates, scores, Blend())
         return self._ndcg([h.candidate.id for h in guard(ranking, self.query, rules).hits])
 
     def _ndcg(self, ids: Sequence[HitId]) -> float:
         ranked = {self.query_id: [str(i) for i in ids]}
         return metrics.quality(ranked, {self.query_id: self.grades}, K)["ndcg@10"]
+
+
+def relevance(logit: float) -> float:
+    """The bundled reranker's logit on the common scale."""
+    return MS_MARCO_MINILM.relevance(sigmoid(logit))
 
 
 def standard(values: Sequence[float]) -> list[float]:

@@ -6,19 +6,18 @@ where it was not. How confident it is on this query tells the two apart.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from vecdb_rerank.candidates import Candidate, sigmoid
+from vecdb_rerank.calibration import logit
+from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.errors import ConfigurationError
 
 Method = Literal["confidence", "convex", "rrf", "replace"]
-# Chosen by measurement (docs/quality.md): where a reranker's logit is half way to 1, how slowly it
-# gets there, and between which top logits it goes from unsure to certain of a query.
-CENTRE, TEMPERATURE = 2.0, 3.0
-UNSURE, CERTAIN = 6.0, 10.0
+# Chosen by measurement (docs/quality.md): between which relevances of its best document a reranker
+# goes from unsure to certain of a query.
+UNSURE, CERTAIN = 0.85, 0.96
 # The least weight of an unsure reranker against two witnesses (BM25 and dense), or against one.
 AGAINST_TWO, AGAINST_ONE = 0.3, 0.5
 # How far below a branch's least hit one that it lacks is set, in parts of the branch's range.
@@ -27,16 +26,15 @@ MISSING = 0.1
 RANK_CONSTANT = 5
 # Reciprocal rank fusion of reranker and branches (Cormack et al., 2009, use 60).
 RRF_CONSTANT = 10
-_LOGIT_BOUND = 36.0  # beyond, a relevance is 0.0 or 1.0 in a double
 
 
 @dataclass(frozen=True, slots=True)
 class Blend:
     """How the final score comes from relevance and first pass.
 
-    ``confidence`` (default) is ``w * s + (1 - w) * f``: s the reranker's softened relevance, f the
-    first pass (the mean of its branches' normalised scores, or a share by rank), and w between
-    0.3 and 1, growing with the best logit of the query. ``convex`` is the same with the fixed
+    ``confidence`` (default) is ``w * r + (1 - w) * f``: r the relevance, f the first pass (the
+    mean of its branches' normalised scores, or a share by rank), and w between 0.3 and 1, growing
+    with the best relevance of the query from 0.85 to 0.96. ``convex`` is the same with the fixed
     ``weight``. ``rrf`` fuses the ranks of reranker and branches, the reranker's with ``weight``
     against 1 - weight. ``replace`` is the relevance alone.
     """
@@ -62,29 +60,19 @@ def final_scores(
         return list(relevance)
     if blend.method == "rrf":
         return _rrf(candidates, relevance, blend.weight)
-    logits = [logit(value) for value in relevance]
     witnesses = _branch_names(candidates)
     first = _branch_shares(candidates, witnesses) if witnesses else _rank_shares(len(candidates))
     weight = blend.weight
     if blend.method == "confidence":
         least = AGAINST_TWO if len(witnesses) > 1 else AGAINST_ONE
-        weight = least + (1 - least) * confidence(logits)
-    softened = [sigmoid((value - CENTRE) / TEMPERATURE) for value in logits]
-    return [weight * s + (1 - weight) * f for s, f in zip(softened, first, strict=True)]
+        weight = least + (1 - least) * confidence(relevance)
+    return [weight * r + (1 - weight) * f for r, f in zip(relevance, first, strict=True)]
 
 
-def confidence(logits: Sequence[float]) -> float:
-    """How sure (0 to 1) a reranker is of a query: by the logit of the best document."""
-    return min(1.0, max(0.0, (max(logits) - UNSURE) / (CERTAIN - UNSURE)))
-
-
-def logit(relevance: float) -> float:
-    """The inverse of the logistic function, bounded where a double cannot tell."""
-    if relevance <= 0.0:
-        return -_LOGIT_BOUND
-    if relevance >= 1.0:
-        return _LOGIT_BOUND
-    return max(-_LOGIT_BOUND, min(_LOGIT_BOUND, math.log(relevance / (1.0 - relevance))))
+def confidence(relevance: Sequence[float]) -> float:
+    """How sure (0 to 1) a reranker is of a query: by the relevance of the best document."""
+    unsure, certain = logit(UNSURE), logit(CERTAIN)
+    return min(1.0, max(0.0, (logit(max(relevance)) - unsure) / (certain - unsure)))
 
 
 def min_max(scores: Sequence[float]) -> list[float]:

@@ -30,6 +30,8 @@ class Guard:
         self._keeps_deadline = getattr(reranker, "keeps_deadline", False)
         self._circuit = Circuit(self.name, policy.breaker) if policy.breaker else None
         self._cost = policy.cost
+        own = getattr(reranker, "calibration", None)
+        self._calibration = policy.calibration.get(self.name, own)
         # A local model's pace is that of the machine: `doctor` tells it, a warning does not help.
         self._pace = Pace(self.name, warns=self._steps is not None)
 
@@ -50,6 +52,8 @@ class Guard:
             bill.units = scores.billed
         if not any(score is not None for score in scores.raw):
             raise RerankTimeoutError("the deadline came before any document was scored")
+        if self._calibration is not None:
+            scores = self._calibration.scores(scores)
         rest = [None] * (len(texts) - len(sent))
         return replace(scores, raw=[*scores.raw, *rest], relevance=[*scores.relevance, *rest])
 

@@ -16,6 +16,7 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 from vecdb_rerank import registry
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.breaker import Breaker
+from vecdb_rerank.calibration import Calibration
 from vecdb_rerank.cost import Cost
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
@@ -246,6 +247,7 @@ _PLAIN: dict[str, type[Any]] = {
     "cost": Cost,
     "skip": Skip,
     "jargon": Jargon,
+    "calibration": Calibration,
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.breaker import Breaker
+from vecdb_rerank.calibration import Calibration
 from vecdb_rerank.candidates import Outcome
 from vecdb_rerank.cost import Cost
 from vecdb_rerank.errors import ConfigurationError
@@ -25,7 +26,8 @@ class Policy:
     ``deadline`` is one budget in seconds over query embedding, first pass and rerank; None
     sets none. ``on_error`` says what a failing reranker does: ``fallback`` keeps the first-pass
     order and says so in the outcome, ``raise`` raises `RerankError`. ``min_relevance`` (0 to
-    1) drops scored hits below it, never one that was not scored. ``blend`` joins relevance and
+    1) drops scored hits below it, never one that was not scored. ``calibration`` puts
+    the relevance of a reranker, by its name, on the common scale. ``blend`` joins relevance and
     first pass to the final score. ``branch_evidence`` brings each candidate's rank and score in
     the BM25 and the dense branch in the same round trip, for the blend to use; without it a
     blend has only the fused order. ``breaker`` says when a failing reranker is left alone; None
@@ -41,6 +43,7 @@ class Policy:
     deadline: float | None = 10.0
     on_error: OnError = "fallback"
     min_relevance: float | None = None
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
     blend: Blend = field(default_factory=Blend)
     branch_evidence: bool = True
     breaker: Breaker | None = field(default_factory=Breaker)

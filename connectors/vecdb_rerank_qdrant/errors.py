@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
@@ -29,7 +30,13 @@ def cause(error: Exception) -> Cause:
     status = _status(error)
     if isinstance(error, ResponseHandlingException | TimeoutError) or status in _TRANSIENT:
         return "transient"
-    return "document" if status in (400, 413, 422) or isinstance(error, ValueError) else "fatal"
+    if isinstance(error, ValueError):  # of local mode, which also says so of a missing collection
+        return "fatal" if _is_missing(error) else "document"
+    return "document" if status in (400, 413, 422) else "fatal"
+
+
+def _is_missing(error: Exception) -> bool:
+    return re.fullmatch(r"Collection .* not found", str(error)) is not None
 
 
 def already_exists(error: Exception) -> bool:

@@ -93,16 +93,15 @@ def test_waiting_for_a_connection_ends_with_the_deadline(
 
 @pytest.fixture
 def sipping() -> Iterator[str]:
-    """The address of a server that reads some bytes now and then."""
+    """The address of a server that takes 30 MB in some seconds, a little at a time."""
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     stopping = threading.Event()
 
     def sip() -> None:
         connection, _ = listener.accept()
         with connection:
-            while not stopping.wait(0.02):
-                connection.recv(512)
+            while not stopping.wait(0.01):
+                connection.recv(65536)
 
     threading.Thread(target=sip, daemon=True).start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecdb_rerank.blending import Blend, confidence, final_scores, logit
-from vecdb_rerank.candidates import BranchHit, Candidate, sigmoid
+from vecdb_rerank.blending import Blend, confidence, final_scores
+from vecdb_rerank.candidates import BranchHit, Candidate
 from vecdb_rerank.errors import ConfigurationError
 
 relevances = st.lists(st.floats(0, 1), min_size=1, max_size=30)
@@ -64,39 +64,39 @@ def test_replace_is_the_relevance_alone() -> None:
 
 
 def test_a_certain_reranker_decides_alone() -> None:
-    relevance = [sigmoid(x) for x in (-5.0, 11.0, 3.0)]
+    relevance = [0.1, 0.97, 0.5]
     final = final_scores(
         candidates(3, bm25=[9.0, 1.0, 0.0], dense=[0.9, 0.1, 0.0]), relevance, Blend()
     )
-    assert final == pytest.approx([sigmoid((x - 2) / 3) for x in (-5.0, 11.0, 3.0)])
+    assert final == pytest.approx(relevance)
 
 
 def test_an_unsure_reranker_has_three_tenths_against_two_branches() -> None:
     hits = candidates(3, bm25=[9.0, 5.0, 1.0], dense=[0.9, 0.6, 0.1])
-    final = final_scores(hits, [sigmoid(2.0)] * 3, Blend())
+    final = final_scores(hits, [0.5] * 3, Blend())
     first = [1.0, (0.5 + 0.5 / 0.8) / 2, 0.0]
     assert final == pytest.approx([0.3 * 0.5 + 0.7 * f for f in first])
 
 
 def test_an_unsure_reranker_has_half_against_a_single_branch() -> None:
-    final = final_scores(candidates(2, dense=[0.9, 0.1]), [sigmoid(2.0)] * 2, Blend())
+    final = final_scores(candidates(2, dense=[0.9, 0.1]), [0.5] * 2, Blend())
     assert final == pytest.approx([0.5 * 0.5 + 0.5, 0.5 * 0.5])
 
 
 def test_a_fused_list_without_branches_counts_by_rank() -> None:
-    final = final_scores(candidates(3), [sigmoid(2.0)] * 3, Blend())
+    final = final_scores(candidates(3), [0.5] * 3, Blend())
     assert final == pytest.approx([0.25 + 0.5 * 5 / (5 + rank) for rank in range(3)])
 
 
 def test_a_hit_that_a_branch_lacks_is_a_tenth_of_its_range_below_the_least() -> None:
     hits = candidates(3, bm25=[9.0, 5.0])
-    final = final_scores(hits, [sigmoid(2.0)] * 3, Blend("convex", weight=0.5))
+    final = final_scores(hits, [0.5] * 3, Blend("convex", weight=0.5))
     assert final == pytest.approx([0.25 + 0.5, 0.25 + 0.5 * 0.1 / 1.1, 0.25])
 
 
-def test_a_fixed_weight_of_one_is_the_softened_relevance() -> None:
-    final = final_scores(candidates(2), [sigmoid(2.0), sigmoid(-4.0)], Blend("convex", weight=1.0))
-    assert final == pytest.approx([0.5, sigmoid(-2.0)])
+def test_a_fixed_weight_of_one_is_the_relevance() -> None:
+    final = final_scores(candidates(2), [0.5, 0.1], Blend("convex", weight=1.0))
+    assert final == pytest.approx([0.5, 0.1])
 
 
 def test_rrf_fuses_the_ranks_of_reranker_and_branches() -> None:
@@ -108,21 +108,10 @@ def test_rrf_fuses_the_ranks_of_reranker_and_branches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("top", "sure"), [(-3.0, 0.0), (6.0, 0.0), (8.0, 0.5), (10.0, 1.0), (20.0, 1.0)]
+    ("top", "sure"), [(0.1, 0.0), (0.85, 0.0), (0.9208, 0.5), (0.96, 1.0), (1.0, 1.0)]
 )
-def test_confidence_grows_with_the_best_logit(top: float, sure: float) -> None:
-    assert confidence([-11.0, top, -4.0]) == pytest.approx(sure)
-
-
-@given(st.floats(-30, 30))
-def test_the_logit_undoes_the_sigmoid(x: float) -> None:
-    assert logit(sigmoid(x)) == pytest.approx(x, abs=1e-2)
-
-
-def test_the_logit_of_certainty_is_finite() -> None:
-    assert math.isfinite(logit(0.0))
-    assert math.isfinite(logit(1.0))
-    assert logit(0.0) <= logit(5e-324) < logit(0.5) < logit(1 - 1e-16) <= logit(1.0)
+def test_confidence_grows_with_the_best_relevance(top: float, sure: float) -> None:
+    assert confidence([0.0, top, 0.05]) == pytest.approx(sure, abs=5e-3)
 
 
 @pytest.mark.parametrize(

@@ -375,6 +375,7 @@ def test_writing_is_tried_again_by_this_package_alone(
         body = {"items": [{"index": {"status": 201}}]} if status == 200 else {}
         return Response(json.dumps(body), status=status, content_type="application/json")
 
+    httpserver.expect_request("/documents", method="HEAD").respond_with_json({})
     httpserver.expect_request("/documents/_bulk").respond_with_handler(bulk)
     httpserver.expect_request("/documents/_refresh").respond_with_json({})
     backend = {"type": "opensearch", "url": httpserver.url_for("/")}
@@ -387,6 +388,7 @@ def test_writing_is_tried_again_by_this_package_alone(
 def test_a_server_that_stays_busy_ends_the_writing(
     httpserver: HTTPServer, connect: Callable[..., Any]
 ) -> None:
+    httpserver.expect_request("/documents", method="HEAD").respond_with_json({})
     httpserver.expect_request("/documents/_bulk").respond_with_json({}, status=503)
     backend = {"type": "opensearch", "url": httpserver.url_for("/")}
     connector = connect(backend=backend, reranker={"type": "none"})

@@ -795,7 +795,7 @@ def test_a_shadow_rule_reranks_and_says_what_skipping_would_have_changed(drive: 
 @DRIVERS
 def test_a_hit_with_a_rare_exact_term_stays_near_the_top(drive: Drive) -> None:
     hits = [hit(n, 1.0 - n / 100, "qqq") for n in range(20)] + [hit(99, 0.1, "ERR_4032")]
-    asked = {"query": "what is ERR_4032?", "k": 21, "limit": 21, "hits": hits}
+    asked: dict[str, Any] = {"query": "what is ERR_4032?", "k": 21, "limit": 21, "hits": hits}
     without, _ = searched(drive, reranker=CountingReranker(), **asked)
     assert without["hits"][-1]["id"] == 99
     guarded, _ = searched(

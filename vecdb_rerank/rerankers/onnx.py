@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vecdb_rerank import onnx_model
+from vecdb_rerank import calibration, onnx_model
 from vecdb_rerank.candidates import Scores
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError
@@ -44,6 +44,7 @@ class OnnxReranker:
         device: Device = "auto",
     ) -> None:
         self._weights = locate(model, MS_MARCO_MINILM, revision=revision, file=file)
+        self.calibration = calibration.MS_MARCO_MINILM if model == BUNDLED else None
         self._max_length = max_length
         self._device = device
 

@@ -50,14 +50,17 @@ class KeepingReranker:
 
 
 class ReversingReranker:
-    """Scores documents so that their order is reversed."""
+    """Scores documents so that their order is reversed; ``best`` bounds the relevance."""
 
     name = "reversing"
+
+    def __init__(self, best: float = 1.0) -> None:
+        self._best = best
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002
         """Scores that rise with the position."""
         count = len(documents)
-        return Scores.from_relevance([(n + 1) / (count + 1) for n in range(count)])
+        return Scores.from_relevance([self._best * (n + 1) / (count + 1) for n in range(count)])
 
 
 class RaisingReranker:

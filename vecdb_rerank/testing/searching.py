@@ -114,7 +114,7 @@ class Searching(ConnectorFixtures):
     def test_blend(self, make: Connect, call: Call, filled: str, mode: str) -> None:
         """By default first pass and reranker decide together: an unsure one cannot reverse it."""
         arguments = {"mode": mode, "k": 15, "limit": 15}
-        connector = make(filled, reranker=ReversingReranker(), policy=Policy())
+        connector = make(filled, reranker=ReversingReranker(best=0.5), policy=Policy())
         first = ids(connector, call(connector.search(WIDE, rerank=False, **arguments)))
         response = call(connector.search(WIDE, **arguments))
         blended = ids(connector, response)
