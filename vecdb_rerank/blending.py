@@ -17,7 +17,7 @@ from vecdb_rerank.errors import ConfigurationError
 Method = Literal["confidence", "convex", "rrf", "replace"]
 # Chosen by measurement (docs/quality.md): between which relevances of its best document a reranker
 # goes from unsure to certain of a query.
-UNSURE, CERTAIN = 0.85, 0.96
+UNSURE, CERTAIN = 0.79, 0.935
 # The least weight of an unsure reranker against two witnesses (BM25 and dense), or against one.
 AGAINST_TWO, AGAINST_ONE = 0.3, 0.5
 # How far below a branch's least hit one that it lacks is set, in parts of the branch's range.
@@ -34,7 +34,7 @@ class Blend:
 
     ``confidence`` (default) is ``w * r + (1 - w) * f``: r the relevance, f the first pass (the
     mean of its branches' normalised scores, or a share by rank), and w between 0.3 and 1, growing
-    with the best relevance of the query from 0.85 to 0.96. ``convex`` is the same with the fixed
+    with the best relevance of the query from 0.79 to 0.935. ``convex`` is the same with the fixed
     ``weight``. ``rrf`` fuses the ranks of reranker and branches, the reranker's with ``weight``
     against 1 - weight. ``replace`` is the relevance alone.
     """

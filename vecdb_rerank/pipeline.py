@@ -47,6 +47,11 @@ class Pipeline:
         """Whether the first pass shall bring each branch's own ranks and scores."""
         return self.chain is not None and self.policy.branch_evidence
 
+    def under(self, policy: Policy) -> Pipeline:
+        """The same pipeline under another policy, with breakers and paces of its own."""
+        chain = Chain(self.chain.rerankers, policy) if self.chain else None
+        return replace(self, chain=chain, policy=policy)
+
     def search(self, database: Database[R], search: Search, *, explain: bool = False) -> Flow[R]:
         """The flow of one search: its value is the native response."""
         with self.trip(database, search) as trip:

@@ -93,7 +93,7 @@ def test_waiting_for_a_connection_ends_with_the_deadline(
 
 @pytest.fixture
 def sipping() -> Iterator[str]:
-    """The address of a server that takes 30 MB in some seconds, a little at a time."""
+    """The address of a server that takes seconds to read 30 MB, a little at a time."""
     listener = socket.create_server(("127.0.0.1", 0))
     stopping = threading.Event()
 
@@ -101,7 +101,7 @@ def sipping() -> Iterator[str]:
         connection, _ = listener.accept()
         with connection:
             while not stopping.wait(0.01):
-                connection.recv(65536)
+                connection.recv(200_000)
 
     threading.Thread(target=sip, daemon=True).start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -109,7 +109,7 @@ def sipping() -> Iterator[str]:
     listener.close()
 
 
-@pytest.mark.timeout(10)  # what sends for as long as the server reads is not ended by it
+@pytest.mark.timeout(10)  # else a server decides how long a regression hangs
 def test_sending_to_a_server_that_reads_slowly_ends_with_the_deadline(sipping: str) -> None:
     one = clients()
     late = lateness(lambda: one.sync().post(sipping, content=b"x" * 30_000_000), times=1)

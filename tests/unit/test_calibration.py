@@ -33,7 +33,7 @@ def test_the_bundled_model_is_calibrated_and_a_policy_may_say_otherwise() -> Non
     reranker = OnnxReranker()
     raw = reranker.score("why does bread rise?", TEXTS, deadline=Deadline())
     logits = [x for x in raw.raw if x is not None]
-    assert relevance(Policy()) == pytest.approx([sigmoid(0.39 * x - 0.62) for x in logits])
+    assert relevance(Policy()) == pytest.approx([sigmoid((x - 2) / 3) for x in logits])
     own = Policy(calibration={reranker.name: Calibration(2.0, 1.0)})
     assert relevance(own) == pytest.approx([sigmoid(2 * x + 1) for x in logits], abs=1e-6)
     other = Policy(calibration={"other": Calibration(2.0, 1.0)})

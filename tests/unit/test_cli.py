@@ -30,7 +30,7 @@ from vecdb_rerank.testing import CORPUS, QUERIES
 
 SCRIPT = Path(sys.executable).with_name("vecdb-rerank")
 SECRET = "s3cr3t-that-nobody-may-see"
-COMMANDS = ("demo", "index", "search", "evaluate", "structure", "doctor", "config")
+COMMANDS = ("demo", "index", "search", "evaluate", "calibrate", "structure", "doctor", "config")
 FILE = '[backend]\npath = "index"\n'
 
 
@@ -166,6 +166,7 @@ def test_without_a_command_the_commands_are_listed() -> None:
                 "--json",
             ],
         ),
+        ("calibrate", ["DIR", "BEIR", "--config", "--backend", "--k", "--queries", "--seed"]),
         ("structure", ["DIR", "BEIR", "--config", "--k", "--queries", "--seed"]),
         ("doctor", ["--config", "--backend", "--collection"]),
         ("config", ["--config", "--backend", "--collection", "VECDB_RERANK__SECTION__KEY"]),

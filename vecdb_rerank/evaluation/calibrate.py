@@ -1,0 +1,99 @@
+"""Fitting a reranker's calibration to judged queries."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vecdb_rerank.calibration import Calibration, logit
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.evaluate import Progress, filled
+from vecdb_rerank.optional import require
+from vecdb_rerank.outcomes import observe
+from vecdb_rerank.settings import Settings
+
+Pair = tuple[float, bool]  # relevance as the reranker gives it, and whether it was judged relevant
+ENOUGH = 20  # relevant pairs, below which a fit says little
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A calibration and what it was fitted to.
+
+    ``loss_before`` and ``loss_after`` are the mean log loss (nats) of the relevance.
+    """
+
+    reranker: str
+    calibration: Calibration
+    pairs: int
+    relevant: int
+    loss_before: float
+    loss_after: float
+
+    @property
+    def toml(self) -> str:
+        """The settings that put it to use."""
+        return (
+            f'[policy.calibration."{self.reranker}"]\n'
+            f"slope = {self.calibration.slope:.3f}\n"
+            f"intercept = {self.calibration.intercept:.3f}"
+        )
+
+
+def calibrate(
+    settings: Settings, dataset: Dataset, *, k: int = 50, on_progress: Progress = lambda *_: None
+) -> Fitted:
+    """Search every query (hybrid) and fit the first reranker's relevance to the judgments.
+
+    Candidates without a judgment count as not relevant, as they do in NDCG. Raises
+    `ConfigurationError` where no reranker is configured, or nothing relevant was found.
+    """
+    pairs: list[Pair] = []
+    with filled(settings, dataset, on_progress) as connector:
+        pipeline = connector.pipeline
+        if pipeline.chain is None:
+            raise ConfigurationError("reranker.type: 'none' has nothing to calibrate")
+        name = pipeline.chain.name
+        plain = {one.name: Calibration() for one in pipeline.chain.rerankers}
+        policy = replace(pipeline.policy, calibration=plain, on_error="raise")
+        connector.pipeline = pipeline.under(policy)
+        for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
+            with observe() as outcomes:
+                response = connector.search(text, k=k, limit=k)
+            judged = dataset.qrels.get(query_id, {})
+            [outcome] = outcomes
+            pairs += [
+                (outcome.relevance[hit.id], judged.get(str(hit.doc_id), 0) > 0)
+                for hit in connector.candidates(response)
+                if outcome.reranker == name and hit.id in outcome.relevance
+            ]
+            on_progress("searching", done, len(dataset.queries))
+    return fitted(name, pairs)
+
+
+def fitted(reranker: str, pairs: Sequence[Pair]) -> Fitted:
+    """The calibration of least log loss over ``pairs``, with Platt's (1999) softened targets."""
+    optimize = require("scipy.optimize", "evaluation")
+    relevant = sum(judged for _, judged in pairs)
+    if not 0 < relevant < len(pairs):
+        raise ConfigurationError(
+            f"{len(pairs)} candidates with {relevant} relevant ones: a calibration needs both kinds"
+        )
+    yes, no = (relevant + 1) / (relevant + 2), 1 / (len(pairs) - relevant + 2)
+    points = [(logit(given), yes if judged else no) for given, judged in pairs]
+
+    def loss(parameters: Sequence[float]) -> float:
+        slope, intercept = math.exp(parameters[0]), parameters[1]
+        return statistics.fmean(_loss(slope * x + intercept, target) for x, target in points)
+
+    found = optimize.minimize(loss, [0.0, 0.0], method="Nelder-Mead")
+    calibration = Calibration(math.exp(found.x[0]), float(found.x[1]))
+    return Fitted(reranker, calibration, len(pairs), relevant, loss([0.0, 0.0]), float(found.fun))
+
+
+def _loss(x: float, target: float) -> float:
+    """The log loss of ``sigmoid(x)`` against a target from 0 to 1, without overflow."""
+    return max(x, 0.0) - x * target + math.log1p(math.exp(-abs(x)))
