@@ -11,6 +11,27 @@ from vecdb_rerank.documents import valid_unicode
 from vecdb_rerank.errors import ConfigurationError
 
 Mode = Literal["hybrid", "dense", "bm25"]
+# The languages that Snowball stems, and with it both databases.
+Language = Literal[
+    "arabic",
+    "danish",
+    "dutch",
+    "english",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hungarian",
+    "italian",
+    "norwegian",
+    "portuguese",
+    "romanian",
+    "russian",
+    "spanish",
+    "swedish",
+    "tamil",
+    "turkish",
+]
 FusionMethod = Literal["rrf", "dbsf", "min_max", "l2"]
 BRANCHES = ("bm25", "dense")
 MAX_K = 10_000
@@ -135,6 +156,11 @@ class Search:
     def needs_vector(self) -> bool:
         """Whether the mode has a dense branch."""
         return self.mode != "bm25"
+
+
+def check_language(language: str) -> None:
+    """`ConfigurationError` for a language that BM25 has no stemmer for."""
+    _one_of("language", language, get_args(Language))
 
 
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:

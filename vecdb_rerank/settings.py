@@ -33,7 +33,7 @@ from pydantic_settings import (
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.rerankers.formats import FormatName, Scale
-from vecdb_rerank.search import Bm25Params, SearchDefaults
+from vecdb_rerank.search import Bm25Params, Language, SearchDefaults
 from vecdb_rerank.urls import names_server
 
 ENV_PREFIX = "VECDB_RERANK__"
@@ -103,6 +103,7 @@ class QdrantSettings(Section):
     verify: Verify = True
     dense_vector: str | None = "dense"
     bm25_vector: str = "bm25"
+    language: Language = "english"
     bm25: Bm25Params = Field(default_factory=Bm25Params)
 
     @model_validator(mode="after")
@@ -124,6 +125,7 @@ class OpenSearchSettings(Section):
     verify: Verify = True
     dense_vector: str = "dense"
     bm25_fields: tuple[str, ...] = Field(("bm25_text",), min_length=1)
+    language: Language = "english"
 
 
 class OnnxRerankerSettings(Section):

@@ -22,6 +22,7 @@ def from_settings(
         settings.collection,
         dense_vector=settings.dense_vector,
         bm25_fields=settings.bm25_fields,
+        language=settings.language,
         **shared,
     )
 

@@ -24,7 +24,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.ingest import IngestReport
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder, Vector
-from vecdb_rerank.search import Fusion, Mode, SearchDefaults
+from vecdb_rerank.search import Fusion, Language, Mode, SearchDefaults, check_language
 from vecdb_rerank_opensearch import requests
 from vecdb_rerank_opensearch.requests import BM25_TEXT, Layout
 from vecdb_rerank_opensearch.responses import Response
@@ -43,6 +43,7 @@ class _OpenSearch(
         dense_vector: the ``knn_vector`` field.
         bm25_fields: the text fields that BM25 searches, boosts allowed (``title^2``); default
             is the field that `create` and `add` keep for it.
+        language: the language of the texts, which `create` chooses the analyzer by.
         reranker: scores the hits; by default the bundled cross-encoder; None for none; a sequence
             of several is a chain, in which the next one is asked where one fails.
         embedder: embeds queries and documents; by default the bundled one; None for none.
@@ -59,6 +60,7 @@ class _OpenSearch(
         *,
         dense_vector: str = "dense",
         bm25_fields: Sequence[str] = (BM25_TEXT,),
+        language: Language = "english",
         reranker: Rerankers = "bundled",
         embedder: Embedder | Bundled | None = "bundled",
         documents: Documents | None = None,
@@ -68,7 +70,8 @@ class _OpenSearch(
         if isinstance(bm25_fields, str):
             raise ConfigurationError(f"bm25_fields: give a list: [{bm25_fields!r}]")
         documents = documents or Documents()
-        layout = Layout(index, dense_vector, tuple(bm25_fields))
+        check_language(language)
+        layout = Layout(index, dense_vector, tuple(bm25_fields), language)
         super().__init__(
             OpenSearchStore(client, layout, documents),
             reranker=reranker,

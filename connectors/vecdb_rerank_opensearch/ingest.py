@@ -33,7 +33,9 @@ def create(client: Any, layout: Layout, dimension: int) -> Flow[bool]:
 
 
 def index_body(layout: Layout, dimension: int) -> dict[str, Any]:
-    """Settings and mappings: an English BM25 text and an HNSW graph of cosine similarity."""
+    """Settings and mappings: BM25 in the language and an HNSW graph of cosine similarity."""
+    # The analyzers have Snowball's languages and others, but not this one.
+    analyzer = "standard" if layout.language == "tamil" else layout.language
     return {
         "settings": {"index": {"knn": True}},
         "mappings": {
@@ -45,7 +47,7 @@ def index_body(layout: Layout, dimension: int) -> dict[str, Any]:
                     "dimension": dimension,
                     "method": {"name": "hnsw", "space_type": "cosinesimil", "engine": "lucene"},
                 },
-                BM25_TEXT: {"type": "text", "analyzer": "english"},
+                BM25_TEXT: {"type": "text", "analyzer": analyzer},
                 # Ids of all kinds in one collection: a first number must not refuse later words.
                 "id": {"type": "keyword"},
             },

@@ -11,7 +11,7 @@ from typing import Any
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
-from vecdb_rerank.search import Fusion, Search
+from vecdb_rerank.search import Fusion, Language, Search
 
 Body = dict[str, Any]
 # Where `create` puts the text that BM25 searches: what `Documents` makes of a payload.
@@ -27,11 +27,15 @@ _OURS = ("query", "size", "from", "search_pipeline", "sort", "search_after", "pi
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where an index keeps what is searched. ``bm25_fields`` may carry boosts (``title^2``)."""
+    """Where an index keeps what is searched. ``bm25_fields`` may carry boosts (``title^2``).
+
+    ``language`` is that of the texts of an index that is created.
+    """
 
     index: str
     dense_vector: str = "dense"
     bm25_fields: tuple[str, ...] = (BM25_TEXT,)
+    language: Language = "english"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 A document's weight for a term is ``tf * (k + 1) / (tf + k * (1 - b + b * length / avg_len))``
 (Robertson and Zaragoza, 2009); the inverse document frequency is the collection's own
-(``modifier=IDF``). Terms are runs of letters and digits, lower-cased, without stop words,
-stemmed (Snowball, English) and hashed (MurmurHash3, 32 bits, its absolute value).
+(``modifier=IDF``). Terms are runs of letters and digits, lower-cased, stemmed (Snowball) and hashed
+(MurmurHash3, 32 bits, its absolute value). English ones are without stop words; those of other
+languages stay, which their inverse document frequency makes light.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from qdrant_client.http import models
 
 from vecdb_rerank.optional import require
-from vecdb_rerank.search import Bm25Params
+from vecdb_rerank.search import Bm25Params, Language, check_language
 
 MODEL = "qdrant/bm25"
 # The server's English list, without words that hold an apostrophe: no term can equal those.
@@ -37,15 +38,25 @@ STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Bm25(Bm25Params):
-    """Encodes texts with these parameters, or has the server do it."""
+    """Encodes texts in ``language`` with these parameters, or has the server do it."""
+
+    language: Language = "english"
+
+    def __post_init__(self) -> None:
+        # Not by super(): slots make another class of this one.
+        Bm25Params.__post_init__(self)
+        check_language(self.language)
 
     def on_server(self, text: str) -> models.Document:
         """``text`` for a server to encode; options are a plain dict, as gRPC wants them."""
-        return models.Document(text=text, model=MODEL, options=asdict(self))
+        options = asdict(self)
+        if self.language != "english":
+            options["stopwords"] = []
+        return models.Document(text=text, model=MODEL, options=options)
 
     def document(self, text: str) -> models.SparseVector:
         """The vector of a document, encoded here."""
-        terms = list(_terms(text))
+        terms = list(_terms(text, self.language))
         norm = self.k * (1 - self.b + self.b * len(terms) / self.avg_len)
         weights = {
             _term_id(term): count * (self.k + 1) / (norm + count)
@@ -55,7 +66,7 @@ class Bm25(Bm25Params):
 
     def query(self, text: str) -> models.SparseVector:
         """The vector of a query, encoded here: each of its terms once."""
-        return _sparse({_term_id(term): 1.0 for term in _terms(text)})
+        return _sparse({_term_id(term): 1.0 for term in _terms(text, self.language)})
 
 
 def _sparse(weights: dict[int, float]) -> models.SparseVector:
@@ -63,11 +74,12 @@ def _sparse(weights: dict[int, float]) -> models.SparseVector:
     return models.SparseVector(indices=indices, values=[weights[i] for i in indices])
 
 
-def _terms(text: str) -> Iterator[str]:
-    word, stemmer = _tools()
+def _terms(text: str, language: Language) -> Iterator[str]:
+    word, stemmer = _tools(language)
+    stop_words = STOP_WORDS if language == "english" else frozenset()
     for token in word.findall(text):
         lowered = token.lower()
-        if lowered not in STOP_WORDS:
+        if lowered not in stop_words:
             yield stemmer.stem_word(lowered)
 
 
@@ -76,7 +88,7 @@ def _term_id(term: str) -> int:
 
 
 @cache
-def _tools() -> tuple[Any, Any]:
+def _tools(language: Language) -> tuple[Any, Any]:
     """The pattern of a word (Unicode letters and digits) and the server's own stemmer."""
     word = require("regex", "qdrant").compile(r"[\p{Alphabetic}\p{N}]+")
-    return word, require("py_rust_stemmers", "qdrant").SnowballStemmer("english")
+    return word, require("py_rust_stemmers", "qdrant").SnowballStemmer(language)

@@ -31,7 +31,7 @@ def from_settings(
         settings.collection,
         dense_vector=settings.dense_vector,
         bm25_vector=settings.bm25_vector,
-        bm25=Bm25(**asdict(settings.bm25)),
+        bm25=Bm25(**asdict(settings.bm25), language=settings.language),
         **shared,
     )
 

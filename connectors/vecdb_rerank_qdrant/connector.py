@@ -41,7 +41,7 @@ class _Qdrant(
         collection: the collection's name.
         dense_vector: the dense vector's name; None for the unnamed one.
         bm25_vector: the name of the sparse vector (``modifier=idf``).
-        bm25: BM25's parameters, used at ingest.
+        bm25: BM25's parameters, used at ingest, and the language of the texts.
         reranker: scores the hits; by default the bundled cross-encoder; None for none; a sequence
             of several is a chain, in which the next one is asked where one fails.
         embedder: embeds queries and documents; by default the bundled one; None for none.

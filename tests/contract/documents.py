@@ -15,3 +15,25 @@ NESTED: tuple[dict[str, Any], ...] = tuple(
     for n, document in enumerate(CORPUS)
 )
 BY_ID = {document["id"]: document for document in NESTED}
+
+# Two forms of a noun by language, which a stemmer makes one.
+FORMS = {
+    "arabic": ("كتابان", "كتاب"),
+    "danish": ("biler", "bil"),
+    "dutch": ("boeken", "boek"),
+    "english": ("houses", "house"),
+    "finnish": ("taloissa", "talo"),
+    "french": ("maisons", "maison"),
+    "german": ("Häuser", "Haus"),
+    "greek": ("σπίτια", "σπίτι"),
+    "hungarian": ("házak", "ház"),
+    "italian": ("libri", "libro"),
+    "norwegian": ("biler", "bil"),
+    "portuguese": ("livros", "livro"),
+    "romanian": ("cărți", "cărților"),
+    "russian": ("книги", "книга"),
+    "spanish": ("libros", "libro"),
+    "swedish": ("bilar", "bil"),
+    "tamil": ("புத்தகங்கள்", "புத்தகம்"),
+    "turkish": ("kitaplar", "kitap"),
+}

@@ -10,7 +10,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from qdrant_client import QdrantClient, models
@@ -18,6 +18,7 @@ from qdrant_client import QdrantClient, models
 from tests.contract.backends import SERVED
 from tests.contract.documents import NESTED
 from tests.servers import qdrant_source
+from vecdb_rerank.search import Language
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import Bm25
 
@@ -97,7 +98,14 @@ def client(qdrant_server: tuple[str, int]) -> Iterator[QdrantClient]:
     client.close()
 
 
-@pytest.mark.parametrize("bm25", [Bm25(), Bm25(k=0.9, b=0.4, avg_len=30)], ids=["default", "other"])
+ENCODERS = {
+    "default": Bm25(),
+    "other": Bm25(k=0.9, b=0.4, avg_len=30),
+    **{language: Bm25(language=language) for language in get_args(Language)},
+}
+
+
+@pytest.mark.parametrize("bm25", ENCODERS.values(), ids=ENCODERS)
 def test_same_vectors_as_the_server(client: QdrantClient, bm25: Bm25) -> None:
     texts, name = diverse(), new_name()
     assert len(texts) > 300

@@ -16,14 +16,14 @@ from tests.contract.backends import (
     opened,
     opensearch_client,
 )
-from tests.contract.documents import BY_ID, NESTED
+from tests.contract.documents import BY_ID, FORMS, NESTED
 from tests.servers import free_port
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError, FirstPassError, SchemaError
 from vecdb_rerank.ingest import Document
 from vecdb_rerank.outcomes import observe
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.search import Fusion
+from vecdb_rerank.search import Fusion, Language
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
 from vecdb_rerank.testing.base import ids, new_name, one_line
 from vecdb_rerank.testing.searching import WIDE, every_mode
@@ -330,3 +330,20 @@ def test_numbers_and_words_may_both_be_ids(opensearch: Backend) -> None:
     report = opensearch.call(connector.add(documents))
     assert (report.added, report.failed) == (2, ())
     opensearch.call(connector.delete())
+
+
+@pytest.mark.parametrize("language", FORMS)
+def test_bm25_stems_in_the_language_of_the_collection(
+    opensearch: Backend, models: Remembering, language: Language
+) -> None:
+    stored_form, asked_form = FORMS[language]
+    connector = opensearch.connect(new_name(), language=language, embedder=models, reranker=None)
+    opensearch.call(connector.create())
+    try:
+        texts = [f"xyz {stored_form} xyz", "xyz abc xyz"]
+        opensearch.call(connector.add({"id": n, "text": text} for n, text in enumerate(texts)))
+        response = opensearch.call(connector.search(asked_form, mode="bm25"))
+        found = len(connector.candidates(response))
+        assert found == (language != "tamil")  # which has no analyzer of its own
+    finally:
+        opensearch.call(connector.delete())

@@ -11,15 +11,16 @@ from qdrant_client import models
 from qdrant_client.http import models as rest
 
 from tests.contract.backends import SERVED, Backend, Remembering, opened, qdrant_client
-from tests.contract.documents import NESTED
+from tests.contract.documents import FORMS, NESTED
 from tests.servers import free_port
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import FirstPassError, SchemaError
 from vecdb_rerank.ingest import Document
 from vecdb_rerank.outcomes import observe
-from vecdb_rerank.search import Fusion
+from vecdb_rerank.search import Fusion, Language
 from vecdb_rerank.testing.base import ids, new_name, one_line
 from vecdb_rerank.testing.searching import WIDE, every_mode
+from vecdb_rerank_qdrant import Bm25
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +222,21 @@ def test_a_distance_of_which_less_is_better_is_refused(qdrant: Backend, mode: st
     findings = qdrant.call(connector.check())
     assert "less is better" in findings[-1].detail
     qdrant.call(qdrant.client.delete_collection(name))
+
+
+@pytest.mark.parametrize("language", FORMS)
+def test_bm25_stems_in_the_language_of_the_collection(
+    qdrant: Backend, models: Remembering, language: Language
+) -> None:
+    stored_form, asked_form = FORMS[language]
+    connector = qdrant.connect(
+        new_name(), bm25=Bm25(language=language), embedder=models, reranker=None
+    )
+    qdrant.call(connector.create())
+    try:
+        texts = [f"xyz {stored_form} xyz", "xyz abc xyz"]
+        qdrant.call(connector.add({"id": n, "text": text} for n, text in enumerate(texts)))
+        response = qdrant.call(connector.search(asked_form, mode="bm25"))
+        assert len(connector.candidates(response)) == 1
+    finally:
+        qdrant.call(connector.delete())
