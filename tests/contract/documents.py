@@ -27,7 +27,7 @@ FORMS = {
     "german": ("Häuser", "Haus"),
     "greek": ("σπίτια", "σπίτι"),
     "hungarian": ("házak", "ház"),
-    "italian": ("libri", "libro"),
+    "italian": ("ragazzi", "ragazzo"),
     "norwegian": ("biler", "bil"),
     "portuguese": ("livros", "livro"),
     "romanian": ("cărți", "cărților"),
