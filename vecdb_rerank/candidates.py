@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 HitId = int | str
+Span = tuple[int, int]  # characters of a text, from and to
 # Where a payload keeps the id its document was added under, if the database takes no such id.
 DOC_ID = "_doc_id"
 Status = Literal["reranked", "partial", "skipped", "fell_back"]
@@ -53,14 +54,15 @@ class Scores:
 
     ``raw`` is the model's own number (a logit, an API's score), which orders the hits;
     ``relevance`` the same on the 0-1 scale that ``min_relevance`` tests. ``truncated`` counts
-    documents of which the model read only the beginning, ``billed`` the units that a service
-    charges for them.
+    documents of which the model read only a part, ``billed`` the units that a service charges for
+    them. ``passages`` is the best passage of each document that was read in several.
     """
 
     raw: Sequence[float | None]
     relevance: Sequence[float | None]
     truncated: int = 0
     billed: float = 0.0
+    passages: Sequence[Span | None] = ()
 
     @classmethod
     def from_logits(
@@ -124,7 +126,8 @@ class Outcome:
     charged (Cohere's search units, others' tokens), ``cost`` is their price by the policy.
 
     ``would_skip`` names the skip rule that applied in shadow mode, and ``skip_change`` is the
-    share (0 to 1) of the page's hits that would have been others.
+    share (0 to 1) of the page's hits that would have been others. ``passages`` says of each
+    document that was read in several where in its text (characters) the best one is.
     """
 
     status: Status
@@ -143,6 +146,7 @@ class Outcome:
     cost: float = 0.0
     would_skip: str | None = None
     skip_change: float | None = None
+    passages: Mapping[HitId, Span] = field(default_factory=dict, repr=False)
     timings: Mapping[str, float] = field(default_factory=dict)
     relevance: Mapping[HitId, float] = field(default_factory=dict, repr=False)
     raw: Mapping[HitId, float] = field(default_factory=dict, repr=False)

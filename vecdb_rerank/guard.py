@@ -15,6 +15,7 @@ from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import NotAskedError, RerankError, RerankTimeoutError
 from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.pace import Pace
+from vecdb_rerank.passages import split
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Reranker
 
@@ -30,6 +31,7 @@ class Guard:
         self._keeps_deadline = getattr(reranker, "keeps_deadline", False)
         self._circuit = Circuit(self.name, policy.breaker) if policy.breaker else None
         self._cost = policy.cost
+        self._passages = policy.passages
         own = getattr(reranker, "calibration", None)
         self._calibration = policy.calibration.get(self.name, own)
         # A local model's pace is that of the machine: `doctor` tells it, a warning does not help.
@@ -45,11 +47,20 @@ class Guard:
 
         Raises `NotAskedError` where the reranker is left out, else what it raises.
         """
+        if self._passages is None:
+            return (yield from self._asked(query, texts, deadline))
+        parts = split(self.reranker, query, texts, self._passages)
+        scores = yield from self._asked(query, parts.pieces, deadline)
+        return parts.joined(scores)
+
+    def _asked(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
         sent = texts[: self._fitting(len(texts), deadline)]
-        predicted = self.bills(query, sent) if self.bills else 0.0
-        with LEDGER.bill(self.name, predicted, self._cost) as bill:
+        if self.bills is None:
             scores = yield from self._watched(query, sent, deadline)
-            bill.units = scores.billed
+        else:
+            with LEDGER.bill(self.name, self.bills(query, sent), self._cost) as bill:
+                scores = yield from self._watched(query, sent, deadline)
+                bill.units = scores.billed
         if not any(score is not None for score in scores.raw):
             raise RerankTimeoutError("the deadline came before any document was scored")
         if self._calibration is not None:

@@ -21,6 +21,7 @@ from vecdb_rerank.cost import Cost
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.jargon import Jargon
+from vecdb_rerank.passages import Passages
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import Bm25Params, Fusion, SearchDefaults
 from vecdb_rerank.settings import (
@@ -247,6 +248,7 @@ _PLAIN: dict[str, type[Any]] = {
     "cost": Cost,
     "skip": Skip,
     "jargon": Jargon,
+    "passages": Passages,
     "calibration": Calibration,
 }
 

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from vecdb_rerank.candidates import Span
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.optional import require
@@ -69,6 +70,17 @@ class OnnxModel:
 
         return in_parallel(one, documents)
 
+    def room(self, query: str) -> int:
+        """The tokens that a document may have beside ``query`` before it is cut."""
+        special = self._pair.num_special_tokens_to_add(True)
+        asked = len(self.token_offsets(self._fitting(query)))
+        return self.max_length - special - asked
+
+    def token_offsets(self, text: str) -> Sequence[Span]:
+        """The characters of ``text`` that each of its tokens stands for."""
+        offsets: Sequence[Span] = self._plain.encode(text, add_special_tokens=False).offsets
+        return offsets
+
     def run(self, texts: Sequence[str]) -> list[Array]:
         """The first output of each text, cut at ``max_length``, without its batch axis."""
         return in_parallel(self._run, self._single.encode_batch(list(texts)))
@@ -88,7 +100,7 @@ class OnnxModel:
 
     def _fitting(self, query: str) -> str:
         room = (self.max_length - self._pair.num_special_tokens_to_add(True)) // 2
-        offsets = self._plain.encode(query, add_special_tokens=False).offsets
+        offsets = self.token_offsets(query)
         return query if len(offsets) <= room else query[: offsets[room - 1][1]]
 
 

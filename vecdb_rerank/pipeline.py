@@ -181,6 +181,7 @@ class Pipeline:
             scored=sum(h.relevance is not None for h in hits),
             empty=sum(not c.text for c in candidates),
             truncated=verdict.truncated,
+            passages=verdict.passages,
             failed=verdict.failed,
             billed=verdict.billed,
             cost=self.policy.cost.of({verdict.reranker: verdict.billed}),

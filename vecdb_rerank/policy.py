@@ -14,6 +14,7 @@ from vecdb_rerank.candidates import Outcome
 from vecdb_rerank.cost import Cost
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.jargon import Jargon
+from vecdb_rerank.passages import Passages
 from vecdb_rerank.skipping import Skip
 
 OnError = Literal["fallback", "raise"]
@@ -33,7 +34,8 @@ class Policy:
     blend has only the fused order. ``breaker`` says when a failing reranker is left alone; None
     never leaves it. ``cost`` has prices and budgets. ``skip`` has rules by which a search is not
     reranked; ``jargon`` keeps hits with rare exact terms of the query near the top; None leaves
-    all to the final score. ``record_query`` writes the query into traces
+    all to the final score. ``passages`` has long documents read in parts; None reads their
+    beginning. ``record_query`` writes the query into traces
     and log records, where it is not otherwise. ``on_outcome`` is called with every `Outcome`; what
     it raises reaches the caller.
     """
@@ -50,6 +52,7 @@ class Policy:
     cost: Cost = field(default_factory=Cost)
     skip: Skip = field(default_factory=Skip)
     jargon: Jargon | None = None
+    passages: Passages | None = None
     record_query: bool = False
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
 

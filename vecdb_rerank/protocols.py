@@ -37,7 +37,8 @@ class Reranker(Protocol):
         watched from outside. One with a method ``steps``, a `vecdb_rerank.flow.Flow` of the same
         arguments, is driven by it instead, so that its I/O is asynchronous where the search is;
         one with a method ``closing`` is closed with its connector. ``calibration``, if it has one,
-        puts its relevance on the common scale (`vecdb_rerank.calibration.Calibration`).
+        puts its relevance on the common scale (`vecdb_rerank.calibration.Calibration`). By
+        ``room(query)`` and ``token_offsets(text)`` long documents are cut at its own tokens.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vecdb_rerank import fusion
 from vecdb_rerank.blending import Blend
-from vecdb_rerank.candidates import Candidate, Ranking, Scores, Status
+from vecdb_rerank.candidates import Candidate, HitId, Ranking, Scores, Span, Status
 from vecdb_rerank.chain import Answer
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import RerankError
@@ -29,6 +29,7 @@ class Verdict:
     failed: Mapping[str, str] = field(default_factory=dict)
     truncated: int = 0
     billed: float = 0.0
+    passages: Mapping[HitId, Span] = field(default_factory=dict)
 
 
 def reason_to_skip(
@@ -63,7 +64,15 @@ def verdict(
         failed=answer.failed,
         truncated=scores.truncated,
         billed=scores.billed,
+        passages=_passages(scores, texts, candidates),
     )
+
+
+def _passages(
+    scores: Scores, texts: Sequence[str], candidates: Sequence[Candidate]
+) -> dict[HitId, Span]:
+    best = dict(zip(texts, scores.passages, strict=False))
+    return {c.id: span for c in candidates if (span := best.get(c.text)) is not None}
 
 
 def _spread(scores: Scores, texts: Sequence[str], candidates: Sequence[Candidate]) -> Scores:

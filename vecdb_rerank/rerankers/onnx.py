@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vecdb_rerank import calibration, onnx_model
-from vecdb_rerank.candidates import Scores
+from vecdb_rerank.candidates import Scores, Span
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.onnx_model import Device, OnnxModel
@@ -57,6 +57,14 @@ class OnnxReranker:
     def model(self) -> OnnxModel:
         """The loaded model."""
         return onnx_model.load(self._weights, self._max_length, self._device)
+
+    def room(self, query: str) -> int:
+        """The tokens of a document that are read beside ``query``."""
+        return self.model.room(query)
+
+    def token_offsets(self, text: str) -> Sequence[Span]:
+        """Where in ``text`` (characters) each of its tokens is."""
+        return self.model.token_offsets(text)
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Logits of the documents; those the deadline overtakes stay None, later ones first."""
