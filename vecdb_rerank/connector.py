@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.chain import Chain
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
-from vecdb_rerank.flow import Call, Flow, run, run_async
+from vecdb_rerank.flow import Call, Compute, Flow, run, run_async
 from vecdb_rerank.pipeline import Pipeline
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Reranker, Vector
@@ -27,6 +27,7 @@ ReportT = TypeVar("ReportT")
 CreatedT = TypeVar("CreatedT")
 ProblemsT = TypeVar("ProblemsT")
 
+PAGE = 10  # hits, where nobody says how many
 Bundled = Literal["bundled"]
 # One, or several in order: the next one is asked where one fails.
 Rerankers = Reranker | Sequence[Reranker] | Bundled | None
@@ -102,7 +103,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
         Raises `SchemaError` where one is there that does not fit.
         """
-        return self._run(self._guarded(self.store.create(self._dimension())))
+        return self._run(self._guarded(self._created()))
 
     def add(
         self,
@@ -138,8 +139,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
     def check(self) -> ProblemsT:
         """What stands between this connector and a search, with a fix for each."""
-        dimension = self.pipeline.embedder.dimension if self.pipeline.embedder else None
-        return self._run(self._guarded(self.store.check(dimension)))
+        return self._run(self._guarded(self._checked()))
 
     def delete(self) -> Any:
         """Delete the collection or index with all its documents."""
@@ -155,10 +155,22 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
         return self._run(flow())
 
-    def _dimension(self) -> int:
-        if self.pipeline.embedder is None:
+    def _created(self) -> Flow[bool]:
+        dimension = yield from self._dimension()
+        if dimension is None:
             raise ConfigurationError("embedder: creating a collection needs one, for its dimension")
-        return self.pipeline.embedder.dimension
+        return (yield from self.store.create(dimension))
+
+    def _checked(self) -> Flow[list[Finding]]:
+        dimension = yield from self._dimension()
+        return (yield from self.store.check(dimension))
+
+    def _dimension(self) -> Flow[int | None]:
+        embedder = self.pipeline.embedder
+        if embedder is None:
+            return None
+        dimension: int = yield Compute(lambda: embedder.dimension)  # it may have to load its model
+        return dimension
 
     def _search(
         self,
@@ -183,7 +195,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         search = Search(
             query=query,
             k=chosen_k,
-            limit=min(defaults.limit, chosen_k) if limit is None else limit,
+            limit=min(defaults.limit or PAGE, chosen_k) if limit is None else limit,
             offset=offset,
             mode=mode or defaults.mode,
             depth=(defaults.depth or chosen_k) if depth is None else depth,
@@ -211,14 +223,26 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
 
 class SyncDriver:
-    """Mixin: methods return their values."""
+    """Mixin: methods return their values; a ``with`` block closes the connector in the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()  # type: ignore[attr-defined]  # of the connector
 
     def _run(self, flow: Flow[Any]) -> Any:
         return run(flow)
 
 
 class AsyncDriver:
-    """Mixin: methods return awaitables."""
+    """Mixin: methods return awaitables; an ``async with`` block closes the connector in the end."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()  # type: ignore[attr-defined]  # of the connector
 
     def _run(self, flow: Flow[Any]) -> Any:
         return run_async(flow)

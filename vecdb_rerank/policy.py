@@ -19,6 +19,15 @@ from vecdb_rerank.skipping import Skip
 
 OnError = Literal["fallback", "raise"]
 
+_PARTS = {
+    "blend": Blend,
+    "breaker": Breaker,
+    "cost": Cost,
+    "skip": Skip,
+    "jargon": Jargon,
+    "passages": Passages,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -57,6 +66,12 @@ class Policy:
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        for name, kind in _PARTS.items():
+            part = getattr(self, name)
+            if part is not None and not isinstance(part, kind):
+                raise ConfigurationError(
+                    f"policy.{name}: {part!r} is no {kind.__name__}; give {kind.__name__}(...)"
+                )
         if self.deadline is not None and not (math.isfinite(self.deadline) and self.deadline > 0):
             raise ConfigurationError(
                 f"policy.deadline: {self.deadline} is not a number of seconds above 0"

@@ -100,23 +100,28 @@ class Bm25Params:
 class SearchDefaults:
     """What a connector's ``search`` does when the call does not say.
 
-    ``k`` first-pass candidates (1 to 10,000); ``limit`` hits returned, at most ``k``; ``depth``
-    hits taken from each branch of a hybrid search (default: ``k``).
+    ``k`` first-pass candidates (1 to 10,000); ``limit`` hits returned, at most ``k`` (default: 10,
+    or ``k`` where that is less); ``depth`` hits taken from each branch of a hybrid search
+    (default: ``k``).
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     k: int = 50
-    limit: int = 10
+    limit: int | None = None
     mode: Mode = "hybrid"
     depth: int | None = None
     fusion: Fusion = field(default_factory=Fusion)
 
     def __post_init__(self) -> None:
         _within("k", self.k, 1, MAX_K)
-        _within(
-            "limit", self.limit, 1, self.k, f"it cannot exceed k ({self.k}): raise k or lower limit"
-        )
+        if self.limit is not None:
+            why = f"it cannot exceed k ({self.k}): raise k or lower limit"
+            _within("limit", self.limit, 1, self.k, why)
+        if not isinstance(self.fusion, Fusion):
+            raise ConfigurationError(
+                f"fusion: {self.fusion!r} is no Fusion; give Fusion('rrf'), say"
+            )
         _one_of("mode", self.mode, get_args(Mode))
         if self.depth is not None:
             _within("depth", self.depth, 1, MAX_K)
@@ -147,6 +152,7 @@ class Search:
         if valid_unicode(self.query) != self.query:
             raise ConfigurationError("query: holds a lone surrogate, which is not valid text")
         SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion)
+        _within("limit", self.limit, 1, MAX_K)
         if not isinstance(self.offset, int) or self.offset < 0:
             raise ConfigurationError(f"offset: {self.offset!r} is not an integer from 0")
         if self.query_vector is not None and not all(map(math.isfinite, self.query_vector)):

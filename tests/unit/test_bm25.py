@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mmh3
 import pytest
 from hypothesis import given
@@ -105,11 +107,19 @@ def test_a_document_and_its_text_as_a_query_have_the_same_terms(text: str) -> No
 def test_a_server_gets_the_text_and_the_options_as_a_plain_dict() -> None:
     document = Bm25(k=1.0, b=0.5, avg_len=10.0).on_server("The fox")
     assert (document.text, document.model) == ("The fox", "qdrant/bm25")
-    assert document.options == {"k": 1.0, "b": 0.5, "avg_len": 10.0}
+    assert document.options == {"k": 1.0, "b": 0.5, "avg_len": 10.0, "language": "english"}
     assert type(document.options) is dict
+    german = Bm25(language="german").on_server("Der Fuchs").options
+    assert isinstance(german, dict)
+    assert (german["language"], german["stopwords"]) == ("german", [])
 
 
 @pytest.mark.parametrize("wrong", [{"k": -0.1}, {"b": 1.1}, {"b": -0.1}, {"avg_len": 0.0}])
-def test_wrong_parameters_are_refused(wrong: dict[str, float]) -> None:
+def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"^bm25: "):
         Bm25(**wrong)
+
+
+def test_a_language_without_a_stemmer_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"^language: 'klingon' is none of arabic, "):
+        Bm25(language="klingon")  # type: ignore[arg-type]  # what a user might do

@@ -75,6 +75,28 @@ async def test_an_asynchronous_connector_does_the_same() -> None:
         await connector.close()
 
 
+async def test_a_with_block_closes_the_connector(tmp_path: Path) -> None:
+    where = {"path": tmp_path / "index"}
+    for _ in range(2):  # the folder can be opened by one client at a time
+        with factory.connect(backend=where, **BARE) as connector:
+            assert connector.check()
+        async with factory.connect_async(backend=where, **BARE) as asynchronous:
+            assert await asynchronous.check()
+
+
+def test_a_small_k_needs_no_limit() -> None:
+    given: dict[str, Any] = {
+        "backend": {"path": ":memory:"},
+        "reranker": {"type": "none"},
+        "search": {"k": 5},
+    }
+    with factory.connect(**given) as connector:
+        connector.create()
+        connector.add(CORPUS[:10])
+        assert len(connector.search(QUERIES["bread"]).points) == 5
+        assert len(connector.search(QUERIES["bread"], k=50).points) == 10
+
+
 def test_an_embedded_qdrant_in_a_folder_is_there_again_the_next_time(tmp_path: Path) -> None:
     for created in (True, False):
         connector = factory.connect(backend={"path": tmp_path / "index"}, reranker={"type": "none"})

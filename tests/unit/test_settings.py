@@ -66,7 +66,7 @@ def test_everything_has_a_default() -> None:
     assert isinstance(settings.backend, QdrantSettings)
     assert isinstance(settings.embedder, OnnxEmbedderSettings)
     assert isinstance(settings.reranker, OnnxRerankerSettings)
-    assert (settings.search.k, settings.search.limit, settings.search.mode) == (50, 10, "hybrid")
+    assert (settings.search.k, settings.search.limit, settings.search.mode) == (50, None, "hybrid")
     assert loaded.origin("search", "k") == "default"
 
 
