@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -91,10 +92,11 @@ def _share(deadline: Deadline, rest: Sequence[Guard], documents: int) -> Deadlin
     Each of them is kept what it takes as far as that is known, and at most an even share.
     """
     left = deadline.remaining()
+    if len(rest) == 1 or math.isinf(left):
+        return deadline
     even = left / len(rest)
     needs = (guard.expected(documents) for guard in rest[1:])
-    kept = sum(even if need is None else min(need, even) for need in needs)
-    return deadline if not kept else deadline.capped(left - kept)
+    return deadline.capped(left - sum(even if n is None else min(n, even) for n in needs))
 
 
 def _joined(last: RerankError, failed: Mapping[str, str]) -> RerankError:
