@@ -23,9 +23,9 @@ class Breaker:
     """When a reranker is no longer asked (the circuit breaker of Nygard, Release It!, 2007).
 
     It opens when ``failures`` calls within ``window`` seconds failed and they are at least
-    ``share`` (0 to 1) of the calls in it: a busy reranker that fails now and then is still worth
-    asking. After ``pause`` seconds one search asks again, while the others go on without; its
-    success closes the breaker, its failure starts another pause.
+    ``share`` (0 to 1) of the calls in it and under way: a busy reranker that fails now and then
+    is still worth asking. After ``pause`` seconds one search asks again, while the others go on
+    without; its success closes the breaker, its failure starts another pause.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -60,6 +60,7 @@ class Circuit:
         self._calls: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED)  # when, and failed?
         self._open_until: float | None = None
         self._probing = False
+        self._under_way = 0
         self._last = ""
         self._lock = threading.Lock()
 
@@ -74,6 +75,7 @@ class Circuit:
             raise
         except BaseException:  # the search was given up, which says nothing of the reranker
             with self._lock:
+                self._under_way -= 1
                 self._probing = self._probing and not probe
             raise
         else:
@@ -83,6 +85,7 @@ class Circuit:
         """Whether this call is the one that probes an open breaker."""
         with self._lock:
             if self._open_until is None:
+                self._under_way += 1
                 return False
             left = self._open_until - self._clock()
             if left > 0 or self._probing:
@@ -91,10 +94,12 @@ class Circuit:
                     f"({self._last})"
                 )
             self._probing = True
+            self._under_way += 1
             return True
 
     def _settle(self, probe: bool, error: Exception | None) -> None:
         with self._lock:
+            self._under_way -= 1
             if error is not None:
                 self._last = str(error)
             if probe:
@@ -108,9 +113,12 @@ class Circuit:
         self._calls.append((now, failed))
         while self._calls[0][0] <= now - self._rules.window:
             self._calls.popleft()
-        failures = sum(failed for _, failed in self._calls) if failed else 0
-        enough = failures >= max(self._rules.failures, self._rules.share * len(self._calls))
-        if failed and enough:
+        if not failed:
+            return
+        failures = sum(failed for _, failed in self._calls)
+        # Those under way count: failures are often quicker than successes, and come first.
+        calls = len(self._calls) + self._under_way
+        if failures >= max(self._rules.failures, self._rules.share * calls):
             self._reopen()
             log.warning(
                 "%s failed %d times in %g s: not asked for %g s (%s)",

@@ -74,15 +74,11 @@ class Guard:
         if left <= 0:
             raise RerankTimeoutError("the deadline came before any document was scored")
         stops = self._keeps_deadline and self._steps is None
-        estimate = None if stops or math.isinf(left) else self._pace.estimate()
-        if estimate is None:
+        if stops or math.isinf(left):
             return documents
-        if fitting := estimate.fitting(documents, left):
+        if fitting := self._pace.fitting(documents, left):
             return fitting
-        raise NotAskedError(
-            f"{self.name} takes about {estimate.seconds(1) * 1e3:.0f} ms for a single document, "
-            f"and {left * 1e3:.0f} ms are left"
-        )
+        raise NotAskedError(f"{self.name} takes longer than the {left * 1e3:.0f} ms that are left")
 
     def _watched(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
         if self._circuit is None:
@@ -97,7 +93,8 @@ class Guard:
         except TimeoutError:
             self._pace.record(len(texts), time.monotonic() - started, late=True)
             raise
-        self._pace.record(len(texts), time.monotonic() - started)
+        cut = any(raw is None for raw in scores.raw)  # by the deadline
+        self._pace.record(len(texts), time.monotonic() - started, late=cut)
         return scores
 
     def _scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:

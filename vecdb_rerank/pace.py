@@ -17,6 +17,7 @@ WINDOW = 100  # calls
 ENOUGH = 20  # calls, before which a p95 says nothing
 PAUSE = 300.0  # seconds between two warnings
 KNOWN = 5  # calls, before which nothing is foretold
+PROBE = 1.0  # seconds between two calls of one that seems too slow
 FRESH = 60.0  # seconds after which a call no longer foretells, so that a slow spell is forgotten
 
 
@@ -61,10 +62,16 @@ class Estimate:
         return self.fixed + self.spread + self.per_document * documents
 
     def fitting(self, documents: int, seconds: float) -> int:
-        """How many of ``documents`` can be scored in ``seconds``."""
-        if self.seconds(documents) <= seconds:
+        """How many of ``documents`` can be scored in ``seconds``.
+
+        Where not one fits with the spread, it may still do so without: most calls are quicker.
+        """
+        left = seconds - self.fixed
+        return self._within(documents, left - self.spread) or self._within(documents, left)
+
+    def _within(self, documents: int, left: float) -> int:
+        if self.per_document * documents <= left:
             return documents
-        left = seconds - self.fixed - self.spread
         return max(0, int(left / self.per_document)) if self.per_document else 0
 
 
@@ -81,8 +88,25 @@ class Pace:
         self._warns = warns
         self._clock = clock
         self._calls: deque[Timed] = deque(maxlen=WINDOW)
-        self._quiet_until = -math.inf
+        self._quiet_until = self._next_probe = -math.inf
         self._lock = threading.Lock()
+
+    def fitting(self, documents: int, seconds: float) -> int:
+        """How many of ``documents`` to send with ``seconds`` left.
+
+        Where none fits, all of them go once in a second: what has become quick again is seen by
+        asking alone.
+        """
+        estimate = self.estimate()
+        fitting = documents if estimate is None else estimate.fitting(documents, seconds)
+        if fitting:
+            return fitting
+        with self._lock:
+            now = self._clock()
+            if now < self._next_probe:
+                return 0
+            self._next_probe = now + PROBE
+            return documents
 
     def estimate(self) -> Estimate | None:
         """What the calls of the last minute foretell; None where they are too few."""

@@ -159,7 +159,8 @@ class DeadlineTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and read the whole response, so that its body keeps the deadline."""
         with _errors_of_httpx(request):
-            response = self._pool(request.url).handle_request(_to_core(request))
+            left = _left(request.extensions.get("timeout", {}).get("pool"), httpcore.PoolTimeout)
+            response = self._pool(request.url).handle_request(_to_core(request, left))
             body = bytearray()
             try:
                 for part in cast(Iterable[bytes], response.stream):
@@ -200,13 +201,13 @@ class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
         """Send ``request`` and read the whole response, so that its body keeps the deadline."""
         left = _left(None, httpx.ReadTimeout)
         task = asyncio.ensure_future(self._handle(request))
+        task.add_done_callback(self._ended)
         try:
             await asyncio.wait({task}, timeout=left)
         finally:
             if not task.done():
                 task.cancel()
                 self._ending.add(task)
-                task.add_done_callback(self._ended)
         if not task.done():
             raise httpx.ReadTimeout("the deadline has passed", request=request)
         return task.result()
@@ -214,11 +215,12 @@ class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
     def _ended(self, task: asyncio.Task[httpx.Response]) -> None:
         self._ending.discard(task)
         if not task.cancelled():
-            task.exception()  # told to nobody, which asyncio would complain of
+            task.exception()  # the caller may be gone, which asyncio would complain of
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         with _errors_of_httpx(request):
-            response = await self._pool(request.url).handle_async_request(_to_core(request))
+            pool = self._pool(request.url)
+            response = await pool.handle_async_request(_to_core(request, None))
             body = bytearray()
             try:
                 async for part in cast(AsyncIterable[bytes], response.stream):
@@ -268,10 +270,10 @@ def _errors_of_httpx(request: httpx.Request) -> Iterator[None]:
         raise kind(str(error), request=request) from error
 
 
-def _to_core(request: httpx.Request) -> httpcore.Request:
+def _to_core(request: httpx.Request, pool: float | None) -> httpcore.Request:
+    """The request, with the seconds that waiting for a connection may take."""
     url = request.url
     timeouts = request.extensions.get("timeout", {})
-    pool = _left(timeouts.get("pool"), httpcore.PoolTimeout)
     return httpcore.Request(
         method=request.method,
         url=httpcore.URL(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -84,6 +85,18 @@ def test_a_busy_service_that_fails_now_and_then_stays() -> None:
         service.call()
         service.fail()
     assert not service.is_open
+
+
+def test_quick_failures_beside_slow_successes_do_not_open_it() -> None:
+    service = Service()
+    with ExitStack() as under_way:
+        for _ in range(20):
+            under_way.enter_context(service.circuit.watch(lambda _: True))
+        service.fail(8)
+        assert not service.is_open
+    assert not service.is_open
+    service.fail(14)  # now they are half of all
+    assert service.is_open
 
 
 def test_errors_that_the_request_caused_do_not_count() -> None:

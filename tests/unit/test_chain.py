@@ -143,10 +143,25 @@ def test_one_that_cannot_make_it_is_left_out() -> None:
     for seconds in (5.0, 5.0, 0.3, 5.0, 5.0, 0.3, 5.0):
         ask(both, seconds)
     asked = len(service.asked)
-    answer = ask(both, 0.01)
-    assert answer.reranker == "fast"
-    assert len(service.asked) == asked
-    assert "for a single document" in answer.failed["slow"]
+    answers = [ask(both, 0.02) for _ in range(5)]
+    assert {answer.reranker for answer in answers} == {"fast"}
+    assert len(service.asked) == asked + 1  # to see whether it still is so slow
+    assert "takes longer than the" in answers[-1].failed["slow"]
+
+
+def test_calls_that_the_deadline_cut_do_not_lock_a_reranker_out() -> None:
+    class Batching(Service):
+        def steps(
+            self, query: str, documents: Sequence[str], *, deadline: Deadline
+        ) -> Flow[Scores]:
+            yield Wait(deadline.remaining())
+            return Scores.from_relevance([0.5] * 30 + [None for _ in documents[30:]])
+
+    one = chain(Batching("batching"))
+    for _ in range(12):
+        answer = ask(one, 0.05)
+        assert answer.scores is not None
+        assert sum(raw is not None for raw in answer.scores.raw) == 30
 
 
 def test_a_reranker_that_stops_by_itself_is_given_everything() -> None:

@@ -140,7 +140,7 @@ def test_what_fits_never_takes_longer_than_foretold(
     fitting = estimate.fitting(documents, left)
     assert 0 <= fitting <= documents
     if fitting:
-        assert estimate.seconds(fitting) <= left * (1 + 1e-9)
+        assert estimate.fixed + estimate.per_document * fitting <= left * (1 + 1e-9)
 
 
 def test_a_few_calls_foretell_nothing_and_old_ones_no_longer() -> None:

@@ -93,6 +93,8 @@ class CohereReranker(RemoteReranker):
             self._base_url = _base_url(base_url)
             if self._key is None:
                 raise ConfigurationError("api_key: set it, or the environment variable CO_API_KEY")
+            # Imported now, by being named, rather than in the first search.
+            self._sdks = self._cohere.ClientV2, self._cohere.AsyncClientV2
             self._clients = Clients(self._sdk, self._sdk_async, http2=http2, verify=verify)
             host = urlsplit(self._base_url or "https://api.cohere.com").netloc
             self._where = f"Cohere ({host})"
@@ -168,10 +170,10 @@ class CohereReranker(RemoteReranker):
             raise ServiceError(f"{self._where}: {error}") from error
 
     def _sdk(self, client: httpx.Client) -> Any:
-        return self._cohere.ClientV2(self._key, base_url=self._base_url, httpx_client=client)
+        return self._sdks[0](self._key, base_url=self._base_url, httpx_client=client)
 
     def _sdk_async(self, client: httpx.AsyncClient) -> Any:
-        return self._cohere.AsyncClientV2(self._key, base_url=self._base_url, httpx_client=client)
+        return self._sdks[1](self._key, base_url=self._base_url, httpx_client=client)
 
 
 def _entry(result: Any) -> dict[str, Any]:
