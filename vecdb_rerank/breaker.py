@@ -65,9 +65,14 @@ class Circuit:
         self._lock = threading.Lock()
 
     @contextmanager
-    def watch(self, is_failure: Callable[[Exception], bool]) -> Iterator[None]:
-        """Count what becomes of the block; `NotAskedError` where the breaker is open."""
-        probe = self._admit()
+    def watch(
+        self, is_failure: Callable[[Exception], bool], *, may_probe: bool = True
+    ) -> Iterator[None]:
+        """Count what becomes of the block; `NotAskedError` where the breaker is open.
+
+        A block that has too little time to tell (not ``may_probe``) does not probe an open one.
+        """
+        probe = self._admit(may_probe)
         try:
             yield
         except Exception as error:
@@ -81,14 +86,14 @@ class Circuit:
         else:
             self._settle(probe, None)
 
-    def _admit(self) -> bool:
+    def _admit(self, may_probe: bool) -> bool:
         """Whether this call is the one that probes an open breaker."""
         with self._lock:
             if self._open_until is None:
                 self._under_way += 1
                 return False
             left = self._open_until - self._clock()
-            if left > 0 or self._probing:
+            if left > 0 or self._probing or not may_probe:
                 raise NotAskedError(
                     f"{self._name} is left alone for {max(left, 0.0):.1f} s more after failing "
                     f"({self._last})"

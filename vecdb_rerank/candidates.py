@@ -122,8 +122,9 @@ class Outcome:
     ``client`` (a server that cannot); ``none`` for a single branch.
 
     ``reranker`` is the one whose scores were taken, or the first of the chain where none were.
-    ``failed`` says why those asked before it did not answer. ``billed`` counts the units that it
-    charged (Cohere's search units, others' tokens), ``cost`` is their price by the policy.
+    ``failed`` says why those asked before it did not answer. ``billed`` has the units that were
+    charged by the reranker's name (Cohere's search units, others' tokens), ``cost`` is their
+    price by the policy.
 
     ``would_skip`` names the skip rule that applied in shadow mode, and ``skip_change`` is the
     share (0 to 1) of the page's hits that would have been others. ``passages`` says of each
@@ -142,7 +143,7 @@ class Outcome:
     empty: int = 0
     truncated: int = 0
     failed: Mapping[str, str] = field(default_factory=dict)
-    billed: float = 0.0
+    billed: Mapping[str, float] = field(default_factory=dict)
     cost: float = 0.0
     would_skip: str | None = None
     skip_change: float | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,20 +23,22 @@ log = logging.getLogger("vecdb_rerank")
 class Answer:
     """What a chain says: whose scores, or the error that left it without.
 
-    ``failed`` maps the names of those that did not answer to the reason.
+    ``failed`` maps the names of those that did not answer to the reason, ``billed`` the names of
+    those that charged for it to the units.
     """
 
     reranker: str
     scores: Scores | None = None
     error: RerankError | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
+    billed: Mapping[str, float] = field(default_factory=dict)
 
 
 class Chain:
     """Rerankers, best first; at least one. Breakers and paces belong to the chain.
 
-    `ConfigurationError` where one of them is no reranker, and where a budget is set and one that
-    bills has no price.
+    `ConfigurationError` where one of them is no reranker or two have the same name, and where a
+    budget is set and one that bills has no price.
     """
 
     def __init__(self, rerankers: Sequence[Reranker], policy: Policy) -> None:
@@ -47,6 +50,9 @@ class Chain:
                     f"reranker: {reranker!r} is none (it needs a name and a method score)"
                 )
         self._guards = [Guard(reranker, policy) for reranker in rerankers]
+        for name, count in Counter(guard.name for guard in self._guards).items():
+            if count > 1:
+                raise ConfigurationError(f"reranker: {name!r} is there {count} times")
         for guard in self._guards:
             if policy.cost.has_budget and guard.bills and guard.name not in policy.cost.prices:
                 raise ConfigurationError(
@@ -66,18 +72,24 @@ class Chain:
     def ask(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Answer]:
         """The scores of the first reranker that answers; never raises what a reranker raises."""
         failed: dict[str, str] = {}
+        billed: dict[str, float] = {}
         for n, guard in enumerate(self._guards):
-            share = _share(deadline, self._guards[n:], len(texts))
+            rest = self._guards[n:]
             try:
-                scores = yield from guard.ask(query, texts, share)
+                _leave_to_the_next(rest, len(texts), deadline)
+                scores = yield from guard.ask(query, texts, _share(deadline, rest, len(texts)))
             except Exception as caught:
                 error = as_rerank_error(caught, guard.name)
                 failed[guard.name] = str(error)
+                if error.billed:
+                    billed[guard.name] = error.billed
                 level = logging.DEBUG if isinstance(error, NotAskedError) else logging.WARNING
                 log.log(level, "reranking with %s failed: %s", guard.name, error)
             else:
-                return Answer(guard.name, scores, failed=failed)
-        return Answer(self.name, error=_joined(error, failed), failed=failed)
+                if scores.billed:
+                    billed[guard.name] = scores.billed
+                return Answer(guard.name, scores, failed=failed, billed=billed)
+        return Answer(self.name, error=_joined(error, failed), failed=failed, billed=billed)
 
     def closing(self) -> Flow[None]:
         """Close the connections of those that have any."""
@@ -86,17 +98,31 @@ class Chain:
                 yield from closing()
 
 
+def _leave_to_the_next(rest: Sequence[Guard], documents: int, deadline: Deadline) -> None:
+    """`NotAskedError` where the first of ``rest`` has no time for half of what the next can do."""
+    first, *others = rest
+    left = deadline.remaining()
+    if 2 * first.foretold(documents, left) >= documents:
+        return
+    for other in others:
+        need = other.expected(documents)
+        if need is not None and need <= left:
+            raise NotAskedError(f"{first.name} is too slow for the time left, {other.name} is not")
+
+
 def _share(deadline: Deadline, rest: Sequence[Guard], documents: int) -> Deadline:
     """The time of the first of ``rest``: what is left, less what the others will need.
 
-    Each of them is kept what it takes as far as that is known, and at most an even share.
+    Each of them is kept what it takes, as far as that is known (a twentieth at least), or a
+    quarter; and at most an even share.
     """
     left = deadline.remaining()
     if len(rest) == 1 or math.isinf(left):
         return deadline
     even = left / len(rest)
     needs = (guard.expected(documents) for guard in rest[1:])
-    return deadline.capped(left - sum(even if n is None else min(n, even) for n in needs))
+    kept = sum(min(left / 4 if need is None else max(need, left / 20), even) for need in needs)
+    return deadline.capped(left - kept)
 
 
 def _joined(last: RerankError, failed: Mapping[str, str]) -> RerankError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import ClassVar
 
 from vecdb_rerank.errors import ConfigurationError, NotAskedError
 
+log = logging.getLogger("vecdb_rerank")
 _ROUNDING = 1 + 1e-9  # ten times a tenth is the budget, not above it
 
 
@@ -65,7 +67,11 @@ class Ledger:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._total: Counter[str] = Counter()
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew, as a forked process does: its parent's units are its parent's."""
+        self._total: dict[str, float] = {}
         self._minute = _Period(60.0)
         self._day = _Period(86_400.0)
         self._lock = threading.Lock()
@@ -87,7 +93,8 @@ class Ledger:
             yield bill
         finally:
             with self._lock:
-                self._total[name] += bill.units  # type: ignore[assignment]  # typeshed: ints
+                if bill.units:
+                    self._total[name] = self._total.get(name, 0.0) + bill.units
                 for period, index in periods:
                     if period.index == index:
                         period.add(name, bill.units - predicted)
@@ -101,6 +108,7 @@ class Ledger:
             ):
                 period.turn(now)
                 if budget is not None and period.with_(bill, cost) > budget * _ROUNDING:
+                    period.warn(f"policy.cost.per_{word} ({budget:g}) is used up")
                     raise NotAskedError(
                         f"{bill.name} would go over policy.cost.per_{word} ({budget:g})"
                     )
@@ -116,12 +124,19 @@ class _Period:
         self._seconds = seconds
         self.index = -1
         self._units: dict[str, float] = {}
+        self._warned = False
 
     def turn(self, now: float) -> None:
         """Begin anew where a new period has begun."""
         index = int(now // self._seconds)
         if index != self.index:
-            self.index, self._units = index, {}
+            self.index, self._units, self._warned = index, {}, False
+
+    def warn(self, message: str) -> None:
+        """Once in each period."""
+        if not self._warned:
+            self._warned = True
+            log.warning("%s", message)
 
     def add(self, name: str, units: float) -> None:
         self._units[name] = self._units.get(name, 0.0) + units
@@ -133,6 +148,8 @@ class _Period:
 
 
 LEDGER = Ledger()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=LEDGER.clear)
 
 
 def billed_units() -> dict[str, float]:

@@ -54,7 +54,12 @@ class FirstPassTimeoutError(FirstPassError, TimeoutError):
 
 
 class RerankError(VecdbRerankError):
-    """The reranker failed; the first-pass order was still available."""
+    """The reranker failed; the first-pass order was still available.
+
+    ``billed`` are the units that it charged all the same.
+    """
+
+    billed: float = 0.0
 
 
 class RerankTimeoutError(RerankError, TimeoutError):

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from vecdb_rerank import registry
+from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 from vecdb_rerank.loading import load
 from vecdb_rerank.protocols import Embedder, Reranker
 from vecdb_rerank.settings import PluginSettings, Section, Settings
@@ -44,8 +45,19 @@ def build(settings: Settings, *, use_async: bool = False) -> Any:
 
 def rerankers(settings: Settings) -> list[Reranker]:
     """The configured rerankers, best first; none for ``type = "none"``."""
-    built = (component("rerankers", section) for section in settings.chain)
-    return [one for one in built if one is not None]
+    built: list[Reranker] = []
+    for n, section in enumerate(settings.chain):
+        try:
+            one = component("rerankers", section)
+        except MissingDependencyError:
+            raise
+        except ConfigurationError as error:
+            if not settings.rerankers:
+                raise
+            raise ConfigurationError(f"rerankers.{n}.{error}") from error
+        if one is not None:
+            built.append(one)
+    return built
 
 
 def reranker(settings: Settings) -> Reranker | None:

@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import inspect
 import math
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -188,10 +189,10 @@ def abortable(end: Callable[[], None]) -> AbstractContextManager[None]:
 
 def _race(race: Race) -> Any:
     first, *_ = runners = [_Runner(race.first)]
-    wait([first.future], race.after)
-    if not first.future.done():
-        runners.append(_Runner(race.second))
     try:
+        wait([first.future], race.after)
+        if not first.future.done():
+            runners.append(_Runner(race.second))
         for future in as_completed([runner.future for runner in runners]):
             if future.exception() is None:
                 return future.result()
@@ -228,7 +229,8 @@ async def _race_async(race: Race) -> Any:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if sys.exc_info()[0] is not GeneratorExit:  # which allows no more waiting
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _finite(timeout: float) -> float | None:
@@ -245,8 +247,9 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
             return
         try:
             future.set_result(context.run(work))
-        except StopIteration as error:  # asyncio cannot carry one, and would wait for ever
-            stopped = RuntimeError("the work raised StopIteration")
+        except (StopIteration, SystemExit, GeneratorExit, asyncio.CancelledError) as error:
+            # asyncio cannot carry the first, and the others would end who only waits for the work.
+            stopped = RuntimeError(f"the work raised {type(error).__name__}")
             stopped.__cause__ = error
             future.set_exception(stopped)
         except BaseException as error:  # handed to the waiting side, whatever it is

@@ -15,7 +15,7 @@ from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import NotAskedError, RerankError, RerankTimeoutError
 from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.pace import Pace
-from vecdb_rerank.passages import split
+from vecdb_rerank.passages import Split, split
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Reranker
 
@@ -30,6 +30,9 @@ class Guard:
         self._steps = getattr(reranker, "steps", None)
         self._keeps_deadline = getattr(reranker, "keeps_deadline", False)
         self._circuit = Circuit(self.name, policy.breaker) if policy.breaker else None
+        self._stops = self._keeps_deadline and self._steps is None
+        self._deadline = policy.deadline
+        self._share = 1.0  # texts sent for a document
         self._cost = policy.cost
         self._passages = policy.passages
         own = getattr(reranker, "calibration", None)
@@ -40,29 +43,45 @@ class Guard:
     def expected(self, documents: int) -> float | None:
         """The seconds that scoring so many documents takes; None where that is not known yet."""
         estimate = self._pace.estimate()
-        return None if estimate is None else estimate.seconds(documents)
+        return None if estimate is None else estimate.seconds(self._pieces(documents))
+
+    def foretold(self, documents: int, seconds: float) -> int:
+        """How many of ``documents`` it is known to score in ``seconds``; all where it is not."""
+        if self._stops:
+            return documents
+        pieces = self._pieces(documents)
+        return documents * self._pace.foretold(pieces, seconds) // pieces
 
     def ask(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
         """Scores of ``texts``; None for those that there is no time for, the last ones.
 
         Raises `NotAskedError` where the reranker is left out, else what it raises.
         """
-        if self._passages is None:
+        rules = self._passages
+        if rules is None:
             return (yield from self._asked(query, texts, deadline))
-        parts = split(self.reranker, query, texts, self._passages)
+        cut = Compute(lambda: split(self.reranker, query, texts, rules), deadline.remaining())
+        parts: Split = yield cut
+        self._share = len(parts.places) / len(texts)
         scores = yield from self._asked(query, parts.pieces, deadline)
         return parts.joined(scores)
 
+    def _pieces(self, documents: int) -> int:
+        """How many texts so many documents are sent as, by those of the last search."""
+        return max(1, round(documents * self._share))
+
     def _asked(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
         sent = texts[: self._fitting(len(texts), deadline)]
-        if self.bills is None:
-            scores = yield from self._watched(query, sent, deadline)
-        else:
-            with LEDGER.bill(self.name, self.bills(query, sent), self._cost) as bill:
+        predicted = self.bills(query, sent) if self.bills else 0.0
+        with LEDGER.bill(self.name, predicted, self._cost) as bill:
+            try:
                 scores = yield from self._watched(query, sent, deadline)
-                bill.units = scores.billed
-        if not any(score is not None for score in scores.raw):
-            raise RerankTimeoutError("the deadline came before any document was scored")
+            except RerankError as error:
+                bill.units = error.billed
+                raise
+            if not scores.billed and self._cost.prices.get(self.name):
+                scores = replace(scores, billed=predicted)  # a paid one that does not tell
+            bill.units = scores.billed
         if self._calibration is not None:
             scores = self._calibration.scores(scores)
         rest = [None] * (len(texts) - len(sent))
@@ -73,8 +92,7 @@ class Guard:
         left = deadline.remaining()
         if left <= 0:
             raise RerankTimeoutError("the deadline came before any document was scored")
-        stops = self._keeps_deadline and self._steps is None
-        if stops or math.isinf(left):
+        if self._stops or math.isinf(left):
             return documents
         if fitting := self._pace.fitting(documents, left):
             return fitting
@@ -83,18 +101,28 @@ class Guard:
     def _watched(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
         if self._circuit is None:
             return (yield from self._timed(query, texts, deadline))
-        with self._circuit.watch(_is_its_fault):
+        fair = self._is_fair(len(texts), deadline.remaining())
+        with self._circuit.watch(lambda error: _is_its_fault(error, fair), may_probe=fair):
             return (yield from self._timed(query, texts, deadline))
+
+    def _is_fair(self, documents: int, seconds: float) -> bool:
+        """Whether a reranker that is late with so much time has itself to blame."""
+        estimate = self._pace.estimate()
+        if estimate is not None:
+            return seconds >= estimate.seconds(documents)
+        return self._deadline is None or seconds >= self._deadline / 3
 
     def _timed(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
         started = time.monotonic()
         try:
             scores = yield from self._scores(query, texts, deadline)
+            known = sum(raw is not None for raw in scores.raw)
+            if not known:
+                raise RerankTimeoutError("the deadline came before any document was scored")
         except TimeoutError:
-            self._pace.record(len(texts), time.monotonic() - started, late=True)
+            self._pace.record(len(texts), time.monotonic() - started, scored=0)
             raise
-        cut = any(raw is None for raw in scores.raw)  # by the deadline
-        self._pace.record(len(texts), time.monotonic() - started, late=cut)
+        self._pace.record(len(texts), time.monotonic() - started, scored=known)
         return scores
 
     def _scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
@@ -108,8 +136,10 @@ class Guard:
         return checked(answer, len(texts))
 
 
-def _is_its_fault(error: Exception) -> bool:
-    """Whether an error tells of the reranker rather than of what it was asked."""
+def _is_its_fault(error: Exception, fair: bool) -> bool:
+    """Whether an error tells of the reranker rather than of what it was asked, or given time."""
+    if isinstance(error, TimeoutError):
+        return fair
     return not getattr(error, "of_request", False)
 
 
@@ -139,6 +169,7 @@ def as_rerank_error(error: Exception, name: str) -> RerankError:
     if isinstance(error, TimeoutError):
         mapped: RerankError = RerankTimeoutError(f"{name} was late")
     else:
-        mapped = RerankError(f"{name} failed: {error!r}")
+        # The type alone: the message of a foreign error may hold the query or a document.
+        mapped = RerankError(f"{name} failed with {type(error).__name__}")
     mapped.__cause__ = error
     return mapped

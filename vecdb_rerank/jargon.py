@@ -76,7 +76,8 @@ def guard(ranking: Ranking, query: str, rules: Jargon) -> Ranking:
 
     A hit that is moved up takes the score of the one that it comes before.
     """
-    known = [term for term in rules.terms if _pattern(term).search(query.casefold())]
+    asked = query.casefold()
+    known = [t for t in rules.terms if t.casefold() in asked and _pattern(t).search(asked)]
     terms = dict.fromkeys([*exact_terms(query), *known])
     if not terms:
         return ranking
@@ -93,7 +94,8 @@ def guard(ranking: Ranking, query: str, rules: Jargon) -> Ranking:
         if at > place:
             hits[n] = replace(hits[n], score=hits[order[place]].score)
             order.insert(place, order.pop(at))
-    return Ranking.of(hits[n] for n in order)
+    found = (hits[n] for n in order)
+    return Ranking.of(replace(h, score=1.0) if boosted and h.score > 1.0 else h for h in found)
 
 
 def _boosted(hits: Sequence[RankedHit], chosen: set[int], boost: float) -> Iterator[RankedHit]:

@@ -34,6 +34,7 @@ from vecdb_rerank.settings import (
 )
 from vecdb_rerank.skipping import Skip
 
+_OFF = (False, "false", "none")  # TOML and the environment have no null
 DEFAULT_FILE = "vecdb_rerank.toml"
 _KINDS: dict[str, registry.Kind] = {
     "backend": "connectors",
@@ -86,11 +87,17 @@ def load(file: Path | str | None = None, **arguments: Any) -> Loaded:
     merged: dict[str, Any] = {}
     for layer in reversed(layers.values()):
         merged = _merged(merged, layer)
+    if isinstance(policy := merged.get("policy"), dict) and policy.get("breaker") in _OFF:
+        policy["breaker"] = None
     try:
         settings = Settings(**merged)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, merged, Loaded(Settings(), layers))) from None
     loaded = Loaded(settings, layers)
+    if merged.get("rerankers") == []:
+        raise ConfigurationError(
+            f"rerankers: is empty ({loaded.origin('rerankers')}); for none: reranker.type = 'none'"
+        )
     if settings.rerankers and "reranker" in merged:
         raise ConfigurationError(
             f"rerankers: give these ({loaded.origin('rerankers')}) or reranker "
@@ -143,12 +150,21 @@ def _require_known(kind: str, table: Mapping[str, Any], layer: str) -> None:
 
 def _merged(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]:
     """Two nested mappings as one; where both have a value, that of ``strong``."""
-    both = {
-        key: _merged(weak[key], value)
-        for key, value in strong.items()
-        if isinstance(value, Mapping) and isinstance(weak.get(key), Mapping)
-    }
-    return {**weak, **strong, **both}
+    both = {key: _both(weak.get(key), value) for key, value in strong.items()}
+    return {**weak, **both}
+
+
+def _both(weak: Any, strong: Any) -> Any:
+    """One value of two; a mapping of indices (from the environment) goes into the list it means."""
+    if not isinstance(strong, Mapping):
+        return strong
+    if strong and all(str(key).isdecimal() for key in strong):
+        listed = list(weak) if isinstance(weak, list | tuple) else []
+        for key in sorted(strong, key=int):
+            known = listed[int(key)] if int(key) < len(listed) else None
+            listed[int(key) : int(key) + 1] = [_both(known, strong[key])]
+        return listed
+    return _merged(weak, strong) if isinstance(weak, Mapping) else dict(strong)
 
 
 def _toml(path: Path, *, required: bool) -> dict[str, Any]:
@@ -249,7 +265,6 @@ _PLAIN: dict[str, type[Any]] = {
     "skip": Skip,
     "jargon": Jargon,
     "passages": Passages,
-    "calibration": Calibration,
 }
 
 
@@ -267,6 +282,8 @@ def _section(location: Sequence[str]) -> type[Any] | None:
     known = TYPES.get(location[0].removesuffix("s"))
     if known and len(location) == _tag_at(location) + 1:
         return known.get(location[-1])
+    if location[-2:-1] == ["calibration"]:  # by the reranker's name
+        return Calibration
     return _PLAIN.get(location[-1])
 
 

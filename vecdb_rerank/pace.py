@@ -18,6 +18,7 @@ ENOUGH = 20  # calls, before which a p95 says nothing
 PAUSE = 300.0  # seconds between two warnings
 KNOWN = 5  # calls, before which nothing is foretold
 PROBE = 1.0  # seconds between two calls of one that seems too slow
+LESS, MORE = 0.7, 1.05  # what two late calls in a row, and one in time, do to the documents sent
 FRESH = 60.0  # seconds after which a call no longer foretells, so that a slow spell is forgotten
 
 
@@ -88,7 +89,9 @@ class Pace:
         self._warns = warns
         self._clock = clock
         self._calls: deque[Timed] = deque(maxlen=WINDOW)
-        self._quiet_until = self._next_probe = -math.inf
+        self._quiet_until = self._next_probe = self._late_at = -math.inf
+        self._was_late = False
+        self._most = math.inf  # documents to send, while calls were late in the last minute
         self._lock = threading.Lock()
 
     def fitting(self, documents: int, seconds: float) -> int:
@@ -97,9 +100,7 @@ class Pace:
         Where none fits, all of them go once in a second: what has become quick again is seen by
         asking alone.
         """
-        estimate = self.estimate()
-        fitting = documents if estimate is None else estimate.fitting(documents, seconds)
-        if fitting:
+        if fitting := self.foretold(documents, seconds):
             return fitting
         with self._lock:
             now = self._clock()
@@ -108,12 +109,19 @@ class Pace:
             self._next_probe = now + PROBE
             return documents
 
-    def estimate(self) -> Estimate | None:
-        """What the calls of the last minute foretell; None where they are too few."""
+    def foretold(self, documents: int, seconds: float) -> int:
+        """How many of ``documents`` the last minute says can be scored in ``seconds``."""
         with self._lock:
             since = self._clock() - FRESH
-            fresh = [call for call in self._calls if call.at > since and not call.late]
-        return Estimate.of(fresh) if len(fresh) >= KNOWN else None
+            most = min(documents, int(self._most)) if self._late_at > since else documents
+        estimate = self.estimate(since)
+        return most if estimate is None else estimate.fitting(most, seconds)
+
+    def estimate(self, since: float = -math.inf) -> Estimate | None:
+        """What the calls ``since`` then foretell; None where they are too few."""
+        with self._lock:
+            known = [call for call in self._calls if call.at > since and not call.late]
+        return Estimate.of(known) if len(known) >= KNOWN else None
 
     def p95(self) -> float | None:
         """The seconds that 95 % of the last calls did not exceed; None where they are too few."""
@@ -121,14 +129,17 @@ class Pace:
             seconds = [call.seconds for call in self._calls]
         return p95(seconds) if len(seconds) >= ENOUGH else None
 
-    def record(self, documents: int, seconds: float, *, late: bool = False) -> None:
+    def record(self, documents: int, seconds: float, *, scored: int | None = None) -> None:
         """Add a call with so many documents; warn where the p95 is over 500 ms now.
 
-        One that was ``late`` tells nothing but that: how long it would have taken is not known.
+        One that the deadline cut after ``scored`` of them would have taken nobody knows how long:
+        it foretells nothing, but two of them in a row have fewer documents sent.
         """
+        scored = documents if scored is None else scored
         with self._lock:
             now = self._clock()
-            self._calls.append(Timed(now, documents, seconds, late))
+            self._calls.append(Timed(now, documents, seconds, scored < documents))
+            self._learn(documents, scored, now)
             if not self._warns or len(self._calls) < ENOUGH or now < self._quiet_until:
                 return
             slow = p95([call.seconds for call in self._calls])
@@ -143,6 +154,15 @@ class Pace:
             slow * 1e3,
             calls,
         )
+
+    def _learn(self, documents: int, scored: int, now: float) -> None:
+        """Send less after two late calls in a row (one may be a fault), and more bit by bit."""
+        late = scored < documents
+        if not late:
+            self._most = max(self._most, documents * MORE + 1)
+        elif self._was_late:
+            self._most, self._late_at = max(scored + 1.0, documents * LESS), now
+        self._was_late = late
 
 
 def p95(seconds: Sequence[float]) -> float:

@@ -89,7 +89,8 @@ class Split:
         else:
             raws = [_mean(raw for raw, _, _ in own) for own in found]
             relevance = [_mean(rel for _, rel, _ in own) for own in found]
-        cut = max(scores.truncated, self.cut)
+        unread = sum(0 < len(own) < len(s) for own, s in zip(found, self.spans, strict=True))
+        cut = max(scores.truncated, self.cut, unread)
         return replace(scores, raw=raws, relevance=relevance, truncated=cut, passages=chosen)
 
 

@@ -85,14 +85,15 @@ class Pipeline:
         candidates = fusion.first_pass_order(found)[: search.k]
         rule = skipping.rule(search.query, candidates, self.policy.skip) if self.chain else None
         if rule is not None and not self.policy.skip.shadow:
-            verdict = Verdict(fusion.unchanged(candidates), "skipped", reason=rule)
+            name = self.chain.name if self.chain else ""
+            verdict = Verdict(fusion.unchanged(candidates), "skipped", name, rule)
         else:
             verdict = yield from self._rerank(search.query, candidates, trip)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
         page = kept.page(search.offset, search.limit)
         response = database.rebuild(first, page)
         outcome = self._outcome(database, search, first, candidates, verdict, trip.clock)
-        if rule is not None and self.policy.skip.shadow:
+        if rule is not None and verdict.status in ("reranked", "partial"):
             raw = fusion.unchanged(candidates).page(search.offset, search.limit)
             outcome = replace(outcome, would_skip=rule, skip_change=_change(raw, page))
         if explain:
@@ -184,7 +185,7 @@ class Pipeline:
             passages=verdict.passages,
             failed=verdict.failed,
             billed=verdict.billed,
-            cost=self.policy.cost.of({verdict.reranker: verdict.billed}),
+            cost=self.policy.cost.of(verdict.billed),
             timings=clock.timings(),
             relevance={h.candidate.id: h.relevance for h in hits if h.relevance is not None},
             raw={h.candidate.id: h.raw for h in hits if h.raw is not None},

@@ -34,13 +34,10 @@ from vecdb_rerank.documents import Documents
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.rerankers.formats import FormatName, Scale
 from vecdb_rerank.search import Bm25Params, Language, SearchDefaults
-from vecdb_rerank.urls import names_server
+from vecdb_rerank.urls import is_secret, names_server
 
 ENV_PREFIX = "VECDB_RERANK__"
 ENV_DELIMITER = "__"
-
-
-_SECRET_KEY = re.compile(r"(^|_)(key|password|secret|token)$", re.IGNORECASE)
 
 
 def concealed(key: str, value: Any) -> Any:
@@ -51,7 +48,7 @@ def concealed(key: str, value: Any) -> Any:
         return type(value)(concealed(key, shown) for shown in value)
     if not isinstance(value, str):
         return value
-    if _SECRET_KEY.search(key):
+    if is_secret(key):
         return "**********"
     return re.sub(r"(?<=//)[^/]*@", "**********@", value)
 

@@ -80,7 +80,7 @@ def record(outcome: Outcome, search: Span, query: str | None) -> None:
         "scored": outcome.scored,
         "truncated": outcome.truncated,
         "failed": ", ".join(outcome.failed) or None,
-        "billed_units": outcome.billed or None,
+        "billed_units": sum(outcome.billed.values()) or None,
         "would_skip": outcome.would_skip,
         "skip_change": outcome.skip_change,
         "query": query,
@@ -95,12 +95,12 @@ def record(outcome: Outcome, search: Span, query: str | None) -> None:
 
 class _Instruments:
     def __init__(self, meter: Any) -> None:
-        self._duration = meter.create_histogram(
-            f"{_NAME}.duration",
-            unit="s",
-            description="Time of a search by stage",
-            explicit_bucket_boundaries_advisory=_BOUNDS,
-        )
+        duration = {"unit": "s", "description": "Time of a search by stage"}
+        bounds = {"explicit_bucket_boundaries_advisory": _BOUNDS}
+        try:
+            self._duration = meter.create_histogram(f"{_NAME}.duration", **duration, **bounds)
+        except TypeError:  # an API before 1.30
+            self._duration = meter.create_histogram(f"{_NAME}.duration", **duration)
         self.searches = meter.create_counter(f"{_NAME}.searches", description="Searches by status")
         self.retries = meter.create_counter(f"{_NAME}.retries", description="Requests made again")
         self._fallbacks = meter.create_counter(
@@ -118,8 +118,8 @@ class _Instruments:
         self.searches.add(1, {**backend, **name, "status": outcome.status})
         for reranker in outcome.failed:
             self._fallbacks.add(1, {"reranker": reranker})
-        if outcome.billed:
-            self._units.add(outcome.billed, name)
+        for reranker, units in outcome.billed.items():
+            self._units.add(units, {"reranker": reranker})
 
 
 @cache

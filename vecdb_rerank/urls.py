@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
@@ -16,3 +17,11 @@ def names_server(url: str, schemes: Collection[str] = ("http", "https")) -> bool
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+_SECRET = re.compile(r"(^|[_-])(key|password|secret|token)$", re.IGNORECASE)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting or a parameter of this name holds what nobody may see."""
+    return _SECRET.search(name) is not None

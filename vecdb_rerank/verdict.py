@@ -28,7 +28,7 @@ class Verdict:
     error: RerankError | None = None
     failed: Mapping[str, str] = field(default_factory=dict)
     truncated: int = 0
-    billed: float = 0.0
+    billed: Mapping[str, float] = field(default_factory=dict)
     passages: Mapping[HitId, Span] = field(default_factory=dict)
 
 
@@ -53,7 +53,15 @@ def verdict(
     scores, unchanged = answer.scores, fusion.unchanged(candidates)
     if scores is None:
         reason = str(answer.error)
-        return Verdict(unchanged, "fell_back", answer.reranker, reason, answer.error, answer.failed)
+        return Verdict(
+            unchanged,
+            "fell_back",
+            answer.reranker,
+            reason,
+            answer.error,
+            answer.failed,
+            billed=answer.billed,
+        )
     scored = sum(score is not None for score in scores.raw)
     whole = scored == len(texts)
     return Verdict(
@@ -63,7 +71,7 @@ def verdict(
         None if whole else f"there was time for {scored} of {len(texts)} documents",
         failed=answer.failed,
         truncated=scores.truncated,
-        billed=scores.billed,
+        billed=answer.billed,
         passages=_passages(scores, texts, candidates),
     )
 

@@ -92,10 +92,19 @@ def test_a_url_that_hangs_leaves_time_for_the_next(colour: str) -> None:
 
 @both_colours
 def test_the_next_url_is_not_asked_what_this_one_refused(colour: str) -> None:
-    with fault_server("401") as first, fault_server("ok") as second:
+    with fault_server("422") as first, fault_server("ok") as second:
         found = searched([first.url, second.url], colour)
     assert found.outcome.status == "fell_back"
     assert (len(first.requests), len(second.requests)) == (1, 0)
+
+
+@both_colours
+@pytest.mark.parametrize("fault", ["401", "404", "NaN", "truncated JSON", "redirect"])
+def test_the_next_url_is_asked_where_one_is_broken(fault: str, colour: str) -> None:
+    with fault_server(fault) as first, fault_server("ok") as second:
+        found = searched([first.url, second.url], colour)
+    assert found.outcome.status == "reranked"
+    assert (len(first.requests), len(second.requests)) == (1, 1)
 
 
 @both_colours
@@ -185,7 +194,7 @@ def test_the_query_and_the_documents_are_in_no_error_and_no_log(
     for text in (str(found.outcome.reason), caplog.text):
         assert "number five" not in text
         assert TEXTS[0] not in text
-    assert "*** is too short" in str(found.outcome.reason)
+    assert "answered 422" in str(found.outcome.reason)
 
 
 def test_a_slow_reranker_is_warned_of_once(

@@ -112,20 +112,19 @@ def test_searches_retries_fallbacks_and_units_are_counted(colour: str) -> None:
     before = points()
     good, bad = searched("ok", colour), searched("503", colour)
     new = {key: value - before.get(key, 0) for key, value in points().items()}
-    name = good.outcome.reranker
-    of = {"reranker": name}
+    names = {"reranked": good.outcome.reranker, "fell_back": bad.outcome.reranker}
 
     def counted(metric: str, **attributes: str) -> float:
         return new[f"vecdb_rerank.{metric}", json.dumps(attributes, sort_keys=True)]
 
     assert bad.outcome.status == "fell_back"
-    for status in ("reranked", "fell_back"):
-        assert counted("searches", backend="shelf", status=status, **of) == 1
+    for status, name in names.items():
+        assert counted("searches", backend="shelf", status=status, reranker=name) == 1
     for stage in ("first_pass", "rerank", "total"):
         assert counted("duration", backend="shelf", stage=stage) == 2
-    assert counted("retries", **of) == 2
-    assert counted("fallbacks", **of) == 1
-    assert counted("billed_units", **of) == UNITS
+    assert counted("retries", reranker=names["fell_back"]) == 2
+    assert counted("fallbacks", reranker=names["fell_back"]) == 1
+    assert counted("billed_units", reranker=names["reranked"]) == UNITS
 
 
 def test_a_search_without_a_response_is_counted_and_its_span_says_so() -> None:
@@ -157,7 +156,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> str:
 def test_no_key_query_or_document_is_told(
     fault: str, client: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "vecdb_rerank"):
         searched(fault, "sync", client)
     told = everything(caplog)
     assert "vecdb_rerank.search" in told
@@ -166,7 +165,7 @@ def test_no_key_query_or_document_is_told(
 
 
 def test_the_query_is_told_where_it_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "vecdb_rerank"):
         searched("ok", "sync", record_query=True)
     [record] = [r for r in caplog.records if r.getMessage() == "search reranked"]
     told = record.__dict__["vecdb_rerank"]

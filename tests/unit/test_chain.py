@@ -87,7 +87,7 @@ def test_the_next_one_is_asked_where_one_fails(caplog: pytest.LogCaptureFixture)
     answer = ask(chain(Fake("first", LookupError("gone")), Fake("second")))
     assert answer.reranker == "second"
     assert answer.error is None
-    assert answer.failed == {"first": "first failed: LookupError('gone')"}
+    assert answer.failed == {"first": "first failed with LookupError"}
     assert answer.scores is not None
     [record] = caplog.records
     assert record.levelno == logging.WARNING
@@ -97,7 +97,7 @@ def test_all_failures_are_told() -> None:
     answer = ask(chain(Fake("first", LookupError("a")), Fake("second", RerankError("b"))))
     assert answer.scores is None
     assert answer.reranker == "first"
-    assert str(answer.error) == "first: first failed: LookupError('a'); second: b"
+    assert str(answer.error) == "first: first failed with LookupError; second: b"
 
 
 @pytest.mark.parametrize("kind", [Fake, Service])
@@ -155,13 +155,56 @@ def test_calls_that_the_deadline_cut_do_not_lock_a_reranker_out() -> None:
             self, query: str, documents: Sequence[str], *, deadline: Deadline
         ) -> Flow[Scores]:
             yield Wait(deadline.remaining())
-            return Scores.from_relevance([0.5] * 30 + [None for _ in documents[30:]])
+            known: list[float | None] = [0.5] * min(10, len(documents))
+            return Scores.from_relevance(known + [None for _ in documents[10:]])
 
     one = chain(Batching("batching"))
     for _ in range(12):
         answer = ask(one, 0.05)
         assert answer.scores is not None
-        assert sum(raw is not None for raw in answer.scores.raw) == 30
+        assert sum(raw is not None for raw in answer.scores.raw) == 10
+
+
+def test_less_is_sent_to_one_that_is_late_with_everything() -> None:
+    service = Service("slow")
+    service.per_document = 0.004  # 200 ms for all
+    one = chain(service, breaker=None)
+    answers = [ask(one, 0.12) for _ in range(14)]
+    assert answers[0].scores is None
+    scored = [sum(raw is not None for raw in a.scores.raw) for a in answers if a.scores]
+    assert len(scored) >= 7
+    assert 10 < max(scored) < 31
+
+
+def test_a_first_one_that_can_score_little_leaves_it_to_one_that_can_score_all() -> None:
+    slow, fast = Service("slow"), Fake("fast", seconds=0.001)
+    slow.per_document = 0.002
+    for one in (chain(slow), chain(fast)):
+        for _ in range(6):
+            ask(one, 5.0)
+    both = Chain([slow, fast], Policy())
+    for seconds in (5.0, 5.0, 5.0, 5.0, 5.0):
+        ask(both, seconds)
+    slow.error = LookupError()
+    for _ in range(5):
+        ask(both, 5.0)  # so that the second one's pace is known
+    slow.error = None
+    answer = ask(both, 0.02)
+    assert answer.reranker == "fast"
+    assert "too slow for the time left" in answer.failed["slow"]
+
+
+def test_two_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"reranker: 'a' is there 2 times"):
+        chain(Fake("a"), Fake("a"))
+
+
+def test_time_that_was_too_short_is_not_the_rerankers_fault() -> None:
+    service = Service("fine", seconds=0.05)
+    one = Chain([service], Policy(deadline=1.0, breaker=Breaker(failures=2, pause=60.0)))
+    for _ in range(6):
+        ask(one, 0.02)
+    assert ask(one, 0.5).scores is not None
 
 
 def test_a_reranker_that_stops_by_itself_is_given_everything() -> None:

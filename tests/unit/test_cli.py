@@ -511,7 +511,7 @@ def test_the_doctor_finds_nothing_wrong(run: Callable[..., Ended]) -> None:
     ended = run("doctor")
     assert (ended.code, ended.err) == (0, "")
     assert f"vecdb-rerank {__version__}" in ended.out
-    for words in ("embedder", "384 wide", "ms a document", "11 points"):
+    for words in ("embedder", "384 wide", "ms for k=50", "11 points"):
         assert words in ended.out
     assert "│ no " not in ended.out
 

@@ -423,7 +423,7 @@ def test_a_server_that_stays_busy_ends_the_writing(
     [
         ({"type": "cohere", "api_key": "k", "max_tokens_per_doc": 9}, "cohere:rerank-v3.5"),
         ({"type": "http", "url": ["http://h", "http://i"], "format": "tei"}, "http:h"),
-        ({"type": "http", "url": "http://h", "model": "m", "extra_body": {"a": 1}}, "http:h"),
+        ({"type": "http", "url": "http://h", "model": "m", "extra_body": {"a": 1}}, "http:h/m"),
     ],
 )
 def test_remote_rerankers_are_built_from_settings(

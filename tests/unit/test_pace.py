@@ -119,7 +119,7 @@ def test_what_was_in_time_is_foretold_to_be_so_again() -> None:
 def test_late_calls_are_warned_of_and_foretell_nothing(caplog: pytest.LogCaptureFixture) -> None:
     pace = Pace("http:h", clock=Time())
     for _ in range(ENOUGH):
-        pace.record(50, 0.8, late=True)
+        pace.record(50, 0.8, scored=0)
     assert pace.estimate() is None
     assert len(warnings(caplog)) == 1
 
@@ -151,5 +151,17 @@ def test_a_few_calls_foretell_nothing_and_old_ones_no_longer() -> None:
     assert pace.estimate() is None
     pace.record(50, 0.5)
     assert pace.estimate() is not None
+    assert pace.foretold(100, 0.6) < 100
     clock.now = FRESH + 1
-    assert pace.estimate() is None
+    assert pace.foretold(100, 0.6) == 100
+    assert pace.estimate() is not None  # what it takes is remembered
+
+
+def test_two_late_calls_in_a_row_have_less_sent_and_success_more_bit_by_bit() -> None:
+    pace = Pace("http:h", clock=Time())
+    pace.record(50, 1.0, scored=0)
+    assert pace.foretold(50, 1.0) == 50  # one may be a fault
+    pace.record(50, 1.0, scored=0)
+    assert pace.foretold(50, 1.0) == 35
+    pace.record(35, 0.9)
+    assert 35 < pace.foretold(50, 1.0) < 40

@@ -409,7 +409,7 @@ def none_scored(documents: Sequence[str]) -> Scores:
 FAILURES = pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (raising, "broken failed: LookupError('no GPU today')"),
+        (raising, "broken failed with LookupError"),
         (one_too_few, "3 scores came back for 4 documents"),
         (uneven, "1 relevances came back for 4 documents"),
         (half_scored, "a score or a relevance, but not both"),
@@ -467,7 +467,10 @@ def test_a_failing_reranker_raises_where_the_policy_says_so(drive: Drive) -> Non
     pipeline = piped(
         NoReranker(raising), documents=Documents(("text",)), policy=rules(on_error="raise")
     )
-    with observe() as outcomes, pytest.raises(RerankError, match="no GPU today") as caught:
+    with (
+        observe() as outcomes,
+        pytest.raises(RerankError, match="failed with LookupError") as caught,
+    ):
         drive(pipeline.search(Shelf(HITS), searching()))
     assert isinstance(caught.value.__cause__, LookupError)
     assert [(o.status, o.error) for o in outcomes] == [("fell_back", caught.value)]

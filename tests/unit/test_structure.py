@@ -221,7 +221,8 @@ def test_what_differs_from_plain_text_is_counted(httpserver: HTTPServer) -> None
     service = Service(httpserver, likes_plain_text)
     compared = compare(service.settings, dataset(), k=6)
     assert (compared.dataset, compared.documents, compared.queries) == ("tiny", 10, 2)
-    assert (compared.k, compared.reranker) == (6, "http:localhost")
+    assert compared.k == 6
+    assert compared.reranker.startswith("http:localhost:")
     assert compared.calls == compared.billed == len(service.asked) == 8
     assert compared.scored == sum(len(texts) for _, texts in service.asked)
 
@@ -337,7 +338,7 @@ class Closing(RaisingReranker):
 @pytest.mark.parametrize(
     ("reranker", "why"),
     [
-        (RaisingReranker(), "raising failed: .*the model is on fire"),
+        (RaisingReranker(), "raising failed with RuntimeError"),
         (Lazy(), "lazy left 3 of 4 documents without a score"),
     ],
     ids=["raising", "lazy"],
@@ -440,7 +441,7 @@ def test_the_command_tells_what_was_billed(folder: str, httpserver: HTTPServer) 
     done = CliRunner().invoke(app, ["structure", folder, "--config", str(file)])
     assert done.exit_code == 0, done.output
     scored = sum(len(texts) for _, texts in service.asked)
-    assert f"http:localhost: 8 calls with {scored} documents, 8 units billed" in done.output
+    assert f"/m: 8 calls with {scored} documents, 8 units billed" in done.output
 
 
 def test_the_table_fits_a_terminal(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vecdb_rerank.calibration import Calibration, logit
 from vecdb_rerank.errors import ConfigurationError
@@ -13,6 +13,7 @@ from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.evaluate import Progress, filled
 from vecdb_rerank.optional import require
 from vecdb_rerank.outcomes import observe
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.settings import Settings
 
 Pair = tuple[float, bool]  # relevance as the reranker gives it, and whether it was judged relevant
@@ -58,7 +59,9 @@ def calibrate(
             raise ConfigurationError("reranker.type: 'none' has nothing to calibrate")
         name = pipeline.chain.name
         plain = {one.name: Calibration() for one in pipeline.chain.rerankers}
-        policy = replace(pipeline.policy, calibration=plain, on_error="raise")
+        policy = Policy(
+            deadline=None, on_error="raise", cost=pipeline.policy.cost, calibration=plain
+        )
         connector.pipeline = pipeline.under(policy)
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             with observe() as outcomes:

@@ -123,7 +123,7 @@ class CohereReranker(RemoteReranker):
             except (TimeoutError, httpx.RequestError, RerankError, ConfigurationError):
                 raise
             except Exception as error:
-                raise self._failed(error, query) from error
+                raise self._failed(error, (query, *batch)) from error
             return self._read(answer, ask)
 
         return (yield from self._tried(attempt, self._where, deadline))
@@ -150,7 +150,7 @@ class CohereReranker(RemoteReranker):
         with until(deadline):
             return await (await self._clients.of_loop()).rerank(**arguments)
 
-    def _failed(self, error: Exception, query: str) -> RerankError:
+    def _failed(self, error: Exception, sent: Sequence[str]) -> RerankError:
         status = getattr(error, "status_code", None)
         if not isinstance(status, int):  # of a ready client's own making, or a bug in the SDK
             return ServiceError(f"{self._where} failed with {type(error).__name__}")
@@ -158,7 +158,7 @@ class CohereReranker(RemoteReranker):
             return ServiceError(f"{self._where} answered with something that is no JSON")
         headers = {k.lower(): v for k, v in (getattr(error, "headers", None) or {}).items()}
         said = message(getattr(error, "body", None))
-        return refusal(status, headers, said, self._where, secrets=(self._key or "", query))
+        return refusal(status, headers, said, self._where, secrets=(self._key or "",), sent=sent)
 
     def _read(self, answer: Any, ask: Ask) -> Reply:
         # The SDK checks nothing: a response without results has None there.

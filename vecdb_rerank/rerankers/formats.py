@@ -127,14 +127,14 @@ def endpoint(url: str, path: str) -> str:
 
 
 def reply(answer: Any, ask: Ask, wire: Format) -> Reply:
-    """What a response says to ``ask``; one that does not tell its price has the foretold one."""
+    """What a response says to ``ask``; one that tells no price has billed nothing."""
     found = scores(answer, len(ask.documents), wire, ask.scale)
     said: Any = answer if wire.billed else None
     for key in wire.billed:
         said = said.get(key) if isinstance(said, Mapping) else None
     if isinstance(said, int | float) and _is_finite(said) and said >= 0:
         return Reply(found, float(said))
-    return Reply(found, wire.units(ask.query, ask.documents))
+    return Reply(found, 0.0)
 
 
 def scores(answer: Any, count: int, wire: Format, scale: Scale) -> list[float]:

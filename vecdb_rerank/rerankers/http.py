@@ -42,7 +42,7 @@ class HttpReranker(RemoteReranker):
 
     Args:
         url: the server's address, or several of the same service: the next one is asked when one
-            fails in a way that may pass, and each has its share of the time left.
+            fails, unless it refused the documents, and each has its share of the time left.
         format: what the server speaks: ``cohere`` (/v2/rerank), ``cohere_v1`` (/v1/rerank),
             ``jina``, ``tei`` or ``voyage``.
         model: the model's name, which all formats but ``tei`` need.
@@ -104,8 +104,9 @@ class HttpReranker(RemoteReranker):
 
     @property
     def name(self) -> str:
-        """``http:`` and the first server's host."""
-        return f"http:{urlsplit(self._urls[0]).hostname}"
+        """``http:``, the first server's host and port, and the model where it has a name."""
+        host = urlsplit(self._urls[0]).netloc.rpartition("@")[2]
+        return f"http:{host}/{self._model}" if self._model else f"http:{host}"
 
     def closing(self) -> Flow[None]:
         """Close the connections."""
@@ -117,11 +118,20 @@ class HttpReranker(RemoteReranker):
         if after is None:
             return (yield from self._asked_in_turn(self._urls, ask, deadline))
         first, *others = self._urls
-        reply: Reply = yield Race(
-            lambda: self._asked_in_turn(self._urls, ask, deadline),
-            lambda: self._asked_in_turn([*others, first], ask, deadline),
-            after,
-        )
+        begun: list[bool] = []
+
+        def beside() -> Flow[Reply]:
+            begun.append(True)
+            return self._asked_in_turn(others, ask, deadline)
+
+        try:
+            reply: Reply = yield Race(
+                lambda: self._asked_in_turn([first], ask, deadline), beside, after
+            )
+        except (ServiceError, TimeoutError) as error:
+            if begun or _ends(error, deadline):
+                raise
+            return (yield from self._asked_in_turn(others, ask, deadline))
         return reply
 
     def _asked_in_turn(self, urls: Sequence[str], ask: Ask, deadline: Deadline) -> Flow[Reply]:
@@ -133,8 +143,7 @@ class HttpReranker(RemoteReranker):
             try:
                 return (yield from self._asked(url, body, ask, share))
             except (ServiceError, TimeoutError) as error:
-                lasting = isinstance(error, ServiceError) and not error.passing
-                if lasting or deadline.expired:
+                if _ends(error, deadline):
                     raise
         return (yield from self._asked(last, body, ask, deadline))
 
@@ -152,16 +161,22 @@ class HttpReranker(RemoteReranker):
             return self._read(response, url, ask)
 
         started = time.monotonic()
-        reply = yield from self._tried(attempt, place(url), deadline)
-        self._pace.record(len(ask.documents), time.monotonic() - started)
+        scored = 0
+        try:
+            reply = yield from self._tried(attempt, place(url), deadline)
+            scored = len(ask.documents)
+        finally:  # also where the other url was quicker, so that a slow one is known to be so
+            seconds = time.monotonic() - started
+            self._pace.record(len(ask.documents), seconds, scored=scored)
         return reply
 
     def _read(self, response: httpx.Response, url: str, ask: Ask) -> Reply:
         where, status = place(url), response.status_code
         if status != httpx.codes.OK:
             said = message(response.content)
-            secrets = (self._key or "", ask.query)
-            raise refusal(status, response.headers, said, where, secrets=secrets)
+            sent = (ask.query, *ask.documents)
+            secrets = (self._key or "",)
+            raise refusal(status, response.headers, said, where, secrets=secrets, sent=sent)
         try:
             answer = json.loads(response.content)
         except (ValueError, RecursionError) as error:
@@ -178,6 +193,11 @@ class HttpReranker(RemoteReranker):
     async def _send_async(self, request: httpx.Request, deadline: Deadline) -> httpx.Response:
         with until(deadline):
             return await (await self._clients.of_loop()).send(request)
+
+
+def _ends(error: Exception, deadline: Deadline) -> bool:
+    """Whether no other url is asked after this error: it would say the same, or be too late."""
+    return getattr(error, "of_request", False) or deadline.expired
 
 
 def _check(urls: Sequence[str], format: str, model: str | None, scale: str | None) -> None:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, ClassVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import httpx
 
@@ -22,8 +22,9 @@ from vecdb_rerank.errors import ConfigurationError, RerankError, RerankTimeoutEr
 from vecdb_rerank.flow import Flow, run
 from vecdb_rerank.rerankers.formats import Format, Reply, Scale
 from vecdb_rerank.retry import ServiceError, is_passing, retry, retry_after, within
-from vecdb_rerank.urls import names_server
+from vecdb_rerank.urls import is_secret, names_server
 
+_SHORT, _PIECE = 3, 16  # characters: below, a text says nothing; above, a piece gives it away
 _OF_REQUEST = {400, 413, 422}  # documents that this server does not take
 Attempt = Callable[[Deadline], Flow[Reply]]
 
@@ -82,6 +83,9 @@ class RemoteReranker(ABC):
         except RerankTimeoutError:
             if not found:
                 raise
+        except RerankError as error:
+            error.billed += billed
+            raise
         found += [None] * (len(documents) - len(found))
         read = Scores.from_logits if self._scale == "logits" else Scores.from_relevance
         return read(found, billed=billed)
@@ -147,21 +151,42 @@ def _is_tls(error: BaseException | None) -> bool:
 
 
 def refusal(
-    status: int, headers: Mapping[str, str], said: str, where: str, *, secrets: Sequence[str] = ()
+    status: int,
+    headers: Mapping[str, str],
+    said: str,
+    where: str,
+    *,
+    secrets: Sequence[str] = (),
+    sent: Sequence[str] = (),
 ) -> ServiceError:
     """The error for a response that is no result; ``said`` is the server's own word.
 
-    ``secrets`` (a key, the query) are taken out of it: servers repeat what they were sent.
+    ``secrets`` (a key) are taken out of it, and it is left out where it repeats any of the texts
+    that were ``sent``.
     """
+    said = " ".join(said.split())
     for secret in filter(None, secrets):
         said = said.replace(secret, "***")
-    said = " ".join(said.split())[:200]
+    said = "" if _repeats(said, sent) else said[:200]
     return ServiceError(
         f"{where} answered {status}{_advice(status)}{f': {said}' if said else ''}",
         passing=is_passing(status),
         retry_after=retry_after(headers.get("retry-after")),
         of_request=status in _OF_REQUEST,
     )
+
+
+def _repeats(said: str, sent: Sequence[str]) -> bool:
+    """Whether a message holds a whole short text of those sent, or a piece of a longer one."""
+    for text in (" ".join(text.split()) for text in sent):
+        if len(text) <= _PIECE:
+            found = len(text) > _SHORT and text in said
+        else:
+            pieces = (said[n : n + _PIECE] for n in range(len(said) - _PIECE + 1))
+            found = any(piece in text for piece in pieces)
+        if found:
+            return True
+    return False
 
 
 def _advice(status: int) -> str:
@@ -205,6 +230,9 @@ def checked_url(url: str, argument: str = "url") -> str:
     """``url``, if it is one of a server; `ConfigurationError` does not repeat it."""
     if not names_server(url):
         raise ConfigurationError(f"{argument}: is not http://host... or https://host...")
+    for name, _ in parse_qsl(urlsplit(url).query):
+        if is_secret(name):  # which httpx writes into its log with the rest of the url
+            raise ConfigurationError(f"{argument}: put the value of {name!r} into api_key")
     return url
 
 
