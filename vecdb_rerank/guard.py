@@ -101,28 +101,30 @@ class Guard:
     def _watched(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
         if self._circuit is None:
             return (yield from self._timed(query, texts, deadline))
-        fair = self._is_fair(len(texts), deadline.remaining())
+        fair = self._is_fair(deadline)
         with self._circuit.watch(lambda error: _is_its_fault(error, fair), may_probe=fair):
             return (yield from self._timed(query, texts, deadline))
 
-    def _is_fair(self, documents: int, seconds: float) -> bool:
-        """Whether a reranker that is late with so much time has itself to blame."""
-        estimate = self._pace.estimate()
-        if estimate is not None:
-            return seconds >= estimate.seconds(documents)
-        return self._deadline is None or seconds >= self._deadline / 3
+    def _is_fair(self, deadline: Deadline) -> bool:
+        """Whether a reranker that is late at this deadline has itself to blame."""
+        needed = self._pace.usual()
+        if needed is None:
+            needed = (self._deadline or 0.0) / 3
+        return deadline.remaining() >= needed
 
     def _timed(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
+        fair = self._is_fair(deadline)
         started = time.monotonic()
+        known = 0
         try:
             scores = yield from self._scores(query, texts, deadline)
             known = sum(raw is not None for raw in scores.raw)
             if not known:
                 raise RerankTimeoutError("the deadline came before any document was scored")
         except TimeoutError:
-            self._pace.record(len(texts), time.monotonic() - started, scored=0)
+            self._pace.record(len(texts), time.monotonic() - started, scored=0, fair=fair)
             raise
-        self._pace.record(len(texts), time.monotonic() - started, scored=known)
+        self._pace.record(len(texts), time.monotonic() - started, scored=known, fair=fair)
         return scores
 
     def _scores(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:

@@ -41,11 +41,11 @@ class Estimate:
     spread: float = 0.0
 
     @classmethod
-    def of(cls, calls: Sequence[Timed]) -> Estimate:
+    def of(cls, calls: Sequence[Timed], fixed_share: float = 0.5) -> Estimate:
         """The least-squares line through ``calls``, neither part of it below 0.
 
-        Calls of one size cannot tell the two parts apart: each is then taken for half of the
-        time, until a smaller call corrects that.
+        Calls of one size cannot tell the two parts apart: the fixed one is then taken for
+        ``fixed_share`` (0 to 1) of the time.
         """
         sizes = [call.documents for call in calls]
         seconds = [call.seconds for call in calls]
@@ -53,7 +53,7 @@ class Estimate:
         most = mean / size
         variance = sum((n - size) ** 2 for n in sizes)
         covariance = sum((n - size) * (s - mean) for n, s in zip(sizes, seconds, strict=True))
-        slope = min(max(covariance / variance, 0.0), most) if variance else most / 2
+        slope = min(max(covariance / variance, 0.0), most) if variance else most * (1 - fixed_share)
         fixed = mean - slope * size
         above = [s - fixed - slope * n for n, s in zip(sizes, seconds, strict=True)]
         return cls(fixed, slope, max(0.0, p95(above)))
@@ -89,7 +89,7 @@ class Pace:
         self._warns = warns
         self._clock = clock
         self._calls: deque[Timed] = deque(maxlen=WINDOW)
-        self._quiet_until = self._next_probe = self._late_at = -math.inf
+        self._quiet_until = self._next_probe = self._late_at = self._small_was_late = -math.inf
         self._was_late = False
         self._most = math.inf  # documents to send, while calls were late in the last minute
         self._lock = threading.Lock()
@@ -121,7 +121,14 @@ class Pace:
         """What the calls ``since`` then foretell; None where they are too few."""
         with self._lock:
             known = [call for call in self._calls if call.at > since and not call.late]
-        return Estimate.of(known) if len(known) >= KNOWN else None
+            share = 1.0 if self._small_was_late > self._clock() - FRESH else 0.5
+        return Estimate.of(known, share) if len(known) >= KNOWN else None
+
+    def usual(self) -> float | None:
+        """The seconds that 95 % of the calls in time did not exceed; None where they are few."""
+        with self._lock:
+            seconds = [call.seconds for call in self._calls if not call.late]
+        return p95(seconds) if len(seconds) >= KNOWN else None
 
     def p95(self) -> float | None:
         """The seconds that 95 % of the last calls did not exceed; None where they are too few."""
@@ -129,15 +136,22 @@ class Pace:
             seconds = [call.seconds for call in self._calls]
         return p95(seconds) if len(seconds) >= ENOUGH else None
 
-    def record(self, documents: int, seconds: float, *, scored: int | None = None) -> None:
+    def record(
+        self, documents: int, seconds: float, *, scored: int | None = None, fair: bool = True
+    ) -> None:
         """Add a call with so many documents; warn where the p95 is over 500 ms now.
 
         One that the deadline cut after ``scored`` of them would have taken nobody knows how long:
-        it foretells nothing, but two of them in a row have fewer documents sent.
+        it foretells nothing, but two of them in a row have fewer documents sent. Where it had less
+        time than usual (not ``fair``), it only tells that less documents do not take less.
         """
         scored = documents if scored is None else scored
         with self._lock:
             now = self._clock()
+            if scored < documents < max((c.documents for c in self._calls), default=0):
+                self._small_was_late = now
+            if scored < documents and not fair:
+                return
             self._calls.append(Timed(now, documents, seconds, scored < documents))
             self._learn(documents, scored, now)
             if not self._warns or len(self._calls) < ENOUGH or now < self._quiet_until:

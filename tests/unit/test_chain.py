@@ -168,7 +168,7 @@ def test_calls_that_the_deadline_cut_do_not_lock_a_reranker_out() -> None:
 def test_less_is_sent_to_one_that_is_late_with_everything() -> None:
     service = Service("slow")
     service.per_document = 0.004  # 200 ms for all
-    one = chain(service, breaker=None)
+    one = chain(service, breaker=None, deadline=0.12)
     answers = [ask(one, 0.12) for _ in range(14)]
     assert answers[0].scores is None
     scored = [sum(raw is not None for raw in a.scores.raw) for a in answers if a.scores]
