@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.faults.cases import CLIENTS, COLOURS, COUNT, SECRET, search
-from tests.faults.server import TOKENS, UNITS, fault_server
+from tests.faults.server import BEHAVIOURS, TOKENS, UNITS, FaultServer, fault_server
 from vecdb_rerank import OnnxReranker, Policy
 from vecdb_rerank.breaker import Breaker
 from vecdb_rerank.chain import Chain
@@ -77,3 +79,21 @@ def test_no_budget_no_request(client: str, colour: str, local: OnnxReranker) -> 
     assert server.requests == []
     assert found.outcome.reranker == local.name
     assert "policy.cost.per_minute" in found.outcome.failed[remote.name]
+
+
+@both_colours
+@pytest.mark.parametrize("client", ["cohere SDK", "http cohere"])
+def test_batches_that_were_answered_are_billed_though_a_later_one_fails(
+    client: str, colour: str, local: OnnxReranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def second_fails(server: FaultServer, connection: Any, body: Any) -> None:
+        behaviour = "ok" if len(server.requests) == 1 else "400"
+        BEHAVIOURS[behaviour](server, connection, body)
+
+    monkeypatch.setitem(BEHAVIOURS, "second fails", second_fails)
+    with fault_server("second fails") as server:
+        remote = CLIENTS[client](server.url, api_key=SECRET, batch_size=3)
+        found = search([remote, local], colour, 3.0, cost=Cost({remote.name: 1.0}))
+    assert found.outcome.reranker == local.name
+    assert found.outcome.billed == {remote.name: UNITS}
+    assert found.outcome.cost == UNITS

@@ -226,3 +226,32 @@ def test_what_no_encoder_takes_is_sent_all_the_same(query: str) -> None:
 def test_a_body_that_is_no_json_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match=r"^extra_body: "):
         reranker("http://h", extra_body={"since": object()})
+
+
+@pytest.mark.parametrize("name", ["api_key", "key", "X-Token"])
+def test_a_key_in_the_url_is_refused_without_being_told(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^url: put the value of .* into api_key") as told:
+        reranker(f"http://h/v2?{name}={SECRET}")
+    assert SECRET not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("the model m is not there", True),
+        ("cannot read: number 3 of   the five", False),
+        ("not a word of number\nfive", False),
+    ],
+)
+def test_a_message_that_repeats_what_was_sent_is_not_told(
+    said: str, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.faults import server as faults
+
+    def refuse(_server: Any, connection: Any, _body: Any) -> None:
+        faults._send(connection, json.dumps({"message": said}).encode(), "400 Bad Request")
+
+    monkeypatch.setitem(faults.BEHAVIOURS, "refuse", refuse)
+    with fault_server("refuse") as server:
+        found = searched(server.url, "sync")
+    assert ((" ".join(said.split())) in str(found.outcome.reason)) is told

@@ -614,3 +614,32 @@ def test_one_reranker_and_a_chain_are_too_many(env: Any) -> None:
 def test_the_keys_of_a_chain_are_never_shown() -> None:
     loaded = load(rerankers=[{"type": "cohere", "api_key": SECRET}])
     assert SECRET not in f"{loaded!r} {loaded.settings!r}"
+
+
+def test_a_key_of_the_chain_comes_from_the_environment_by_its_place(env: Any) -> None:
+    write(CHAIN)
+    env(RERANKERS__0__API_KEY=SECRET, RERANKERS__1__MAX_LENGTH="64")
+    loaded = load()
+    cohere, onnx = loaded.settings.chain
+    assert isinstance(cohere, CohereRerankerSettings)
+    assert cohere.api_key is not None
+    assert (cohere.model, cohere.api_key.get_secret_value()) == ("m", SECRET)
+    assert isinstance(onnx, OnnxRerankerSettings)
+    assert onnx.max_length == 64
+    assert loaded.origin("rerankers", "0", "api_key") == "environment"
+
+
+def test_an_empty_chain_is_refused() -> None:
+    assert refused(rerankers=[]).startswith("rerankers: is empty (arguments)")
+
+
+@pytest.mark.parametrize("off", ["false", "none"])
+def test_the_breaker_can_be_turned_off(env: Any, off: str) -> None:
+    env(POLICY__BREAKER=off)
+    assert load().settings.policy.breaker is None
+    assert load(policy={"breaker": False}).settings.policy.breaker is None
+
+
+def test_a_typo_in_a_calibration_names_the_key() -> None:
+    said = refused(policy={"calibration": {"cohere:m": {"slop": 1.0}}})
+    assert said.startswith("policy.calibration.cohere:m.slop: no such key; did you mean 'slope'?")
