@@ -88,8 +88,8 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         self.defaults = defaults or SearchDefaults()
         policy = policy or Policy()
         self.pipeline = Pipeline(
-            chain=_chain(reranker, policy),
-            embedder=_bundled_embedder() if embedder == "bundled" else embedder,
+            chain=chain_of(reranker, policy),
+            embedder=None if embedder is None else embedder_of(embedder),
             documents=documents or Documents(),
             policy=policy,
         )
@@ -248,7 +248,8 @@ class AsyncDriver:
         return run_async(flow)
 
 
-def _chain(rerankers: Rerankers, policy: Policy) -> Chain | None:
+def chain_of(rerankers: Rerankers, policy: Policy) -> Chain | None:
+    """The chain that ``reranker=`` names; `ConfigurationError` where it names none."""
     if rerankers is None:
         return None
     if rerankers == "bundled":
@@ -264,7 +265,10 @@ def _bundled_reranker() -> Reranker:
     return OnnxReranker()
 
 
-def _bundled_embedder() -> Embedder:
+def embedder_of(embedder: Embedder | Bundled) -> Embedder:
+    """The embedder that ``embedder=`` names."""
+    if embedder != "bundled":
+        return embedder
     from vecdb_rerank.embedders.onnx import OnnxEmbedder
 
     return OnnxEmbedder()

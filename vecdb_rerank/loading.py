@@ -83,6 +83,15 @@ def load(file: Path | str | None = None, **arguments: Any) -> Loaded:
         "environment": _environment(),
         str(path): _toml(path, required=file is not None),
     }
+    return _checked(layers)
+
+
+def check(**arguments: Any) -> Settings:
+    """The settings that ``arguments`` alone give: no file, no environment; errors as by `load`."""
+    return _checked({"arguments": arguments}).settings
+
+
+def _checked(layers: Mapping[str, dict[str, Any]]) -> Loaded:
     layers = _for_backend(layers)
     merged: dict[str, Any] = {}
     for layer in reversed(layers.values()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -16,3 +18,17 @@ def require(module: str, extra: str) -> Any:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise MissingDependencyError.for_extra(error.name, extra) from error
+
+
+@contextmanager
+def importing(library: str, extra: str) -> Iterator[None]:
+    """A block of imports: `MissingDependencyError` names ``extra`` where ``library`` is missing.
+
+    For modules that cannot be without the library; `require` is for functions.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != library:
+            raise
+        raise MissingDependencyError.for_extra(library, extra) from error
