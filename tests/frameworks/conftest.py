@@ -1,0 +1,75 @@
+"""One collection for all frameworks, with the bundled models' vectors, and clients for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+from qdrant_client import QdrantClient
+
+from vecdb_rerank.embedders.onnx import OnnxEmbedder
+from vecdb_rerank.rerankers.onnx import OnnxReranker
+from vecdb_rerank.testing.base import new_name
+from vecdb_rerank.testing.corpus import CORPUS
+from vecdb_rerank_qdrant import QdrantConnector
+
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
+
+
+@pytest.fixture(scope="session")
+def embedder() -> OnnxEmbedder:
+    return OnnxEmbedder()
+
+
+@pytest.fixture(scope="session")
+def reranker() -> OnnxReranker:
+    return OnnxReranker()
+
+
+@pytest.fixture(scope="session")
+def connector(embedder: OnnxEmbedder, reranker: OnnxReranker) -> Iterator[QdrantConnector]:
+    """An embedded Qdrant that holds `CORPUS`."""
+    connector = QdrantConnector(
+        QdrantClient(":memory:", force_disable_check_same_thread=True),
+        "frameworks",
+        embedder=embedder,
+        reranker=reranker,
+    )
+    connector.create()
+    assert connector.add(CORPUS).added == len(CORPUS)
+    yield connector
+    connector.close()
+
+
+@pytest.fixture(scope="session")
+def index(opensearch_url: str) -> Iterator[str]:
+    """The name of an index that a framework may make; it is deleted in the end."""
+    name = new_name()
+    yield name
+    with OpenSearch(opensearch_url) as client:
+        client.indices.delete(index=f"{name}*")
+
+
+class Blocking:
+    """A reranker that waits until ``go`` is set: for ever, if it keeps the event loop from it."""
+
+    name = "blocking"
+
+    def __init__(self, go: Any) -> None:
+        self.go = go
+
+    def score(self, query: str, documents: Any, *, deadline: Any) -> Any:
+        from vecdb_rerank.candidates import Scores
+
+        assert self.go.wait(30), "the event loop was blocked"
+        return Scores.from_relevance([(n + 1) / 100 for n in range(len(documents))])
+
+
+@pytest.fixture
+def blocking() -> Blocking:
+    import threading
+
+    return Blocking(threading.Event())
