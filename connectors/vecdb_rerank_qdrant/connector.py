@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Generic
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -85,7 +85,7 @@ class _Qdrant(
         limit: int | None = None,
         offset: int = 0,
         mode: Mode | None = None,
-        filter: models.Filter | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
         query_vector: Vector | None = None,
         depth: int | None = None,
         fusion: Fusion | None = None,
@@ -106,7 +106,7 @@ class _Qdrant(
             limit: hits returned (default 10), at most ``k``.
             offset: hits of the reranked window to leave out; pages never overlap.
             mode: ``hybrid`` (default), ``dense`` or ``bm25``.
-            filter: a Qdrant filter, applied in every branch.
+            filter: a Qdrant filter, or the same as JSON has it, applied in every branch.
             query_vector: the query's dense vector, shape (dimension,), instead of the embedder.
             depth: hits taken from each branch of a hybrid search (default ``k``).
             fusion: how the branches are joined.

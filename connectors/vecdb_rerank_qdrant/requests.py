@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from qdrant_client.http import models
 
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank.search import BRANCHES, Fusion, Search
 
@@ -45,6 +47,18 @@ class Layout:
     def __post_init__(self) -> None:
         if self.dense_vector == "":  # its name on the wire, and all that TOML can say
             object.__setattr__(self, "dense_vector", None)
+
+
+def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Filter | None:
+    """Qdrant's filter, also where it was given as JSON; `ConfigurationError` for none of them."""
+    if not isinstance(given, Mapping):
+        return given
+    try:
+        return models.Filter.model_validate(given)
+    except ValidationError as error:
+        first, *_ = error.errors()
+        where = ".".join(map(str, ("filter", *first["loc"])))
+        raise ConfigurationError(f"{where}: {first['msg']}") from None
 
 
 def fused_here(fusion: Fusion, evidence: bool) -> bool:
@@ -91,7 +105,7 @@ def branch(
         "collection_name": layout.collection,
         "query": encode(search.query) if name == "bm25" else list(vector or ()),
         "using": layout.bm25_vector if name == "bm25" else layout.dense_vector,
-        "query_filter": search.filter,
+        "query_filter": native_filter(search.filter),
         "limit": limit,
         **native,
     }

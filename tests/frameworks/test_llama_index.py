@@ -94,7 +94,9 @@ def filled(request: pytest.FixtureRequest, embedder: OnnxEmbedder) -> Iterator[V
         store = OpensearchVectorStore(client)
     yield VectorStoreIndex(
         [
-            TextNode(id_=node_id(str(d["id"])), text=str(d["text"]), metadata={"subject": d["subject"]})
+            TextNode(
+                id_=node_id(str(d["id"])), text=str(d["text"]), metadata={"subject": d["subject"]}
+            )
             for d in CORPUS
         ],
         storage_context=StorageContext.from_defaults(vector_store=store),
@@ -360,10 +362,15 @@ async def test_an_asynchronous_connector_is_awaited() -> None:
 def test_a_retriever_from_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.chdir(tmp_path)
     retriever = VecdbRerankRetriever.from_settings(
-        settings={"backend": {"path": ":memory:", "collection": "c"}}, limit=1
+        settings={"backend": {"path": ":memory:"}, "reranker": {"type": "none"}}, limit=3
     )
-    with pytest.raises(Exception, match="c"):
-        retriever.retrieve("bees")
+    connector: Any = retriever.connector
+    connector.create()
+    connector.add(CORPUS)
+    with observe() as outcomes:
+        assert len(retriever.retrieve("bees")) == 3
+    assert outcomes[0].reason == "no reranker"
+    connector.close()
 
 
 # -- embeddings

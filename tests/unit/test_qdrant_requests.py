@@ -17,7 +17,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from vecdb_rerank.candidates import DOC_ID, BranchHit
 from vecdb_rerank.documents import Documents
-from vecdb_rerank.errors import FirstPassError
+from vecdb_rerank.errors import ConfigurationError, FirstPassError
 from vecdb_rerank.fusion import first_pass_order, unchanged
 from vecdb_rerank.ingest import Cause, Document
 from vecdb_rerank.protocols import Evidence, FirstPass
@@ -60,6 +60,17 @@ def test_branches_use_their_own_vectors() -> None:
     bm25, dense = queried()["prefetch"]
     assert (bm25.using, bm25.query) == ("bm25", encode("q"))
     assert (dense.using, dense.query) == ("dense", VECTOR)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "dense", "bm25"])
+def test_a_filter_may_be_given_as_json(mode: str) -> None:
+    plain = {"must": [{"key": "lang", "match": {"value": "en"}}]}
+    assert queried(mode=mode, filter=plain) == queried(mode=mode, filter=FILTER)
+
+
+def test_a_filter_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match=r"filter\.term: "):
+        queried(filter={"term": {"lang": "en"}})
 
 
 @pytest.mark.parametrize(("limit", "offset"), [(1, 0), (20, 0), (5, 15)])

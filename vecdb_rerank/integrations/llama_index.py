@@ -179,6 +179,7 @@ class VecdbRerankRetriever(BaseRetriever):
     ) -> None:
         """See the class; ``options`` are those of LlamaIndex's retrievers."""
         super().__init__(callback_manager=callback_manager, **options)
+        self.connector = connector
         shape = Shape(content_field, metadata_field)
         self._searcher = Searcher(connector, async_connector, shape)
         self._arguments = {"k": k, "limit": limit, "filter": filter, **(search_kwargs or {})}

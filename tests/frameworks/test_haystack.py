@@ -1,0 +1,320 @@
+"""Haystack: ranker and retriever in pipelines, saved and loaded, in both colours."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+import pytest
+from haystack import Document, Pipeline
+from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
+from haystack.core.errors import SerializationError
+from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.utils import Secret
+from qdrant_client import AsyncQdrantClient
+
+from tests.frameworks.conftest import Blocking
+from vecdb_rerank import ConfigurationError, Documents, OnnxReranker, RerankError, observe
+from vecdb_rerank.integrations.haystack import VecdbRerankRanker, VecdbRerankRetriever
+from vecdb_rerank.testing.base import new_name
+from vecdb_rerank.testing.corpus import CORPUS, QUERIES
+from vecdb_rerank.testing.doubles import (
+    HashEmbedder,
+    KeepingReranker,
+    RaisingReranker,
+    ReversingReranker,
+)
+from vecdb_rerank_opensearch import OpenSearchConnector
+from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
+
+REPLACE = {"blend": {"method": "replace"}}
+KEY = "s3cr3t-that-nobody-may-see"
+OURS = ["vecdb_rerank", "vecdb_rerank.*"]
+
+
+def documents() -> list[Document]:
+    return [
+        Document(id=f"d{n}", content=f"text {n}", meta={"page": n}, score=0.9 - n / 10)
+        for n in range(5)
+    ]
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [document.id for document in answer["documents"]]
+
+
+# -- the ranker
+
+
+@pytest.fixture
+def bm25_and_ranker() -> Pipeline:
+    store = InMemoryDocumentStore()
+    store.write_documents(
+        [
+            Document(id=str(d["id"]), content=str(d["text"]), meta={"subject": d["subject"]})
+            for d in CORPUS
+        ]
+    )
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", InMemoryBM25Retriever(store, top_k=30))
+    pipeline.add_component("ranker", VecdbRerankRanker(top_k=5))
+    pipeline.connect("retriever.documents", "ranker.documents")
+    return pipeline
+
+
+def ask(query: str) -> dict[str, Any]:
+    return {"retriever": {"query": query}, "ranker": {"query": query}}
+
+
+async def test_a_pipeline_of_bm25_and_ranker(bm25_and_ranker: Pipeline) -> None:
+    with observe() as outcomes:
+        answer = bm25_and_ranker.run(ask(QUERIES["tax"]))["ranker"]
+    assert [(o.status, o.backend) for o in outcomes] == [("reranked", "haystack")]
+    assert (ids(answer)[0], len(ids(answer))) == ("tax-0", 5)
+    scores = [document.score for document in answer["documents"]]
+    assert scores == sorted(scores, reverse=True)
+    assert (await bm25_and_ranker.run_async(ask(QUERIES["tax"])))["ranker"] == answer
+
+
+def test_a_saved_pipeline_answers_alike(bm25_and_ranker: Pipeline) -> None:
+    saved = bm25_and_ranker.dumps()
+    loaded = Pipeline.loads(saved, allowed_modules=OURS)
+    assert loaded.dumps() == saved
+    ranker, before = loaded.get_component("ranker"), bm25_and_ranker.get_component("ranker")
+    assert ranker.run("query", documents()) == before.run("query", documents())
+
+
+def test_documents_are_copied_and_each_has_its_own_score() -> None:
+    given, before = documents(), copy.deepcopy(documents())
+    ranker = VecdbRerankRanker(ReversingReranker(), top_k=3, policy=REPLACE)
+    answer = ranker.run("query", given)
+    assert given == before
+    assert ids(answer) == ["d4", "d3", "d2"]
+    for document in answer["documents"]:
+        n = int(document.id[1:])
+        assert document.content == f"text {n}"
+        assert document.score == pytest.approx((n + 1) / 6)
+        assert document.meta == {
+            "page": n,
+            "relevance_score": document.score,
+            "rerank_score": document.score,
+            "first_pass_rank": n + 1,
+            "first_pass_score": 0.9 - n / 10,
+        }
+    assert ids(ranker.run("query", given, top_k=1)) == ["d4"]
+    assert ranker.run("query", []) == {"documents": []}
+
+
+async def test_an_outage_keeps_order_and_scores() -> None:
+    ranker = VecdbRerankRanker(RaisingReranker(), top_k=2)
+    for answer in (
+        ranker.run("query", documents()),
+        await ranker.run_async("query", documents()),
+    ):
+        assert [(d.id, d.score) for d in answer["documents"]] == [("d0", 0.9), ("d1", 0.8)]
+    strict = VecdbRerankRanker(RaisingReranker(), policy={"on_error": "raise"})
+    with pytest.raises(RerankError, match="on fire"):
+        strict.run("query", documents())
+
+
+def test_documents_without_content_and_twice() -> None:
+    given = [
+        Document(id="none", content=None, meta={"page": 1}),
+        Document(id="twice", content="same"),
+        Document(id="twice", content="same"),
+    ]
+    answer = VecdbRerankRanker(KeepingReranker()).run("query", given)
+    assert ids(answer) == ["twice", "twice", "none"]
+
+
+def test_meta_fields_are_read_where_they_are_named(reranker: OnnxReranker) -> None:
+    given = [
+        Document(content="See the appendix.", meta={"title": title})
+        for title in ("Cooking pasta", "Income tax of freelancers", "Sailing knots")
+    ]
+    ranker = VecdbRerankRanker(reranker, top_k=1, meta_fields_to_embed=["title"])
+    (best,) = ranker.run("when do freelancers pay tax?", given)["documents"]
+    assert best.meta["title"] == "Income tax of freelancers"
+
+
+async def test_the_event_loop_goes_on_while_documents_are_scored(blocking: Blocking) -> None:
+    ranker = VecdbRerankRanker(blocking, policy=REPLACE)
+    task = asyncio.ensure_future(ranker.run_async("query", documents()))
+    await asyncio.sleep(0.01)
+    blocking.go.set()
+    assert ids(await task) == ["d4", "d3", "d2", "d1", "d0"]
+
+
+def test_a_chain_from_settings_is_saved_with_its_secrets_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    service = {
+        "type": "http",
+        "url": "http://127.0.0.1:9",  # nobody listens there
+        "model": "m",
+        "retries": 0,
+        "api_key": Secret.from_env_var("RERANK_KEY"),
+    }
+    ranker = VecdbRerankRanker([service, {"type": "onnx"}], policy=REPLACE)
+    pipeline = Pipeline()
+    pipeline.add_component("ranker", ranker)
+    saved = pipeline.dumps()
+    monkeypatch.setenv("RERANK_KEY", KEY)
+    loaded = Pipeline.loads(saved, allowed_modules=OURS)
+    with observe() as outcomes:
+        loaded.run({"query": "text 3", "documents": documents()})
+    (outcome,) = outcomes
+    assert outcome.reranker.startswith("onnx:")
+    assert len(outcome.failed) == 1
+    assert loaded.dumps() == pipeline.dumps() == saved
+    assert "RERANK_KEY" in saved
+    assert KEY not in saved
+
+
+def test_a_key_that_is_missing_is_asked_for_before_anything_is_sent() -> None:
+    ranker = VecdbRerankRanker(
+        {"type": "cohere", "api_key": Secret.from_env_var("A_KEY_THAT_NOBODY_SET")}
+    )
+    with pytest.raises(ValueError, match="A_KEY_THAT_NOBODY_SET"):
+        ranker.run("query", documents())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"reranker": {"type": "cohere", "api_key": KEY}}, r"reranker\.api_key: give it as a Sec"),
+        ({"reranker": {"type": "http", "url": f"http://u:{KEY}@h"}}, r"reranker\.url: give it as"),
+        ({"reranker": {"type": "onnyx"}}, r"type: 'onnyx' .* did you mean 'onnx'"),
+        ({"reranker": [{"type": "onnx", "modle": "m"}]}, "modle: no such key; did you mean 'mod"),
+        ({"policy": {"deadlin": 1}}, r"policy\.deadlin: no such key; did you mean 'deadline'"),
+        ({"top_k": 0}, "top_k: 0 is below 1"),
+    ],
+)
+def test_wrong_arguments_are_refused_and_no_key_is_shown(
+    arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        VecdbRerankRanker(**arguments)
+    assert KEY not in str(caught.value)
+
+
+def test_no_reranker_and_an_empty_chain() -> None:
+    assert ids(VecdbRerankRanker({"type": "none"}, top_k=2).run("q", documents())) == ["d0", "d1"]
+    assert ids(VecdbRerankRanker(None, top_k=1).run("q", documents())) == ["d0"]
+    with pytest.raises(ConfigurationError, match="an empty sequence"):
+        VecdbRerankRanker([]).run("q", documents())
+
+
+def test_a_reranker_itself_cannot_be_saved() -> None:
+    with pytest.raises(SerializationError, match="give its settings instead"):
+        VecdbRerankRanker(KeepingReranker()).to_dict()
+
+
+# -- the retriever
+
+
+async def test_a_retriever_in_a_pipeline(connector: QdrantConnector) -> None:
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", VecdbRerankRetriever(connector, top_k=4, k=30))
+    answer = pipeline.run({"query": QUERIES["sailing"]})["retriever"]
+    best, stored = answer["documents"][0], CORPUS[5]
+    assert (ids(answer)[0], len(ids(answer))) == ("sailing-0", 4)
+    assert best.content == f"{stored['title']}\n{stored['text']}"
+    assert best.score == best.meta["rerank_score"]
+    assert {key: best.meta[key] for key in stored} == stored
+    assert (await pipeline.run_async({"query": QUERIES["sailing"]}))["retriever"] == answer
+
+
+@pytest.mark.parametrize("mode", ["bm25", "hybrid", "dense"])
+def test_filters_are_native_and_may_be_plain_json(connector: QdrantConnector, mode: str) -> None:
+    of_tax = {"must": [{"key": "subject", "match": {"value": "tax"}}]}
+    retriever = VecdbRerankRetriever(connector, filters=of_tax, mode=mode)
+    with observe() as outcomes:
+        found = retriever.run("invoice bread", top_k=2, k=3)["documents"]
+    assert {document.meta["subject"] for document in found} == {"tax"}
+    assert (outcomes[0].mode, outcomes[0].seen <= 3) == (mode, True)
+
+
+async def test_an_asynchronous_connector_is_awaited() -> None:
+    connector = AsyncQdrantConnector(
+        AsyncQdrantClient(":memory:"), "notes", embedder=HashEmbedder(), reranker=KeepingReranker()
+    )
+    await connector.create()
+    await connector.add(CORPUS)
+    retriever = VecdbRerankRetriever(connector, top_k=2)
+    assert ids(await retriever.run_async(QUERIES["bees"]))[0] == "bees-0"
+    with pytest.raises(ConfigurationError, match="AsyncQdrantConnector is asynchronous"):
+        retriever.run(QUERIES["bees"])
+    await connector.close()
+
+
+async def test_a_retriever_from_settings_is_saved_and_serves_both_colours(
+    opensearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = new_name()
+    retriever = VecdbRerankRetriever(
+        settings={
+            "backend": {
+                "type": "opensearch",
+                "url": Secret.from_env_var("OPENSEARCH_URL"),
+                "collection": name,
+            },
+            "documents": {"fields": ["text"]},
+        },
+        top_k=3,
+        filters={"term": {"subject.keyword": "bees"}},
+    )
+    pipeline = Pipeline()
+    pipeline.add_component("retriever", retriever)
+    saved = pipeline.dumps()
+    assert opensearch_url not in saved
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    from opensearchpy import OpenSearch
+
+    filler = OpenSearchConnector(
+        OpenSearch(opensearch_url), name, documents=Documents(fields=("text",))
+    )
+    filler.create()
+    try:
+        filler.add(CORPUS)
+        loaded = Pipeline.loads(saved, allowed_modules=OURS)
+        answer = loaded.run({"query": QUERIES["bees"]})["retriever"]
+        assert ids(answer)[0] == "bees-0"
+        assert {document.meta["subject"] for document in answer["documents"]} == {"bees"}
+        assert (await loaded.run_async({"query": QUERIES["bees"]}))["retriever"] == answer
+        loaded.get_component("retriever").close()
+    finally:
+        filler.delete()
+        filler.close()
+
+
+async def test_an_asynchronous_one_from_settings_is_closed() -> None:
+    retriever = VecdbRerankRetriever(
+        settings={"backend": {"path": ":memory:"}, "reranker": {"type": "none"}}, use_async=True
+    )
+    retriever.warm_up()
+    connector: Any = retriever._opened
+    await connector.create()
+    await connector.add(CORPUS)
+    assert ids(await retriever.run_async("Honey bees dance", top_k=1)) == ["bees-0"]
+    await retriever.close_async()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"settings": {"backend": {"api_key": KEY}}}, r"settings\.backend\.api_key: give it as a"),
+        ({"connector": object(), "file": "f.toml"}, "connector: give it, or settings"),
+        ({"top_k": -1}, "top_k: -1 is below 1"),
+    ],
+)
+def test_wrong_arguments_of_the_retriever_are_refused(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        VecdbRerankRetriever(**arguments)
+    assert KEY not in str(caught.value)
+
+
+def test_a_connector_itself_cannot_be_saved(connector: QdrantConnector) -> None:
+    with pytest.raises(SerializationError, match="give settings instead"):
+        VecdbRerankRetriever(connector).to_dict()
