@@ -44,7 +44,7 @@ class Chain:
     def __init__(self, rerankers: Sequence[Reranker], policy: Policy) -> None:
         if not rerankers:
             raise ConfigurationError("reranker: an empty sequence; give one, or None for none")
-        for reranker in rerankers:
+        for reranker in rerankers if isinstance(rerankers, Sequence) else [rerankers]:
             if isinstance(reranker, type) or not isinstance(reranker, Reranker):
                 raise ConfigurationError(
                     f"reranker: {reranker!r} is none (it needs a name and a method score)"

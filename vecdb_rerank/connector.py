@@ -256,7 +256,7 @@ def chain_of(rerankers: Rerankers, policy: Policy) -> Chain | None:
         rerankers = _bundled_reranker()
     if isinstance(rerankers, str):
         raise ConfigurationError(f"reranker: {rerankers!r} is neither one nor 'bundled'")
-    return Chain(rerankers if isinstance(rerankers, Sequence) else [rerankers], policy)
+    return Chain([rerankers] if isinstance(rerankers, Reranker) else rerankers, policy)
 
 
 def _bundled_reranker() -> Reranker:

@@ -149,14 +149,15 @@ async def test_the_event_loop_goes_on_while_documents_are_scored(blocking: Block
 def test_a_chain_from_settings_is_saved_with_its_secrets_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    service = {
+    service: dict[str, Any] = {
         "type": "http",
         "url": "http://127.0.0.1:9",  # nobody listens there
         "model": "m",
         "retries": 0,
         "api_key": Secret.from_env_var("RERANK_KEY"),
     }
-    ranker = VecdbRerankRanker([service, {"type": "onnx"}], policy=REPLACE)
+    chain: list[dict[str, Any]] = [service, {"type": "onnx"}]
+    ranker = VecdbRerankRanker(chain, policy=REPLACE)
     pipeline = Pipeline()
     pipeline.add_component("ranker", ranker)
     saved = pipeline.dumps()
@@ -283,7 +284,8 @@ async def test_a_retriever_from_settings_is_saved_and_serves_both_colours(
         assert ids(answer)[0] == "bees-0"
         assert {document.meta["subject"] for document in answer["documents"]} == {"bees"}
         assert (await loaded.run_async({"query": QUERIES["bees"]}))["retriever"] == answer
-        loaded.get_component("retriever").close()
+        component: Any = loaded.get_component("retriever")
+        component.close()
     finally:
         filler.delete()
         filler.close()

@@ -29,6 +29,7 @@ from vecdb_rerank import (
     OnnxEmbedder,
     OnnxReranker,
     Policy,
+    Reranker,
     RerankError,
     observe,
 )
@@ -211,7 +212,7 @@ async def test_an_outage_raises_where_the_policy_says_so() -> None:
 
 
 def test_the_next_one_of_a_chain_is_asked() -> None:
-    chain = [RaisingReranker(), ReversingReranker()]
+    chain: list[Reranker] = [RaisingReranker(), ReversingReranker()]
     with observe() as outcomes:
         documents = VecdbRerankCompressor(chain, policy=REPLACE).compress_documents(DOCUMENTS, "q")
     assert names(documents) == list("54321")

@@ -153,11 +153,8 @@ def test_nodes_are_copied_and_each_has_its_own_score() -> None:
         ReversingReranker(), top_n=3, policy=REPLACE
     ).postprocess_nodes(given, query_str="query")
     assert given == before
-    assert [(node.node_id, node.score) for node in placed] == [
-        ("n4", pytest.approx(5 / 6)),
-        ("n3", pytest.approx(4 / 6)),
-        ("n2", pytest.approx(3 / 6)),
-    ]
+    assert [node.node_id for node in placed] == ["n4", "n3", "n2"]
+    assert [node.score for node in placed] == pytest.approx([5 / 6, 4 / 6, 3 / 6])
     for node in placed:
         n = int(node.node_id[1:])
         assert node.metadata == {
