@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: env demo test check format bench opensearch opensearch-stop clean
+.PHONY: env demo test lowest check format bench opensearch opensearch-stop clean
 
 env: $(VENV)/.env
 
@@ -14,6 +14,10 @@ demo: env
 
 test: $(VENV)/.dev
 	$(BIN)/pytest
+
+# The integrations with the lowest versions of LangChain, LlamaIndex and Haystack.
+lowest: $(VENV)/.dev
+	.ci/lowest -q
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

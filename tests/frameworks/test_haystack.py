@@ -6,6 +6,7 @@ import asyncio
 import copy
 from typing import Any
 
+import haystack
 import pytest
 from haystack import Document, Pipeline
 from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
@@ -30,7 +31,10 @@ from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
 
 REPLACE = {"blend": {"method": "replace"}}
 KEY = "s3cr3t-that-nobody-may-see"
-OURS = ["vecdb_rerank", "vecdb_rerank.*"]
+# Haystack 2 has a pipeline of its own for asynchronous runs, and loads any component.
+HAYSTACK_2 = not hasattr(Pipeline, "run_async")
+AnyPipeline: Any = getattr(haystack, "AsyncPipeline" if HAYSTACK_2 else "Pipeline")
+LOADING: dict[str, Any] = {} if HAYSTACK_2 else {"allowed_modules": ["vecdb_rerank"]}
 
 
 def documents() -> list[Document]:
@@ -48,7 +52,7 @@ def ids(answer: dict[str, Any]) -> list[str]:
 
 
 @pytest.fixture
-def bm25_and_ranker() -> Pipeline:
+def store() -> InMemoryDocumentStore:
     store = InMemoryDocumentStore()
     store.write_documents(
         [
@@ -56,7 +60,11 @@ def bm25_and_ranker() -> Pipeline:
             for d in CORPUS
         ]
     )
-    pipeline = Pipeline()
+    return store
+
+
+def bm25_and_ranker(store: InMemoryDocumentStore, kind: Any = Pipeline) -> Any:
+    pipeline = kind()
     pipeline.add_component("retriever", InMemoryBM25Retriever(store, top_k=30))
     pipeline.add_component("ranker", VecdbRerankRanker(top_k=5))
     pipeline.connect("retriever.documents", "ranker.documents")
@@ -67,21 +75,29 @@ def ask(query: str) -> dict[str, Any]:
     return {"retriever": {"query": query}, "ranker": {"query": query}}
 
 
-async def test_a_pipeline_of_bm25_and_ranker(bm25_and_ranker: Pipeline) -> None:
-    with observe() as outcomes:
-        answer = bm25_and_ranker.run(ask(QUERIES["tax"]))["ranker"]
-    assert [(o.status, o.backend) for o in outcomes] == [("reranked", "haystack")]
+def answered(answer: dict[str, Any]) -> None:
     assert (ids(answer)[0], len(ids(answer))) == ("tax-0", 5)
     scores = [document.score for document in answer["documents"]]
     assert scores == sorted(scores, reverse=True)
-    assert (await bm25_and_ranker.run_async(ask(QUERIES["tax"])))["ranker"] == answer
 
 
-def test_a_saved_pipeline_answers_alike(bm25_and_ranker: Pipeline) -> None:
-    saved = bm25_and_ranker.dumps()
-    loaded = Pipeline.loads(saved, allowed_modules=OURS)
+def test_a_pipeline_of_bm25_and_ranker(store: InMemoryDocumentStore) -> None:
+    with observe() as outcomes:
+        answered(bm25_and_ranker(store).run(ask(QUERIES["tax"]))["ranker"])
+    assert [(o.status, o.backend) for o in outcomes] == [("reranked", "haystack")]
+
+
+async def test_a_pipeline_of_bm25_and_ranker_asynchronously(store: InMemoryDocumentStore) -> None:
+    pipeline = bm25_and_ranker(store, AnyPipeline)
+    answered((await pipeline.run_async(ask(QUERIES["tax"])))["ranker"])
+
+
+def test_a_saved_pipeline_answers_alike(store: InMemoryDocumentStore) -> None:
+    pipeline = bm25_and_ranker(store)
+    saved = pipeline.dumps()
+    loaded = Pipeline.loads(saved, **LOADING)
     assert loaded.dumps() == saved
-    ranker, before = loaded.get_component("ranker"), bm25_and_ranker.get_component("ranker")
+    ranker, before = loaded.get_component("ranker"), pipeline.get_component("ranker")
     assert ranker.run("query", documents()) == before.run("query", documents())
 
 
@@ -162,7 +178,7 @@ def test_a_chain_from_settings_is_saved_with_its_secrets_by_name(
     pipeline.add_component("ranker", ranker)
     saved = pipeline.dumps()
     monkeypatch.setenv("RERANK_KEY", KEY)
-    loaded = Pipeline.loads(saved, allowed_modules=OURS)
+    loaded = Pipeline.loads(saved, **LOADING)
     with observe() as outcomes:
         loaded.run({"query": "text 3", "documents": documents()})
     (outcome,) = outcomes
@@ -215,16 +231,25 @@ def test_a_reranker_itself_cannot_be_saved() -> None:
 # -- the retriever
 
 
-async def test_a_retriever_in_a_pipeline(connector: QdrantConnector) -> None:
-    pipeline = Pipeline()
+def alone(connector: QdrantConnector, kind: Any = Pipeline) -> Any:
+    pipeline = kind()
     pipeline.add_component("retriever", VecdbRerankRetriever(connector, top_k=4, k=30))
-    answer = pipeline.run({"query": QUERIES["sailing"]})["retriever"]
+    return pipeline
+
+
+def test_a_retriever_in_a_pipeline(connector: QdrantConnector) -> None:
+    answer = alone(connector).run({"query": QUERIES["sailing"]})["retriever"]
     best, stored = answer["documents"][0], CORPUS[5]
     assert (ids(answer)[0], len(ids(answer))) == ("sailing-0", 4)
     assert best.content == f"{stored['title']}\n{stored['text']}"
     assert best.score == best.meta["rerank_score"]
     assert {key: best.meta[key] for key in stored} == stored
-    assert (await pipeline.run_async({"query": QUERIES["sailing"]}))["retriever"] == answer
+
+
+async def test_a_retriever_in_an_asynchronous_pipeline(connector: QdrantConnector) -> None:
+    pipeline = alone(connector, AnyPipeline)
+    answer = (await pipeline.run_async({"retriever": {"query": QUERIES["sailing"]}}))["retriever"]
+    assert (ids(answer)[0], len(ids(answer))) == ("sailing-0", 4)
 
 
 @pytest.mark.parametrize("mode", ["bm25", "hybrid", "dense"])
@@ -279,12 +304,12 @@ async def test_a_retriever_from_settings_is_saved_and_serves_both_colours(
     filler.create()
     try:
         filler.add(CORPUS)
-        loaded = Pipeline.loads(saved, allowed_modules=OURS)
+        loaded = Pipeline.loads(saved, **LOADING)
         answer = loaded.run({"query": QUERIES["bees"]})["retriever"]
         assert ids(answer)[0] == "bees-0"
         assert {document.meta["subject"] for document in answer["documents"]} == {"bees"}
-        assert (await loaded.run_async({"query": QUERIES["bees"]}))["retriever"] == answer
         component: Any = loaded.get_component("retriever")
+        assert await component.run_async(QUERIES["bees"]) == answer
         component.close()
     finally:
         filler.delete()

@@ -1,0 +1,148 @@
+"""Reranking lists that somebody else found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from vecdb_rerank.blending import Blend
+from vecdb_rerank.candidates import Outcome, Scores
+from vecdb_rerank.errors import ConfigurationError, RerankError
+from vecdb_rerank.flow import run, run_async
+from vecdb_rerank.outcomes import observe
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.reorder import Place, Reorder
+from vecdb_rerank.testing.doubles import KeepingReranker, RaisingReranker, ReversingReranker
+
+TEXTS = [f"text {n}" for n in range(4)]
+REPLACE = Policy(blend=Blend("replace"))
+
+
+class Given:
+    """Scores each text as it was told; None is not scored."""
+
+    name = "given"
+
+    def __init__(self, scores: dict[str, float | None]) -> None:
+        self.scores = scores
+        self.asked: list[Sequence[str]] = []
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Any) -> Scores:
+        self.asked.append(documents)
+        return Scores.from_relevance([self.scores[text] for text in documents])
+
+
+def places(reorder: Reorder, texts: Sequence[str], query: str = "query") -> list[Place]:
+    return run(reorder.steps(query, texts))
+
+
+def positions(found: Sequence[Place]) -> list[int]:
+    return [place.position for place in found]
+
+
+def outcome_of(reorder: Reorder, texts: Sequence[str], query: str = "query") -> Outcome:
+    with observe() as outcomes:
+        places(reorder, texts, query)
+    (outcome,) = outcomes
+    return outcome
+
+
+async def test_the_best_come_first_in_either_colour() -> None:
+    reorder = Reorder("mine", ReversingReranker(), REPLACE)
+    found = run(reorder.steps("query", TEXTS, 2))
+    assert found == [Place(3, 0.8, 0.8), Place(2, 0.6, 0.6)]
+    assert await run_async(reorder.steps("query", TEXTS, 2)) == found
+
+
+def test_the_given_order_has_its_share_in_the_final_one() -> None:
+    unsure = Given(dict.fromkeys(TEXTS, 0.5))
+    assert positions(places(Reorder("mine", unsure), TEXTS)) == [0, 1, 2, 3]
+    reverse = Reorder("mine", ReversingReranker())
+    assert positions(places(reverse, TEXTS)) != [3, 2, 1, 0]
+
+
+def test_outcomes_say_whose_list_it_was_by_position() -> None:
+    heard: list[Outcome] = []
+    policy = Policy(blend=Blend("replace"), on_outcome=heard.append)
+    outcome = outcome_of(Reorder("mine", ReversingReranker(), policy), TEXTS)
+    assert (outcome.status, outcome.backend, outcome.seen, outcome.scored) == (
+        "reranked",
+        "mine",
+        4,
+        4,
+    )
+    assert outcome.relevance == {0: 0.2, 1: 0.4, 2: 0.6, 3: 0.8}
+    assert outcome.first_pass_score == {}
+    assert {"rerank", "total"} <= set(outcome.timings)
+    assert heard == [outcome]
+
+
+def test_equal_texts_are_read_once_and_all_placed() -> None:
+    given = Given({"a": 0.1, "b": 0.9})
+    found = places(Reorder("mine", given, REPLACE), ["a", "b", " a ", "b"])
+    assert given.asked == [["a", "b"]]
+    assert positions(found) == [1, 3, 0, 2]
+
+
+def test_what_there_was_no_time_for_follows_in_its_order() -> None:
+    given = Given({"text 0": None, "text 1": 0.2, "text 2": None, "text 3": 0.7})
+    found = places(Reorder("mine", given, REPLACE), TEXTS)
+    assert positions(found) == [3, 1, 0, 2]
+    scores = [place.score or 0.0 for place in found]
+    assert scores == sorted(scores, reverse=True)
+    assert [place.relevance for place in found] == [0.7, 0.2, None, None]
+    assert outcome_of(Reorder("mine", given, REPLACE), TEXTS).status == "partial"
+
+
+@pytest.mark.parametrize(
+    ("texts", "query", "reason"),
+    [
+        ([], "query", "no hits"),
+        (["", " \n"], "query", "no hit has text"),
+        (TEXTS, " ", "the query is empty"),
+    ],
+)
+def test_where_there_is_nothing_to_read_the_order_stays(
+    texts: list[str], query: str, reason: str
+) -> None:
+    reorder = Reorder("mine", RaisingReranker(), Policy(on_error="raise"))
+    assert places(reorder, texts, query) == [Place(n, None, None) for n in range(len(texts))]
+    outcome = outcome_of(reorder, texts, query)
+    assert (outcome.status, outcome.reason) == ("skipped", reason)
+
+
+def test_no_reranker_keeps_the_order() -> None:
+    reorder = Reorder("mine", None)
+    assert positions(places(reorder, TEXTS)) == [0, 1, 2, 3]
+    assert outcome_of(reorder, TEXTS).reason == "no reranker"
+
+
+def test_a_failure_keeps_the_order_and_raises_where_that_is_wished() -> None:
+    assert places(Reorder("mine", RaisingReranker()), TEXTS) == [
+        Place(n, None, None) for n in range(4)
+    ]
+    strict = Reorder("mine", RaisingReranker(), Policy(on_error="raise"))
+    with observe() as outcomes, pytest.raises(RerankError, match="on fire"):
+        places(strict, TEXTS)
+    assert [outcome.status for outcome in outcomes] == ["fell_back"]
+
+
+def test_only_what_was_scored_can_be_irrelevant() -> None:
+    given = Given({"text 0": 0.1, "text 1": None, "text 2": 0.6, "text 3": 0.4})
+    policy = Policy(blend=Blend("replace"), min_relevance=0.4)
+    assert positions(places(Reorder("mine", given, policy), TEXTS)) == [2, 3, 1]
+
+
+def test_text_that_no_tokenizer_takes_is_mended() -> None:
+    given = Given({"a?": 0.5})
+    places(Reorder("mine", given), ["a\ud800"], "q\ud800")
+    assert given.asked == [["a?"]]
+
+
+def test_what_is_no_reranker_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="reranker: 7 is none"):
+        Reorder("mine", 7)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="KeepingReranker'> is none"):
+        Reorder("mine", KeepingReranker)  # type: ignore[arg-type]
