@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +14,6 @@ from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank.testing.corpus import CORPUS
 from vecdb_rerank_qdrant import QdrantConnector
-
-os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
 
 
 @pytest.fixture(scope="session")

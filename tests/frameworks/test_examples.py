@@ -1,0 +1,47 @@
+"""The example programs and the page on integrations, as a reader would run them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+QUESTION = "How do I change the message of my last commit?"
+AMEND = "git commit --amend adds to the last commit."
+
+
+def output(program: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", ROOT / "examples" / program, QUESTION],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_rag_with_langchain() -> None:
+    first, second, third, _, answer = output("rag_langchain/rag.py")
+    assert first.endswith(f"was 1  {AMEND}")
+    assert answer == f"{AMEND} [1]"
+    assert "  was 3  git reset" in second  # the reranker moved it up
+    assert "  was 2  " in third
+
+
+def test_query_engine_with_llama_index() -> None:
+    first, *rest = output("query_engine_llama_index/query.py")
+    assert first.endswith(f"was 1  amend: {AMEND}")
+    assert AMEND in rest  # in the prompt, which MockLLM answers with
+    assert f"Query: {QUESTION}" in rest
+
+
+def test_the_page_says_what_works() -> None:
+    page = ROOT / "docs" / "integrations.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 5
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
