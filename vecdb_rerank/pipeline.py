@@ -83,9 +83,7 @@ class Pipeline:
         """The second half of a search: from what the first pass found to the native response."""
         found = database.candidates(first, self.documents)
         candidates = fusion.first_pass_order(found)[: search.k]
-        known = Outcome(
-            "skipped", backend=database.name, mode=search.mode, fused_by=first.fused_by
-        )
+        known = Outcome("skipped", backend=database.name, mode=search.mode, fused_by=first.fused_by)
         page = yield from self.judge(
             search.query, candidates, trip, known, search.offset, search.limit, explain=explain
         )

@@ -11,9 +11,11 @@ from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import Outcome, Scores
 from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow import run, run_async
+from vecdb_rerank.jargon import Jargon
 from vecdb_rerank.outcomes import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.reorder import Place, Reorder
+from vecdb_rerank.skipping import Skip
 from vecdb_rerank.testing.doubles import KeepingReranker, RaisingReranker, ReversingReranker
 
 TEXTS = [f"text {n}" for n in range(4)]
@@ -35,7 +37,7 @@ class Given:
 
 
 def places(reorder: Reorder, texts: Sequence[str], query: str = "query") -> list[Place]:
-    return run(reorder.steps(query, texts))
+    return run(reorder.steps(query, texts, [None] * len(texts)))
 
 
 def positions(found: Sequence[Place]) -> list[int]:
@@ -51,16 +53,15 @@ def outcome_of(reorder: Reorder, texts: Sequence[str], query: str = "query") -> 
 
 async def test_the_best_come_first_in_either_colour() -> None:
     reorder = Reorder("mine", ReversingReranker(), REPLACE)
-    found = run(reorder.steps("query", TEXTS, 2))
+    found = run(reorder.steps("query", TEXTS, [None] * 4, 2))
     assert found == [Place(3, 0.8, 0.8), Place(2, 0.6, 0.6)]
-    assert await run_async(reorder.steps("query", TEXTS, 2)) == found
+    assert await run_async(reorder.steps("query", TEXTS, [None] * 4, 2)) == found
 
 
 def test_the_given_order_has_its_share_in_the_final_one() -> None:
-    unsure = Given(dict.fromkeys(TEXTS, 0.5))
-    assert positions(places(Reorder("mine", unsure), TEXTS)) == [0, 1, 2, 3]
-    reverse = Reorder("mine", ReversingReranker())
-    assert positions(places(reverse, TEXTS)) != [3, 2, 1, 0]
+    hardly = Given({text: 0.5 + n / 1000 for n, text in enumerate(TEXTS)})
+    assert positions(places(Reorder("mine", hardly), TEXTS)) == [0, 1, 2, 3]
+    assert positions(places(Reorder("mine", hardly, REPLACE), TEXTS)) == [3, 2, 1, 0]
 
 
 def test_outcomes_say_whose_list_it_was_by_position() -> None:
@@ -74,7 +75,7 @@ def test_outcomes_say_whose_list_it_was_by_position() -> None:
         4,
     )
     assert outcome.relevance == {0: 0.2, 1: 0.4, 2: 0.6, 3: 0.8}
-    assert outcome.first_pass_score == {}
+    assert outcome.first_pass_score == dict.fromkeys(range(4), 0.0)
     assert {"rerank", "total"} <= set(outcome.timings)
     assert heard == [outcome]
 
@@ -100,7 +101,7 @@ def test_what_there_was_no_time_for_follows_in_its_order() -> None:
     ("texts", "query", "reason"),
     [
         ([], "query", "no hits"),
-        (["", " \n"], "query", "no hit has text"),
+        (["", " \n"], "query", "no hit has text in title, text"),
         (TEXTS, " ", "the query is empty"),
     ],
 )
@@ -110,7 +111,38 @@ def test_where_there_is_nothing_to_read_the_order_stays(
     reorder = Reorder("mine", RaisingReranker(), Policy(on_error="raise"))
     assert places(reorder, texts, query) == [Place(n, None, None) for n in range(len(texts))]
     outcome = outcome_of(reorder, texts, query)
-    assert (outcome.status, outcome.reason) == ("skipped", reason)
+    assert outcome.status == "skipped"
+    assert str(outcome.reason).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("scores", "known"),
+    [
+        ([3.0, 2.0, 2.0, 1], [3.0, 2.0, 2.0, 1.0]),
+        ([1.0, 2.0, 3.0, 4.0], [0.0] * 4),  # distances: the order is not theirs
+        ([3.0, None, 2.0, 1.0], [0.0] * 4),
+    ],
+)
+def test_scores_of_the_list_are_known_where_they_fall(
+    scores: list[float | None], known: list[float]
+) -> None:
+    with observe() as outcomes:
+        run(Reorder("mine", KeepingReranker()).steps("query", TEXTS, scores))
+    assert outcomes[0].first_pass_score == dict(enumerate(known))
+
+
+def test_the_policy_s_rules_hold_for_lists_as_well() -> None:
+    policy = Policy(blend=Blend("replace"), skip=Skip(margin=0.5))
+    led = Reorder("mine", ReversingReranker(), policy)
+    with observe() as outcomes:
+        run(led.steps("query", TEXTS, [9.0, 2.0, 1.0, 0.0]))
+        run(led.steps("query", TEXTS, [None] * 4))
+    assert [outcome.status for outcome in outcomes] == ["skipped", "reranked"]
+    guarded = Policy(blend=Blend("replace"), jargon=Jargon(floor=1, rare=0.3))
+    found = places(
+        Reorder("mine", ReversingReranker(), guarded), ["ERR_42", "b", "c", "d"], "ERR_42"
+    )
+    assert positions(found)[0] == 0
 
 
 def test_no_reranker_keeps_the_order() -> None:

@@ -128,7 +128,7 @@ class VecdbRerankRanker:
     ) -> Flow[list[Place]]:
         texts = [self._documents.text({**d.meta, _CONTENT: d.content}) for d in documents]
         limit = self.top_k if top_k is None else _checked_top_k(top_k)
-        return self._warm().steps(query, texts, limit)
+        return self._warm().steps(query, texts, [d.score for d in documents], limit)
 
     def _described(self) -> list[Options]:
         """The settings of the reranker or rerankers; none where they were given otherwise."""

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from vecdb_rerank.connector import Bundled, Connector, Rerankers, embedder_of
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.factory import connect, connect_async
-from vecdb_rerank.flow import run, run_async
+from vecdb_rerank.flow import Flow, run, run_async
 from vecdb_rerank.integrations.shared import Found, Searcher, Shape, marks
 from vecdb_rerank.optional import importing
 from vecdb_rerank.policy import Policy
@@ -83,7 +83,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         callbacks: Callbacks = None,  # noqa: ARG002 - there is nothing to call back for
     ) -> Sequence[Document]:
         """The best ``top_n`` of ``documents`` for ``query``, as copies, best first."""
-        places = run(self._reorder.steps(query, self._texts(documents), self.top_n))
+        places = run(self._steps(documents, query))
         return [_placed(documents[place.position], place) for place in places]
 
     async def acompress_documents(
@@ -93,14 +93,13 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         callbacks: Callbacks = None,  # noqa: ARG002
     ) -> Sequence[Document]:
         """`compress_documents` without blocking the event loop."""
-        places = await run_async(self._reorder.steps(query, self._texts(documents), self.top_n))
+        places = await run_async(self._steps(documents, query))
         return [_placed(documents[place.position], place) for place in places]
 
-    def _texts(self, documents: Sequence[Document]) -> list[str]:
-        return [
-            self.documents.text({**document.metadata, _CONTENT: document.page_content})
-            for document in documents
-        ]
+    def _steps(self, documents: Sequence[Document], query: str) -> Flow[list[Place]]:
+        texts = [self.documents.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
+        scores = [document.metadata.get("score") for document in documents]
+        return self._reorder.steps(query, texts, scores, self.top_n)
 
 
 class VecdbRerankRetriever(BaseRetriever):

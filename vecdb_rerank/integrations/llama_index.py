@@ -11,7 +11,7 @@ from typing import Any
 from vecdb_rerank.connector import Bundled, Rerankers, embedder_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.factory import connect, connect_async
-from vecdb_rerank.flow import run, run_async
+from vecdb_rerank.flow import Flow, run, run_async
 from vecdb_rerank.integrations.shared import MARKS, AnyConnector, Found, Searcher, Shape, marks
 from vecdb_rerank.optional import importing
 from vecdb_rerank.policy import Policy
@@ -94,7 +94,7 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         query = _query(query_bundle)
         with self._reranking(nodes, query) as told:
-            places = run(self._reorder.steps(query, self._texts(nodes), self.top_n))
+            places = run(self._steps(query, nodes))
             told.extend(self._placed(nodes[place.position], place) for place in places)
         return told
 
@@ -103,7 +103,7 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         query = _query(query_bundle)
         with self._reranking(nodes, query) as told:
-            places = await run_async(self._reorder.steps(query, self._texts(nodes), self.top_n))
+            places = await run_async(self._steps(query, nodes))
             told.extend(self._placed(nodes[place.position], place) for place in places)
         return told
 
@@ -125,8 +125,9 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
             event.on_end(payload={EventPayload.NODES: placed})
         dispatcher.event(ReRankEndEvent(nodes=placed))
 
-    def _texts(self, nodes: Sequence[NodeWithScore]) -> list[str]:
-        return [node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes]
+    def _steps(self, query: str, nodes: Sequence[NodeWithScore]) -> Flow[list[Place]]:
+        texts = [node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes]
+        return self._reorder.steps(query, texts, [node.score for node in nodes], self.top_n)
 
     def _placed(self, node: NodeWithScore, place: Place) -> NodeWithScore:
         score = node.score if place.score is None else place.score
