@@ -13,6 +13,7 @@ from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank.testing.corpus import CORPUS
+from vecdb_rerank_opensearch import OpenSearchConnector
 from vecdb_rerank_qdrant import QdrantConnector
 
 
@@ -48,6 +49,20 @@ def index(opensearch_url: str) -> Iterator[str]:
     yield name
     with OpenSearch(opensearch_url) as client:
         client.indices.delete(index=f"{name}*")
+
+
+@pytest.fixture(scope="session")
+def opensearch_connector(
+    opensearch_url: str, index: str, embedder: OnnxEmbedder, reranker: OnnxReranker
+) -> Iterator[OpenSearchConnector]:
+    """An OpenSearch index that holds `CORPUS`."""
+    connector = OpenSearchConnector(
+        OpenSearch(opensearch_url), index, embedder=embedder, reranker=reranker
+    )
+    connector.create()
+    assert connector.add(CORPUS).added == len(CORPUS)
+    yield connector
+    connector.close()
 
 
 class Blocking:

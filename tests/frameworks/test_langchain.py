@@ -17,6 +17,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import ConfigurableField
 from langchain_qdrant import QdrantVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
+from opensearchpy import AsyncOpenSearch
 from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, models
 
@@ -45,6 +46,7 @@ from vecdb_rerank.testing.doubles import (
     RaisingReranker,
     ReversingReranker,
 )
+from vecdb_rerank_opensearch import AsyncOpenSearchConnector, OpenSearchConnector
 from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
 
 REPLACE = Policy(blend=Blend("replace"))
@@ -119,14 +121,15 @@ async def test_the_two_stage_example_asynchronously(
 
 
 def test_the_reranker_moves_the_vector_search_s_order(
-    two_stage: ContextualCompressionRetriever,
+    vectorstore: Any, reranker: OnnxReranker
 ) -> None:
-    ranks = [
-        document.metadata["first_pass_rank"]
-        for query in QUERIES.values()
-        for document in two_stage.invoke(query)
-    ]
-    assert ranks != [1, 2, 3, 4, 5] * len(QUERIES)
+    found = vectorstore.as_retriever(search_kwargs={"k": 40}).invoke(QUERIES["volcanoes"])
+    compressor = VecdbRerankCompressor(reranker, top_n=None, policy=REPLACE)
+    documents = compressor.compress_documents(found, QUERIES["volcanoes"])
+    ranks = [document.metadata["first_pass_rank"] for document in documents]
+    assert sorted(ranks) == list(range(1, 41))
+    assert ranks != sorted(ranks)
+    assert [found[rank - 1].page_content for rank in ranks] == [d.page_content for d in documents]
 
 
 # -- the compressor
@@ -400,6 +403,33 @@ async def test_one_of_each_colour_serves_both(connector: QdrantConnector) -> Non
         VecdbRerankRetriever(connector=connector, async_connector=connector).invoke("honey")
     with pytest.raises(ConfigurationError, match="give the synchronous one"):
         VecdbRerankRetriever(connector=other, async_connector=other).invoke("honey")
+    await other.close()
+
+
+async def test_it_searches_opensearch_in_both_colours(
+    opensearch_connector: OpenSearchConnector, opensearch_url: str, index: str
+) -> None:
+    other = AsyncOpenSearchConnector(
+        AsyncOpenSearch(opensearch_url),
+        index,
+        embedder=opensearch_connector.pipeline.embedder,
+        reranker=KeepingReranker(),
+    )
+    retriever = VecdbRerankRetriever(
+        connector=opensearch_connector,
+        async_connector=other,
+        limit=3,
+        filter={"term": {"subject": "bees"}},
+    )
+    with observe() as outcomes:
+        found = retriever.invoke(QUERIES["bees"])
+        awaited = await retriever.ainvoke(QUERIES["bees"])
+    assert found[0].id == awaited[0].id == "bees-0"
+    assert {document.metadata["subject"] for document in (*found, *awaited)} == {"bees"}
+    assert [(o.backend, o.reranker[:4]) for o in outcomes] == [
+        ("opensearch", "onnx"),
+        ("opensearch", "keep"),
+    ]
     await other.close()
 
 

@@ -48,6 +48,7 @@ from vecdb_rerank.testing.doubles import (
     RaisingReranker,
     ReversingReranker,
 )
+from vecdb_rerank_opensearch import OpenSearchConnector
 from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
 
 # LlamaIndex makes one, which only a server uses.
@@ -309,6 +310,15 @@ async def test_nodes_have_id_text_and_payload(connector: QdrantConnector) -> Non
     scores = [node.score or 0.0 for node in found]
     assert scores == sorted(scores, reverse=True)
     assert await retriever.aretrieve(QueryBundle(QUERIES["sailing"])) == found
+
+
+def test_it_searches_opensearch(opensearch_connector: OpenSearchConnector) -> None:
+    retriever = VecdbRerankRetriever(
+        opensearch_connector, limit=3, filter={"term": {"subject": "tax"}}
+    )
+    found = retriever.retrieve(QUERIES["tax"])
+    assert found[0].node_id == "tax-0"
+    assert {node.metadata["subject"] for node in found} == {"tax"}
 
 
 def test_scores_are_kept_in_the_metadata_where_that_is_wished(connector: QdrantConnector) -> None:
