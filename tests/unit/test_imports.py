@@ -24,6 +24,9 @@ CLIENTS_AND_MODELS = (
     "sentence_transformers",
     "huggingface_hub",
     "grpc",
+    "langchain_core",
+    "llama_index",
+    "haystack",
 )
 HEAVY = (*CLIENTS_AND_MODELS, "pydantic", "pydantic_settings", "httpx", "tenacity", "yaml", "rich")
 
