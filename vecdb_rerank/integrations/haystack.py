@@ -86,6 +86,16 @@ class VecdbRerankRanker:
             self._reorder = Reorder("haystack", chosen, settings.policy)
         return self._reorder
 
+    def close(self) -> None:
+        """Close the reranker's connections."""
+        if self._reorder is not None and self._reorder.chain is not None:
+            run(self._reorder.chain.closing())
+
+    async def close_async(self) -> None:
+        """Close the reranker's connections on this event loop."""
+        if self._reorder is not None and self._reorder.chain is not None:
+            await run_async(self._reorder.chain.closing())
+
     def to_dict(self) -> dict[str, Any]:
         """The component for a saved pipeline; `SerializationError` if it holds a reranker."""
         described = self._described()
