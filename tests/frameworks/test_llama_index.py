@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -126,23 +127,44 @@ def test_the_query_engine_example(filled: VectorStoreIndex, reranker: OnnxRerank
     assert not any(mark in str(response) for mark in MARKS)
 
 
-async def test_the_query_engine_asynchronously(embedder: OnnxEmbedder) -> None:
-    client = AsyncQdrantClient(":memory:")
-    store = QdrantVectorStore("llama", client=QdrantClient(":memory:"), aclient=client)
-    texts = [TextNode(id_=node_id(str(d["id"])), text=str(d["text"])) for d in CORPUS[:10]]
-    index = VectorStoreIndex(
-        nodes=[],
-        storage_context=StorageContext.from_defaults(vector_store=store),
-        embed_model=VecdbRerankEmbedding(embedder),
-        use_async=True,
-    )
-    await index.ainsert_nodes(texts)
-    engine = index.as_query_engine(
-        llm=MockLLM(), similarity_top_k=10, node_postprocessors=[VecdbRerankPostprocessor(top_n=2)]
-    )
-    response = await engine.aquery(QUERIES["sailing"])
-    assert response.source_nodes[0].node_id == node_id("sailing-0")
-    await client.close()
+@pytest.mark.parametrize("backend", ["qdrant", "opensearch"])
+async def test_the_query_engine_asynchronously(
+    backend: str, request: pytest.FixtureRequest, embedder: OnnxEmbedder, reranker: OnnxReranker
+) -> None:
+    store: Any
+    async with AsyncExitStack() as stack:
+        if backend == "qdrant":
+            client = AsyncQdrantClient(":memory:")
+            stack.push_async_callback(client.close)
+            store = QdrantVectorStore("llama", aclient=client)
+        else:
+            vectors = OpensearchVectorClient(
+                request.getfixturevalue("opensearch_url"),
+                f"{request.getfixturevalue('index')}-llama-async",
+                embedder.dimension,
+                engine="lucene",
+            )
+            stack.push_async_callback(vectors.aclose)
+            store = OpensearchVectorStore(vectors)
+        index = VectorStoreIndex(
+            nodes=[],
+            storage_context=StorageContext.from_defaults(vector_store=store),
+            embed_model=VecdbRerankEmbedding(embedder),
+            use_async=True,
+        )
+        await index.ainsert_nodes(
+            [TextNode(id_=node_id(d["id"]), text=d["text"]) for d in CORPUS[:10]]
+        )
+        engine = index.as_query_engine(
+            llm=MockLLM(),
+            similarity_top_k=10,
+            node_postprocessors=[VecdbRerankPostprocessor(reranker, top_n=2)],
+        )
+        response = await engine.aquery(QUERIES["sailing"])
+    assert [len(response.source_nodes), response.source_nodes[0].node_id] == [
+        2,
+        node_id("sailing-0"),
+    ]
 
 
 # -- the postprocessor

@@ -143,7 +143,7 @@ class VecdbRerankRetriever(BaseRetriever):
         """A retriever over `connect` (``use_async``: `connect_async`) with this file and settings.
 
         ``settings`` are nested mappings such as ``{"backend": {"type": "opensearch"}}``,
-        ``fields`` those of the retriever.
+        ``fields`` those of the retriever. Its ``connector`` is yours to close.
         """
         opened = (connect_async if use_async else connect)(file, **(settings or {}))
         return cls(connector=opened, **fields)

@@ -201,7 +201,7 @@ class VecdbRerankRetriever(BaseRetriever):
         """A retriever over `connect` (``use_async``: `connect_async`) with this file and settings.
 
         ``settings`` are nested mappings such as ``{"backend": {"type": "opensearch"}}``,
-        ``options`` those of the retriever.
+        ``options`` those of the retriever. Its ``connector`` is yours to close.
         """
         opened = (connect_async if use_async else connect)(file, **(settings or {}))
         return cls(opened, **options)
@@ -255,6 +255,12 @@ class VecdbRerankEmbedding(BaseEmbedding):
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await asyncio.to_thread(self._get_query_embedding, query)
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return await asyncio.to_thread(self._get_text_embedding, text)
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return await asyncio.to_thread(self._get_text_embeddings, texts)
 
 
 def _query(query_bundle: QueryBundle | None) -> str:
