@@ -249,7 +249,7 @@ class AsyncDriver:
 
 
 def chain_of(rerankers: Rerankers, policy: Policy) -> Chain | None:
-    """The chain that ``reranker=`` names; `ConfigurationError` where it names none."""
+    """The chain of what a ``reranker`` argument names; None for none."""
     if rerankers is None:
         return None
     if rerankers == "bundled":

@@ -83,47 +83,26 @@ class Pipeline:
         """The second half of a search: from what the first pass found to the native response."""
         found = database.candidates(first, self.documents)
         candidates = fusion.first_pass_order(found)[: search.k]
-        known = Outcome("skipped", backend=database.name, mode=search.mode, fused_by=first.fused_by)
-        page = yield from self.judge(
-            search.query, candidates, trip, known, search.offset, search.limit, explain=explain
-        )
-        return database.rebuild(first, page)
-
-    def judge(
-        self,
-        query: str,
-        candidates: Sequence[Candidate],
-        trip: Trip,
-        known: Outcome,
-        offset: int,
-        limit: int,
-        *,
-        explain: bool = False,
-    ) -> Flow[Ranking]:
-        """The page ``offset`` to ``offset + limit`` of ``candidates``, given in first-pass order.
-
-        ``known`` is what the outcome says of the first pass. Raises `RerankError` under
-        ``on_error="raise"`` alone.
-        """
-        rule = skipping.rule(query, candidates, self.policy.skip) if self.chain else None
+        rule = skipping.rule(search.query, candidates, self.policy.skip) if self.chain else None
         if rule is not None and not self.policy.skip.shadow:
             name = self.chain.name if self.chain else ""
             verdict = Verdict(fusion.unchanged(candidates), "skipped", name, rule)
         else:
-            verdict = yield from self._rerank(query, candidates, trip)
+            verdict = yield from self._rerank(search.query, candidates, trip)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
-        page = kept.page(offset, limit)
-        outcome = self._outcome(known, candidates, verdict, trip.clock)
+        page = kept.page(search.offset, search.limit)
+        response = database.rebuild(first, page)
+        outcome = self._outcome(database, search, first, candidates, verdict, trip.clock)
         if rule is not None and verdict.status in ("reranked", "partial"):
-            raw = fusion.unchanged(candidates).page(offset, limit)
+            raw = fusion.unchanged(candidates).page(search.offset, search.limit)
             outcome = replace(outcome, would_skip=rule, skip_change=_change(raw, page))
         if explain:
-            outcome = _explained(outcome, candidates, page, offset)
-        telemetry.record(outcome, trip.span, query if self.policy.record_query else None)
+            outcome = _explained(outcome, candidates, page, search.offset)
+        telemetry.record(outcome, trip.span, search.query if self.policy.record_query else None)
         publish(outcome, self.policy)
         if verdict.error is not None and self.policy.on_error == "raise":
             raise verdict.error
-        return page
+        return response
 
     def _query_vector(self, search: Search, trip: Trip) -> Flow[Vector | None]:
         if not search.needs_vector or search.query_vector is not None:
@@ -171,7 +150,7 @@ class Pipeline:
         if self.chain is None:
             return Verdict(fusion.unchanged(candidates), "skipped", reason="no reranker")
         texts = list(dict.fromkeys(c.text for c in candidates if c.text))  # equal texts: once
-        if reason := reason_to_skip(query, candidates, texts, self.documents):
+        if reason := reason_to_skip(candidates, texts, self.documents):
             unchanged = fusion.unchanged(candidates)
             return Verdict(unchanged, "skipped", self.chain.name, reason)
         with trip.clock.stage("rerank"):
@@ -182,15 +161,23 @@ class Pipeline:
         return replace(said, ranking=jargon.guard(said.ranking, query, self.policy.jargon))
 
     def _outcome(
-        self, known: Outcome, candidates: Sequence[Candidate], verdict: Verdict, clock: Clock
+        self,
+        database: Database[R],
+        search: Search,
+        first: FirstPass[R],
+        candidates: Sequence[Candidate],
+        verdict: Verdict,
+        clock: Clock,
     ) -> Outcome:
         hits = verdict.ranking.hits
-        return replace(
-            known,
+        return Outcome(
             status=verdict.status,
             reason=verdict.reason,
             error=verdict.error,
+            backend=database.name,
             reranker=verdict.reranker,
+            mode=search.mode,
+            fused_by=first.fused_by,
             seen=len(candidates),
             scored=sum(h.relevance is not None for h in hits),
             empty=sum(not c.text for c in candidates),

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from vecdb_rerank import telemetry
-from vecdb_rerank.candidates import Candidate, Outcome
+from vecdb_rerank.candidates import Candidate, Outcome, Ranking
 from vecdb_rerank.chain import Chain
 from vecdb_rerank.connector import Rerankers, chain_of
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import valid_unicode
+from vecdb_rerank.documents import Documents, valid_unicode
 from vecdb_rerank.flow import Flow
-from vecdb_rerank.pipeline import Clock, Pipeline, Trip
+from vecdb_rerank.fusion import unchanged
+from vecdb_rerank.outcomes import publish
+from vecdb_rerank.pipeline import Pipeline
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import FirstPass
+
+MODE = "list"  # the outcome's word for the first pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Reorder:
         self, source: str, reranker: Rerankers = "bundled", policy: Policy | None = None
     ) -> None:
         policy = policy or Policy()
-        self.source = source
+        self._list: Any = _List(source)
         self._pipeline = Pipeline(chain_of(reranker, policy), policy=policy)
 
     @property
@@ -60,21 +63,57 @@ class Reorder:
         ``scores`` are those of the list, None where a text has none. No text is dropped but for
         ``min_relevance``. Raises `RerankError` under ``on_error="raise"`` alone.
         """
-        candidates = [
-            Candidate(position=n, id=n, text=valid_unicode(text).strip(), score=score)
-            for n, (text, score) in enumerate(zip(texts, _falling(scores), strict=True))
-        ]
-        with telemetry.span("search", {"source": self.source, "k": len(texts)}) as span:
-            trip = Trip(Clock(), Deadline.after(self._pipeline.policy.deadline), span)
-            known = Outcome("skipped", backend=self.source)
-            ranking = yield from self._pipeline.judge(
-                valid_unicode(query), candidates, trip, known, 0, len(candidates)
+        given = unchanged(
+            [
+                Candidate(position=n, id=n, text=valid_unicode(text).strip(), score=score)
+                for n, (text, score) in enumerate(zip(texts, _falling(scores), strict=True))
+            ]
+        )
+        if query.strip():
+            asked: Any = _Asked(valid_unicode(query), len(texts), len(texts))
+            with self._pipeline.trip(self._list, asked) as trip:
+                ranking: Ranking = yield from self._pipeline.rerank(
+                    self._list, asked, FirstPass(given), trip
+                )
+        else:
+            ranking = given
+            reason = "the query is empty"
+            outcome = Outcome(
+                "skipped", reason, backend=self._list.name, mode=MODE, seen=len(texts)
             )
+            publish(outcome, self._pipeline.policy)
         moved = any(hit.relevance is not None for hit in ranking.hits)
         return [
             Place(hit.candidate.position, hit.score if moved else None, hit.relevance)
             for hit in ranking.hits[:limit]
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A search as its second half sees it: the whole list is reranked and given back."""
+
+    query: str
+    k: int
+    limit: int
+    offset: int = 0
+    mode: str = MODE
+    continues: bool = False
+    stable: bool = False
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list in the place of a database: a response is a ranking."""
+
+    name: str
+
+    def candidates(self, first: FirstPass[Ranking], _: Documents) -> Sequence[Candidate]:
+        return [hit.candidate for hit in first.response.hits]
+
+    def rebuild(self, _: FirstPass[Ranking], ranking: Ranking) -> Ranking:
+        return ranking
 
 
 def _falling(scores: Sequence[Any]) -> list[float]:

@@ -33,13 +33,11 @@ class Verdict:
 
 
 def reason_to_skip(
-    query: str, candidates: Sequence[Candidate], texts: Sequence[str], documents: Documents
+    candidates: Sequence[Candidate], texts: Sequence[str], documents: Documents
 ) -> str | None:
     """Why there is nothing to rerank, or None."""
     if not candidates:
         return "no hits"
-    if not query.strip():
-        return "the query is empty"
     if texts:
         return None
     named, held = ", ".join(documents.paths), ", ".join(candidates[0].payload) or "nothing"

@@ -254,7 +254,7 @@ async def test_an_outage_keeps_order_and_scores() -> None:
         assert [(node.node_id, node.score) for node in placed] == [("n0", 0.9), ("n1", 0.8)]
         assert placed[0].metadata["rerank_score"] is None
     strict = VecdbRerankPostprocessor(RaisingReranker(), policy=Policy(on_error="raise"))
-    with pytest.raises(RerankError, match="on fire"):
+    with pytest.raises(RerankError, match="raising failed"):
         strict.postprocess_nodes(nodes(), query_str="query")
 
 

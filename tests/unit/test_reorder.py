@@ -156,7 +156,7 @@ def test_a_failure_keeps_the_order_and_raises_where_that_is_wished() -> None:
         Place(n, None, None) for n in range(4)
     ]
     strict = Reorder("mine", RaisingReranker(), Policy(on_error="raise"))
-    with observe() as outcomes, pytest.raises(RerankError, match="on fire"):
+    with observe() as outcomes, pytest.raises(RerankError, match="raising failed"):
         places(strict, TEXTS)
     assert [outcome.status for outcome in outcomes] == ["fell_back"]
 
