@@ -70,7 +70,8 @@ class Reorder:
             ]
         )
         if query.strip():
-            asked: Any = _Asked(valid_unicode(query), len(texts), len(texts))
+            whole = max(1, len(texts))
+            asked: Any = _Asked(valid_unicode(query), k=whole, limit=whole)
             with self._pipeline.trip(self._list, asked) as trip:
                 ranking: Ranking = yield from self._pipeline.rerank(
                     self._list, asked, FirstPass(given), trip
