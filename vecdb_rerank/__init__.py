@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.cost import Cost, billed_units
     from vecdb_rerank.deadline import Deadline
     from vecdb_rerank.documents import Documents
+    from vecdb_rerank.dropin import rerank_query
     from vecdb_rerank.embedders.function import FunctionEmbedder
     from vecdb_rerank.embedders.onnx import OnnxEmbedder
     from vecdb_rerank.embedders.sentence_transformers import SentenceTransformersEmbedder
@@ -88,6 +89,7 @@ _HOMES = {
     "connect": "factory",
     "connect_async": "factory",
     "observe": "outcomes",
+    "rerank_query": "dropin",
 }
 
 __all__ = [
@@ -129,6 +131,7 @@ __all__ = [
     "connect",
     "connect_async",
     "observe",
+    "rerank_query",
 ]
 
 

@@ -13,11 +13,13 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, as_completed, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from more_itertools import chunked
 
 T = TypeVar("T")
 
@@ -73,7 +75,20 @@ class Race:
     after: float
 
 
-Step = Call | Compute | Request | Wait | Race
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Run flows beside each other, some at a time; the values come in their order.
+
+    Where one raises, the others are cancelled and its error comes.
+    """
+
+    flows: Sequence[Callable[[], Flow[Any]]]
+
+
+# So many of `Together` at a time: enough to hide a server's latency, too few to drown it.
+AT_ONCE = 8
+
+Step = Call | Compute | Request | Wait | Race | Together
 Flow = Generator[Step, Any, T]
 
 
@@ -123,6 +138,8 @@ def _perform(step: Step) -> Any:
             return in_thread(work).result(timeout)
         case Race():
             return _race(step)
+        case Together(flows):
+            return [value for some in chunked(flows, AT_ONCE) for value in _together(some)]
         case Compute(work) | Call(work) | Request(work):
             return work()
 
@@ -136,6 +153,8 @@ async def _perform_async(step: Step) -> Any:
             return await asyncio.wait_for(future, _finite(timeout))
         case Race():
             return await _race_async(step)
+        case Together(flows):
+            return [v for some in chunked(flows, AT_ONCE) for v in await _together_async(some)]
         case Request(_, work_async, timeout):
             return await asyncio.wait_for(work_async(), _finite(timeout))
         case Call(work, timeout):
@@ -231,6 +250,27 @@ async def _race_async(race: Race) -> Any:
             task.cancel()
         if sys.exc_info()[0] is not GeneratorExit:  # which allows no more waiting
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _together(flows: Sequence[Callable[[], Flow[Any]]]) -> list[Any]:
+    if len(flows) == 1:
+        return [run(flows[0]())]
+    runners = [_Runner(make) for make in flows]
+    try:
+        return [runner.future.result() for runner in runners]
+    finally:
+        for runner in runners:
+            runner.abort.abort()
+
+
+async def _together_async(flows: Sequence[Callable[[], Flow[Any]]]) -> list[Any]:
+    tasks = [asyncio.ensure_future(run_async(make())) for make in flows]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _finite(timeout: float) -> float | None:

@@ -62,12 +62,13 @@ def tie_breaker(hit_id: HitId) -> tuple[bool, HitId]:
     return isinstance(hit_id, str), hit_id
 
 
-def first_pass_order(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates by the database's score, ties by id.
+def first_pass_order(candidates: Sequence[Candidate], rising: bool = False) -> list[Candidate]:
+    """Candidates by the database's score, ties by id; ``rising`` where less is better (distances).
 
     Databases order equal scores differently from call to call; pages must not.
     """
-    return sorted(candidates, key=lambda c: (-c.score, tie_breaker(c.id)))
+    sign = 1.0 if rising else -1.0
+    return sorted(candidates, key=lambda c: (sign * c.score, tie_breaker(c.id)))
 
 
 def unchanged(candidates: Sequence[Candidate]) -> Ranking:
@@ -96,6 +97,17 @@ def rerank(candidates: Sequence[Candidate], scores: Scores, blend: Blend) -> Ran
     unscored = [c for c, raw in zip(candidates, scores.raw, strict=True) if raw is None]
     rest = (RankedHit(c, last - UNSCORED_STEP * n) for n, c in enumerate(unscored, start=1))
     return Ranking.of((*scored, *rest))
+
+
+def followed(window: Ranking, rest: Sequence[Candidate], rescored: bool) -> Ranking:
+    """The hits past a window, in the order they have, a step below its last hit each.
+
+    Where the window kept the database's scores (not ``rescored``), they keep theirs too.
+    """
+    if not rescored:
+        return unchanged(rest)
+    last = window.hits[-1].score if window.hits else 0.0
+    return Ranking.of(RankedHit(c, last - UNSCORED_STEP * n) for n, c in enumerate(rest, start=1))
 
 
 def keep_relevant(ranking: Ranking, minimum: float | None) -> Ranking:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from vecdb_rerank import fusion, jargon, skipping, telemetry
 from vecdb_rerank.candidates import Candidate, ExplainedHit, Outcome, Ranking
@@ -22,11 +22,12 @@ from vecdb_rerank.errors import (
 from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.outcomes import publish
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Database, Embedder, FirstPass, Vector
-from vecdb_rerank.search import Search
+from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, Vector
+from vecdb_rerank.search import NativeSearch, Search
 from vecdb_rerank.verdict import Verdict, reason_to_skip, verdict
 
 R = TypeVar("R")
+AnySearch = Search | NativeSearch
 
 
 @dataclass(frozen=True)
@@ -65,44 +66,76 @@ class Pipeline:
             return (yield from self.rerank(database, search, first, trip, explain=explain))
 
     @contextmanager
-    def trip(self, database: Database[R], search: Search) -> Iterator[Trip]:
-        """Begin a search: its clock and its deadline run."""
+    def trip(
+        self, database: Hits[R], search: AnySearch, clock: Clock | None = None
+    ) -> Iterator[Trip]:
+        """Begin a search: its clock and its deadline run; those of ``clock`` run already."""
+        clock = clock or Clock()
         asked = {"db.system.name": database.name, "mode": search.mode, "k": search.k}
         with telemetry.span("search", asked) as span:
-            yield Trip(Clock(), Deadline.after(self.policy.deadline), span)
+            yield Trip(clock, clock.deadline(self.policy.deadline), span)
 
     def rerank(
         self,
-        database: Database[R],
-        search: Search,
+        database: Hits[R],
+        search: AnySearch,
         first: FirstPass[R],
         trip: Trip,
         *,
         explain: bool = False,
     ) -> Flow[R]:
         """The second half of a search: from what the first pass found to the native response."""
-        found = database.candidates(first, self.documents)
-        candidates = fusion.first_pass_order(found)[: search.k]
-        rule = skipping.rule(search.query, candidates, self.policy.skip) if self.chain else None
+        settled = yield from self.settle(database, search, first, trip, explain=explain)
+        self.announce(settled.outcome)
+        return settled.response
+
+    def settle(
+        self,
+        database: Hits[R],
+        search: AnySearch,
+        first: FirstPass[R],
+        trip: Trip,
+        *,
+        explain: bool = False,
+    ) -> Flow[Settled[R]]:
+        """The second half, without telling the caller what happened."""
+        window, rest = _window(database.candidates(first, self.documents), search, first.rising)
+        rule = skipping.rule(search.query, window, self.policy.skip) if self.chain else None
         if rule is not None and not self.policy.skip.shadow:
             name = self.chain.name if self.chain else ""
-            verdict = Verdict(fusion.unchanged(candidates), "skipped", name, rule)
+            verdict = Verdict(fusion.unchanged(window), "skipped", name, rule)
         else:
-            verdict = yield from self._rerank(search.query, candidates, trip)
+            verdict = yield from self._rerank(search, window, trip)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
-        page = kept.page(search.offset, search.limit)
+        page = _page(kept, fusion.followed(kept, rest, verdict.rescored), search)
         response = database.rebuild(first, page)
-        outcome = self._outcome(database, search, first, candidates, verdict, trip.clock)
-        if rule is not None and verdict.status in ("reranked", "partial"):
-            raw = fusion.unchanged(candidates).page(search.offset, search.limit)
+        outcome = self._outcome(database, search, first, window, verdict, trip.clock)
+        if rule is not None and verdict.rescored:
+            raw = fusion.unchanged(window).page(search.offset, search.limit)
             outcome = replace(outcome, would_skip=rule, skip_change=_change(raw, page))
         if explain:
-            outcome = _explained(outcome, candidates, page, search.offset)
+            outcome = _explained(outcome, window, page, search.offset)
         telemetry.record(outcome, trip.span, search.query if self.policy.record_query else None)
+        return Settled(response, outcome)
+
+    def passed(self, database: Hits[R], search: AnySearch, reason: str, trip: Trip) -> Outcome:
+        """The outcome of a request whose response is given back as it came."""
+        outcome = Outcome(
+            status="skipped",
+            reason=reason,
+            backend=database.name,
+            reranker=self.chain.name if self.chain else "",
+            mode=search.mode,
+            timings=trip.clock.timings(),
+        )
+        telemetry.record(outcome, trip.span, None)
+        return outcome
+
+    def announce(self, outcome: Outcome) -> None:
+        """Tell the caller what happened; a failed rerank raises under ``on_error="raise"``."""
         publish(outcome, self.policy)
-        if verdict.error is not None and self.policy.on_error == "raise":
-            raise verdict.error
-        return response
+        if outcome.error is not None and self.policy.on_error == "raise":
+            raise outcome.error
 
     def _query_vector(self, search: Search, trip: Trip) -> Flow[Vector | None]:
         if not search.needs_vector or search.query_vector is not None:
@@ -146,24 +179,29 @@ class Pipeline:
             )
         return first
 
-    def _rerank(self, query: str, candidates: Sequence[Candidate], trip: Trip) -> Flow[Verdict]:
+    def _rerank(
+        self, search: AnySearch, candidates: Sequence[Candidate], trip: Trip
+    ) -> Flow[Verdict]:
         if self.chain is None:
             return Verdict(fusion.unchanged(candidates), "skipped", reason="no reranker")
+        if search.offset >= search.k and not search.continues:
+            past = f"the page lies past the {search.k} hits that are reranked"
+            return Verdict(fusion.unchanged(candidates), "skipped", self.chain.name, past)
         texts = list(dict.fromkeys(c.text for c in candidates if c.text))  # equal texts: once
         if reason := reason_to_skip(candidates, texts, self.documents):
             unchanged = fusion.unchanged(candidates)
             return Verdict(unchanged, "skipped", self.chain.name, reason)
         with trip.clock.stage("rerank"):
-            answer = yield from self.chain.ask(query, texts, trip.deadline)
+            answer = yield from self.chain.ask(search.query, texts, trip.deadline)
         said = verdict(candidates, texts, answer, self.policy.blend)
         if self.policy.jargon is None or answer.scores is None:
             return said
-        return replace(said, ranking=jargon.guard(said.ranking, query, self.policy.jargon))
+        return replace(said, ranking=jargon.guard(said.ranking, search.query, self.policy.jargon))
 
     def _outcome(
         self,
-        database: Database[R],
-        search: Search,
+        database: Hits[R],
+        search: AnySearch,
         first: FirstPass[R],
         candidates: Sequence[Candidate],
         verdict: Verdict,
@@ -172,7 +210,7 @@ class Pipeline:
         hits = verdict.ranking.hits
         return Outcome(
             status=verdict.status,
-            reason=verdict.reason,
+            reason=verdict.reason or search.note,
             error=verdict.error,
             backend=database.name,
             reranker=verdict.reranker,
@@ -202,12 +240,31 @@ class Trip:
     span: telemetry.Span
 
 
+@dataclass(frozen=True, slots=True)
+class Settled(Generic[R]):
+    """A search that is done: the native response, and what happened."""
+
+    response: R
+    outcome: Outcome
+
+
 class Clock:
     """Milliseconds by stage, each of them a span."""
 
     def __init__(self) -> None:
-        self._started = time.perf_counter()
+        self._started, self._begun = time.perf_counter(), time.monotonic()
         self._stages: dict[str, float] = {}
+
+    def shared(self) -> Clock:
+        """A clock that has run as long, for one of several searches in one request."""
+        clock = Clock()
+        clock._started, clock._begun = self._started, self._begun
+        clock._stages = dict(self._stages)
+        return clock
+
+    def deadline(self, seconds: float | None) -> Deadline:
+        """The deadline ``seconds`` after the clock was made."""
+        return Deadline() if seconds is None else Deadline(self._begun + seconds)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -222,6 +279,24 @@ class Clock:
     def timings(self) -> Mapping[str, float]:
         """The stages so far, and the ``total`` since the clock was made."""
         return {**self._stages, "total": (time.perf_counter() - self._started) * 1e3}
+
+
+def _window(
+    found: Sequence[Candidate], search: AnySearch, rising: bool
+) -> tuple[list[Candidate], Sequence[Candidate]]:
+    """The candidates to rerank, and the hits that follow them in the database's order."""
+    if search.continues:
+        head = fusion.first_pass_order(found[: search.k], rising)
+        return head, found[search.k :]
+    return fusion.first_pass_order(found, rising)[: search.k], ()
+
+
+def _page(window: Ranking, rest: Ranking, search: AnySearch) -> Ranking:
+    """The page of the window, and of the hits past it, which keep their places."""
+    end = search.offset + search.limit
+    head = window.page(search.offset, min(search.limit, max(0, search.k - search.offset)))
+    tail = rest.hits[max(0, search.offset - search.k) : max(0, end - search.k)]
+    return replace(head, hits=(*head.hits, *tail))
 
 
 def _plain(vector: Vector | None) -> Vector | None:

@@ -67,24 +67,23 @@ class FirstPass(Generic[ResponseT]):
 
     ``evidence`` maps a branch name to its hits by id; empty where the policy did not ask.
     ``forced`` names what the request asked for beyond the caller's wish (the text to rerank),
-    in the database's own terms; `Database.rebuild` takes it out again.
+    in the database's own terms; `Hits.rebuild` takes it out again. ``rising`` says that the
+    scores are distances: less is better.
     """
 
     response: ResponseT
     fused_by: Literal["database", "client", "none"] = "none"
     evidence: Evidence = field(default_factory=dict)
     forced: tuple[str, ...] = ()
+    rising: bool = False
 
 
-class Database(Protocol[ResponseT]):
-    """One database as the pipeline sees it; `candidates` and `rebuild` are pure."""
+class Hits(Protocol[ResponseT]):
+    """How the hits of a database's response are read and put in order; pure."""
 
-    name: str
-
-    def first_pass(
-        self, search: Search, vector: Vector | None, deadline: Deadline
-    ) -> Flow[FirstPass[ResponseT]]:
-        """Ask the database for ``search.k`` hits, in one round trip where it can."""
+    @property
+    def name(self) -> str:
+        """The database's name, for outcomes and traces."""
         ...
 
     def candidates(self, first: FirstPass[ResponseT], documents: Documents) -> Sequence[Candidate]:
@@ -93,6 +92,16 @@ class Database(Protocol[ResponseT]):
 
     def rebuild(self, first: FirstPass[ResponseT], ranking: Ranking) -> ResponseT:
         """The first pass's response with just the ranking's hits, in its order, with its scores."""
+        ...
+
+
+class Database(Hits[ResponseT], Protocol[ResponseT]):
+    """One database as the pipeline sees it."""
+
+    def first_pass(
+        self, search: Search, vector: Vector | None, deadline: Deadline
+    ) -> Flow[FirstPass[ResponseT]]:
+        """Ask the database for ``search.k`` hits, in one round trip where it can."""
         ...
 
     def describe_error(self, error: Exception) -> str:

@@ -163,6 +163,34 @@ class Search:
         """Whether the mode has a dense branch."""
         return self.mode != "bm25"
 
+    @property
+    def continues(self) -> bool:
+        """Whether hits past the window may follow: a window's pages end with it."""
+        return False
+
+    @property
+    def note(self) -> str | None:
+        """What the outcome says where it has no other reason."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSearch:
+    """A search whose first pass somebody else wrote: what its second half has to know.
+
+    ``k`` hits are reranked, and the page ``offset`` to ``offset + limit`` is cut from them; where
+    the database ``continues`` its order past them, the hits there follow in it. ``mode`` is the
+    outcome's word for the first pass, ``note`` its reason where it has no other.
+    """
+
+    query: str
+    k: int
+    limit: int
+    offset: int = 0
+    mode: str = "native"
+    continues: bool = False
+    note: str | None = None
+
 
 def check_language(language: str) -> None:
     """`ConfigurationError` for a language that BM25 has no stemmer for."""

@@ -31,6 +31,11 @@ class Verdict:
     billed: Mapping[str, float] = field(default_factory=dict)
     passages: Mapping[HitId, Span] = field(default_factory=dict)
 
+    @property
+    def rescored(self) -> bool:
+        """Whether the scores are the blended ones, not the database's."""
+        return self.status in ("reranked", "partial")
+
 
 def reason_to_skip(
     candidates: Sequence[Candidate], texts: Sequence[str], documents: Documents
