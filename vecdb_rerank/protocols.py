@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Ranking, Scores
 from vecdb_rerank.deadline import Deadline
@@ -66,15 +66,15 @@ class FirstPass(Generic[ResponseT]):
     """A first pass that came back: the native response and what is known beside it.
 
     ``evidence`` maps a branch name to its hits by id; empty where the policy did not ask.
-    ``forced`` names what the request asked for beyond the caller's wish (the text to rerank),
-    in the database's own terms; `Hits.rebuild` takes it out again. ``rising`` says that the
+    ``forced`` says what the request asked for beyond the caller's wish (the text to rerank), in
+    the database's own terms; `Hits.rebuild` takes it out again. ``rising`` says that the
     scores are distances: less is better.
     """
 
     response: ResponseT
     fused_by: Literal["database", "client", "none"] = "none"
     evidence: Evidence = field(default_factory=dict)
-    forced: tuple[str, ...] = ()
+    forced: Any = ()
     rising: bool = False
 
 

@@ -14,19 +14,18 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank.search import BRANCHES, Fusion, Search
 
-# Marks, in `Projection.forced`, that the caller wanted no payload at all.
-WHOLE_PAYLOAD = "*"
 # Qdrant takes equal RRF scores (ranks a and b, b and a) in any order: so many hits more are asked
 # for that the k-th place, decided by (score, id) on our side, does not depend on its mood.
 TIES = 8
 # Arguments of `query_points` under their names in a `QueryRequest`; the rest go with the call.
-_BATCH_NAMES = {
+BATCH_NAMES = {
     "query": "query",
     "using": "using",
     "prefetch": "prefetch",
     "query_filter": "filter",
     "search_params": "params",
     "limit": "limit",
+    "offset": "offset",
     "with_payload": "with_payload",
     "with_vectors": "with_vector",
     "score_threshold": "score_threshold",
@@ -147,35 +146,5 @@ def _query_request(request: Mapping[str, Any]) -> models.QueryRequest:
     # A batch leaves the payload out unless asked; a single call brings it unless told.
     named = {"with_payload": True, **request}
     return models.QueryRequest(
-        **{theirs: named[ours] for ours, theirs in _BATCH_NAMES.items() if ours in named}
+        **{theirs: named[ours] for ours, theirs in BATCH_NAMES.items() if ours in named}
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """A payload selector that brings the text to rerank, and what to take out again."""
-
-    selector: Any
-    forced: tuple[str, ...] = ()
-
-
-def project(selector: Any, paths: Sequence[str]) -> Projection:
-    """Widen the caller's ``with_payload`` so that the fields ``paths`` come too."""
-    if selector is None or selector is True:
-        return Projection(True)
-    if selector is False:
-        return Projection(models.PayloadSelectorInclude(include=list(paths)), (WHOLE_PAYLOAD,))
-    if isinstance(selector, models.PayloadSelectorExclude):
-        hidden = [e for e in selector.exclude if any(_covers(e, p) for p in paths)]
-        kept = [e for e in selector.exclude if e not in hidden]
-        return Projection(models.PayloadSelectorExclude(exclude=kept), tuple(hidden))
-    include = selector if isinstance(selector, list) else getattr(selector, "include", None)
-    if include is None:  # gRPC's own selector: taken as it is
-        return Projection(selector)
-    missing = [p for p in paths if not any(_covers(i, p) or _covers(p, i) for i in include)]
-    wider = models.PayloadSelectorInclude(include=[*include, *missing])
-    return Projection(wider if missing else selector, tuple(missing))
-
-
-def _covers(outer: str, path: str) -> bool:
-    return path == outer or path.startswith(f"{outer}.")

@@ -13,11 +13,18 @@ from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.search import Fusion, Mode
-from vecdb_rerank_qdrant.requests import WHOLE_PAYLOAD
+from vecdb_rerank_qdrant.payloads import Projection
 
 
 def candidates(first: FirstPass[models.QueryResponse], documents: Documents) -> list[Candidate]:
     """The response's points as candidates, in its order."""
+    return read(first.response.points, documents, first.evidence)
+
+
+def read(
+    points: Sequence[models.ScoredPoint], documents: Documents, evidence: Evidence | None = None
+) -> list[Candidate]:
+    """Points as candidates, in their order, with what single branches said of them."""
     return [
         Candidate(
             position=position,
@@ -27,27 +34,34 @@ def candidates(first: FirstPass[models.QueryResponse], documents: Documents) -> 
             payload=point.payload or {},
             branches={
                 name: hits[_hit_id(point)]
-                for name, hits in first.evidence.items()
+                for name, hits in (evidence or {}).items()
                 if _hit_id(point) in hits
             },
         )
-        for position, point in enumerate(first.response.points)
+        for position, point in enumerate(points)
     ]
 
 
-def rebuild(first: FirstPass[models.QueryResponse], ranking: Ranking) -> models.QueryResponse:
+def rebuild(
+    first: FirstPass[models.QueryResponse], ranking: Ranking, over_grpc: bool = False
+) -> models.QueryResponse:
     """The response with the ranking's points, in its order, with its scores."""
-    points = first.response.points
-    return first.response.model_copy(
-        update={
-            "points": [
-                _without(points[hit.candidate.position], first.forced).model_copy(
-                    update={"score": hit.score}
-                )
-                for hit in ranking.hits
-            ]
-        }
-    )
+    points = reordered(first.response.points, first.forced, ranking, over_grpc)
+    return first.response.model_copy(update={"points": points})
+
+
+def reordered(
+    points: Sequence[models.ScoredPoint], forced: Any, ranking: Ranking, over_grpc: bool
+) -> list[models.ScoredPoint]:
+    """The ranking's points, with its scores and without what was ``forced`` in."""
+    found = [points[hit.candidate.position] for hit in ranking.hits]
+    payloads = [point.payload for point in found]
+    if isinstance(forced, Projection):
+        payloads = forced.shown(payloads, over_grpc)
+    return [
+        point.model_copy(update={"score": hit.score, "payload": payload})
+        for point, hit, payload in zip(found, ranking.hits, payloads, strict=True)
+    ]
 
 
 def first_pass(mode: Mode, response: models.QueryResponse) -> FirstPass[models.QueryResponse]:
@@ -95,29 +109,3 @@ def fuse(
 
 def _hit_id(point: models.ScoredPoint) -> HitId:
     return point.id if isinstance(point.id, int | str) else str(point.id)
-
-
-def _without(point: models.ScoredPoint, forced: Sequence[str]) -> models.ScoredPoint:
-    if not forced:
-        return point
-    if WHOLE_PAYLOAD in forced:
-        return point.model_copy(update={"payload": None})
-    payload: Any = point.payload
-    for path in forced:
-        payload = _removed(payload, path)
-    return point.model_copy(update={"payload": payload})
-
-
-def _removed(payload: Any, path: str) -> Any:
-    """A copy of ``payload`` without the value at a dotted path; nothing else is touched."""
-    if not isinstance(payload, Mapping):
-        return payload
-    if path in payload:
-        return {key: value for key, value in payload.items() if key != path}
-    head, _, rest = path.partition(".")
-    if head not in payload or not rest:
-        return payload
-    inner = _removed(payload[head], rest)
-    if inner == {} and payload[head] != {}:  # the parent came only for what is taken out
-        return {key: value for key, value in payload.items() if key != head}
-    return {**payload, head: inner}

@@ -20,7 +20,7 @@ from vecdb_rerank.documents import Documents
 from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.search import BRANCHES, Search
-from vecdb_rerank_qdrant import errors, ingest, requests, responses
+from vecdb_rerank_qdrant import errors, ingest, payloads, requests, responses
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.requests import Layout
 
@@ -44,6 +44,7 @@ class QdrantStore(Store[models.QueryResponse]):
         self._layout = layout
         self._documents = documents
         self._local = is_local(client)
+        self._over_grpc = is_grpc(client)
         self._where = _where(client)
         self._encode_query: requests.Encoder = bm25.query if self._local else bm25.on_server
         self._encode_document: requests.Encoder = bm25.document if self._local else bm25.on_server
@@ -56,7 +57,7 @@ class QdrantStore(Store[models.QueryResponse]):
         Branches tell what a fused list has lost, and their RRF is the server's own; so where
         evidence is asked for, they are all that is sent.
         """
-        projection = requests.project(search.native.get("with_payload"), self._documents.paths)
+        projection = payloads.project(search.native.get("with_payload"), self._documents.paths)
         native = {
             **search.native,
             "with_payload": projection.selector,
@@ -72,7 +73,7 @@ class QdrantStore(Store[models.QueryResponse]):
             if search.mode == "dense":
                 responses.require_similarity(response, self._where)
             first = responses.first_pass(search.mode, response)
-        return replace(first, forced=projection.forced)
+        return replace(first, forced=projection)
 
     def _branches(
         self, search: Search, native: dict[str, Any], vector: Vector | None, deadline: Deadline
@@ -102,7 +103,7 @@ class QdrantStore(Store[models.QueryResponse]):
         self, first: FirstPass[models.QueryResponse], ranking: Ranking
     ) -> models.QueryResponse:
         """The response with the ranking's points."""
-        return responses.rebuild(first, ranking)
+        return responses.rebuild(first, ranking, self._over_grpc)
 
     def describe_error(self, error: Exception) -> str:
         """One line for a foreign error."""
@@ -156,6 +157,11 @@ def is_local(client: QdrantClient | AsyncQdrantClient) -> bool:
     """Whether the client is Qdrant's local mode, in memory or on disk."""
     options = client.init_options
     return options.get("location") == ":memory:" or options.get("path") is not None
+
+
+def is_grpc(client: QdrantClient | AsyncQdrantClient) -> bool:
+    """Whether the client speaks gRPC."""
+    return bool(client.init_options.get("prefer_grpc")) and not is_local(client)
 
 
 def _where(client: QdrantClient | AsyncQdrantClient) -> str:
