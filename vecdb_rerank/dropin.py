@@ -171,6 +171,7 @@ class DropIn:
             offset=asked.offset,
             mode=asked.mode,
             continues=continues,
+            stable=asked.pages_on,
             note="; ".join(filter(None, (asked.note, cut))) or None,
         )
 

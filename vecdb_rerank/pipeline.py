@@ -284,11 +284,10 @@ class Clock:
 def _window(
     found: Sequence[Candidate], search: AnySearch, rising: bool
 ) -> tuple[list[Candidate], Sequence[Candidate]]:
-    """The candidates to rerank, and the hits that follow them in the database's order."""
-    if search.continues:
-        head = fusion.first_pass_order(found[: search.k], rising)
-        return head, found[search.k :]
-    return fusion.first_pass_order(found, rising)[: search.k], ()
+    """The candidates to rerank, and the hits that follow them."""
+    ordered = found if search.stable else fusion.first_pass_order(found, rising)
+    window = fusion.first_pass_order(ordered[: search.k], rising)
+    return window, ordered[search.k :] if search.continues else ()
 
 
 def _page(window: Ranking, rest: Ranking, search: AnySearch) -> Ranking:

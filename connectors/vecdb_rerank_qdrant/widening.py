@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 from qdrant_client.http import models
 
@@ -16,7 +16,6 @@ from vecdb_rerank_qdrant.asking import LIMIT, Arguments
 from vecdb_rerank_qdrant.payloads import Projection, project
 from vecdb_rerank_qdrant.requests import BATCH_NAMES, TIES
 
-P = TypeVar("P")
 K = SearchDefaults().k
 
 
@@ -83,12 +82,12 @@ def _limit(arguments: Arguments, asked: Asked, k: int) -> int:
     return asked.limit if not asked.offset and asked.limit >= k else k + TIES
 
 
-def _deep(prefetch: P, k: int) -> P:
+def _deep(prefetch: Any, k: int) -> Any:
     """Prefetches at least ``k`` deep; the same object where they are."""
     if isinstance(prefetch, list | tuple):
         deep = [_deep(branch, k) for branch in prefetch]
         same = all(one is other for one, other in zip(deep, prefetch, strict=True))
-        return prefetch if same else type(prefetch)(deep)  # type: ignore[return-value]
+        return prefetch if same else type(prefetch)(deep)
     if isinstance(prefetch, models.Prefetch):
         changes = _deeper(prefetch.limit, prefetch.prefetch, k)
         return prefetch.model_copy(update=changes) if changes else prefetch

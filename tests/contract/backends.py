@@ -56,9 +56,11 @@ def opened(name: str, client: Any) -> Iterator[Backend]:
             call(client.close())
 
 
-def qdrant_client(name: str, url: str = "", grpc_port: int = 0, **options: Any) -> Any:
-    """A Qdrant client of the kind that ``name`` says."""
-    kind = AsyncQdrantClient if name.endswith("async") else QdrantClient
+def qdrant_client(
+    name: str, url: str = "", grpc_port: int = 0, *, kind: Any = None, **options: Any
+) -> Any:
+    """A Qdrant client of the kind that ``name`` says, or of a subclass ``kind``."""
+    kind = kind or (AsyncQdrantClient if name.endswith("async") else QdrantClient)
     if "local" in name:
         return kind(":memory:")
     options = {"timeout": 30, **options}
