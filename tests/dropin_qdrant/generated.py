@@ -231,7 +231,7 @@ def requests(draw: Any, queries: Any) -> Asked:
         "with_payload": draw(payloads),
         "with_vectors": draw(with_vectors),
         "timeout": draw(st.sampled_from((MISSING, 20))),
-        "consistency": draw(st.sampled_from((MISSING, "majority"))),
+        "consistency": draw(st.sampled_from((MISSING, models.ReadConsistencyType.MAJORITY))),
     }
     if asked.pages_on and not asked.rising:
         rest["score_threshold"] = draw(st.sampled_from((MISSING, None, 0.9, 0.99)))

@@ -63,11 +63,13 @@ def page(points: Sequence[Any], asked: Asked, k: int, order: Order) -> list[Any]
 
 def as_asked(world: World, points: Sequence[models.ScoredPoint], selector: Any) -> dict[Any, Any]:
     """The points' payloads as the server itself gives them for the caller's selector."""
-    if selector is None:
+    if selector is None or selector is False:
         return {point.id: None for point in points}
     chosen = True if selector is MISSING else selector
     records = world.client.retrieve(world.name, [p.id for p in points], with_payload=chosen)
-    return {record.id: record.payload for record in records}
+    # `retrieve` over gRPC has an empty payload where a query has none.
+    none = None if world.backend == "qdrant-grpc" else {}
+    return {record.id: record.payload or none for record in records}
 
 
 def bare(points: Sequence[Any]) -> list[dict[str, Any]]:
