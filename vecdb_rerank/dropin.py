@@ -53,7 +53,7 @@ class Asked:
 
     ``limit`` hits from ``offset`` (from 0). ``texts`` are the query texts found in it,
     ``obstacle`` says why it cannot be reranked, ``note`` what the outcome is to tell besides.
-    ``pages_on`` says that the database's order past the window is the same from call to call.
+    ``pages_on`` says that the database pages on by itself past the window, in the same order.
     """
 
     mode: str
@@ -171,7 +171,6 @@ class DropIn:
             offset=asked.offset,
             mode=asked.mode,
             continues=continues,
-            stable=asked.pages_on,
             note="; ".join(filter(None, (asked.note, cut))) or None,
         )
 

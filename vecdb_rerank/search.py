@@ -169,11 +169,6 @@ class Search:
         return False
 
     @property
-    def stable(self) -> bool:
-        """Whether the database orders equal scores the same from call to call: none surely does."""
-        return False
-
-    @property
     def note(self) -> str | None:
         """What the outcome says where it has no other reason."""
         return None
@@ -184,9 +179,8 @@ class NativeSearch:
     """A search whose first pass somebody else wrote: what its second half has to know.
 
     ``k`` hits are reranked, and the page ``offset`` to ``offset + limit`` is cut from them; where
-    it ``continues``, the hits past them follow. They are the first ``k`` in the database's order,
-    where that is ``stable`` from call to call, else by (score, id). ``mode`` is the outcome's word
-    for the first pass, ``note`` its reason where it has no other.
+    it ``continues``, the hits past them follow. ``mode`` is the outcome's word for the first pass,
+    ``note`` its reason where it has no other.
     """
 
     query: str
@@ -195,7 +189,6 @@ class NativeSearch:
     offset: int = 0
     mode: str = "native"
     continues: bool = False
-    stable: bool = False
     note: str | None = None
 
 

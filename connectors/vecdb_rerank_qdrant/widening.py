@@ -33,8 +33,8 @@ def widen(request: Any, k: int = K, documents: Documents | None = None) -> Any:
     ``request`` is a `QueryRequest`, or the keyword arguments of ``query_points`` or
     ``query_points_groups``. Its limit becomes at least ``k`` (groups: ``k`` hits in all), its
     offset none, each prefetch at least ``k`` deep; the payload brings the fields of ``documents``.
-    Where Qdrant may order equal scores one way or the other, `TIES` hits more are asked for, so
-    that the k-th place does not depend on it.
+    Qdrant orders equal scores one way or the other from call to call, so `TIES` hits more are
+    asked for: the k-th place, decided by (score, id), does not depend on its mood.
 
     Pure: the caller's request is not changed. It is given back itself where it is deep enough, or
     where it would not be reranked (recommend, order_by, ...; a dense page past the window).
@@ -77,9 +77,9 @@ def _limit(arguments: Arguments, asked: Asked, k: int) -> int:
     if "group_by" in arguments:
         size = arguments.get("group_size") or asking.GROUP_SIZE
         return max(asked.limit, math.ceil(k / size))
-    if asked.pages_on:
-        return max(k, asked.offset + asked.limit)
-    return asked.limit if not asked.offset and asked.limit >= k else k + TIES
+    if not asked.offset and asked.limit >= k:
+        return asked.limit
+    return max(k + TIES, asked.offset + asked.limit if asked.pages_on else 0)
 
 
 def _deep(prefetch: Any, k: int) -> Any:

@@ -53,12 +53,9 @@ def page(points: Sequence[Any], asked: Asked, k: int, order: Order) -> list[Any]
     """The caller's page of a recorded response, its first ``k`` points in another ``order``."""
     offset = asked.arguments.get("offset") or 0
     limit = asked.arguments.get("limit", 10)
-    if asked.pages_on:
-        head, rest = by_score(points[:k], asked.rising), points[k:]
-    else:
-        found = by_score(points, asked.rising)
-        head, rest = found[:k], found[k:] if not offset else []
-    return [*order(head), *rest][offset : offset + limit]
+    found = by_score(points, asked.rising)
+    rest = found[k:] if asked.pages_on or not offset else []
+    return [*order(found[:k]), *rest][offset : offset + limit]
 
 
 def as_asked(world: World, points: Sequence[models.ScoredPoint], selector: Any) -> dict[Any, Any]:
