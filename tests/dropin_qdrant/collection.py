@@ -96,6 +96,7 @@ class World:
     client: Any
     name: str
     bodies: list[bytes] = field(default_factory=list)
+    generated: int = 0
 
     @property
     def calls(self) -> list[Call]:

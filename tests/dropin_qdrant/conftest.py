@@ -17,3 +17,5 @@ def world(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[World]:
     with opened(name, *server) as filled:
         ran.add(name)
         yield filled
+        if filled.generated:
+            ran.add(f"{name} ({filled.generated} generated requests)")

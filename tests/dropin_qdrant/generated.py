@@ -115,7 +115,7 @@ depths = st.sampled_from((1, 3, 7, 20, 50, 200))
 
 
 @st.composite
-def single(draw: Any, query: Any, using: str, **known: bool) -> Asked:
+def single(draw: Any, /, query: Any, using: str, **known: bool) -> Asked:
     """A query of one branch."""
     arguments = {"query": draw(query), "using": using, "search_params": draw(params)}
     return Asked(arguments, **known)

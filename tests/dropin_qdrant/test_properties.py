@@ -38,7 +38,10 @@ POLICY = Policy(deadline=None, breaker=None, blend=Blend("replace"))
 Order = Callable[[Sequence[Any]], list[Any]]
 
 
-def wrapped(world: World, reranker: Any, documents: Documents, k: int) -> RerankingQdrantClient:
+def wrapped(
+    world: World, reranker: Any, documents: Documents, k: int, count: int = 1
+) -> RerankingQdrantClient:
+    world.generated += count
     world.calls.clear()
     world.bodies.clear()
     return RerankingQdrantClient(world.client, reranker, documents=documents, policy=POLICY, k=k)
@@ -46,7 +49,11 @@ def wrapped(world: World, reranker: Any, documents: Documents, k: int) -> Rerank
 
 def by_score(points: Sequence[models.ScoredPoint], rising: bool) -> list[models.ScoredPoint]:
     sign = 1 if rising else -1
-    return sorted(points, key=lambda p: (sign * p.score, tie_breaker(p.id)))
+    return sorted(points, key=lambda p: (sign * p.score, tie_breaker(hit_id(p))))
+
+
+def hit_id(point: models.ScoredPoint) -> int | str:
+    return point.id if isinstance(point.id, int | str) else str(point.id)
 
 
 def page(points: Sequence[Any], asked: Asked, k: int, order: Order) -> list[Any]:
@@ -65,7 +72,7 @@ def as_asked(world: World, points: Sequence[models.ScoredPoint], selector: Any) 
     chosen = True if selector is MISSING else selector
     records = world.client.retrieve(world.name, [p.id for p in points], with_payload=chosen)
     # `retrieve` over gRPC has an empty payload where a query has none.
-    none = None if world.backend == "qdrant-grpc" else {}
+    none: Any = None if world.backend == "qdrant-grpc" else {}
     return {record.id: record.payload or none for record in records}
 
 
@@ -218,7 +225,7 @@ def test_groups_are_reordered_inside_and_by_their_best_point(
 def test_each_query_of_a_batch_is_reordered_alone(
     world: World, batch: list[tuple[Asked, str | None, bool]], k: int
 ) -> None:
-    client = wrapped(world, ReversingReranker(), Documents(), k)
+    client = wrapped(world, ReversingReranker(), Documents(), k, len(batch))
     requests = [in_a_batch(asked) for asked, *_ in batch]
     before = repr(requests)
     with observe() as outcomes:

@@ -25,7 +25,7 @@ from vecdb_rerank.search import Fusion, Search
 from vecdb_rerank_qdrant import QdrantConnector, errors, requests, responses
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.ingest import QdrantWriter, misfits, native_id
-from vecdb_rerank_qdrant.requests import TIES, Layout, Projection, project
+from vecdb_rerank_qdrant.requests import TIES, Layout
 
 LAYOUT = Layout("docs")
 VECTOR = [0.6, 0.8]
@@ -165,66 +165,6 @@ def test_a_batch_brings_the_payload_unless_told_not_to() -> None:
 )
 def test_timeouts_are_whole_seconds_and_never_zero(left: float, seconds: int | None) -> None:
     assert requests.timeout(left) == seconds
-
-
-# -- projections
-
-PATHS = ("title", "meta.summary")
-
-
-@pytest.mark.parametrize("selector", [None, True])
-def test_the_whole_payload_is_brought_by_default(selector: bool | None) -> None:
-    assert project(selector, PATHS) == Projection(True)
-
-
-def test_no_payload_brings_the_text_alone_and_takes_it_out_again() -> None:
-    projection = project(False, PATHS)
-    assert projection.selector == models.PayloadSelectorInclude(include=list(PATHS))
-    assert kept(projection, {"title": "T", "meta": {"summary": "S"}}) is None
-
-
-@pytest.mark.parametrize("as_model", [True, False])
-def test_a_selection_is_widened_by_what_it_lacks(as_model: bool) -> None:
-    selection: Any = ["lang", "title"]
-    given = models.PayloadSelectorInclude(include=selection) if as_model else selection
-    projection = project(given, PATHS)
-    assert projection.selector.include == ["lang", "title", "meta.summary"]
-    whole = {"lang": "en", "title": "T", "meta": {"summary": "S"}}
-    assert kept(projection, whole) == {"lang": "en", "title": "T"}
-
-
-@pytest.mark.parametrize("selection", [["title", "meta"], ["title", "meta.summary", "lang"]])
-def test_a_selection_that_holds_the_text_is_left_alone(selection: list[str]) -> None:
-    assert project(selection, PATHS) == Projection(selection)
-
-
-def test_an_exclusion_lets_the_text_through_and_takes_it_out_again() -> None:
-    given = models.PayloadSelectorExclude(exclude=["secret", "meta"])
-    projection = project(given, PATHS)
-    assert projection.selector == models.PayloadSelectorExclude(exclude=["secret"])
-    whole = {"title": "T", "meta": {"summary": "S", "more": 1}}
-    assert kept(projection, whole) == {"title": "T"}
-
-
-def test_an_exclusion_beside_the_text_is_left_alone() -> None:
-    given = models.PayloadSelectorExclude(exclude=["secret", "meta.other"])
-    projection = project(given, PATHS)
-    assert (projection.selector, projection.forced) == (given, ())
-
-
-def test_only_the_forced_part_of_an_object_is_taken_out() -> None:
-    projection = project(["meta.year"], PATHS)
-    whole = {"title": "T", "meta": {"summary": "S", "year": 2024}}
-    assert kept(projection, whole) == {"meta": {"year": 2024}}
-    assert whole == {"title": "T", "meta": {"summary": "S", "year": 2024}}
-
-
-def kept(projection: Projection, payload: dict[str, Any]) -> Any:
-    """What a caller sees of a payload that came with ``projection``."""
-    response = models.QueryResponse(points=[point(1, 0.5, payload)])
-    first = FirstPass(response, forced=projection.forced)
-    hits = responses.candidates(first, Documents(PATHS))
-    return responses.rebuild(first, unchanged(hits)).points[0].payload
 
 
 # -- responses
