@@ -18,4 +18,5 @@ def world(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[World]:
         ran.add(name)
         yield filled
         if filled.generated:
+            ran.discard(name)
             ran.add(f"{name} ({filled.generated} generated requests)")
