@@ -142,6 +142,8 @@ class DropIn:
             yield from self.pipeline.chain.closing()
 
     def _reason_to_pass(self, asked: Asked, text: str | None) -> str | None:
+        if self.pipeline.chain is None:
+            return "no reranker"
         if asked.obstacle is not None:
             return asked.obstacle
         if text is None:

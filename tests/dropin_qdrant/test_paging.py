@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ def pages(request: pytest.FixtureRequest) -> Iterator[Any]:
     client.upsert(collection, list(documents()), wait=True)
     wrapped = RerankingQdrantClient(client, Opinionated(), k=WINDOW, policy=Policy(deadline=None))
 
+    @cache
     def walk(kind: str) -> tuple[list[list[Any]], list[Any]]:
         arguments = asked(kind, is_local(client))
         found = []

@@ -12,7 +12,7 @@ NOTE = "To take back the latest change, run git revert HEAD; the history stays a
 
 
 def answer(program: Path) -> list[str]:
-    command = [sys.executable, "-W", "error", program]
+    command = [sys.executable, "-W", "error", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank.flow import Call, Compute, Flow, Step, Wait, run, run_async
+from vecdb_rerank.flow import AT_ONCE, Call, Compute, Flow, Step, Together, Wait, run, run_async
 
 Drive = Callable[[Flow[Any]], Any]
 
@@ -262,3 +262,57 @@ async def test_work_does_not_block_the_event_loop() -> None:
     flow = run_async(one(Compute(lambda: ticked.wait(30))))
     answer, _ = await asyncio.gather(flow, tick())
     assert answer is True
+
+
+# -- flows beside each other
+
+
+@DRIVERS
+def test_flows_run_together_and_their_values_keep_the_order(drive: Drive) -> None:
+    meet = threading.Barrier(AT_ONCE)  # in threads; on a loop, all of them are waiting at once
+    waiting: list[int] = []
+
+    def work(n: int) -> Flow[int]:
+        waiting.append(n)
+        if drive is run:
+            meet.wait(30)
+        yield Wait(0.001 * (AT_ONCE - n))
+        return n
+
+    flows = [lambda n=n: work(n) for n in range(AT_ONCE)]
+    assert drive(one(Together(flows))) == list(range(AT_ONCE))
+    assert sorted(waiting) == list(range(AT_ONCE))
+
+
+@DRIVERS
+def test_more_flows_than_run_at_once_all_run(drive: Drive) -> None:
+    flows = [lambda n=n: one(Compute(lambda: n)) for n in range(3 * AT_ONCE + 1)]
+    assert drive(one(Together(flows))) == list(range(3 * AT_ONCE + 1))
+    assert drive(one(Together([]))) == []
+
+
+@DRIVERS
+def test_an_error_of_one_of_several_flows_comes(drive: Drive) -> None:
+    def fail() -> Flow[None]:
+        yield Wait(0)
+        raise LookupError("this one")
+
+    with pytest.raises(LookupError, match="this one"):
+        drive(one(Together([lambda: one(Wait(0)), fail])))
+
+
+async def test_cancelling_cancels_all_flows_that_run_together() -> None:
+    ended = []
+
+    def work(n: int) -> Flow[None]:
+        try:
+            yield Wait(60)
+        finally:
+            ended.append(n)
+
+    task = asyncio.ensure_future(run_async(one(Together([lambda: work(1), lambda: work(2)]))))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted(ended) == [1, 2]
