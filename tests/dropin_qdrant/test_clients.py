@@ -656,6 +656,20 @@ def test_groups_keep_their_sizes_and_their_records(world: World) -> None:
     assert best == sorted(best, reverse=True)
 
 
+def test_the_records_that_groups_look_up_stay_theirs(world: World) -> None:
+    result = wrap(world).query_points_groups(
+        world.name,
+        "meta.deep.a",
+        VECTOR,
+        DENSE,
+        with_lookup=models.WithLookup(collection=world.name, with_payload=["title"]),
+        rerank_query=QUERY,
+    )
+    found = {group.id: group.lookup for group in result.groups}
+    assert sorted(found) == [0, 1, 2, 3, 4]  # of the points with these ids, two are there
+    assert {n: record.id for n, record in found.items() if record is not None} == {2: 2, 3: 3}
+
+
 def test_groups_are_passed_through_like_points(world: World) -> None:
     with observe() as outcomes:
         result = wrap(world).query_points_groups(
@@ -696,6 +710,22 @@ async def test_an_async_client_is_reranked_alike(shop: tuple[Any, str], local: W
     assert batch == sync.query_batch_points(local.name, requests()[:2], rerank_query=QUERY)
     assert [o.status for o in outcomes] == ["reranked"] * 4
     assert (await client.count(name)).count == 130
+
+
+def test_an_async_client_of_a_server_is_reranked_alike(world: World) -> None:
+    if world.local:
+        return  # its memory is its own: see the test above
+
+    async def ask_again() -> Any:
+        inner = AsyncQdrantClient(**world.client.init_options)
+        client = AsyncRerankingQdrantClient(inner, ReversingReranker(), policy=POLICY)
+        try:
+            return await client.query_points(world.name, VECTOR, DENSE, rerank_query=QUERY)
+        finally:
+            await client.close()
+
+    expected = wrap(world).query_points(world.name, VECTOR, DENSE, rerank_query=QUERY)
+    assert asyncio.run(ask_again()) == expected
 
 
 class Waiting:
