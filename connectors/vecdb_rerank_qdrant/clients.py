@@ -281,6 +281,8 @@ class _Reranking(Generic[PointsT, BatchT, GroupsT]):
         rerank_query: str | Sequence[str | None] | None,
     ) -> Flow[list[models.QueryResponse]]:
         requests, over_grpc = call["requests"], is_grpc(self._wrapped)
+        if not isinstance(requests, Sequence):  # the client takes any iterable
+            call = {**call, "requests": (requests := list(requests))}
         reranks = _each("rerank", rerank, bool | Policy, len(requests))
         queries = _each("rerank_query", rerank_query, str | None, len(requests))
         planned = [
@@ -380,9 +382,8 @@ def _planned(
     if "group_by" not in request:
         points = Points(over_grpc)
         return _Planned(Job(plan, points, lambda r: first(r, rising=rising(r.points))), widened)
-    whole = replace(
-        plan, search=replace(plan.search, limit=sys.maxsize)
-    )  # groups are cut, not hits
+    # Groups are cut to the limit when they are rebuilt, not their hits.
+    whole = replace(plan, search=replace(plan.search, limit=sys.maxsize))
     groups = Groups(over_grpc, asked.limit)
     return _Planned(Job(whole, groups, lambda r: first(r, rising=rising_groups(r))), widened)
 
@@ -391,7 +392,8 @@ def _each(name: str, given: Any, kind: Any, count: int) -> list[Any]:
     """An argument for each query of a batch: one for all, or a list of them."""
     if isinstance(given, kind):
         return [given] * count
-    values = list(given)
-    if len(values) != count:
-        raise ConfigurationError(f"{name}: {len(values)} values for {count} requests")
-    return values
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise ConfigurationError(f"{name}: {given!r} is neither one value nor a list of them")
+    if len(given) != count:
+        raise ConfigurationError(f"{name}: {len(given)} values for {count} requests")
+    return list(given)

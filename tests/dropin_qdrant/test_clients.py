@@ -557,6 +557,34 @@ def test_a_first_pass_that_used_up_the_deadline_is_given_back(local: World) -> N
     assert len(response.points) == 5
 
 
+def test_hits_without_text_follow_and_equal_texts_stay_together() -> None:
+    raw = QdrantClient(":memory:")
+    raw.create_collection("c", models.VectorParams(size=1, distance=models.Distance.DOT))
+    bodies = ["a", None, "b", "a", "", "c"]
+    raw.upsert(
+        "c",
+        [
+            models.PointStruct(id=n, vector=[10.0 - n], payload={"text": body})
+            for n, body in enumerate(bodies)
+        ],
+    )
+    client = RerankingQdrantClient(raw, ReversingReranker(), policy=POLICY)
+    with observe() as outcomes:
+        points = client.query_points("c", [1.0], rerank_query=QUERY).points
+    assert [p.id for p in points] == [5, 2, 0, 3, 1, 4]
+    scores = [p.score for p in points]
+    assert scores == sorted(scores, reverse=True)
+    assert (outcomes[0].seen, outcomes[0].scored, outcomes[0].empty) == (6, 4, 2)
+
+
+def test_without_text_in_any_hit_the_outcome_says_what_to_set(local: World) -> None:
+    client = wrap(local, documents=Documents(("body",)))
+    response, outcome = ask(local, client, query=VECTOR, using=DENSE, with_payload=["title"])
+    assert outcome.status == "skipped"
+    assert "no hit has text in body" in outcome.reason
+    assert all(set(p.payload) == {"title"} for p in response.points)
+
+
 # -- batches
 
 
@@ -601,6 +629,8 @@ def test_queries_and_policies_of_a_batch_may_be_given_one_by_one(local: World) -
         client.query_batch_points(local.name, given, rerank_query=["a", "b"])
     with pytest.raises(ConfigurationError, match="rerank: 1 values for 3 requests"):
         client.query_batch_points(local.name, given, rerank=[True])
+    with pytest.raises(ConfigurationError, match="rerank: None is neither"):
+        client.query_batch_points(local.name, given, rerank=None)
 
 
 def test_a_batch_that_is_not_reranked_is_sent_as_it_is(local: World) -> None:
@@ -610,6 +640,7 @@ def test_a_batch_that_is_not_reranked_is_sent_as_it_is(local: World) -> None:
     assert call.arguments["requests"] is given
     assert responses == call.response
     assert client.query_batch_points(local.name, []) == []
+    assert len(client.query_batch_points(local.name, iter(given), rerank_query=QUERY)) == 3
 
 
 def test_one_failing_rerank_of_a_batch_leaves_the_others_alone(local: World) -> None:
