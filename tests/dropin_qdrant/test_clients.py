@@ -438,6 +438,21 @@ def test_the_payload_is_what_was_asked_for(world: World, selector: Any, seen: An
         assert shown == [seen] * 5
 
 
+@pytest.mark.parametrize("kind", [models.PayloadSelectorInclude, models.PayloadSelectorExclude])
+@pytest.mark.parametrize("path", ["tags", "tags[]", "tags.a", "tags[].a", "tags[].b", "tags[0].a"])
+def test_selectors_inside_lists_mean_what_they_mean_to_qdrant(
+    world: World, kind: Any, path: str
+) -> None:
+    selector = kind(**{next(iter(kind.model_fields)): [path]})
+    client = wrap(world, documents=Documents(("tags.a",)))
+    response, outcome = ask(world, client, query=VECTOR, using=DENSE, with_payload=selector)
+    ids = [p.id for p in response.points]
+    raw = world.client.retrieve(world.name, ids, with_payload=selector)
+    payloads = {record.id: record.payload or None for record in raw}
+    assert [p.payload or None for p in response.points] == [payloads[n] for n in ids]
+    assert (outcome.status, outcome.scored) == ("reranked", outcome.seen)
+
+
 @pytest.mark.parametrize("wanted", [["meta.n"], True, False])
 def test_the_selector_of_grpc_is_understood(world: World, wanted: Any) -> None:
     if world.local:
