@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from qdrant_client.http import models
 
@@ -99,6 +99,7 @@ values = st.recursive(
 names = st.sampled_from(("a", "b", "a.b", "b.a", "a.b.a"))
 
 
+@settings(deadline=None)  # YAML loads on first use
 @given(st.dictionaries(keys, values, max_size=4), names)
 def test_what_a_document_reads_is_among_what_is_selected(payload: Any, name: str) -> None:
     # A list in a list is out of reach of any path: Qdrant's own have a step for each.
