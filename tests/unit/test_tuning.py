@@ -127,6 +127,8 @@ def test_only_what_is_not_known_is_billed(tmp_path: Path) -> None:
 def test_a_cached_reranker_is_asked_as_the_one_inside(tmp_path: Path) -> None:
     local = CachedReranker(OnnxReranker(), "model", tmp_path / "scores.sqlite")
     assert (local.steps, local.predicted_units, local.keeps_deadline) == (None, None, True)
+    assert local.calibration == OnnxReranker().calibration
+    assert local.room("a query") == OnnxReranker().room("a query")
     remote = HttpReranker("http://localhost:1", format="tei")
     cache = CachedReranker(remote, "model", tmp_path / "scores.sqlite")
     assert cache.steps is not None
@@ -161,6 +163,14 @@ def test_no_page_is_longer_than_k_and_no_branch_shallower() -> None:
     tried = grid(NOW, limit=40, max_k=60)
     assert {setting.k for setting in tried} == {50}
     assert all(setting.depth >= setting.k for setting in grid(NOW, limit=1, max_k=100))
+
+
+def test_beyond_the_largest_k_only_the_hits_of_now_are_scored() -> None:
+    tried = grid(NOW, limit=10, max_k=30)
+    assert {setting.k for setting in tried} == {20, 30, 50}
+    of_now = {replace(setting, blend=NOW.blend) for setting in tried if setting.k == 50}
+    assert of_now == {NOW}
+    assert len({setting.blend for setting in tried if setting.k == 50}) > 5
 
 
 def test_what_is_configured_is_what_is_now() -> None:

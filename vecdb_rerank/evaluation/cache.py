@@ -89,10 +89,9 @@ class CachedReranker:
         """The flow of `score`, for a reranker that has one itself; else None."""
         return None if getattr(self.reranker, "steps", None) is None else self._flow
 
-    @property
-    def keeps_deadline(self) -> bool:
-        """Whether the reranker does."""
-        return bool(getattr(self.reranker, "keeps_deadline", False))
+    def __getattr__(self, name: str) -> Any:
+        """What else the reranker tells of itself: its tokens, its calibration."""
+        return getattr(self.reranker, name)
 
     def _flow(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
         """What the reranker left out is not kept."""

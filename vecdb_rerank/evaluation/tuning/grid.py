@@ -70,14 +70,19 @@ def current(settings: Settings) -> Setting:
 def grid(now: Setting, *, limit: int, max_k: int, rerankers: int = 1) -> list[Setting]:
     """All settings to try, the one of now first.
 
-    ``k`` goes from ``limit``, the hits of a page, to ``max_k``.
+    ``k`` goes from ``limit``, the hits of a page, to ``max_k``. Where that of now is above, its
+    list of hits alone is kept, with every blend.
     """
-    ks = _with(now.k, (k for k in KS if limit <= k <= max_k))
-    tried = product(range(rerankers), ks, _with(now.fusion, FUSIONS), _with(now.blend, BLENDS))
+    ks = [k for k in _with(now.k, KS) if limit <= k <= max_k]
+    lists = [(now.k, now.depth, now.fusion)]
+    lists += [
+        (k, d, how) for k in ks for how in _with(now.fusion, FUSIONS) for d in _depths(k, now)
+    ]
     found = (
-        Setting(k, depth, fusion, blend, reranker)
-        for reranker, k, fusion, blend in tried
-        for depth in _depths(k, now)
+        Setting(k, depth, how, blend, reranker)
+        for reranker, (k, depth, how), blend in product(
+            range(rerankers), lists, _with(now.blend, BLENDS)
+        )
     )
     return _with(now, found)
 
