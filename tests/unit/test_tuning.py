@@ -214,11 +214,16 @@ def collected(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Col
 
 
 @pytest.mark.parametrize("setting", TRIED, ids=lambda s: f"{s.fusion.method}-{s.blend.method}")
-@pytest.mark.parametrize("jargon", [None, Jargon(terms=("yeast", "wind"))], ids=["", "guarded"])
+@pytest.mark.parametrize(
+    "also",
+    [{}, {"jargon": Jargon(terms=("yeast", "wind"))}, {"branch_evidence": False}],
+    ids=["", "guarded", "by the fused order"],
+)
 def test_a_setting_is_tried_as_a_search_has_it(
-    setting: Setting, jargon: Jargon | None, dataset: Dataset, collected: Collected
+    setting: Setting, also: dict[str, Any], dataset: Dataset, collected: Collected
 ) -> None:
-    policy = replace(SETTINGS.policy, blend=setting.blend, jargon=jargon)
+    policy = replace(SETTINGS.policy, blend=setting.blend, **also)
+    evidence = policy.branch_evidence
     connector = factory.build(SETTINGS.model_copy(update={"policy": policy}))
     try:
         connector.create()
@@ -232,7 +237,9 @@ def test_a_setting_is_tried_as_a_search_has_it(
                 limit=setting.k,
             )
             searched = [str(c.doc_id) for c in connector.candidates(response)]
-            candidates = query.first_pass(setting.depth, setting.fusion, setting.k)
+            candidates = query.first_pass(
+                setting.depth, setting.fusion, setting.k, evidence=evidence
+            )
             assert query.reranked(candidates, setting, policy) == searched
     finally:
         connector.close()

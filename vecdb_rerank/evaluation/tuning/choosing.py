@@ -8,10 +8,11 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.significance import SAME, Paired, paired
 from vecdb_rerank.evaluation.tuning.collecting import Collected
-from vecdb_rerank.evaluation.tuning.grid import Setting
+from vecdb_rerank.evaluation.tuning.grid import Setting, first_passes
 
 FOLDS = 5
 # A setting counts by its mean gain less so many of its standard errors: what is likely at least.
@@ -45,23 +46,26 @@ def evaluate(
 
     The orders come from the functions that a search uses; ``on_progress`` gets (done, total).
     """
-    by_list: dict[tuple[object, ...], list[Setting]] = {}
-    for setting in settings:
-        by_list.setdefault((setting.depth, setting.fusion), []).append(setting)
     found: dict[Setting, list[float]] = {}
-    for (depth, how), members in by_list.items():
-        deepest = max(setting.k for setting in members)
-        first = [q.first_pass(depth, how, deepest) for q in collected.queries]  # type: ignore[arg-type]
-        for setting in members:
-            ranked = {
-                query.query_id: query.reranked(candidates[: setting.k], setting, collected.policy)[
-                    :10
-                ]
-                for query, candidates in zip(collected.queries, first, strict=True)
-            }
-            found[setting] = list(metrics.ndcg_by_query(ranked, collected.qrels).values())
+    evidence = collected.policy.branch_evidence
+    for (depth, how), k in first_passes(settings).items():
+        first = [q.first_pass(depth, how, k, evidence=evidence) for q in collected.queries]
+        for setting in (s for s in settings if (s.depth, s.fusion) == (depth, how)):
+            found[setting] = _ndcg(collected, first, setting)
             on_progress(len(found), len(settings))
     return {setting: found[setting] for setting in settings}
+
+
+def _ndcg(
+    collected: Collected, first: Sequence[Sequence[Candidate]], setting: Setting
+) -> list[float]:
+    """NDCG@10 of every query by its first pass, which may be deeper than the setting's k."""
+    policy = collected.policy
+    ranked = {
+        query.query_id: query.reranked(candidates[: setting.k], setting, policy)[:10]
+        for query, candidates in zip(collected.queries, first, strict=True)
+    }
+    return list(metrics.ndcg_by_query(ranked, collected.qrels).values())
 
 
 def choose(quality: Quality, now: Setting, *, folds: int = FOLDS, seed: int = 0) -> Choice:

@@ -42,8 +42,13 @@ class Searched:
     texts: Mapping[HitId, str] = field(default_factory=dict, repr=False)
     scores: tuple[Mapping[HitId, tuple[float, float]], ...] = ()
 
-    def first_pass(self, depth: int, how: Fusion, k: int) -> list[Candidate]:
-        """The ``k`` hits that a search with these settings would bring, in its order."""
+    def first_pass(
+        self, depth: int, how: Fusion, k: int, *, evidence: bool = True
+    ) -> list[Candidate]:
+        """The ``k`` hits that a search with these settings would bring, in its order.
+
+        Without ``evidence`` they do not say where the branches have them.
+        """
         cut = [{i: b for i, b in hits.items() if b.rank <= depth} for hits in self.branches]
         return [
             Candidate(
@@ -54,7 +59,7 @@ class Searched:
                 branches={
                     name: hits[hit_id]
                     for name, hits in zip(BRANCHES, cut, strict=True)
-                    if hit_id in hits
+                    if evidence and hit_id in hits
                 },
             )
             for n, (hit_id, score) in enumerate(fusion.fuse(cut, how)[:k])
