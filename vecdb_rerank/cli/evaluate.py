@@ -83,6 +83,6 @@ def command(
         common.write_json(result, json_file)
     if json_file == "-":
         return
-    common.out.print(report.table(result))
+    common.out.print(report.table(result), report.more_table(result))
     for line in report.sentences(result):
         common.out.print(line, highlight=False, markup=False, soft_wrap=True)

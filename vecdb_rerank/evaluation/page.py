@@ -39,7 +39,7 @@ def evaluation(result: Mapping[str, Any]) -> str:
         "<h2>Quality and latency</h2>",
         _stages(result["stages"]),
         *(f"<p>{escape(line)}</p>" for line in report.sentences(result)),
-        "<h2>Why not just retrieve more?</h2>",
+        f"<h2>{report.MORE}</h2>",
         _more(found["retrieve_more"]),
         f"<h2>Worst queries ({escape(found['mode'])})</h2>",
         *map(_query, found["worst"]),
@@ -82,22 +82,9 @@ def _stages(stages: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _more(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = ["hits", "queries with a relevant one", "recall", "relevant hits", "characters to read"]
     return table(
-        head,
-        (
-            (
-                [
-                    row["hits"],
-                    f"{row['found']:.0%}",
-                    f"{row['recall']:.3f}",
-                    f"{row['relevant']:.0%}",
-                    f"{row['characters']:,.0f}",
-                ],
-                row["hits"].startswith("reranked"),
-            )
-            for row in rows
-        ),
+        report.MORE_COLUMNS,
+        ((report.more_cells(row), row["hits"].startswith("reranked")) for row in rows),
     )
 
 

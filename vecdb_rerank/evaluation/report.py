@@ -81,6 +81,33 @@ def table(result: Mapping[str, Any]) -> Table:
     return shown
 
 
+MORE = "Why not just retrieve more?"
+MORE_COLUMNS = ("hits", "queries with a relevant one", "recall", "relevant hits", "characters")
+
+
+def more_cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of `details.retrieve_more` as texts, under `MORE_COLUMNS`."""
+    return [
+        row["hits"],
+        f"{row['found']:.0%}",
+        f"{row['recall']:.3f}",
+        f"{row['relevant']:.0%}",
+        f"{row['characters']:,.0f}",
+    ]
+
+
+def more_table(result: Mapping[str, Any]) -> Table:
+    """Many hits of the first pass against few reranked ones."""
+    from rich.table import Table
+
+    shown = Table(title=MORE)
+    for n, name in enumerate(MORE_COLUMNS):
+        shown.add_column(name, justify="right" if n else "left")
+    for row in result["details"]["retrieve_more"]:
+        shown.add_row(*more_cells(row), style="bold" if row["hits"].startswith("reranked") else "")
+    return shown
+
+
 def title(result: Mapping[str, Any]) -> str:
     """What was measured, in a line."""
     return (
@@ -95,7 +122,6 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     return [
         *(_against(mode, how) for mode, how in found["against_first_pass"].items()),
         _recall(found["mode"], found["recall_curve"], result["k"]),
-        _more(found["retrieve_more"]),
         *_latency(found["mode"], found["latency_ms"]),
         *_truncated(found["truncated"]),
     ]
@@ -116,15 +142,6 @@ def _recall(mode: str, curve: Mapping[str, Any], k: int) -> str:
         f"{mode}: 95 % of recall@{details.DEEP} ({all_of_it:.3f}) is reached at "
         f"k = {curve['k_for_95']}; here k = {k}."
     )
-
-
-def _more(rows: list[Mapping[str, Any]]) -> str:
-    parts = (
-        f"{row['hits']}: a relevant hit for {row['found']:.0%} of the queries, recall "
-        f"{row['recall']:.3f}, {row['characters']:,.0f} characters"
-        for row in rows
-    )
-    return f"Why not just retrieve more? {'; '.join(parts)}."
 
 
 def _latency(mode: str, stages: Mapping[str, Mapping[str, float]] | None) -> list[str]:
