@@ -162,6 +162,7 @@ def test_the_settings_of_now_come_first_and_once() -> None:
 def test_no_page_is_longer_than_k_and_no_branch_shallower() -> None:
     tried = grid(NOW, limit=40, max_k=60)
     assert {setting.k for setting in tried} == {50}
+    assert min(setting.k for setting in grid(NOW, limit=None, max_k=60)) == 20
     assert all(setting.depth >= setting.k for setting in grid(NOW, limit=1, max_k=100))
 
 
