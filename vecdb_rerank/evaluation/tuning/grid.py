@@ -70,8 +70,8 @@ def current(settings: Settings) -> Setting:
 def grid(now: Setting, *, limit: int | None, max_k: int, rerankers: int = 1) -> list[Setting]:
     """All settings to try, the one of now first.
 
-    ``k`` goes from ``limit``, the hits of a page if that is set, to ``max_k``. Where that of now is above, its
-    list of hits alone is kept, with every blend.
+    ``k`` goes from ``limit``, the hits of a page if that is set, to ``max_k``. Where that of now
+    is above, its list of hits alone is kept, with every blend.
     """
     ks = [k for k in _with(now.k, KS) if (limit or 1) <= k <= max_k]
     lists = [(now.k, now.depth, now.fusion)]
