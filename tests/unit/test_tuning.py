@@ -364,6 +364,28 @@ def test_a_configuration_keeps_all_that_was_not_tuned(tmp_path: Path) -> None:
     assert (new.backend.collection, new.search.limit, new.policy.deadline) == ("mine", 7, 3.0)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[search]\nlimit = 7\n[search.fusion]\nmethod = "min_max"\n[policy.breaker]\n',
+        '[search.fusion]\nrank_constant = 9\n[policy.blend]\nmethod = "rrf"\n[policy.breaker]\n',
+        'search = { limit = 7 }\npolicy = { blend = { method = "convex" }, on_error = "raise" }\n',
+        "search.k = 60\nsearch.depth = 90\n[policy]\ndeadline = 3.0\n[policy.skip]\nfew = 3\n",
+    ],
+)
+def test_settings_are_written_however_the_file_is_laid_out(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text, encoding="utf-8")
+    old = load(file).settings
+    chosen = Setting(30, 100, Fusion("min_max", weights=(0.3, 0.7)), Blend("convex", 0.3))
+    new = configuration(file, old, scorers(old.reranker), chosen)
+    file.write_text(new, encoding="utf-8")
+    written = load(file).settings
+    assert current(written) == chosen
+    assert replace(written.policy, blend=old.policy.blend) == old.policy
+    assert written.search.limit == old.search.limit
+
+
 @pytest.mark.parametrize("setting", [*grid(NOW, limit=10, max_k=100)[::40], NOW])
 def test_every_setting_can_be_written_and_read(tmp_path: Path, setting: Setting) -> None:
     text = configuration(None, Settings(), scorers(OnnxRerankerSettings()), setting)

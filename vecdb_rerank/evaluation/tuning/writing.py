@@ -82,7 +82,9 @@ def _table(document: MutableMapping[str, Any], name: str) -> Any:
 
 def _replace(table: MutableMapping[str, Any], name: str, values: Mapping[str, Any]) -> None:
     """Set a table inside a table to these values alone."""
+    tomlkit = require("tomlkit", "evaluation")
     table.pop(name, None)
-    inner = require("tomlkit", "evaluation").table()
+    inline = isinstance(table, tomlkit.items.InlineTable)
+    inner = tomlkit.inline_table() if inline else tomlkit.table()
     inner.update(values)
     table[name] = inner
