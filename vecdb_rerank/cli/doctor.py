@@ -34,10 +34,12 @@ def command(
 ) -> None:
     """Check models, connection, versions, plugins and schema; print for each what to do.
 
-    With --diagnose, the known ways in which a reranked search fails are looked for on your own
-    judged queries: a first pass too narrow, an order made worse, relevant documents with a low
-    relevance, reranking too slow, documents read in part or differently by their form. Each has
-    its threshold and what to do. The documents go to a collection of their own, deleted afterwards.
+    With --diagnose, the known ways in which a reranked search fails are
+    looked for on your own judged queries: a first pass too narrow, an order
+    made worse, relevant documents with a low relevance, reranking too slow,
+    documents read in part or differently by their form. Each has its
+    threshold and what to do. The documents go to a collection of their own,
+    deleted afterwards.
     """
     from vecdb_rerank import __version__, factory
 

@@ -43,12 +43,14 @@ def command(
 ) -> None:
     """Measure NDCG@10, MRR@10, recall@k and latency, each mode raw and reranked.
 
-    Beside the table: how many queries reranking makes better or worse and whether that is more
-    than chance, the k that the first pass needs, and what 5 reranked hits hold against 20 of the
-    first pass. The HTML report also has the worst queries with their texts.
+    Beside the table: how many queries reranking makes better or worse and
+    whether that is more than chance, the k that the first pass needs, and
+    what 5 reranked hits hold against 20 of the first pass. The HTML report
+    also has the worst queries with their texts.
 
-    The documents go to a collection of their own on the configured server, deleted afterwards
-    (an embedded Qdrant is kept in memory). No server is started.
+    The documents go to a collection of their own on the configured server,
+    deleted afterwards (an embedded Qdrant is kept in memory). No server is
+    started.
     """
     from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.evaluation import charts, datasets, page, report

@@ -41,12 +41,14 @@ def command(
 ) -> None:
     """List each Qdrant and OpenSearch search call and what a drop-in client makes of it.
 
-    reranked: its hits are reordered. passed through: it stays as it is, for the reason given.
-    refused: it raises an error. unclear: the request is put together where only a run can tell.
+    reranked: its hits are reordered. passed through: it stays as it is, for
+    the reason given. refused: it raises an error. unclear: the request is
+    put together where only a run can tell.
 
-    The code is read, never run. Clients are followed from where they are made or named in an
-    annotation, through names, attributes, functions and imports of the code base. Hidden folders
-    and virtual environments are left out.
+    The code is read, never run. Clients are followed from where they are
+    made or named in an annotation, through names, attributes, functions and
+    imports of the code base. Hidden folders and virtual environments are
+    left out.
     """
     from vecdb_rerank.scan import scan
 

@@ -45,14 +45,15 @@ def command(
 ) -> None:
     """Choose k, depth, fusion, blend and reranker on your own judged queries.
 
-    Every query is searched once, deeply, and the hits that any setting would rerank are scored;
-    the scores are kept on disk, so that a second run is quick. Then all settings are tried on
-    that. The choice is cross-validated: the settings stay as they are unless others are better by
-    more than chance, and the gain is told for queries that the choice had not seen.
+    Every query is searched once, deeply, and the hits that any setting
+    would rerank are scored; the scores are kept on disk, so that a second
+    run is quick. Then all settings are tried on that, by cross-validation:
+    they stay as they are unless others are better by more than chance. The
+    gain is told for queries that the choice had not seen.
 
-    Of several [[rerankers]] in the configuration, the best one is chosen and put first. --out
-    writes your configuration with the chosen settings; it overwrites nothing but the file that
-    it names and never one that is there already.
+    Where a chain of rerankers is configured, the best one is chosen and put
+    first. --out writes your configuration with the chosen settings, never
+    over a file that is there.
     """
     from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.evaluation import charts, datasets, tuning
