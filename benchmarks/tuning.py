@@ -1,11 +1,13 @@
 """What tuning on half of a collection's queries gives on the other half.
 
-    python benchmarks/tuning.py DIR... [--queries 200] [--seed 0] [--max-k 30] [--cache FOLDER]
+    python benchmarks/tuning.py DIR... [--queries 200] [--seed 0] [--max-k 30] [--blend confidence]
+        [--cache FOLDER]
 
 Scores are kept in the folder, so that comparing is a matter of minutes the second time. Prints a
-row a collection: NDCG@10 of the default and the tuned settings on the queries that tuning had not
-seen, the change with its paired bootstrap interval, and what was chosen. Then the same over many
-random halves, beside taking whatever was best on the half that was tuned on.
+row a collection: NDCG@10 of the default settings (--blend: with another blend) and of the tuned
+ones on the queries that tuning had not seen, the change with its paired bootstrap interval, and
+what was chosen. Then the same over many random halves, beside taking whatever was best on the half
+that was tuned on.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vecdb_rerank.blending import Blend
 from vecdb_rerank.evaluation import datasets
 from vecdb_rerank.evaluation.significance import paired
 from vecdb_rerank.evaluation.tuning import (
@@ -83,7 +86,7 @@ def _summary(changes: Sequence[float]) -> str:
 
 def measured(folder: Path, options: argparse.Namespace) -> tuple[Quality, Setting]:
     """NDCG@10 of every query of a collection under every setting, and the default one."""
-    settings = Settings()
+    settings = Settings(policy={"blend": {"method": options.blend}})
     now = current(settings)
     tried = grid(now, limit=settings.search.limit, max_k=options.max_k)
     dataset = datasets.load(folder).sample(options.queries, options.seed)
@@ -107,11 +110,12 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-k", type=int, default=30)
+    parser.add_argument("--blend", default=Blend().method, help="of the settings tuned from")
     parser.add_argument("--cache", type=Path, default=Path(".vecdb_rerank/tuning"))
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     found = {folder.resolve().name: measured(folder, options) for folder in options.folders}
-    print("| collection | tuned on | tested on | default | tuned | change [95 %] | chosen |")
+    print("| collection | tuned on | tested on | before | tuned | change [95 %] | chosen |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | --- |")
     for name, (quality, now) in found.items():
         print(once(name, quality, now, options.seed), flush=True)

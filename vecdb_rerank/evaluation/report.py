@@ -131,9 +131,13 @@ def _against(mode: str, how: Mapping[str, Any]) -> str:
     low, high = how["interval"]
     return (
         f"{mode}: reranking changes NDCG@10 by {how['change']:+.3f} [{low:+.3f}, {high:+.3f}], "
-        f"p = {how['p']:.3f}; {how['wins']} queries better, {how['losses']} worse, "
+        f"p {_p(how['p'])}; {how['wins']} queries better, {how['losses']} worse, "
         f"{how['ties']} alike."
     )
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _recall(mode: str, curve: Mapping[str, Any], k: int) -> str:
