@@ -38,6 +38,7 @@ from vecdb_rerank.rerankers.http import HttpReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.search import Fusion
 from vecdb_rerank.settings import OnnxRerankerSettings, Settings
+from vecdb_rerank.skipping import Skip
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 NOW = Setting(50, 50, Fusion(), Blend())
@@ -217,14 +218,13 @@ def collected(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Col
 @pytest.mark.parametrize("setting", TRIED, ids=lambda s: f"{s.fusion.method}-{s.blend.method}")
 @pytest.mark.parametrize(
     "also",
-    [{}, {"jargon": Jargon(terms=("yeast", "wind"))}, {"branch_evidence": False}],
-    ids=["", "guarded", "by the fused order"],
+    [{}, {"jargon": Jargon(terms=("yeast", "wind"))}, {"skip": Skip(few=12)}],
+    ids=["", "guarded", "skipped"],
 )
 def test_a_setting_is_tried_as_a_search_has_it(
     setting: Setting, also: dict[str, Any], dataset: Dataset, collected: Collected
 ) -> None:
     policy = replace(SETTINGS.policy, blend=setting.blend, **also)
-    evidence = policy.branch_evidence
     connector = factory.build(SETTINGS.model_copy(update={"policy": policy}))
     try:
         connector.create()
@@ -238,9 +238,7 @@ def test_a_setting_is_tried_as_a_search_has_it(
                 limit=setting.k,
             )
             searched = [str(c.doc_id) for c in connector.candidates(response)]
-            candidates = query.first_pass(
-                setting.depth, setting.fusion, setting.k, evidence=evidence
-            )
+            candidates = query.first_pass(setting.depth, setting.fusion, setting.k)
             assert query.reranked(candidates, setting, policy) == searched
     finally:
         connector.close()
@@ -285,6 +283,9 @@ def test_a_search_of_another_mode_is_refused(dataset: Dataset) -> None:
         collect(settings, dataset, TRIED, sections(settings))
     settings = load(backend={"path": ":memory:"}, search={"fusion": {"method": "dbsf"}}).settings
     with pytest.raises(ConfigurationError, match=r"search\.fusion\.method: 'dbsf' is known to"):
+        collect(settings, dataset, TRIED, sections(settings))
+    settings = load(backend={"path": ":memory:"}, policy={"branch_evidence": False}).settings
+    with pytest.raises(ConfigurationError, match=r"policy\.branch_evidence: false; tuning is for"):
         collect(settings, dataset, TRIED, sections(settings))
 
 

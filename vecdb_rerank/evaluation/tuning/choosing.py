@@ -47,9 +47,8 @@ def evaluate(
     The orders come from the functions that a search uses; ``on_progress`` gets (done, total).
     """
     found: dict[Setting, list[float]] = {}
-    evidence = collected.policy.branch_evidence
     for (depth, how), k in first_passes(settings).items():
-        first = [q.first_pass(depth, how, k, evidence=evidence) for q in collected.queries]
+        first = [q.first_pass(depth, how, k) for q in collected.queries]
         for setting in (s for s in settings if (s.depth, s.fusion) == (depth, how)):
             found[setting] = _ndcg(collected, first, setting)
             on_progress(len(found), len(settings))

@@ -42,13 +42,8 @@ class Searched:
     texts: Mapping[HitId, str] = field(default_factory=dict, repr=False)
     scores: tuple[Mapping[HitId, tuple[float, float]], ...] = ()
 
-    def first_pass(
-        self, depth: int, how: Fusion, k: int, *, evidence: bool = True
-    ) -> list[Candidate]:
-        """The ``k`` hits that a search with these settings would bring, in its order.
-
-        Without ``evidence`` they do not say where the branches have them.
-        """
+    def first_pass(self, depth: int, how: Fusion, k: int) -> list[Candidate]:
+        """The ``k`` hits that a search with these settings would bring, in its order."""
         cut = [{i: b for i, b in hits.items() if b.rank <= depth} for hits in self.branches]
         return [
             Candidate(
@@ -59,7 +54,7 @@ class Searched:
                 branches={
                     name: hits[hit_id]
                     for name, hits in zip(BRANCHES, cut, strict=True)
-                    if evidence and hit_id in hits
+                    if hit_id in hits
                 },
             )
             for n, (hit_id, score) in enumerate(fusion.fuse(cut, how)[:k])
@@ -170,6 +165,10 @@ def collect(
     if settings.search.fusion.method == "dbsf":
         raise ConfigurationError(
             "search.fusion.method: 'dbsf' is known to the server alone; tune from 'rrf'"
+        )
+    if not settings.policy.branch_evidence:
+        raise ConfigurationError(
+            "policy.branch_evidence: false; tuning is for searches that have it: set it to true"
         )
     without = settings.model_copy(update={"reranker": NoneSettings(), "rerankers": ()})
     wanted = first_passes(grid)
