@@ -140,6 +140,14 @@ BY_QUERY = "reranked: by the text in the query"
         "  # -> passed_through: size: 0, no hits are wanted",
         f'search(body={{"query": {MATCH}}}, rerank=False)  # -> passed_through: rerank=False',
         f"search(index='i')  # -> {NONE}",
+        """search(body='{"query": {"match": {"a": "x"}}}')  # -> """ + BY_QUERY,
+        "search(body='no json')  # -> passed_through: body: no JSON object",
+        f'search(body={{"query": {MATCH}}}, format="yaml")'
+        "  # -> passed_through: format: the answer is not JSON",
+        f'search(body={{"query": {MATCH}, "stored_fields": "_none_"}})'
+        "  # -> passed_through: stored_fields: _none_ hides the ids",
+        f'msearch(body=[{{}}, {{"query": {MATCH}}}], rerank_query=["a", "b"])'
+        "  # -> refused: rerank_query: 2 for 1 requests",
         f"search(index='i', q=text)  # -> {BY_QUERY}",
         'search(body={"query": ' + MATCH + ', "sort": given})'
         f"  # -> unclear: the sort (given) is {LATER}",
@@ -243,7 +251,7 @@ def uses(client):
     made().count()  # -> passed_through: count: a count
     next(given()).count()
     helpers.scan(made())  # -> passed_through: a scroll: no ranking
-    opensearchpy.Search(using=made())  # -> unclear: the body is built by opensearch-py
+    opensearchpy.Search(using=made())  # -> unclear: reranked if its body has one text
 """
 
 

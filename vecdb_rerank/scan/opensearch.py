@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from vecdb_rerank.scan.rulings import (
     Ruling,
     bound,
     by_texts,
+    each,
     has_query,
     hides,
     passed,
@@ -65,17 +67,13 @@ def rulings(method: str, positional: Sequence[Any], named: Mapping[Any, Any]) ->
 
 
 def _msearch(arguments: Mapping[Any, Any]) -> list[Ruling]:
-    if (off := switched(arguments)) is not None:
-        return [off]
     body = arguments.get("body")
     if not isinstance(body, list) or len(body) % 2:
-        return [undecided(body, "the body")]
-    texts = arguments.get("rerank_query")
-    own = texts if isinstance(texts, list) else [texts] * (len(body) // 2)
-    return [
-        _search({"body": one, **({"rerank_query": text} if text is not None else {})})
-        for one, text in zip(body[1::2], own, strict=False)
-    ]
+        return [switched(arguments) or undecided(body, "the body")]
+    own = each(arguments, len(body) // 2)
+    if isinstance(own, Ruling):
+        return [own]
+    return [_search({**also, "body": one}) for one, also in zip(body[1::2], own, strict=True)]
 
 
 def _search(arguments: Mapping[Any, Any]) -> Ruling:
@@ -86,7 +84,9 @@ def _search(arguments: Mapping[Any, Any]) -> Ruling:
         return undecided(body, "the body")
     params = arguments.get("params")
     url = {**params, **arguments} if isinstance(params, dict) else dict(arguments)
-    whole = body if isinstance(body, dict) else {}
+    whole = _parsed(body)
+    if whole is None:
+        return passed("body: no JSON object")
     over = {name: url[name] for name in ("size", "sort") if name in url}
     if "q" in url:
         over["query"] = {"query_string": {"query": url["q"]}}
@@ -94,8 +94,22 @@ def _search(arguments: Mapping[Any, Any]) -> Ruling:
     return _obstacle(whole, url) or _by_text(whole, arguments)
 
 
+def _parsed(body: Any) -> Mapping[Any, Any] | None:
+    """A body as a mapping, from its JSON too; none is an empty one."""
+    if isinstance(body, str | bytes):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return None
+    if body is None:
+        return {}
+    return body if isinstance(body, dict) else None
+
+
 def _obstacle(body: Mapping[Any, Any], url: Mapping[Any, Any]) -> Ruling | None:
     """Why a request is not to be reranked, whatever its text."""
+    if url.get("format", "json") != "json":
+        return passed("format: the answer is not JSON")
     if url.get("scroll") is not None:
         return passed("scroll: the database owns the order")
     for name in _OWNED:
@@ -107,6 +121,8 @@ def _obstacle(body: Mapping[Any, Any], url: Mapping[Any, Any]) -> Ruling | None:
         return passed("sort: other than by score alone")
     if body.get("size") == 0:
         return passed("size: 0, no hits are wanted")
+    if "_none_" in (body.get("stored_fields"), url.get("stored_fields")):
+        return passed("stored_fields: _none_ hides the ids")
     if url.get("filter_path") is not None:
         return unclear("filter_path: reranked where it lets ids, scores and texts through")
     return None

@@ -9,6 +9,7 @@ from vecdb_rerank.scan.rulings import (
     Ruling,
     bound,
     by_texts,
+    each,
     has_query,
     hides,
     missing,
@@ -22,6 +23,10 @@ from vecdb_rerank.scan.values import Made, Unknown
 
 _POINTS = ("collection_name", "query", "using", "prefetch", "query_filter", "search_params")
 _GROUPS = ("collection_name", "group_by", *_POINTS[1:])
+_OTHERS = (
+    "limit offset group_size with_payload with_vectors score_threshold with_lookup lookup_from "
+    "consistency shard_key_selector timeout rerank rerank_query"
+).split()
 # Queries whose order is not one by relevance to a text.
 _NOT_BY_TEXT = {
     "RecommendQuery": "recommend: hits are like other points",
@@ -58,24 +63,26 @@ def rulings(method: str, positional: Sequence[Any], named: Mapping[Any, Any]) ->
     if method not in ("query_points", "query_points_groups"):
         return []
     names = _GROUPS if method == "query_points_groups" else _POINTS
+    unknown = [name for name in named if isinstance(name, str) and name not in (*names, *_OTHERS)]
+    if unknown:
+        return [refused(f"{unknown[0]}: no argument of {method}")]
     return [_ruling(bound(names, positional, named))]
 
 
 def _batch(arguments: Mapping[Any, Any]) -> list[Ruling]:
-    if (off := switched(arguments)) is not None:
-        return [off]
     given = arguments.get("requests")
     if not isinstance(given, list):
-        return [undecided(given, "requests")]
-    texts = arguments.get("rerank_query")
-    own = texts if isinstance(texts, list) else [texts] * len(given)
-    return [_member(one, text) for one, text in zip(given, own, strict=False)]
+        return [switched(arguments) or undecided(given, "requests")]
+    own = each(arguments, len(given))
+    if isinstance(own, Ruling):
+        return [own]
+    return [_member(request, also) for request, also in zip(given, own, strict=True)]
 
 
-def _member(request: Any, text: Any) -> Ruling:
+def _member(request: Any, also: Mapping[str, Any]) -> Ruling:
     if not isinstance(request, Made):
-        return undecided(request, "request")
-    return _ruling({**request.arguments, **({"rerank_query": text} if text is not None else {})})
+        return switched(also) or undecided(request, "request")
+    return _ruling({**request.arguments, **also})
 
 
 def _ruling(arguments: Mapping[Any, Any]) -> Ruling:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vecdb_rerank.scan.values import OPEN, Unknown
+from vecdb_rerank.scan.values import OPEN, Made, Unknown
 
 Verdict = Literal["reranked", "passed_through", "refused", "unclear"]
 ADVICE = "give rerank_query="
@@ -50,10 +50,27 @@ def missing(why: str = "no query text in the request") -> Ruling:
 
 
 def switched(arguments: Mapping[Any, Any]) -> Ruling | None:
-    """What the drop-in's own arguments decide: ``rerank=False``, ``rerank_query=``."""
-    if arguments.get("rerank") is False:
+    """What the drop-in's own arguments decide alone: ``rerank=False``, or one of a wrong type."""
+    rerank, text = arguments.get("rerank"), arguments.get("rerank_query")
+    if rerank is False:
         return passed("rerank=False")
+    if not isinstance(rerank, bool | Unknown | Made | None):
+        return refused("rerank: neither True, False nor a Policy")
+    if not isinstance(text, str | Unknown | Made | None):
+        return refused("rerank_query: no text")
     return None
+
+
+def each(arguments: Mapping[Any, Any], count: int) -> list[dict[str, Any]] | Ruling:
+    """The drop-in's own arguments for each request of a batch: one for all, or a list."""
+    found: list[dict[str, Any]] = [{} for _ in range(count)]
+    for name in ("rerank", "rerank_query"):
+        value = arguments.get(name)
+        if isinstance(value, list) and len(value) != count:
+            return refused(f"{name}: {len(value)} for {count} requests")
+        for n, own in enumerate(found):
+            own[name] = value[n] if isinstance(value, list) else value
+    return found
 
 
 def has_query(arguments: Mapping[Any, Any]) -> bool:

@@ -174,5 +174,10 @@ def _helper(node: ast.Call, scope: Scope, project: Project) -> Seen | None:
     if name in ("scan", "async_scan"):
         return node, "opensearch", name, [passed("a scroll: no ranking")]
     if name in ("Search", "AsyncSearch", "MultiSearch"):
-        return node, "opensearch", name, [unclear("the body is built by opensearch-py")]
+        return (
+            node,
+            "opensearch",
+            name,
+            [unclear("reranked if its body has one text")],
+        )
     return None
