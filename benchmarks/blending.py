@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Scores, sigmoid
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.evaluation import datasets, metrics
 from vecdb_rerank.evaluation.evaluate import filled
+from vecdb_rerank.evaluation.significance import bootstrap
 from vecdb_rerank.fusion import rerank
 from vecdb_rerank.jargon import Jargon, exact_terms, guard
 from vecdb_rerank.settings import Settings
@@ -173,13 +173,6 @@ def load(folder: Path, cache: Path, queries: int, seed: int) -> list[Judged]:
     ]
 
 
-def interval(changes: Sequence[float], rounds: int = 4000) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a mean (Efron, 1979)."""
-    dice = random.Random(0)
-    means = sorted(statistics.fmean(dice.choices(changes, k=len(changes))) for _ in range(rounds))
-    return means[int(0.025 * rounds)], means[int(0.975 * rounds)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -210,7 +203,7 @@ def main() -> None:
     print()
     for name, values in results[DEFAULT].items():
         changes = [a - b for a, b in zip(values, base[name], strict=True)]
-        low, high = interval(changes)
+        low, high = bootstrap(changes)
         better, worse = sum(c > 1e-9 for c in changes), sum(c < -1e-9 for c in changes)
         print(
             f"{name}: {statistics.fmean(changes):+.4f} [{low:+.4f}, {high:+.4f}], "

@@ -24,13 +24,24 @@ from vecdb_rerank import __version__, factory
 from vecdb_rerank.cli import app, common, main
 from vecdb_rerank.demo import session
 from vecdb_rerank.demo.corpus import Entry, standard_library
-from vecdb_rerank.loading import DEFAULT_FILE
+from vecdb_rerank.loading import DEFAULT_FILE, load
 from vecdb_rerank.settings import ENV_PREFIX
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 SCRIPT = Path(sys.executable).with_name("vecdb-rerank")
 SECRET = "s3cr3t-that-nobody-may-see"
-COMMANDS = ("demo", "index", "search", "evaluate", "calibrate", "structure", "doctor", "config")
+COMMANDS = (
+    "demo",
+    "index",
+    "search",
+    "evaluate",
+    "tune",
+    "calibrate",
+    "structure",
+    "scan",
+    "doctor",
+    "config",
+)
 FILE = '[backend]\npath = "index"\n'
 
 
@@ -164,11 +175,19 @@ def test_without_a_command_the_commands_are_listed() -> None:
                 "--queries",
                 "--seed",
                 "--json",
+                "--html",
+                "--chart",
+                "--cache",
             ],
         ),
         ("calibrate", ["DIR", "BEIR", "--config", "--backend", "--k", "--queries", "--seed"]),
+        (
+            "tune",
+            ["DIR", "--config", "--out", "--folds", "--max-k", "--max-length", "--chart", "--json"],
+        ),
+        ("scan", ["SRC", "--exclude", "--json"]),
         ("structure", ["DIR", "BEIR", "--config", "--k", "--queries", "--seed"]),
-        ("doctor", ["--config", "--backend", "--collection"]),
+        ("doctor", ["--config", "--backend", "--collection", "--diagnose"]),
         ("config", ["--config", "--backend", "--collection", "VECDB_RERANK__SECTION__KEY"]),
     ],
 )
@@ -616,9 +635,22 @@ def test_an_evaluation_prints_a_table_and_writes_a_file(
     assert list(result["stages"]) == ["bm25", "bm25+rerank", "hybrid", "hybrid+rerank"]
 
 
+def test_an_evaluation_writes_a_page_and_a_picture(beir: str, run: Callable[..., Ended]) -> None:
+    ended = run(
+        "evaluate", beir, "--modes", "hybrid", "--k", "5", "--html", "r.html", "--chart=r.svg"
+    )
+    assert (ended.code, ended.err) == (0, "")
+    assert "reranking changes NDCG@10 by" in ended.out
+    assert "Why not just retrieve more?" in ended.out
+    assert Path("r.html").read_text(encoding="utf-8").count("<svg") == 4
+    assert Path("r.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--chart", "a.gif"], "--chart: a.gif: a picture ends in .png or .svg"),
+        (["--html", "no/such/page.html"], "--html: no/such/page.html: No such file"),
         (["--modes", "bm25,sparse"], "--modes: 'sparse' is none of hybrid, dense, bm25"),
         (["--queries", "0"], "queries: 0 is below 1"),
         (["--json", "no/such/folder.json"], "--json: no/such/folder.json: No such file"),
@@ -693,3 +725,96 @@ def test_the_demo_is_made_anew_where_that_is_asked_for(
     assert run("demo", "sort a list", "--rebuild").code == 0
     assert indexes() == [made]
     assert made.stat().st_mtime_ns > marked
+
+
+# -- tune
+
+
+def test_tuning_prints_the_trade_off_and_writes_a_configuration(
+    beir: str, run: Callable[..., Ended]
+) -> None:
+    ended = run("tune", beir, "--max-k", "20", "--folds", "2", "--out", "new.toml", "--chart=t.png")
+    assert (ended.code, ended.err) == (0, "")
+    for text in ("tiny: 2 queries", "chosen", "NDCG@10", "too few to tell", "Written to new.toml"):
+        assert text in ended.out
+    assert Path("new.toml").read_text(encoding="utf-8").startswith(FILE)
+    assert load("new.toml").settings.search.k == 50
+    assert Path("t.png").read_bytes().startswith(b"\x89PNG")
+    ended = run("tune", beir, "--out", "new.toml")
+    assert assert_one_line(ended).startswith("--out: new.toml is there already")
+
+
+def test_tuning_prints_only_json_where_json_is_asked_for(
+    beir: str, run: Callable[..., Ended]
+) -> None:
+    ended = run("tune", beir, "--max-k", "20", "--queries", "1", "--json", "-")
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)["queries"] == 1
+
+
+# -- diagnosing
+
+
+def test_a_diagnosis_names_what_it_looked_for(beir: str, run: Callable[..., Ended]) -> None:
+    ended = run("doctor", "--diagnose", beir, "--queries", "1")
+    assert ended.err == ""
+    for text in ("depth of the first pass", "gain of reranking", "threshold: 95%"):
+        assert text in ended.out
+    assert "BEIR layout" in assert_one_line(run("doctor", "--diagnose", "."))
+
+
+# -- scan
+
+
+CODE = """
+from qdrant_client import QdrantClient, models
+client = QdrantClient()
+client.query_points("c", models.Document(text="what?", model="qdrant/bm25"))
+client.query_points("c", [0.1])
+client.search("c", [0.1])
+client.upsert("c", [])
+"""
+
+
+def test_scan_lists_every_search_with_its_verdict(run: Callable[..., Ended]) -> None:
+    Path("code").mkdir()
+    Path("code/a.py").write_text(CODE, encoding="utf-8")
+    Path("code/bad.py").write_text("def (", encoding="utf-8")
+    ended = run("scan", "code")
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        "code/a.py:4 query_points reranked: by the text in the query",
+        "code/a.py:5 query_points passed through: no query text in the request: give rerank_query=",
+        "code/a.py:6 search refused: search: qdrant-client has it no more; use query_points",
+        "Files: 1 read, 1 unreadable. "
+        "Searches: 3, 1 reranked, 1 passed through, 1 refused, 0 unclear. "
+        "Other calls of the clients, which stay as they are: 1.",
+    ]
+    assert "code/bad.py: not valid Python, line 1: invalid syntax" in ended.err
+
+
+def test_scan_writes_json(run: Callable[..., Ended]) -> None:
+    Path("a.py").write_text(CODE, encoding="utf-8")
+    ended = run("scan", "a.py", "--json", "-")
+    assert ended.code == 0
+    report = json.loads(ended.out)
+    assert report["counts"] == {"reranked": 1, "passed_through": 1, "refused": 1}
+    assert report["calls"][0] == {
+        "file": "a.py",
+        "line": 4,
+        "database": "qdrant",
+        "method": "query_points",
+        "verdict": "reranked",
+        "reason": "by the text in the query",
+    }
+    ended = run("scan", "a.py", "--json", "nowhere/report.json")
+    assert (ended.code, ended.out) == (1, "")
+    assert "--json: nowhere/report.json: No such file or directory" in ended.err
+
+
+def test_scan_of_nothing_is_an_error_and_of_no_search_is_not(run: Callable[..., Ended]) -> None:
+    ended = run("scan", "nothing")
+    assert ended.code == 1
+    assert "nothing: no such file or folder" in ended.err
+    Path("a.py").write_text("x = 1", encoding="utf-8")
+    assert "Files: 1 read, 0 unreadable. Searches: 0" in run("scan", "a.py").out

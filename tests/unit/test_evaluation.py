@@ -361,12 +361,13 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
     result = evaluate(settings, dataset, on_progress=lambda *step: told.append(step))
 
     assert json.loads(json.dumps(result)) == result
-    assert {name: result[name] for name in result if name != "stages"} == {
+    assert {name: result[name] for name in result if name not in ("stages", "details")} == {
         "dataset": "tiny",
         "documents": 40,
         "queries": 2,
         "k": 50,
         "backend": "qdrant",
+        "reranker": "onnx:ms-marco-MiniLM-L-12-v2",
     }
     modes = ("bm25", "dense", "hybrid")
     assert list(result["stages"]) == [f"{m}{also}" for m in modes for also in ("", "+rerank")]
@@ -378,8 +379,15 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
     assert result["stages"]["hybrid+rerank"]["mrr@10"] == 1.0
     assert told[0][0] == "indexing"
     assert [step for step in told if step[0] == "searching"] == [
-        ("searching", n, 6) for n in range(1, 7)
+        ("searching", n, 8)
+        for n in range(1, 9)  # three modes, and how deep the answers lie
     ]
+    found = result["details"]
+    assert found["mode"] == "hybrid"
+    assert list(found["against_first_pass"]) == list(modes)
+    assert list(found["latency_ms"]) == ["embed", "first_pass", "rerank", "total"]
+    assert found["recall_curve"]["recall"]["200"] == 1.0
+    assert len(found["worst"]) == len(found["changes"]) == 2
     # An embedded Qdrant is kept in memory: the configured folder is left alone.
     assert not (tmp_path / "index").exists()
 
@@ -391,9 +399,29 @@ def test_evaluating_again_gives_the_same_quality(tmp_path: Path) -> None:
         result = evaluate(load(backend={"path": ":memory:"}).settings, dataset, k=5)
         for stage in result["stages"].values():
             del stage["latency_ms"]
+        del result["details"]["latency_ms"]
         return result
 
     assert quality() == quality()
+
+
+def test_scores_are_kept_on_disk_where_that_is_wanted(tmp_path: Path) -> None:
+    dataset = datasets.load(collection(tmp_path / "tiny", CORPUS[:10])).sample(2)
+    settings = load(backend={"path": ":memory:"}).settings
+    without = evaluate(settings, dataset, k=5)
+    assert not (cache_folder() / "scores.sqlite").exists()
+    first, second = (evaluate(settings, dataset, k=5, cache=True) for _ in range(2))
+    for result in (first, second):
+        for stage, values in result["stages"].items():
+            assert values["ndcg@10"] == without["stages"][stage]["ndcg@10"]
+            assert stage.endswith("+rerank") or values["latency_ms"] is not None
+    # Hybrid comes first and finds nothing in the file; what it scored, the other modes find there.
+    assert first["stages"]["hybrid+rerank"]["latency_ms"] is not None
+    assert first["details"]["latency_ms"] is not None
+    assert first["stages"]["dense+rerank"]["latency_ms"] is None
+    assert second["stages"]["hybrid+rerank"]["latency_ms"] is None
+    assert second["details"]["latency_ms"] is None
+    assert second["details"]["truncated"] is None
 
 
 def test_a_deadline_does_not_change_the_numbers(tmp_path: Path) -> None:

@@ -26,12 +26,11 @@ from vecdb_rerank.errors import (
     RerankError,
 )
 from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.significance import ENOUGH, bootstrap
 from vecdb_rerank.evaluation.structure import (
-    ENOUGH,
     RENDERINGS,
     Comparison,
     Row,
-    bootstrap,
     compare,
     conclusion,
     fields,

@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from vecdb_rerank.cli import calibrate, config, demo, doctor, evaluate, index, search, structure
+from vecdb_rerank.cli import (
+    calibrate,
+    config,
+    demo,
+    doctor,
+    evaluate,
+    index,
+    scan,
+    search,
+    structure,
+    tune,
+)
 from vecdb_rerank.errors import VecdbRerankError
 
 app = typer.Typer(
@@ -17,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (demo, index, search, evaluate, calibrate, structure, doctor, config):
+for module in (demo, index, search, evaluate, tune, calibrate, structure, scan, doctor, config):
     app.command()(module.command)
     app.registered_commands[-1].name = module.__name__.rpartition(".")[2]
 

@@ -70,6 +70,30 @@ class Bars:
         self._shown.update(self._tasks[what], completed=done)
 
 
+def require_writable(file: Path, option: str) -> None:
+    """An error now rather than after the work; nothing is left behind where there was none."""
+    from vecdb_rerank.errors import ConfigurationError
+
+    existed = file.exists()
+    try:
+        file.open("a").close()
+    except OSError as error:
+        raise ConfigurationError(f"{option}: {file}: {error.strerror}") from None
+    if not existed:
+        file.unlink()
+
+
+def write_json(value: Any, file: str) -> None:
+    """Write ``value`` to ``file``, or print it for ``-``."""
+    import json
+
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if file == "-":
+        typer.echo(text)
+    else:
+        Path(file).write_text(f"{text}\n", encoding="utf-8")
+
+
 def snippet(text: str, width: int = 80) -> str:
     """The beginning of a text on one line."""
     line = " ".join(text.split())

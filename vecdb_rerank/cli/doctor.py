@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,26 +16,51 @@ from vecdb_rerank.cli import common
 
 if TYPE_CHECKING:
     from vecdb_rerank.connector import Finding
+    from vecdb_rerank.settings import Settings
 
 
 def command(
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
     collection: common.CollectionOption = None,
+    diagnose: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Look for known failures on judged queries (BEIR layout) instead."
+        ),
+    ] = None,
+    queries: Annotated[int, typer.Option(help="So many sampled queries of DIR.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
 ) -> None:
-    """Check models, connection, versions, plugins and schema; print for each what to do."""
-    from rich.markup import escape
-    from rich.table import Table
+    """Check models, connection, versions, plugins and schema; print for each what to do.
 
+    With --diagnose, the known ways in which a reranked search fails are
+    looked for on your own judged queries: a first pass too narrow, an order
+    made worse, relevant documents with a low relevance, reranking too slow,
+    documents read in part or differently by their form. Each has its
+    threshold and what to do. The documents go to a collection of their own,
+    deleted afterwards.
+    """
     from vecdb_rerank import __version__, factory
 
     settings = common.settings(config, backend, collection).settings
+    if diagnose is not None:
+        _print(_diagnosed(settings, diagnose, queries, seed))
+        return
     common.out.print(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
     findings = [
         _try("embedder", lambda: _embedder(factory.embedder(settings))),
         *(_try("reranker", partial(_reranker, section)) for section in settings.chain),
         *_database(settings),
     ]
+    _print(findings)
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    """Print findings as a table; exit with 1 where one is not fine."""
+    from rich.markup import escape
+    from rich.table import Table
+
     shown = Table("", "what", "found", "what to do")
     for finding in findings:
         mark = "[green]ok[/]" if finding.ok else "[red]no[/]"
@@ -42,6 +68,15 @@ def command(
     common.out.print(shown)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _diagnosed(settings: Settings, folder: Path, queries: int, seed: int) -> list[Finding]:
+    from vecdb_rerank.evaluation import datasets
+    from vecdb_rerank.evaluation.diagnose import diagnose
+
+    dataset = datasets.load(folder).sample(queries, seed)
+    with common.progress() as shown:
+        return diagnose(settings, dataset, on_progress=common.Bars(shown))
 
 
 def _embedder(embedder: Any) -> str:

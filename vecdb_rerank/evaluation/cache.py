@@ -1,17 +1,22 @@
-"""Document vectors kept on disk by content, so that a second evaluation need not embed again."""
+"""Vectors and scores kept on disk by content, so that a second evaluation is quick."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
+from vecdb_rerank.candidates import Scores
+from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.protocols import Embedder, Vector
+from vecdb_rerank.flow import Compute, Flow, run
+from vecdb_rerank.protocols import Embedder, Reranker, Vector
 
 
 def cache_folder() -> Path:
@@ -33,7 +38,7 @@ class CachedEmbedder:
     def __init__(self, embedder: Embedder, name: str, file: Path | None = None) -> None:
         self._embedder = embedder
         self._name = name
-        self._database = _opened(file or cache_folder() / "vectors.sqlite")
+        self._kept = _Kept(file or cache_folder() / "vectors.sqlite", "vectors", "f")
 
     @property
     def dimension(self) -> int:
@@ -46,43 +51,149 @@ class CachedEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> Sequence[Vector]:
         """The vectors of documents, shape (len(texts), dimension)."""
-        keys = [self._key(text) for text in texts]
-        known = {key: vector for key in keys if (vector := self._find(key)) is not None}
+        keys = [_key(self._name, text) for text in texts]
+        known = self._kept.found(keys)
         missing = {k: t for k, t in zip(keys, texts, strict=True) if k not in known}
         if missing:
             made = self._embedder.embed_documents(list(missing.values()))
             # Rounded as it will be read again, so that both runs search the same vectors.
-            known |= {k: array("f", v) for k, v in zip(missing, made, strict=True)}
-            self._keep({key: known[key] for key in missing})
+            known |= self._kept.keep(dict(zip(missing, made, strict=True)))
         return [known[key].tolist() for key in keys]
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self._kept.close()
 
-    def _key(self, text: str) -> bytes:
-        return hashlib.blake2b(f"{self._name}\0{text}".encode(), digest_size=16).digest()
 
-    def _find(self, key: bytes) -> array[float] | None:
-        row = self._database.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
-        return None if row is None else array("f", row[0])
+class CachedReranker:
+    """A reranker that looks pairs of query and document up before it scores them.
 
-    def _keep(self, vectors: dict[bytes, array[float]]) -> None:
+    ``key`` has to name all that a score depends on. ``found`` counts the documents whose score
+    came from the file: where it is not 0, a time is not the reranker's. What was truncated and
+    billed is only known of documents that were scored anew.
+    """
+
+    def __init__(self, reranker: Reranker, key: str, file: Path | None = None) -> None:
+        self.reranker = reranker
+        self.name = reranker.name
+        self.found = 0
+        self._key = key
+        self._kept = _Kept(file or cache_folder() / "scores.sqlite", "scores", "d")
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        """One score a document, in the same order."""
+        return run(self._flow(query, documents, deadline=deadline))
+
+    @property
+    def steps(self) -> Callable[..., Flow[Scores]] | None:
+        """The flow of `score`, for a reranker that has one itself; else None."""
+        return None if getattr(self.reranker, "steps", None) is None else self._flow
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the reranker tells of itself: its tokens, its calibration."""
+        return getattr(self.reranker, name)
+
+    def _flow(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
+        """What the reranker left out is not kept."""
+        keys = [_key(self._key, query, document) for document in documents]
+        known: dict[bytes, Sequence[float]] = dict(self._kept.found(keys))
+        self.found += sum(key in known for key in keys)
+        missing = {k: d for k, d in zip(keys, documents, strict=True) if k not in known}
+        made = Scores((), ())
+        if missing:
+            made = yield from _asked(self.reranker, query, list(missing.values()), deadline)
+            pairs = zip(missing, zip(made.raw, made.relevance, strict=True), strict=True)
+            known |= self._kept.keep(
+                {k: (s, r) for k, (s, r) in pairs if s is not None and r is not None}
+            )
+        both = [known.get(key) for key in keys]
+        return Scores(
+            [None if pair is None else pair[0] for pair in both],
+            [None if pair is None else pair[1] for pair in both],
+            made.truncated,
+            made.billed,
+        )
+
+    @property
+    def predicted_units(self) -> Callable[[str, Sequence[str]], float] | None:
+        """What a call is billed for what is not known yet; None where nothing is billed."""
+        units = getattr(self.reranker, "predicted_units", None)
+        return None if units is None else self._predicted
+
+    def _predicted(self, query: str, documents: Sequence[str]) -> float:
+        keys = [_key(self._key, query, document) for document in documents]
+        known = self._kept.found(keys)
+        missing = [d for k, d in zip(keys, documents, strict=True) if k not in known]
+        return float(self.reranker.predicted_units(query, missing)) if missing else 0.0  # type: ignore[attr-defined]
+
+    def closing(self) -> Flow[None]:
+        """Close the file and the reranker."""
+        self._kept.close()
+        if (closing := getattr(self.reranker, "closing", None)) is not None:
+            yield from closing()
+
+
+def score_key(section: Mapping[str, Any]) -> str:
+    """What a reranker's scores depend on: its settings, without what is secret or about time."""
+    from vecdb_rerank.settings import concealed
+
+    about_time = ("timeout", "retries", "hedge", "http2", "verify", "batch_size", "device")
+    kept = {k: concealed(k, v) for k, v in section.items() if k not in about_time}
+    return json.dumps(kept, sort_keys=True, default=str)
+
+
+def _asked(
+    reranker: Reranker, query: str, documents: list[str], deadline: Deadline
+) -> Flow[Scores]:
+    if (steps := getattr(reranker, "steps", None)) is not None:
+        return (yield from steps(query, documents, deadline=deadline))
+    return (yield Compute(lambda: reranker.score(query, documents, deadline=deadline)))
+
+
+def _key(*parts: str) -> bytes:
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
+
+
+class _Kept:
+    """Rows of numbers by key in an SQLite file; ``code`` is their type as `array` has it."""
+
+    def __init__(self, file: Path, table: str, code: str) -> None:
+        self._database = _opened(file, table)
+        self._table = table
+        self._code = code
+
+    def found(self, keys: Iterable[bytes]) -> dict[bytes, array[float]]:
+        """What the file has of these."""
+        rows = ((key, self._find(key)) for key in dict.fromkeys(keys))
+        return {key: row for key, row in rows if row is not None}
+
+    def keep(self, rows: Mapping[bytes, Sequence[float]]) -> dict[bytes, array[float]]:
+        """Write rows; they come back as they will be read."""
+        kept = {key: array(self._code, row) for key, row in rows.items()}
         with self._database:
             self._database.executemany(
-                "INSERT OR REPLACE INTO vectors VALUES (?, ?)",
-                [(key, vector.tobytes()) for key, vector in vectors.items()],
+                f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?)",
+                [(key, row.tobytes()) for key, row in kept.items()],
             )
+        return kept
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _find(self, key: bytes) -> array[float] | None:
+        query = f"SELECT * FROM {self._table} WHERE key = ?"
+        row = self._database.execute(query, (key,)).fetchone()
+        return None if row is None else array(self._code, row[1])
 
 
-def _opened(file: Path) -> sqlite3.Connection:
+def _opened(file: Path, table: str) -> sqlite3.Connection:
     try:
         database = sqlite3.connect(file, check_same_thread=False)
     except sqlite3.Error as error:
         raise ConfigurationError(f"{file}: {error}") from error
     try:
         database.execute(
-            "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
+            f"CREATE TABLE IF NOT EXISTS {table} (key BLOB PRIMARY KEY, row BLOB) WITHOUT ROWID"
         )
     except sqlite3.Error as error:
         database.close()

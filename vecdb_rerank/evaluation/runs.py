@@ -15,10 +15,18 @@ MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 
 @dataclass(slots=True)
 class Run:
-    """One stage's answers: document ids by query, best first, and milliseconds per query."""
+    """One stage's answers: document ids by query, best first, and milliseconds per query.
+
+    ``timings`` are those of each query's `Outcome`. ``cached`` says that scores came from a
+    cache, so that the times of the reranker are not its own.
+    """
 
     ranked: dict[str, list[str]] = field(default_factory=dict)
     latencies_ms: list[float] = field(default_factory=list)
+    timings: list[Mapping[str, float]] = field(default_factory=list)
+    relevance: dict[str, dict[str, float]] = field(default_factory=dict)
+    truncated: int = 0
+    cached: bool = False
 
     def add(self, query_id: str, documents: list[str], milliseconds: float) -> None:
         """Record one query's answer."""
@@ -32,6 +40,7 @@ def run(
     *,
     modes: Sequence[Mode] = MODES,
     k: int = 50,
+    depth: int | None = None,
     rerank: bool = True,
     on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Run]:
@@ -45,10 +54,12 @@ def run(
     for mode in modes:
         raw, reranked = Run(), Run()
         runs |= {mode: raw, f"{mode}+rerank": reranked} if rerank else {mode: raw}
-        connector.search(next(iter(queries.values())), mode=mode, k=k)  # loads what loads lazily
+        _warm_up(connector, next(iter(queries.values())), mode, rerank)
         for query_id, text in queries.items():
             with observe() as outcomes:
-                response = connector.search(text, mode=mode, k=k, limit=k, rerank=rerank)
+                response = connector.search(
+                    text, mode=mode, k=k, limit=k, depth=depth, rerank=rerank
+                )
             [outcome] = outcomes
             final = connector.candidates(response)
             names = {candidate.id: str(candidate.doc_id) for candidate in final}
@@ -56,5 +67,15 @@ def run(
             timings = outcome.timings
             raw.add(query_id, first, timings.get("embed", 0.0) + timings["first_pass"])
             reranked.add(query_id, list(names.values()), timings["total"])
+            reranked.timings.append(timings)
+            reranked.truncated += outcome.truncated
+            reranked.relevance[query_id] = {
+                names[i]: relevance for i, relevance in outcome.relevance.items() if i in names
+            }
             on_progress()
     return runs
+
+
+def _warm_up(connector: Any, query: str, mode: Mode, rerank: bool) -> None:
+    """Load what loads lazily; by another text, so that no cache has the first query's answer."""
+    connector.search(f"{query} {query}", mode=mode, k=1, limit=1, rerank=rerank)

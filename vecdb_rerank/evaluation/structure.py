@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -13,24 +12,23 @@ from typing import Any
 
 from vecdb_rerank import factory
 from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents, as_text
 from vecdb_rerank.embedders.function import FunctionEmbedder
-from vecdb_rerank.errors import ConfigurationError, IngestError, RerankError, VecdbRerankError
+from vecdb_rerank.errors import ConfigurationError, IngestError
 from vecdb_rerank.evaluation import metrics, runs
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
 from vecdb_rerank.evaluation.evaluate import Progress
+from vecdb_rerank.evaluation.scoring import all_scores
+from vecdb_rerank.evaluation.significance import ENOUGH, bootstrap
 from vecdb_rerank.flow import run
 from vecdb_rerank.fusion import by_score
-from vecdb_rerank.guard import Guard, as_rerank_error
+from vecdb_rerank.guard import Guard
 from vecdb_rerank.optional import require
 from vecdb_rerank.protocols import Reranker
 from vecdb_rerank.settings import Settings
 
 Fields = Mapping[str, Any]
 PLAIN = "plain text"
-ROUNDS = 2_000
-ENOUGH = 20  # queries, below which an interval promises too much
 _TEXT = "text"
 
 
@@ -301,7 +299,7 @@ def _read(
     steps = list(product(questions, readings.items()))
     for done, (question, (name, reading)) in enumerate(steps, start=1):
         texts = [renderer.text(name, held) for held in question.documents.values()]
-        scores = _scores(guard, question.text, texts)
+        scores = all_scores(guard, question.text, texts)
         reading.add(texts, scores, _ndcg(question, scores, qrels))
         on_progress("reranking", done, len(steps))
     return readings
@@ -320,19 +318,6 @@ def _reranker(settings: Settings) -> Iterator[Reranker]:
     finally:
         if (close := getattr(reranker, "closing", None)) is not None:
             run(close())
-
-
-def _scores(guard: Guard, query: str, texts: Sequence[str]) -> Scores:
-    """The scores of all ``texts``, however long it takes."""
-    try:
-        scores = run(guard.ask(query, texts, Deadline()))
-    except VecdbRerankError:
-        raise
-    except Exception as error:
-        raise as_rerank_error(error, guard.name) from error
-    if missing := sum(score is None for score in scores.raw):
-        raise RerankError(f"{guard.name} left {missing} of {len(texts)} documents without a score")
-    return scores
 
 
 def _ndcg(question: _Question, scores: Scores, qrels: Qrels) -> float:
@@ -362,15 +347,6 @@ def _row(name: str, reading: _Reading, plain: _Reading) -> Row:
 def _distance(one: float, other: float) -> float:
     larger = max(one, other)
     return abs(one - other) / larger if larger else 0.0
-
-
-def bootstrap(changes: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of paired changes, by resampling; the same every time."""
-    chance = random.Random(0)
-    count = len(changes)
-    means = [statistics.fmean(chance.choices(changes, k=count)) for _ in range(ROUNDS)]
-    cuts = statistics.quantiles(means, n=40, method="inclusive")
-    return cuts[0], cuts[-1]
 
 
 def conclusion(compared: Comparison) -> str:

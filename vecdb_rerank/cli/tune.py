@@ -1,0 +1,131 @@
+"""``vecdb-rerank tune``: settings chosen on judged queries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vecdb_rerank.cli import common
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vecdb_rerank.evaluation.tuning import Choice
+
+
+def command(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)."
+        ),
+    ],
+    config: common.ConfigOption = None,
+    backend: common.BackendOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the configuration with the chosen settings."),
+    ] = None,
+    queries: Annotated[int | None, typer.Option(help="Only so many sampled queries.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the sample and the folds.")] = 0,
+    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 5,
+    max_k: Annotated[int, typer.Option("--max-k", min=1, help="Score at most so many hits.")] = 100,
+    max_length: Annotated[
+        list[int] | None,
+        typer.Option("--max-length", min=8, help="Also try this many tokens; may be repeated."),
+    ] = None,
+    chart: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw quality by time, as .png or .svg.")
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - prints it.")
+    ] = None,
+) -> None:
+    """Choose k, depth, fusion, blend and reranker on your own judged queries.
+
+    Every query is searched once, deeply, and the hits that any setting
+    would rerank are scored; the scores are kept on disk, so that a second
+    run is quick. Then all settings are tried on that, by cross-validation:
+    they stay as they are unless others are better by more than chance. The
+    gain is told for queries that the choice had not seen.
+
+    Where a chain of rerankers is configured, the best one is chosen and put
+    first. --out writes your configuration with the chosen settings, never
+    over a file that is there.
+    """
+    from vecdb_rerank.errors import ConfigurationError
+    from vecdb_rerank.evaluation import charts, datasets, tuning
+    from vecdb_rerank.loading import DEFAULT_FILE
+
+    if out is not None and out.exists():
+        raise ConfigurationError(f"--out: {out} is there already; give another name or remove it")
+    for option, file in (("--out", out), ("--chart", chart), ("--json", json_file)):
+        if file is not None and file != "-":
+            common.require_writable(Path(file), option)
+    if chart is not None:
+        charts.check(chart)
+    dataset = datasets.load(folder).sample(queries, seed)
+    settings = common.settings(config, backend).settings
+    now = tuning.current(settings)
+    rerankers = tuning.sections(settings, max_length or ())
+    tried = tuning.grid(now, limit=settings.search.limit, max_k=max_k, rerankers=len(rerankers))
+    with common.progress() as shown:
+        bars = common.Bars(shown)
+        collected = tuning.collect(settings, dataset, tried, rerankers, on_progress=bars)
+        quality = tuning.evaluate(
+            collected, tried, lambda done, total: bars("trying settings", done, total)
+        )
+    choice = tuning.choose(quality, now, folds=folds, seed=seed)
+    result = tuning.summary(collected, quality, choice)
+    if out is not None:
+        file = config or Path(DEFAULT_FILE)
+        out.write_text(tuning.configuration(file, settings, collected, choice.chosen), "utf-8")
+    if chart is not None:
+        charts.save(charts.TUNING, result, chart, f"{dataset.name}: what quality costs")
+    if json_file is not None:
+        common.write_json(result, json_file)
+    if json_file != "-":
+        common.out.print(_table(result))
+        for line in _sentences(choice, result, out):
+            common.out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(result: dict[str, Any]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"{result['dataset']}: {result['queries']:,} queries, {result['tried']:,} settings"
+    shown = Table(title=escape(title), caption="the best of each k; NDCG@10 on the same queries")
+    shown.add_column("")
+    shown.add_column("settings")
+    for name in ("NDCG@10", "change", "ms", "cost of 1,000"):
+        shown.add_column(name, justify="right")
+    for row in result["trade_off"]:
+        cells = (
+            {"now": "now", "chosen": "chosen"}.get(row["role"], ""),
+            row["settings"],
+            f"{row['ndcg@10']:.4f}",
+            f"{row['change']:+.4f}",
+            "not measured" if row["latency_ms"] is None else f"{row['latency_ms']:.0f}",
+            "" if row["cost"] is None else f"{row['cost'] * 1000:.2f}",
+        )
+        shown.add_row(*map(escape, cells), style="bold" if row["role"] == "chosen" else "")
+    return shown
+
+
+def _sentences(choice: Choice, result: dict[str, Any], out: Path | None) -> list[str]:
+    from vecdb_rerank.evaluation.significance import ENOUGH
+
+    low, high = choice.validated.interval
+    lines = [
+        f"Chosen: {result['chosen']}.",
+        f"On queries that the choice had not seen, choosing that way changes NDCG@10 by "
+        f"{choice.validated.change:+.4f} [{low:+.4f}, {high:+.4f}].",
+    ]
+    if result["queries"] < ENOUGH:
+        lines.append(f"{result['queries']} queries are too few to tell: judge at least {ENOUGH}.")
+    if out is not None:
+        lines.append(f"Written to {out}; use it with --config, or as vecdb_rerank.toml.")
+    return lines

@@ -1,0 +1,24 @@
+"""Asking a reranker for the scores of all documents, without a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vecdb_rerank.candidates import Scores
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.errors import RerankError, VecdbRerankError
+from vecdb_rerank.flow import run
+from vecdb_rerank.guard import Guard, as_rerank_error
+
+
+def all_scores(guard: Guard, query: str, texts: Sequence[str]) -> Scores:
+    """The scores of all ``texts``, however long it takes."""
+    try:
+        scores = run(guard.ask(query, texts, Deadline()))
+    except VecdbRerankError:
+        raise
+    except Exception as error:
+        raise as_rerank_error(error, guard.name) from error
+    if missing := sum(score is None for score in scores.raw):
+        raise RerankError(f"{guard.name} left {missing} of {len(texts)} documents without a score")
+    return scores

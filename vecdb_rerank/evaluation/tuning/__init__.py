@@ -1,0 +1,22 @@
+"""Choosing settings on judged queries: `collect` is dear, trying settings on it is cheap."""
+
+from vecdb_rerank.evaluation.tuning.choosing import Choice, choose, evaluate
+from vecdb_rerank.evaluation.tuning.collecting import Collected, Scorer, collect, sections
+from vecdb_rerank.evaluation.tuning.grid import Setting, current, grid
+from vecdb_rerank.evaluation.tuning.report import summary
+from vecdb_rerank.evaluation.tuning.writing import configuration
+
+__all__ = [
+    "Choice",
+    "Collected",
+    "Scorer",
+    "Setting",
+    "choose",
+    "collect",
+    "configuration",
+    "current",
+    "evaluate",
+    "grid",
+    "sections",
+    "summary",
+]

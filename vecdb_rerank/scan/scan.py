@@ -1,0 +1,183 @@
+"""Reading a code base: every search call, and what becomes of it with a wrapped client."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.scan import files, opensearch, qdrant
+from vecdb_rerank.scan.clients import Database, Project
+from vecdb_rerank.scan.rulings import Ruling, Verdict, passed, unclear
+from vecdb_rerank.scan.scopes import Scope, build, module_name
+from vecdb_rerank.scan.values import OPEN, evaluate
+
+_RULES: Mapping[Database, Any] = {"qdrant": qdrant, "opensearch": opensearch}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call (or one request of a batch) at ``line`` (from 1) of ``file``."""
+
+    file: str
+    line: int
+    database: Database
+    method: str
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a scan found.
+
+    ``calls`` are in order of file and line. ``others`` counts calls of the clients that do not
+    search, such as ``upsert``: wrapping leaves them alone. ``unreadable`` maps files that could
+    not be read to the reason.
+    """
+
+    files: int
+    calls: tuple[Call, ...]
+    others: int
+    unreadable: Mapping[str, str]
+
+    @property
+    def counts(self) -> Counter[Verdict]:
+        """How many calls have each verdict."""
+        return Counter(call.verdict for call in self.calls)
+
+
+def scan(
+    root: Path,
+    *,
+    exclude: Sequence[str] = (),
+    on_missing_query: Literal["pass", "raise"] = "pass",
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """List the search calls in the Python files under ``root``, a folder or one file.
+
+    Nothing is imported or run. ``exclude`` has patterns as `files.sources` takes them;
+    ``on_missing_query`` is what the clients will be told: under ``raise``, a call without a query
+    text is refused. An unknown value is a `ConfigurationError`.
+    ``on_progress`` gets the number of files read. Raises `ConfigurationError` where ``root`` is
+    not there.
+    """
+    if on_missing_query not in ("pass", "raise"):
+        raise ConfigurationError(
+            f"on_missing_query: {on_missing_query!r} is neither pass nor raise"
+        )
+    raises = on_missing_query == "raise"
+    modules: dict[Path, Scope] = {}
+    unreadable: dict[str, str] = {}
+    for n, file in enumerate(files.sources(root, exclude), start=1):
+        try:
+            name = module_name(file, root)
+            modules[file] = build(files.parsed(file), name, is_package=file.stem == "__init__")
+        except ConfigurationError as error:
+            unreadable[str(file)] = str(error)
+        except RecursionError:
+            unreadable[str(file)] = "nested too deeply to be read"
+        on_progress(n)
+    project = Project({scope.module: scope for scope in modules.values()})
+    calls: list[Call] = []
+    others = 0
+    for file, module in modules.items():
+        for scope in module.everything():
+            for node, database, method, found in _in_scope(scope, project):
+                others += not found
+                calls += (
+                    Call(
+                        str(file), node.lineno, database, method, _verdict(one, raises), one.reason
+                    )
+                    for one in found
+                )
+    calls.sort(key=lambda call: (call.file, call.line))
+    return Report(len(modules), tuple(calls), others, unreadable)
+
+
+def _verdict(ruling: Ruling, raises: bool) -> Verdict:
+    return "refused" if raises and ruling.missing else ruling.verdict
+
+
+Seen = tuple[ast.expr, Database, str, list[Ruling]]
+
+
+def _in_scope(scope: Scope, project: Project) -> Iterator[Seen]:
+    called = set()
+    for node in scope.nodes():
+        if isinstance(node, ast.Call):
+            called.add(node.func)
+            seen = _call(node, scope, project)
+        elif isinstance(node, ast.Attribute) and node not in called:
+            seen = _handed_on(node, scope, project)
+        else:
+            continue
+        if seen is not None:
+            yield seen
+
+
+def _call(node: ast.Call, scope: Scope, project: Project) -> Seen | None:
+    if isinstance(node.func, ast.Attribute):
+        database = project.client(node.func.value, scope)
+        if database is not None:
+            method = node.func.attr
+            return (
+                node,
+                database,
+                method,
+                _RULES[database].rulings(method, *_arguments(node, scope, project)),
+            )
+    return _helper(node, scope, project)
+
+
+def _arguments(node: ast.Call, scope: Scope, project: Project) -> tuple[list[Any], dict[Any, Any]]:
+    positional: list[Any] = []
+    named: dict[Any, Any] = {}
+    for argument in node.args:
+        if isinstance(argument, ast.Starred):
+            named[OPEN] = True
+            break
+        positional.append(evaluate(argument, scope, project))
+    for keyword in node.keywords:
+        value = evaluate(keyword.value, scope, project)
+        if keyword.arg is not None:
+            named[keyword.arg] = value
+        else:
+            named |= value if isinstance(value, dict) else {OPEN: True}
+    return positional, named
+
+
+def _handed_on(node: ast.Attribute, scope: Scope, project: Project) -> Seen | None:
+    """A method that is not called where it stands, or an object behind the client's back."""
+    if (database := project.client(node.value, scope)) is None:
+        return None
+    rules = _RULES[database]
+    if node.attr in rules.RAW:
+        ruling = passed(f"{node.attr}: not a method of the client")
+    elif rules.rulings(node.attr, (), {}):
+        ruling = unclear("handed on as a function")
+    else:
+        return None
+    return node, database, node.attr, [ruling]
+
+
+def _helper(node: ast.Call, scope: Scope, project: Project) -> Seen | None:
+    """Functions and classes of opensearch-py that search with the client they are given."""
+    path = project.path(node.func, scope)
+    name = path.rpartition(".")[2]
+    if not path.startswith("opensearchpy."):
+        return None
+    if name in ("scan", "async_scan"):
+        return node, "opensearch", name, [passed("a scroll: no ranking")]
+    if name in ("Search", "AsyncSearch", "MultiSearch"):
+        return (
+            node,
+            "opensearch",
+            name,
+            [unclear("reranked if its body has one text")],
+        )
+    return None
