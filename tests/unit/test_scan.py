@@ -13,7 +13,8 @@ from textwrap import dedent
 import pytest
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.scan import Report, scan
+from vecdb_rerank.scan import Report, qdrant, scan
+from vecdb_rerank_qdrant import asking
 
 TEXT = 'models.Document(text="what?", model="qdrant/bm25")'
 QDRANT = """
@@ -342,3 +343,7 @@ def test_what_has_no_text_is_refused_where_the_clients_are_to_raise(write: Write
     assert verdicts == ["refused", "passed_through"]
     with pytest.raises(ConfigurationError, match="on_missing_query: 'ask' is neither pass nor"):
         scan(folder, on_missing_query="ask")  # type: ignore[arg-type]
+
+
+def test_the_rulings_know_the_queries_that_the_drop_in_clients_pass_through() -> None:
+    assert asking._NOT_BY_TEXT == qdrant._NOT_BY_TEXT
