@@ -1,11 +1,15 @@
 # make env    .venv with the plugin and its command
 # make demo   ... and run the demo          make test   ... and run all tests
+# make docs   the documentation site, in site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: env demo test lowest check format bench opensearch opensearch-stop clean
+# FROM: where the tests' databases come from: auto, env, compose, testcontainers, embedded
+FROM ?= auto
+
+.PHONY: env demo test lowest check format docs bench opensearch opensearch-stop clean
 
 env: $(VENV)/.env
 
@@ -13,7 +17,7 @@ demo: env
 	$(BIN)/vecdb-rerank demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest --servers=$(FROM)
 
 # The integrations with the lowest versions of LangChain, LlamaIndex and Haystack.
 lowest: $(VENV)/.dev
@@ -28,6 +32,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: env
 	$(BIN)/python benchmarks/overhead.py
 
@@ -39,7 +46,7 @@ opensearch-stop:
 	docker/opensearch_node/start.sh stop
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'

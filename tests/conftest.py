@@ -13,8 +13,21 @@ os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is impo
 _RAN = pytest.StashKey[set[str]]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--servers",
+        choices=servers.CHOICES,
+        default="auto",
+        help="where the databases come from: see tests/servers.py",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RAN] = set()
+    try:
+        servers.choose(config.getoption("servers"))
+    except servers.ServerError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_header() -> str:
@@ -50,14 +63,10 @@ def opensearch_url(ran: set[str]) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def qdrant_server() -> Iterator[tuple[str, int]]:
     """URL and gRPC port of a real Qdrant."""
-    source = servers.qdrant_source()
-    if source == "compose":
-        with servers.compose("qdrant") as ports:
-            yield f"http://127.0.0.1:{ports['QDRANT_PORT']}", ports["QDRANT_GRPC_PORT"]
-        return
-    if not servers.answers(source):
-        pytest.fail(f"no Qdrant answers at {source}")
-    yield source, servers.QDRANT_GRPC_PORT
+    with servers.qdrant() as (url, grpc_port):
+        if not servers.answers(url):
+            pytest.fail(f"no Qdrant answers at {url}")
+        yield url, grpc_port
 
 
 @pytest.fixture(scope="session")

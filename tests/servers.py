@@ -1,8 +1,13 @@
 """Real databases for the tests: found, or started and stopped again.
 
-OpenSearch comes from ``VECDB_RERANK_TEST_OPENSEARCH_URL``; else, where a container engine
-answers, from ``docker/compose.yaml``; else a node is assembled from Maven artifacts. Qdrant comes
-from ``VECDB_RERANK_TEST_QDRANT_URL``, else from compose, else only its local mode is tested.
+``pytest --servers=`` says where from; Qdrant's local mode is always tested beside them:
+
+- ``env``: ``VECDB_RERANK_TEST_QDRANT_URL`` and ``VECDB_RERANK_TEST_OPENSEARCH_URL``.
+- ``compose``: ``docker/compose.yaml``, in a project and on ports of its own.
+- ``testcontainers``: the same images and settings through any container engine, without compose.
+- ``embedded``: no container: no Qdrant server, and an OpenSearch assembled from Maven artifacts.
+- ``auto`` (default), by database: its variable; else compose where an engine answers; else as
+  embedded.
 """
 
 from __future__ import annotations
@@ -17,14 +22,19 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from unittest import mock
+
+from tests.compose import Compose
 
 OPENSEARCH_URL = os.environ.get("VECDB_RERANK_TEST_OPENSEARCH_URL")
 QDRANT_URL = os.environ.get("VECDB_RERANK_TEST_QDRANT_URL")
 QDRANT_GRPC_PORT = int(os.environ.get("VECDB_RERANK_TEST_QDRANT_GRPC_PORT", "6334"))
+CHOICES = ("auto", "env", "compose", "testcontainers", "embedded")
 _DOCKER = Path(__file__).parents[1] / "docker"
 _START = _DOCKER / "opensearch_node" / "start.sh"
 _HOME = next(_START.parent.glob("pom-*.xml")).stem.replace("pom", "opensearch")
@@ -37,8 +47,11 @@ class ServerError(Exception):
     """A server that the tests need did not start; the message says what is missing."""
 
 
+_chosen = "auto"
+
+
 @cache
-def container_engine() -> bool:
+def compose_answers() -> bool:
     """Whether `docker compose` is here and its engine answers."""
     if shutil.which("docker") is None:
         return False
@@ -52,14 +65,49 @@ def container_engine() -> bool:
     return True
 
 
+@cache
+def engine_answers() -> bool:
+    """Whether a container engine answers where its clients look for one."""
+    docker: Any = import_module("docker")  # by name: our folder docker/ hides it from mypy
+    try:
+        client = docker.from_env(timeout=15)
+    except docker.errors.DockerException:
+        return False
+    client.close()
+    return True
+
+
+def choose(choice: str) -> None:
+    """Take the servers from there; `ServerError` says what is missing for it."""
+    global _chosen
+    if choice not in CHOICES:
+        raise ServerError(f"--servers: {choice!r} is none of {', '.join(CHOICES)}")
+    urls = {
+        "VECDB_RERANK_TEST_QDRANT_URL": QDRANT_URL,
+        "VECDB_RERANK_TEST_OPENSEARCH_URL": OPENSEARCH_URL,
+    }
+    if choice == "env" and not all(urls.values()):
+        missing = ", ".join(name for name, url in urls.items() if not url)
+        raise ServerError(f"--servers=env: set {missing}")
+    if choice == "compose" and not compose_answers():
+        raise ServerError("--servers=compose: `docker compose` is not here, or no engine answers")
+    if choice == "testcontainers" and not engine_answers():
+        raise ServerError("--servers=testcontainers: no container engine answers")
+    _chosen = choice
+
+
 def qdrant_source() -> str:
-    """Where a Qdrant server comes from: its URL, ``compose``, or nothing."""
-    return QDRANT_URL or ("compose" if container_engine() else "")
+    """Where a Qdrant server comes from: its URL, ``compose``, ``testcontainers``, or nothing."""
+    if _chosen == "auto":
+        return QDRANT_URL or ("compose" if compose_answers() else "")
+    return {"env": QDRANT_URL or "", "embedded": ""}.get(_chosen, _chosen)
 
 
 def opensearch_source() -> str:
-    """Where OpenSearch comes from: its URL, ``compose`` or ``node``."""
-    return OPENSEARCH_URL or ("compose" if container_engine() else "node")
+    """Where OpenSearch comes from: its URL, ``compose``, ``testcontainers`` or ``node``."""
+    if _chosen == "auto":
+        return OPENSEARCH_URL or ("compose" if compose_answers() else "node")
+    return {"env": OPENSEARCH_URL or "", "embedded": "node"}.get(_chosen, _chosen)
 
 
 @contextmanager
@@ -79,15 +127,51 @@ def compose(service: str) -> Iterator[dict[str, int]]:
 
 
 @contextmanager
+def container(service: str, *ports: int) -> Iterator[tuple[str, list[int]]]:
+    """The same service without compose: its host, and the ports there that lead to ``ports``."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.wait_strategies import HttpWaitStrategy
+
+    described = Compose.load().services[service]
+    path = {"qdrant": "/readyz", "opensearch": "/_cluster/health?wait_for_status=yellow"}[service]
+    started = DockerContainer(described["image"]).with_exposed_ports(*ports)
+    for name, value in described["environment"].items():
+        started = started.with_env(name, str(value))
+    for mount in Compose.mounted_files(described):
+        started = started.with_volume_mapping(*mount, "ro")
+    with started.waiting_for(HttpWaitStrategy(ports[0], path).with_startup_timeout(180)):
+        published = [int(started.get_exposed_port(port)) for port in ports]
+        yield started.get_container_host_ip(), published
+
+
+@contextmanager
+def qdrant() -> Iterator[tuple[str, int]]:
+    """URL and gRPC port of a Qdrant server."""
+    source = qdrant_source()
+    if source == "compose":
+        with compose("qdrant") as ports:
+            yield f"http://127.0.0.1:{ports['QDRANT_PORT']}", ports["QDRANT_GRPC_PORT"]
+    elif source == "testcontainers":
+        with container("qdrant", 6333, 6334) as (host, (http, grpc)):
+            yield f"http://{host}:{http}", grpc
+    else:
+        yield source, QDRANT_GRPC_PORT
+
+
+@contextmanager
 def opensearch() -> Iterator[str]:
     """The URL of an OpenSearch with k-NN and neural-search."""
-    with ExitStack() as stack:
-        source = opensearch_source()
-        if source == "compose":
-            ports = stack.enter_context(compose("opensearch"))
-            source = f"http://127.0.0.1:{ports['OPENSEARCH_PORT']}"
-        elif source == "node":
-            source = stack.enter_context(opensearch_node()).url
+    source = opensearch_source()
+    if source == "compose":
+        with compose("opensearch") as ports:
+            yield f"http://127.0.0.1:{ports['OPENSEARCH_PORT']}"
+    elif source == "testcontainers":
+        with container("opensearch", 9200) as (host, (http,)):
+            yield f"http://{host}:{http}"
+    elif source == "node":
+        with opensearch_node() as node:
+            yield node.url
+    else:
         yield source
 
 

@@ -138,7 +138,16 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = _HOMES[name]
+    try:
+        module = import_module(f"{__name__}.{home}")
+    except ModuleNotFoundError as error:
+        from vecdb_rerank.registry import missing
+
+        if (known := missing(error, home.rpartition(".")[2])) is None:
+            raise
+        raise known from error
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

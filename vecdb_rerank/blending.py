@@ -42,7 +42,9 @@ class Blend:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     method: Method = "confidence"
+    """The formula."""
     weight: float = 0.5
+    """The reranker's, for ``convex`` and ``rrf`` (0 to 1)."""
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):

@@ -23,7 +23,7 @@ class Breaker:
     """When a reranker is no longer asked (the circuit breaker of Nygard, Release It!, 2007).
 
     It opens when ``failures`` calls within ``window`` seconds failed and they are at least
-    ``share`` (0 to 1) of the calls in it and under way: a busy reranker that fails now and then
+    ``share`` of the calls in it and under way: a busy reranker that fails now and then
     is still worth asking. After ``pause`` seconds one search asks again, while the others go on
     without; its success closes the breaker, its failure starts another pause.
     """
@@ -31,9 +31,13 @@ class Breaker:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     failures: int = 5
+    """Failed calls within the window that open it (at least 1)."""
     share: float = 0.5
+    """The least share of them among the window's calls and those under way (0 to 1)."""
     window: float = 30.0
+    """Seconds that calls are counted for."""
     pause: float = 10.0
+    """Seconds in which the reranker is not asked."""
 
     def __post_init__(self) -> None:
         if self.failures < 1:

@@ -23,7 +23,9 @@ class Calibration:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     slope: float = 1.0
+    """How much the logit counts (above 0)."""
     intercept: float = 0.0
+    """Added to it."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.slope) and self.slope > 0):

@@ -20,19 +20,21 @@ _ROUNDING = 1 + 1e-9  # ten times a tenth is the budget, not above it
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Prices of billed units by the reranker's name, such as ``{"cohere:rerank-v3.5": 0.002}``.
+    """Prices of billed units, and budgets.
 
     The unit is the service's own: Cohere's search units, Jina's and Voyage's tokens. The currency
-    is yours. ``per_minute`` and ``per_day`` (calendar minute, UTC day) are budgets in it: a call
-    that would go over one is not made, and the next reranker of the chain is asked. None sets no
-    budget.
+    is yours. A call that would go over a budget is not made, and the next reranker of the chain is
+    asked.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     prices: Mapping[str, float] = field(default_factory=dict)
+    """Of a unit, by the reranker's name in the outcome: ``{"cohere:rerank-v3.5": 0.002}``."""
     per_minute: float | None = None
+    """The budget of a calendar minute in this process; None sets none."""
     per_day: float | None = None
+    """The budget of a UTC day in this process; None sets none."""
 
     def __post_init__(self) -> None:
         for name, price in self.prices.items():

@@ -15,17 +15,18 @@ from vecdb_rerank.errors import ConfigurationError
 class Documents:
     """Which part of a payload is its text.
 
-    ``fields`` are joined by line breaks, empty ones left out; a dotted path (``meta.summary``)
-    reaches into nested objects and lists. ``template`` is an alternative that names the fields
-    in braces: ``"{title}: {meta.summary}"``. Objects and lists of objects are written as YAML,
-    keys in their stored order. ``max_chars`` bounds the text, far above what a model reads.
+    A dotted path (``meta.summary``) reaches into nested objects and lists. Objects and lists of
+    objects are written as YAML, keys in their stored order.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     fields: tuple[str, ...] = ("title", "text")
+    """The fields that make up the text, joined by line breaks, empty ones left out."""
     template: str | None = None
+    """An alternative that names the fields in braces: ``"{title}: {meta.summary}"``."""
     max_chars: int = 32_768
+    """Characters after which the text is cut, far above what a model reads."""
 
     def __post_init__(self) -> None:
         if isinstance(self.fields, str):

@@ -32,17 +32,20 @@ class Jargon:
 
     Exact terms are what stands in quotes, what looks like an identifier (``ERR_4032``, ``utf8``,
     ``os.path``, ``readLine``, ``SCSI``), and those of ``terms`` that the query has. A term that
-    at most the share ``rare`` (0 to 1) of the candidates hold, at least one, is rare: its
-    hits come no lower than rank ``floor`` (from 1), each further one a rank below. A hit gains
-    ``boost`` (0 to 1) on its final score for holding one of ``terms``, rare or not.
+    at least one candidate and at most the share ``rare`` of them holds is rare: its hits come no
+    lower than rank ``floor``, each further one a rank below.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     floor: int = 3
+    """The lowest rank of the first hit with a rare term (from 1)."""
     rare: float = 0.04
+    """A term is rare that at most this share of the candidates holds (0 to 1)."""
     terms: tuple[str, ...] = ()
+    """Words of your domain that count as exact terms."""
     boost: float = 0.0
+    """Added to a hit's final score for holding one of ``terms``, rare or not (0 to 1)."""
 
     def __post_init__(self) -> None:
         if self.floor < 1:

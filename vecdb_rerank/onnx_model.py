@@ -145,7 +145,11 @@ def _providers(ort: Any, device: Device) -> list[str]:
             "device: no CUDA provider in this onnxruntime; install onnxruntime-gpu or use 'cpu'"
         )
     cpu = ["CPUExecutionProvider"]
-    return ["CUDAExecutionProvider", *cpu] if cuda and device != "cpu" else cpu
+    if not cuda or device == "cpu":
+        return cpu
+    if hasattr(ort, "preload_dlls"):  # since 1.21: finds CUDA's libraries where pip put them
+        ort.preload_dlls()
+    return ["CUDAExecutionProvider", *cpu]
 
 
 def _tokenizer(

@@ -24,18 +24,19 @@ _LATEST = 0.7  # of a window; a sentence that ends after this ends the passage
 class Passages:
     """How long documents are cut (Dai and Callan, 2019), in the reranker's own tokens.
 
-    A passage has what the reranker takes beside the query, or ``window`` tokens where that is
-    less; it ends at the end of a sentence if one is near, and the next one begins ``overlap``
-    tokens before. A document has at most ``most`` passages; its score is the ``max`` of theirs,
-    or their ``mean``. Each passage costs as much as a document.
+    A passage ends at the end of a sentence if one is near.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     window: int | None = None
+    """Tokens of a passage, where that is less than the reranker takes beside the query (from 8)."""
     overlap: int = 32
+    """Tokens that a passage shares with the one before (from 0, below the window)."""
     most: int = 4
+    """Passages of a document (at least 1); each costs as much as a document."""
     join: Join = "max"
+    """What a document's score is of its passages'."""
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 8:

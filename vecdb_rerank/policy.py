@@ -33,37 +33,40 @@ _PARTS = {
 class Policy:
     """The rules of one connector's searches.
 
-    ``deadline`` is one budget in seconds over query embedding, first pass and rerank; None
-    sets none. ``on_error`` says what a failing reranker does: ``fallback`` keeps the first-pass
-    order and says so in the outcome, ``raise`` raises `RerankError`. ``min_relevance`` (0 to
-    1) drops scored hits below it, never one that was not scored. ``calibration`` puts
-    the relevance of a reranker, by its name, on the common scale. ``blend`` joins relevance and
-    first pass to the final score. ``branch_evidence`` brings each candidate's rank and score in
-    the BM25 and the dense branch in the same round trip, for the blend to use; without it a
-    blend has only the fused order. ``breaker`` says when a failing reranker is left alone; None
-    never leaves it. ``cost`` has prices and budgets. ``skip`` has rules by which a search is not
-    reranked; ``jargon`` keeps hits with rare exact terms of the query near the top; None leaves
-    all to the final score. ``passages`` has long documents read in parts; None reads their
-    beginning. ``record_query`` writes the query into traces
-    and log records, where it is not otherwise. ``on_outcome`` is called with every `Outcome`; what
-    it raises reaches the caller.
+    Raises `ConfigurationError` where a value is outside its range.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     deadline: float | None = 10.0
+    """Seconds over query embedding, first pass and rerank together; None sets no limit."""
     on_error: OnError = "fallback"
+    """A failing reranker ``fallback``s to the first-pass order, or ``raise``s `RerankError`."""
     min_relevance: float | None = None
+    """Drops scored hits below it (0 to 1), never one that was not scored."""
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    """Puts the relevance of a reranker, by its name, on the common scale."""
     blend: Blend = field(default_factory=Blend)
+    """How relevance and first pass join to the final score."""
     branch_evidence: bool = True
+    """Bring each candidate's rank and score in both branches, in the same round trip.
+
+    Without it a blend has only the fused order.
+    """
     breaker: Breaker | None = field(default_factory=Breaker)
+    """When a failing reranker is left alone; None never leaves it."""
     cost: Cost = field(default_factory=Cost)
+    """Prices and budgets."""
     skip: Skip = field(default_factory=Skip)
+    """Rules by which a search is not reranked."""
     jargon: Jargon | None = None
+    """Keeps hits with rare exact terms of the query near the top; None leaves all to the score."""
     passages: Passages | None = None
+    """How long documents are read in parts; None reads their beginning."""
     record_query: bool = False
+    """Write the query into traces and log records, where it is not otherwise."""
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
+    """Called with every `Outcome`; what it raises reaches the caller."""
 
     def __post_init__(self) -> None:
         for name, kind in _PARTS.items():

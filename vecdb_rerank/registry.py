@@ -26,9 +26,9 @@ def find(kind: Kind, name: str) -> Any:
         try:
             return point.load()
         except ModuleNotFoundError as error:
-            if (missing := _missing(error, name)) is None:
+            if (known := missing(error, name)) is None:
                 raise
-            raise missing from error
+            raise known from error
     raise ConfigurationError(f"type: {unknown(kind, name)}")
 
 
@@ -44,8 +44,11 @@ def nearest(name: str, allowed: list[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(allowed)}"
 
 
-def _missing(error: ModuleNotFoundError, name: str) -> MissingDependencyError | None:
-    # Our own import their client library at the top; others' errors stay as they are.
+def missing(error: ModuleNotFoundError, name: str) -> MissingDependencyError | None:
+    """The error that names the extra of what is called ``name`` here; None where it is another's.
+
+    Our own import their client library at the top; others' errors stay as they are.
+    """
     libraries = {
         "qdrant": ("qdrant_client",),
         "opensearch": ("opensearchpy",),

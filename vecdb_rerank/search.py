@@ -43,15 +43,17 @@ class Fusion:
 
     ``rrf`` is reciprocal rank fusion (Cormack et al., 2009): a hit's score is the weighted sum
     of ``1 / (rank_constant + rank)``, rank from 1. ``min_max`` and ``l2`` normalise each
-    branch's scores and take their weighted mean. ``dbsf`` is Qdrant's distribution-based
-    fusion, without weights. ``weights`` are those of (bm25, dense); None weighs both alike.
+    branch's scores and take their weighted mean. ``dbsf`` is Qdrant's distribution-based fusion.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     method: FusionMethod = "rrf"
+    """How the branches are joined; ``dbsf`` is Qdrant's own and takes no weights."""
     rank_constant: int = 60
+    """Of ``rrf``: the larger, the less the first ranks stand out (at least 1)."""
     weights: tuple[float, float] | None = None
+    """Of (bm25, dense), none negative; by default both alike."""
 
     def __post_init__(self) -> None:
         _one_of("fusion.method", self.method, get_args(FusionMethod))
@@ -79,17 +81,16 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True)
 class Bm25Params:
-    """BM25's parameters where its vectors are made at ingest (Robertson and Zaragoza, 2009).
-
-    Term saturation ``k`` (at least 0), length normalisation ``b`` (0 to 1), and the expected
-    length of a document in terms, ``avg_len`` (above 0).
-    """
+    """BM25's parameters where its vectors are made at ingest (Robertson and Zaragoza, 2009)."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     k: float = 1.2
+    """How soon more occurrences of a term stop counting (at least 0)."""
     b: float = 0.75
+    """How much a document's length counts (0 to 1)."""
     avg_len: float = 256.0
+    """The expected length of a document in terms (above 0)."""
 
     def __post_init__(self) -> None:
         if not (self.k >= 0 and 0 <= self.b <= 1 and self.avg_len > 0):
@@ -98,20 +99,20 @@ class Bm25Params:
 
 @dataclass(frozen=True, slots=True)
 class SearchDefaults:
-    """What a connector's ``search`` does when the call does not say.
-
-    ``k`` first-pass candidates (1 to 10,000); ``limit`` hits returned, at most ``k`` (default: 10,
-    or ``k`` where that is less); ``depth`` hits taken from each branch of a hybrid search
-    (default: ``k``).
-    """
+    """What a connector's ``search`` does when the call does not say."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     k: int = 50
+    """First-pass candidates to rerank (1 to 10,000)."""
     limit: int | None = None
+    """Hits returned, at most ``k``; by default 10, or ``k`` where that is less."""
     mode: Mode = "hybrid"
+    """The first pass: both branches, or one of them."""
     depth: int | None = None
+    """Hits taken from each branch of a hybrid search (1 to 10,000); by default ``k``."""
     fusion: Fusion = field(default_factory=Fusion)
+    """How a hybrid search joins its branches."""
 
     def __post_init__(self) -> None:
         _within("k", self.k, 1, MAX_K)

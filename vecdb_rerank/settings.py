@@ -91,17 +91,29 @@ class QdrantSettings(Section):
 
     type: Literal["qdrant"] = "qdrant"
     collection: str = Field("documents", min_length=1)
+    """The collection to search and fill."""
     url: Url | None = None
+    """A server, such as ``http://localhost:6333``; without one Qdrant runs embedded."""
     path: Path | None = None
+    """The folder of an embedded Qdrant, or ``:memory:``; by default ``.vecdb_rerank/qdrant``."""
     api_key: SecretStr | None = None
+    """The server's key; better given in the environment."""
     prefer_grpc: bool = False
+    """Speak gRPC instead of REST."""
     grpc_port: int = 6334
+    """The server's gRPC port."""
     timeout: float = Field(30.0, gt=0)
+    """Seconds for one request; a search has less where its deadline leaves less."""
     verify: Verify = True
+    """Check the server's certificate: yes, no, or against the authorities in this file (PEM)."""
     dense_vector: str | None = "dense"
+    """The name of the dense vector; ``""`` is the unnamed one."""
     bm25_vector: str = "bm25"
+    """The name of the sparse vector of BM25."""
     language: Language = "english"
+    """The language of the documents: whose stems and stop words BM25 uses."""
     bm25: Bm25Params = Field(default_factory=Bm25Params)
+    """How BM25 vectors are made of documents."""
 
     @model_validator(mode="after")
     def _one_place(self) -> QdrantSettings:
@@ -115,14 +127,23 @@ class OpenSearchSettings(Section):
 
     type: Literal["opensearch"] = "opensearch"
     collection: str = Field("documents", min_length=1)
+    """The index, an alias or a pattern."""
     url: Url = "http://127.0.0.1:9200"
+    """The server."""
     user: str | None = None
+    """The user of basic authentication."""
     password: SecretStr | None = None
+    """The user's password; better given in the environment."""
     timeout: float = Field(30.0, gt=0)
+    """Seconds for one request; a search has less where its deadline leaves less."""
     verify: Verify = True
+    """Check the server's certificate: yes, no, or against the authorities in this file (PEM)."""
     dense_vector: str = "dense"
+    """The ``knn_vector`` field."""
     bm25_fields: tuple[str, ...] = Field(("bm25_text",), min_length=1)
+    """The text fields that BM25 searches, with boosts if wanted: ``["title^2", "body"]``."""
     language: Language = "english"
+    """The language of the documents: whose stems and stop words BM25 uses."""
 
 
 class OnnxRerankerSettings(Section):
@@ -130,17 +151,24 @@ class OnnxRerankerSettings(Section):
 
     type: Literal["onnx"] = "onnx"
     model: str = "bundled"
+    """``bundled``, a folder with an ONNX file and ``tokenizer.json``, or a hub id."""
     revision: str | None = None
+    """The hub commit to load."""
     file: str | None = None
+    """The ONNX file in the folder, where it has several."""
     max_length: int = Field(512, ge=8)
+    """Tokens that the model reads; what is longer is cut."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """``auto`` takes CUDA where the installed onnxruntime has it."""
 
 
 class OnnxEmbedderSettings(OnnxRerankerSettings):
     """A local bi-encoder in ONNX Runtime: ``bundled``, a folder, or a hub id."""
 
     pooling: Literal["cls", "mean"] = "cls"
+    """How token vectors become one: the first, or their mean."""
     query_prefix: str | None = None
+    """Put before queries; by default bge's with the bundled model, else nothing."""
 
 
 def _service(url: str) -> str:
@@ -168,17 +196,29 @@ class HttpRerankerSettings(Section):
 
     type: Literal["http"] = "http"
     url: ServiceUrls
+    """The server, or a list of several of one service, asked in turn."""
     format: FormatName = "cohere"
+    """How it is spoken to."""
     model: str | None = None
+    """The model's name at the service; all formats but ``tei`` need it."""
     api_key: SecretStr | None = None
+    """The service's key; better given in the environment."""
     timeout: float = Field(10.0, gt=0)
+    """Seconds for one request, within the search's deadline."""
     retries: int = Field(2, ge=0)
+    """Further tries per url."""
     batch_size: int | None = Field(None, ge=1)
+    """Documents per request; by default as many as the format allows."""
     scale: Scale | None = None
+    """What the scores are, where that is not what the format says."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further keys of each request."""
     hedge: bool = False
+    """Ask a second url when the first is slower than 95 % of its last 100 calls."""
     http2: bool = False
+    """Use HTTP/2 in asynchronous searches."""
     verify: Verify = True
+    """Check the server's certificate: yes, no, or against the authorities in this file (PEM)."""
 
     @model_validator(mode="after")
     def _two_urls(self) -> HttpRerankerSettings:
@@ -198,14 +238,23 @@ class CohereRerankerSettings(Section):
 
     type: Literal["cohere"] = "cohere"
     model: str = Field("rerank-v3.5", min_length=1)
+    """The model's name."""
     api_key: SecretStr | None = None
+    """The key; better given in the environment, also as ``CO_API_KEY``."""
     base_url: ServiceUrl | None = None
+    """Another address (Azure, a gateway), with or without ``/v2/rerank``; also ``CO_API_URL``."""
     max_tokens_per_doc: int | None = Field(None, ge=1)
+    """Tokens of a document that the model reads; by default what Cohere says."""
     timeout: float = Field(10.0, gt=0)
+    """Seconds for one request, within the search's deadline."""
     retries: int = Field(2, ge=0)
+    """Further tries."""
     batch_size: int = Field(1_000, ge=1, le=1_000)
+    """Documents per request."""
     http2: bool = False
+    """Use HTTP/2 in asynchronous searches."""
     verify: Verify = True
+    """Check the server's certificate: yes, no, or against the authorities in this file (PEM)."""
 
 
 class SentenceTransformersSettings(Section):
@@ -213,11 +262,17 @@ class SentenceTransformersSettings(Section):
 
     type: Literal["sentence_transformers"] = "sentence_transformers"
     model: str
+    """A folder or a hub id."""
     revision: str | None = None
+    """The hub commit to load."""
     device: str | None = None
+    """``cpu``, ``cuda`` ...; by default what the library chooses."""
     query_prefix: str | None = None
+    """Put before queries, where the model has no prompt of its own."""
     batch_size: int = Field(32, ge=1)
+    """Texts per batch."""
     trust_remote_code: bool = False
+    """Run code that comes with the model."""
 
 
 class NoneSettings(Section):
@@ -296,12 +351,19 @@ class Settings(BaseSettings):
     )
 
     backend: BackendSettings = Field(default_factory=QdrantSettings)
+    """The database."""
     embedder: EmbedderSettings = Field(default_factory=OnnxEmbedderSettings)
+    """What makes vectors of queries and documents."""
     reranker: RerankerSettings = Field(default_factory=OnnxRerankerSettings)
-    rerankers: tuple[RerankerSettings, ...] = ()  # instead of one: a chain
+    """What reads the candidates."""
+    rerankers: tuple[RerankerSettings, ...] = ()
+    """Instead of one, a chain: the next one is asked where one fails."""
     documents: Documents = Field(default_factory=Documents)
+    """What of a stored document is its text."""
     search: SearchDefaults = Field(default_factory=SearchDefaults)
+    """What a search does when the call does not say."""
     policy: Policy = Field(default_factory=Policy)
+    """What a search may cost and what a failure does."""
 
     @property
     def chain(self) -> tuple[RerankerSettings, ...]:

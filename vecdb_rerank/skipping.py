@@ -16,19 +16,21 @@ from vecdb_rerank.jargon import exact_terms
 class Skip:
     """Rules by which a search is not reranked; each is off until it is set.
 
-    ``exact``: the query is nothing but quoted strings, identifiers and error codes, which BM25
-    finds best. ``few``: the first pass found at most so many hits. ``margin`` (0 to 1): the best
-    hit of the first pass leads the second by at least this part of the distance to the last
-    one, in each branch whose scores are known. With ``shadow`` the search is reranked all the
-    same, and the outcome says what skipping would have changed.
+    BM25 finds exact terms best. The lead that ``margin`` looks at is that of the first pass's best
+    hit over the second, in parts of the distance to the last one, in each branch whose scores are
+    known.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     exact: bool = False
+    """Skip where the query is nothing but quoted strings, identifiers and error codes."""
     few: int | None = None
+    """Skip where the first pass found at most so many hits (at least 1)."""
     margin: float | None = None
+    """Skip where the best hit leads by this part of the scores' range (above 0, up to 1)."""
     shadow: bool = False
+    """Rerank all the same; the outcome says what skipping would have changed."""
 
     def __post_init__(self) -> None:
         if self.few is not None and self.few < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from inspect import getdoc
 from typing import Any, Generic
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
@@ -167,4 +168,4 @@ class AsyncOpenSearchConnector(
 
 
 for _connector in (OpenSearchConnector, AsyncOpenSearchConnector):
-    _connector.__doc__ = f"{_connector.__doc__}\n\n{_OpenSearch.__doc__}"
+    _connector.__doc__ = f"{_connector.__doc__}\n\n{getdoc(_OpenSearch)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from inspect import getdoc
 from typing import Any, Generic
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -160,4 +161,4 @@ class AsyncQdrantConnector(
 
 
 for _connector in (QdrantConnector, AsyncQdrantConnector):
-    _connector.__doc__ = f"{_connector.__doc__}\n\n{_Qdrant.__doc__}"
+    _connector.__doc__ = f"{_connector.__doc__}\n\n{getdoc(_Qdrant)}"

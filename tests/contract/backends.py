@@ -23,8 +23,12 @@ from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
 
 LOCAL = ["qdrant-local", "qdrant-local-async"]
 SERVED = ["qdrant-rest", "qdrant-rest-async", "qdrant-grpc", "qdrant-grpc-async"]
-QDRANT = [*LOCAL, *(SERVED if qdrant_source() else [])]
 OPENSEARCH = ["opensearch", "opensearch-async"]
+
+
+def qdrant_names() -> list[str]:
+    """The kinds of Qdrant that are tested: known once pytest has read its options."""
+    return [*LOCAL, *(SERVED if qdrant_source() else [])]
 
 
 @dataclass(frozen=True)

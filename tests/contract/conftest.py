@@ -6,14 +6,19 @@ import pytest
 
 from tests.contract.backends import (
     OPENSEARCH,
-    QDRANT,
     SERVED,
     Backend,
     Remembering,
     opened,
     opensearch_client,
     qdrant_client,
+    qdrant_names,
 )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "qdrant" in metafunc.fixturenames:
+        metafunc.parametrize("qdrant", qdrant_names(), indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +26,7 @@ def models() -> Remembering:
     return Remembering()
 
 
-@pytest.fixture(scope="session", params=QDRANT)
+@pytest.fixture(scope="session")
 def qdrant(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[Backend]:
     name: str = request.param
     server = request.getfixturevalue("qdrant_server") if name in SERVED else ()

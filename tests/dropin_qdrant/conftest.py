@@ -4,13 +4,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.backends import QDRANT, SERVED
+from tests.contract.backends import SERVED, qdrant_names
 from tests.dropin_qdrant.collection import World, opened
 
-SYNCHRONOUS = [name for name in QDRANT if not name.endswith("async")]
+
+def synchronous() -> list[str]:
+    """The kinds of Qdrant that have a synchronous client."""
+    return [name for name in qdrant_names() if not name.endswith("async")]
 
 
-@pytest.fixture(scope="session", params=SYNCHRONOUS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "world" in metafunc.fixturenames:
+        metafunc.parametrize("world", synchronous(), indirect=True, scope="session")
+    if "raw" in metafunc.fixturenames:
+        metafunc.parametrize("raw", synchronous(), indirect=True, scope="function")
+
+
+@pytest.fixture(scope="session")
 def world(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[World]:
     name: str = request.param
     server = request.getfixturevalue("qdrant_server") if name in SERVED else ()

@@ -14,7 +14,7 @@ from llama_index.vector_stores.qdrant import QdrantVectorStore as LlamaIndexStor
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
-from tests.contract.backends import QDRANT, SERVED, qdrant_client
+from tests.contract.backends import SERVED, qdrant_client
 from vecdb_rerank import Documents, Policy, observe, rerank_query
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.testing import HashEmbedder
@@ -45,7 +45,7 @@ class Hashed(Embeddings):
         return self._embedder.embed_documents(texts)
 
 
-@pytest.fixture(params=[name for name in QDRANT if not name.endswith("async")])
+@pytest.fixture
 def raw(request: pytest.FixtureRequest) -> Iterator[Any]:
     name: str = request.param
     server = request.getfixturevalue("qdrant_server") if name in SERVED else ()

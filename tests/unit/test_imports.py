@@ -54,6 +54,14 @@ def test_importing_the_package_loads_no_library() -> None:
     assert among(loaded, HEAVY) == []
 
 
+def test_importing_the_package_loads_itself_and_little_of_the_standard_library() -> None:
+    """Counted and not timed: importing takes as long as there are modules."""
+    before = loaded_by("-c", "pass")
+    loaded = loaded_by("-c", "import vecdb_rerank") - before
+    assert loaded <= {"vecdb_rerank", *sys.stdlib_module_names}
+    assert len(loaded) < 40, sorted(loaded)
+
+
 def test_the_data_model_and_the_errors_load_no_library() -> None:
     code = "from vecdb_rerank import Candidate, Deadline, Document, Outcome, Policy, RerankError"
     wanted_by_ingest = {"tenacity"}

@@ -1,0 +1,172 @@
+"""Run in an environment with one extra (its name, or "-" for none): it works, the others say so.
+
+Every use below is tried. That of the extra has to work; any other works as well, since extras share
+libraries, or raises `MissingDependencyError`, which names the extra to install.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points, files, metadata
+from typing import Any
+
+from vecdb_rerank import (
+    Deadline,
+    FunctionEmbedder,
+    MissingDependencyError,
+    RerankError,
+    VecdbRerankError,
+)
+
+NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
+NOT_USED_ALONE = {"all", "dev", "docs"}  # sums of others, and what users do not install
+
+
+def qdrant() -> None:
+    from qdrant_client import QdrantClient
+
+    from vecdb_rerank_qdrant import QdrantConnector
+
+    client = QdrantClient(":memory:")
+    connector = QdrantConnector(client, "c", embedder=_embedder(), reranker=None)
+    connector.create()
+    connector.add([{"id": 1, "text": "one"}, {"id": 2, "text": "two"}])
+    assert [point.id for point in connector.search("two", mode="bm25").points] == [2]
+    connector.close()
+
+
+def opensearch() -> None:
+    from opensearchpy import OpenSearch
+
+    from vecdb_rerank_opensearch import OpenSearchConnector
+
+    client = OpenSearch(NOWHERE, max_retries=0)
+    connector = OpenSearchConnector(client, "c", embedder=_embedder(), reranker=None)
+    _fails(lambda: connector.search("one"), VecdbRerankError, "cannot be reached")
+
+
+def onnx() -> None:
+    from vecdb_rerank import OnnxEmbedder, OnnxReranker
+
+    assert len(OnnxEmbedder().embed_query("one")) == 384
+    scores = OnnxReranker().score("one", ["one", "two"], deadline=Deadline())
+    assert len(scores.raw) == 2
+
+
+def http() -> None:
+    from vecdb_rerank import HttpReranker
+
+    reranker = HttpReranker(NOWHERE, format="tei", retries=0)
+    _fails(lambda: reranker.score("q", ["d"], deadline=Deadline()), RerankError, "reached")
+
+
+def cohere() -> None:
+    from vecdb_rerank import CohereReranker
+
+    reranker = CohereReranker(api_key="none", base_url=NOWHERE, retries=0)
+    _fails(lambda: reranker.score("q", ["d"], deadline=Deadline()), RerankError, "reached")
+
+
+def sentence_transformers() -> None:
+    from vecdb_rerank import SentenceTransformersEmbedder
+
+    embedder = SentenceTransformersEmbedder("./nowhere")
+    _fails(lambda: embedder.embed_query("q"), VecdbRerankError, "nowhere")
+
+
+def otel() -> None:
+    from opentelemetry import trace
+
+    from vecdb_rerank import telemetry
+
+    with telemetry.span("check"):
+        assert trace.get_current_span() is not None
+
+
+def evaluation() -> None:
+    from vecdb_rerank.evaluation import metrics
+
+    measured = metrics.quality({"q": ["d"]}, {"q": {"d": 1}}, 10)
+    assert measured["ndcg@10"] == 1.0
+
+
+def demo() -> None:
+    qdrant()
+    onnx()
+    evaluation()
+
+
+USES = {
+    "qdrant": qdrant,
+    "opensearch": opensearch,
+    "onnx": onnx,
+    "http": http,
+    "cohere": cohere,
+    "sentence-transformers": sentence_transformers,
+    "otel": otel,
+    "evaluation": evaluation,
+    "demo": demo,
+}
+# The library that a use imports itself, as a caller would.
+CALLERS = ("qdrant_client", "opensearchpy", "opentelemetry")
+
+
+def _embedder() -> FunctionEmbedder:
+    return FunctionEmbedder(lambda texts: [[1.0, float(len(t))] for t in texts], dimension=2)
+
+
+def _fails(call: Any, error: type[Exception], said: str) -> None:
+    """For want of a server or of weights, with an error of ours."""
+    try:
+        call()
+    except MissingDependencyError:
+        raise
+    except error as raised:
+        assert said in str(raised), raised
+    else:
+        raise AssertionError("it answered")
+
+
+def _missing(name: str) -> str | None:
+    """Why a use does not work here, or None if it does."""
+    try:
+        USES[name]()
+    except MissingDependencyError as error:
+        assert "pip install" in str(error)
+        return str(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in CALLERS:
+            raise
+        return str(error)
+    return None
+
+
+def _whole() -> None:
+    """What every installation has: types, licence, entry points that name what is there."""
+    installed = {str(file) for file in files("vecdb-rerank") or ()}
+    for package in ("vecdb_rerank", "vecdb_rerank_qdrant", "vecdb_rerank_opensearch"):
+        assert f"{package}/py.typed" in installed
+    assert any(name.endswith("licenses/LICENSE") for name in installed)
+    assert not {name for name in installed if name.startswith(("tests", "docs", "examples"))}
+    assert "Typing :: Typed" in metadata("vecdb-rerank").get_all("Classifier", [])
+    for kind in ("connectors", "rerankers", "embedders"):
+        points = entry_points(group=f"vecdb_rerank.{kind}")
+        assert points.names
+        for point in points:
+            assert f"{point.module.replace('.', '/')}.py" in installed, point
+
+
+def main(extra: str) -> None:
+    """Check this environment."""
+    _whole()
+    known = set(metadata("vecdb-rerank").get_all("Provides-Extra", [])) - NOT_USED_ALONE
+    assert known == set(USES), f"say above how to use {', '.join(sorted(known ^ set(USES)))}"
+    missing = {name: why for name in USES if (why := _missing(name)) is not None}
+    assert extra not in missing, missing[extra]
+    assert extra != "-" or missing, "nothing is optional"
+    works = sorted(set(USES) - set(missing))
+    print(f"{extra}: {', '.join(works) or 'nothing'} works; the others say what is missing")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,147 @@
+"""The programs of examples/, started as a reader would start them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers import free_port
+from vecdb_rerank.testing.base import new_name
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """An example's own copy, which it may write into."""
+    return Path(shutil.copytree(EXAMPLES / request.param, tmp_path / "example"))
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it; a warning is an error."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@contextmanager
+def served(folder: Path, environment: Mapping[str, str]) -> Iterator[httpx.Client]:
+    """The endpoint, behind uvicorn."""
+    port = free_port()
+    command = [sys.executable, "-W", "error", "-m", "uvicorn", "app:app", "--port", str(port)]
+    log = folder / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            _wait(client, process, log)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
+    while True:
+        try:
+            client.get("/health")
+        except httpx.TransportError:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        else:
+            return
+
+
+@pytest.mark.parametrize("folder", ["search_api"], indirect=True)
+@pytest.mark.parametrize("backend", ["qdrant", "opensearch"])
+def test_the_endpoint_answers(folder: Path, backend: str, request: pytest.FixtureRequest) -> None:
+    environment = {"VECDB_RERANK__BACKEND__COLLECTION": new_name()}
+    if backend == "opensearch":
+        url = request.getfixturevalue("opensearch_url")
+        file = folder / "vecdb_rerank.toml"
+        changed = file.read_text().replace('"qdrant"', '"opensearch"')
+        file.write_text(re.sub(r"path = .*", f'url = "{url}"', changed))
+    with served(folder, environment) as client:
+        assert client.get("/health").json() == {"status": "ok"}
+        asked = "/search?q=take+back+my+last+commit+but+keep+the+files&limit=2"
+        answer = client.get(asked).json()
+        more = client.get(f"{asked}&offset=2").json()
+        assert client.get("/search", params={"q": " "}).status_code == 422
+    assert answer["status"] == "reranked"
+    assert answer["reason"] is None
+    assert set(answer["milliseconds"]) == {"embed", "first_pass", "rerank", "total"}
+    assert answer["hits"][0]["document"]["title"] == "Undo a commit"
+    both = answer["hits"] + more["hits"]
+    assert sorted(hit["id"] for hit in both) == sorted({hit["id"] for hit in both})
+    scores = [hit["score"] for hit in both]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= hit["relevance"] <= 1 for hit in both)
+
+
+@pytest.mark.parametrize("folder", ["search_api"], indirect=True)
+def test_the_endpoint_says_that_its_database_is_away(folder: Path) -> None:
+    file = folder / "vecdb_rerank.toml"
+    url = f"http://127.0.0.1:{free_port()}"
+    file.write_text(file.read_text().replace('path = ":memory:"', f'url = "{url}"'))
+    done = run(folder, "-m", "uvicorn", "app:app", "--port", str(free_port()))
+    assert done.returncode != 0
+    assert "cannot be reached" in done.stderr
+
+
+@pytest.mark.parametrize("folder", ["batch_evaluation"], indirect=True)
+def test_the_batch_evaluation_compares_and_decides(folder: Path) -> None:
+    done = run(folder, "evaluate.py", "collection", COLUMNS="120")
+    rows = re.findall(r"^│ (.*?) +│ +([\d.]+) │ +([\d.]+) │ +([\d.]+) │", done.stdout, re.MULTILINE)
+    measured = {name: tuple(map(float, figures)) for name, *figures in rows}
+    assert len(measured) == 4, done.stdout + done.stderr
+    before, after, recall = measured["default, k=50"]
+    assert recall == 1.0
+    lost = any(
+        after < before - 0.01 for name, (before, after, _) in measured.items() if "default" in name
+    )
+    assert done.returncode == int(lost), done.stderr
+    assert 0 < before <= 1
+    assert 0 < after <= 1
+
+
+@pytest.mark.parametrize("folder", ["two_backends"], indirect=True)
+def test_the_same_program_answers_from_qdrant_and_from_opensearch(
+    folder: Path, opensearch_url: str
+) -> None:
+    from_qdrant = run(folder, "search.py", "qdrant.toml")
+    from_opensearch = run(
+        folder,
+        "search.py",
+        "opensearch.toml",
+        VECDB_RERANK__BACKEND__URL=opensearch_url,
+        VECDB_RERANK__BACKEND__COLLECTION=new_name(),
+    )
+    *hits, qdrant_said = from_qdrant.stdout.splitlines()
+    *others, opensearch_said = from_opensearch.stdout.splitlines()
+    assert hits == others
+    assert hits[0].endswith("1  Undo a commit")
+    assert qdrant_said == "QueryResponse from qdrant was reranked"
+    assert opensearch_said == "dict from opensearch was reranked"
+
+
+def test_its_two_files_differ_in_one_word() -> None:
+    here = EXAMPLES / "two_backends"
+    one, other = ((here / f"{name}.toml").read_text() for name in ("qdrant", "opensearch"))
+    assert one.replace("qdrant", "opensearch") == other
