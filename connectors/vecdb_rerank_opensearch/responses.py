@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from vecdb_rerank import fusion
@@ -10,6 +10,7 @@ from vecdb_rerank.candidates import Candidate, HitId, Ranking
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.search import Fusion
+from vecdb_rerank_opensearch.requests import Forced
 
 Response = dict[str, Any]
 
@@ -49,7 +50,10 @@ def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
     """The response with the ranking's hits, in its order, with its scores."""
     hits = first.response["hits"]
     ranked = [
-        {**_without(hits["hits"][hit.candidate.position], first.forced), "_score": hit.score}
+        {
+            **_without(hits["hits"][hit.candidate.position], first.forced or Forced()),
+            "_score": hit.score,
+        }
         for hit in ranking.hits
     ]
     return {
@@ -105,13 +109,9 @@ def unflatten(fields: Mapping[str, Any]) -> dict[str, Any]:
     return payload
 
 
-def _without(hit: Mapping[str, Any], forced: Sequence[str]) -> Mapping[str, Any]:
-    if not forced or "fields" not in hit:
+def _without(hit: Mapping[str, Any], forced: Forced) -> Mapping[str, Any]:
+    if not forced.paths or "fields" not in hit:
         return hit
-    kept = {
-        name: values
-        for name, values in hit["fields"].items()
-        if not any(name == path or name.startswith(f"{path}.") for path in forced)
-    }
+    kept = {name: values for name, values in hit["fields"].items() if name not in forced}
     rest = {key: value for key, value in hit.items() if key != "fields"}
     return {**rest, "fields": kept} if kept else rest

@@ -67,9 +67,7 @@ class OpenSearchStore(Store[Response]):
         params = {name: search.native[name] for name in URL_PARAMS if name in search.native}
         shape = {**search.native.get("body", {})}
         shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}
-        projection = requests.project(
-            shape.get("_source"), shape.get("fields", ()), self._documents.paths, self._layout
-        )
+        projection = requests.project(shape, self._documents.paths, self._layout)
         shape |= projection.parts
         first = yield from self._shaped(search, vector, shape, params, deadline)
         return replace(first, forced=projection.forced)

@@ -40,7 +40,7 @@ class Page:
         return self.offset + self.limit
 
 
-def widen(body: Mapping[str, Any], k: int = SearchDefaults.k) -> Mapping[str, Any]:
+def widen(body: Mapping[str, Any], k: int = SearchDefaults().k) -> Mapping[str, Any]:
     """The body ``k`` hits deep, from the first one: what every page of a search sends alike.
 
     `size` becomes at least ``k``, and reaches to the page's end where that is deeper; `knn` and
