@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vecdb_rerank_opensearch import clauses
@@ -19,26 +19,26 @@ _BY_FIELD = {
 }
 
 
-def query_text(body: Mapping[str, Any]) -> str | None:
-    """What a body's user asks, or None where it does not say, or says two things.
+def query_texts(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a body's user asks: one text, or none, or several where it says several things.
 
     First what the server's own rerank processors are told (`ext.rerank.query_context`:
-    `query_text`, or `query_text_path` into the body), else the text of the clauses that score:
+    `query_text`, or `query_text_path` into the body), else the texts of the clauses that score:
     `match` and its kin, `multi_match`, `query_string`, `simple_query_string`, `neural`, inside
     `bool` and `hybrid` ones too. A filter is not asked, it only narrows.
     """
     context = _at(body, ["ext", "rerank", "query_context"])
+    found: Iterable[Any] = _texts(body.get("query"))
     if isinstance(context, Mapping):
-        text = context.get("query_text")
-        path = context.get("query_text_path")
+        text, path = context.get("query_text"), context.get("query_text_path")
         if text is None and isinstance(path, str):
             text = _at(body, path.split("."))
-        return _text(text)
-    texts = {text.strip() for text in _texts(body.get("query")) if text.strip()}
-    return texts.pop() if len(texts) == 1 else None
+        found = [text]
+    texts = (text.strip() for text in found if isinstance(text, str))
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
-def _texts(query: Any) -> Iterator[str]:
+def _texts(query: Any) -> Iterator[Any]:
     for name, parameters in clauses.scoring(query):
         if not isinstance(parameters, Mapping):
             continue
@@ -49,7 +49,7 @@ def _texts(query: Any) -> Iterator[str]:
             found = [p.get(key) if isinstance(p, Mapping) else p for p in parameters.values()]
         else:
             continue
-        yield from (text for text in found if isinstance(text, str))
+        yield from found
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:
@@ -64,7 +64,3 @@ def _at(value: Any, path: Sequence[str]) -> Any:
     if isinstance(value, list | tuple) and path[0].isdigit() and int(path[0]) < len(value):
         return _at(value[int(path[0])], path[1:])
     return None
-
-
-def _text(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None

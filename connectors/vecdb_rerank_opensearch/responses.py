@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,21 +17,36 @@ Response = dict[str, Any]
 
 
 def candidates(first: FirstPass[Response], documents: Documents) -> list[Candidate]:
-    """The response's hits as candidates, in its order."""
+    """The response's hits as candidates, in its order.
+
+    A hit's id is its own `_id`; where hits of several indices share one, it is ``index/_id``.
+    """
+    hits = _hits(first.response)
+    shared = Counter(hit["_id"] for hit in hits)
     return [
-        _candidate(position, hit, first.evidence, documents)
-        for position, hit in enumerate(first.response["hits"]["hits"])
+        _candidate(position, hit, shared[hit["_id"]] > 1, first.evidence, documents)
+        for position, hit in enumerate(hits)
     ]
 
 
+def _hits(response: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The hits of a response, which need not say that it has none."""
+    hits: list[dict[str, Any]] = (response.get("hits") or {}).get("hits") or []
+    return hits
+
+
 def _candidate(
-    position: int, hit: Mapping[str, Any], evidence: Evidence, documents: Documents
+    position: int,
+    hit: Mapping[str, Any],
+    shares_id: bool,
+    evidence: Evidence,
+    documents: Documents,
 ) -> Candidate:
-    key = _key(hit)
     shown = _merged(hit.get("_source") or {}, unflatten(hit.get("fields") or {}))
+    key = _key(hit) if evidence else ""
     return Candidate(
         position=position,
-        id=hit["_id"],
+        id=f"{hit.get('_index')}/{hit['_id']}" if shares_id else hit["_id"],
         text=documents.text(shown),
         score=hit["_score"] if hit.get("_score") is not None else 0.0,
         payload=shown,
@@ -47,19 +63,18 @@ def _merged(source: Any, fields: Any) -> Any:
 
 
 def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
-    """The response with the ranking's hits, in its order, with its scores."""
-    hits = first.response["hits"]
-    ranked = [
-        {
-            **_without(hits["hits"][hit.candidate.position], first.forced or Forced()),
-            "_score": hit.score,
-        }
+    """The response with the ranking's hits, in its order, with its scores; nothing is added."""
+    found, forced = _hits(first.response), first.forced or Forced()
+    hits = {**(first.response.get("hits") or {})}
+    if "hits" not in hits:
+        return first.response
+    if "max_score" in hits:
+        hits["max_score"] = ranking.max_score
+    hits["hits"] = [
+        {**_without(found[hit.candidate.position], forced), "_score": hit.score}
         for hit in ranking.hits
     ]
-    return {
-        **first.response,
-        "hits": {**hits, "max_score": ranking.max_score, "hits": ranked},
-    }
+    return {**first.response, "hits": hits}
 
 
 def evidence(branches: Mapping[str, Response]) -> Evidence:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank_opensearch.query_text import query_text
+from vecdb_rerank_opensearch.query_text import query_texts
 from vecdb_rerank_opensearch.widening import Page, shallow, widen
 
 K = 50
@@ -195,7 +195,7 @@ def test_pages_inside_the_window_are_one_request() -> None:
     ids=repr,
 )
 def test_the_text_is_that_of_the_clauses(query: Any) -> None:
-    assert query_text({"query": query}) == "bees"
+    assert query_texts({"query": query}) == ("bees",)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def test_the_text_is_that_of_the_clauses(query: Any) -> None:
     ],
     ids=repr,
 )
-def test_no_text_or_two_of_them_are_none(query: Any) -> None:
-    assert query_text({"query": query}) is None
+def test_no_text_or_two_of_them(query: Any) -> None:
+    assert len(query_texts({"query": query})) != 1
 
 
 LONG = {"query": {"bool": {"must": [{"match": {"meta.text": {"query": "bees"}}}]}}}
@@ -242,9 +242,10 @@ SHORT = {"query": {"bool": {"must": {"match": {"meta.text": "bees"}}}}}
 def test_what_the_servers_reranker_is_told_comes_first(
     body: dict[str, Any], context: dict[str, Any], text: str | None
 ) -> None:
-    assert query_text({**body, "ext": {"rerank": {"query_context": context}}}) == text
+    texts = query_texts({**body, "ext": {"rerank": {"query_context": context}}})
+    assert texts == (() if text is None else (text,))
 
 
 def test_an_ext_that_is_not_reranks_says_nothing() -> None:
-    assert query_text({**LONG, "ext": {"rerank": {}}}) == "bees"
-    assert query_text({**LONG, "ext": None}) == "bees"
+    assert query_texts({**LONG, "ext": {"rerank": {}}}) == ("bees",)
+    assert query_texts({**LONG, "ext": None}) == ("bees",)
