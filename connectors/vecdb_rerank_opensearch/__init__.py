@@ -1,5 +1,13 @@
 """vecdb_rerank over OpenSearch."""
 
+from vecdb_rerank_opensearch.clients import AsyncRerankingOpenSearch, RerankingOpenSearch
 from vecdb_rerank_opensearch.connector import AsyncOpenSearchConnector, OpenSearchConnector
+from vecdb_rerank_opensearch.widening import widen
 
-__all__ = ["AsyncOpenSearchConnector", "OpenSearchConnector"]
+__all__ = [
+    "AsyncOpenSearchConnector",
+    "AsyncRerankingOpenSearch",
+    "OpenSearchConnector",
+    "RerankingOpenSearch",
+    "widen",
+]

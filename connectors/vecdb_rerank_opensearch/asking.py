@@ -4,18 +4,89 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from vecdb_rerank.dropin import Asked
 from vecdb_rerank.search import Mode
-from vecdb_rerank_opensearch import clauses
+from vecdb_rerank_opensearch import clauses, requests
+from vecdb_rerank_opensearch.query_text import query_texts
+from vecdb_rerank_opensearch.requests import Projection
 from vecdb_rerank_opensearch.showing import hidden
-from vecdb_rerank_opensearch.widening import Page
+from vecdb_rerank_opensearch.widening import Page, pages_on, shallow, widen
 
 Body = Mapping[str, Any]
 # Arguments of the URL that override the body's part of that name.
-_OVERRIDING = ("from", "size", "sort", "stored_fields", "_source")
+PAGE = ("from", "size")
+_OVERRIDING = (*PAGE, "sort", "stored_fields", "_source")
 _SOURCE = ("_source", "_source_includes", "_source_excludes")
 _VECTORS = {"knn", "neural", "neural_sparse"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One search as the caller wrote it: its body (None: no JSON object) and its URL's arguments.
+
+    ``at`` is where its answer has its hits, ``needed`` what the answer has to have besides.
+    """
+
+    body: Body | None
+    url: Mapping[str, Any]
+    at: str = "hits.hits"
+    needed: tuple[str, ...] = ()
+
+    @classmethod
+    def of_many(cls, body: Body | None, url: Mapping[str, Any]) -> Request:
+        """One of an ``_msearch``: without a status, answers without hits would fall away."""
+        return cls(body, url, "responses.hits.hits", ("responses.status",))
+
+    @property
+    def effective(self) -> Body:
+        """The body with what the URL overrides in it, as the server reads the two."""
+        body = self.body or {}
+        over = {name: self.url[name] for name in _OVERRIDING if name in self.url}
+        if "q" in self.url:
+            over["query"] = {"query_string": {"query": self.url["q"]}}
+        return {**body, **over} if over else body
+
+
+def asked(request: Request, paths: Sequence[str], k: int) -> Asked:
+    """What a request asks for; ``paths`` are the fields of a document that are its text."""
+    body = request.effective
+    obstacle = next(_obstacles(body, request, paths), None)
+    if obstacle is not None:
+        return Asked(_mode(body), 0, obstacle=obstacle, texts=query_texts(body))
+    page = Page.of(body)
+    kept = "aggregations: branches are not widened, since they would change"
+    return Asked(
+        mode=_mode(body),
+        limit=page.limit,
+        offset=page.offset,
+        texts=query_texts(body),
+        note=kept if shallow(body, k) else None,
+        pages_on=pages_on(body),
+    )
+
+
+def projected(request: Request, paths: Sequence[str]) -> Projection:
+    """What has the request bring the fields ``paths`` where it does not do so by itself."""
+    body = request.effective
+    if _text_in_source(body, request, paths):
+        return Projection({})
+    others = (
+        *listed(request.url.get("docvalue_fields")),
+        *listed(request.url.get("stored_fields")),
+    )
+    return requests.bringing(paths, body, *others)
+
+
+def deepened(request: Request, k: int) -> Body:
+    """The body ``k`` hits deep, with the URL's page in it: the request's own if deep enough."""
+    page = {name: request.url[name] for name in PAGE if name in request.url}
+    body = {} if request.body is None else request.body
+    whole = {**body, **page} if page else body
+    wide = widen(whole, k)
+    return body if wide is whole else wide
 
 
 def parsed(body: Any) -> Body | None:
@@ -38,20 +109,11 @@ def url_arguments(params: Mapping[str, Any] | None, named: Mapping[str, Any]) ->
     return given
 
 
-def effective(body: Body, url: Mapping[str, Any]) -> Body:
-    """The body with what the URL overrides in it, as the server reads the two."""
-    merged = {**body, **{name: url[name] for name in _OVERRIDING if name in url}}
-    if "q" in url:
-        merged["query"] = {"query_string": {"query": url["q"]}}
-    return merged if len(merged) != len(body) or merged != body else body
-
-
-def reason_to_pass(body: Body, url: Mapping[str, Any]) -> str | None:
-    """Why an (effective) body is not to be reranked, or None."""
-    return next(_reasons(body, url), None)
-
-
-def _reasons(body: Body, url: Mapping[str, Any]) -> Iterator[str]:
+def _obstacles(body: Body, request: Request, paths: Sequence[str]) -> Iterator[str]:
+    """Why an (effective) body is not to be reranked."""
+    url = request.url
+    if request.body is None:
+        yield "body: no JSON object"
     if "source" in url:
         yield "source: the body is in the URL"
     if url.get("format", "json") != "json":
@@ -68,8 +130,12 @@ def _reasons(body: Body, url: Mapping[str, Any]) -> Iterator[str]:
             yield "size: 0, no hits are wanted"
     except (TypeError, ValueError):
         yield "from, size: no numbers of hits"
-    if "_none_" in _listed(body.get("stored_fields")):
+    if "_none_" in listed(body.get("stored_fields")):
         yield "stored_fields: _none_ hides the ids"
+    where = [] if _text_in_source(body, request, paths) else [f"{request.at}.fields"]
+    needed = [*request.needed, f"{request.at}._id", f"{request.at}._score", *where]
+    if (path := hidden(url.get("filter_path"), needed)) is not None:
+        yield f"filter_path: hides {path}, or the text to rerank"
 
 
 def _by_score(sort: Any) -> bool:
@@ -88,27 +154,20 @@ def _is_score(key: Any) -> bool:
     return (how.get("order", "desc") if isinstance(how, Mapping) else how) == "desc"
 
 
-def text_in_source(
-    body: Body, url: Mapping[str, Any], paths: Sequence[str], hits: str = "hits.hits"
-) -> bool:
+def _text_in_source(body: Body, request: Request, paths: Sequence[str]) -> bool:
     """Whether hits come with the fields ``paths`` in their source anyway."""
+    url = request.url
     if any(url.get(name) not in (None, True, "true") for name in _SOURCE):
         return False
     if body.get("_source") not in (None, True, "true"):
         return False
     if body.get("stored_fields") and body.get("_source") is None:
         return False  # then the source comes only where it is asked for
-    return hidden(url.get("filter_path"), [f"{hits}._source.{path}" for path in paths]) is None
+    whole = [f"{request.at}._source.{path}" for path in paths]
+    return hidden(url.get("filter_path"), whole) is None
 
 
-def unshown(url: Mapping[str, Any], in_source: bool, hits: str = "hits.hits") -> str | None:
-    """Why ``filter_path`` lets no reranking be, or None; ``in_source`` is where the text is."""
-    needed = [f"{hits}._id", f"{hits}._score", *([] if in_source else [f"{hits}.fields"])]
-    path = hidden(url.get("filter_path"), needed)
-    return None if path is None else f"filter_path: hides {path}, or the text to rerank"
-
-
-def mode(body: Body) -> Mode:
+def _mode(body: Body) -> Mode:
     """What kind of search a body is."""
     names = {name for name, _ in clauses.scoring(body.get("query"))}
     if "hybrid" in names:
@@ -116,7 +175,7 @@ def mode(body: Body) -> Mode:
     return "dense" if names & _VECTORS else "bm25"
 
 
-def _listed(given: Any) -> list[Any]:
+def listed(given: Any) -> list[Any]:
     """A list, its comma-separated form, or nothing, as a list."""
     if isinstance(given, str):
         return given.split(",")

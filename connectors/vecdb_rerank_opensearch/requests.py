@@ -56,12 +56,15 @@ class Forced:
         )
 
 
+NOTHING = Forced()
+
+
 @dataclass(frozen=True, slots=True)
 class Projection:
     """The parts of a body that bring the text to rerank, and what to take out again."""
 
     parts: Mapping[str, Any]
-    forced: Forced = Forced()
+    forced: Forced = NOTHING
 
 
 def check_body(extra: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vecdb_rerank import fusion
@@ -11,7 +11,7 @@ from vecdb_rerank.candidates import Candidate, HitId, Ranking
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.search import Fusion
-from vecdb_rerank_opensearch.requests import Forced
+from vecdb_rerank_opensearch.requests import NOTHING, Forced
 
 Response = dict[str, Any]
 
@@ -64,7 +64,7 @@ def _merged(source: Any, fields: Any) -> Any:
 
 def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
     """The response with the ranking's hits, in its order, with its scores; nothing is added."""
-    found, forced = _hits(first.response), first.forced or Forced()
+    found, forced = _hits(first.response), first.forced or NOTHING
     hits = {**(first.response.get("hits") or {})}
     if "hits" not in hits:
         return first.response
@@ -130,3 +130,17 @@ def _without(hit: Mapping[str, Any], forced: Forced) -> Mapping[str, Any]:
     kept = {name: values for name, values in hit["fields"].items() if name not in forced}
     rest = {key: value for key, value in hit.items() if key != "fields"}
     return {**rest, "fields": kept} if kept else rest
+
+
+class OpenSearchHits:
+    """How the hits of OpenSearch's responses are read and put in order."""
+
+    name = "opensearch"
+
+    def candidates(self, first: FirstPass[Response], documents: Documents) -> Sequence[Candidate]:
+        """The response's hits as candidates."""
+        return candidates(first, documents)
+
+    def rebuild(self, first: FirstPass[Response], ranking: Ranking) -> Response:
+        """The response with the ranking's hits."""
+        return rebuild(first, ranking)
