@@ -20,6 +20,8 @@ Body = Mapping[str, Any]
 PAGE = ("from", "size")
 _OVERRIDING = (*PAGE, "sort", "stored_fields", "_source")
 _SOURCE = ("_source", "_source_includes", "_source_excludes")
+# With one of these, the source comes only where it is asked for.
+_INSTEAD_OF_SOURCE = ("stored_fields", "script_fields")
 _VECTORS = {"knn", "neural", "neural_sparse"}
 
 
@@ -161,8 +163,8 @@ def _text_in_source(body: Body, request: Request, paths: Sequence[str]) -> bool:
         return False
     if body.get("_source") not in (None, True, "true"):
         return False
-    if body.get("stored_fields") and body.get("_source") is None:
-        return False  # then the source comes only where it is asked for
+    if body.get("_source") is None and any(body.get(name) for name in _INSTEAD_OF_SOURCE):
+        return False
     whole = [f"{request.at}._source.{path}" for path in paths]
     return hidden(url.get("filter_path"), whole) is None
 

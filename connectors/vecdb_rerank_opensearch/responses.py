@@ -128,8 +128,8 @@ def _without(hit: Mapping[str, Any], forced: Forced) -> Mapping[str, Any]:
     if not forced.paths or "fields" not in hit:
         return hit
     kept = {name: values for name, values in hit["fields"].items() if name not in forced}
-    rest = {key: value for key, value in hit.items() if key != "fields"}
-    return {**rest, "fields": kept} if kept else rest
+    cut = {**hit, "fields": kept}  # in its place
+    return cut if kept else {key: value for key, value in cut.items() if key != "fields"}
 
 
 class OpenSearchHits:

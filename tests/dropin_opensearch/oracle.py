@@ -92,8 +92,8 @@ def without(hit: Hit, patterns: Sequence[str]) -> Hit:
         for name, value in hit["fields"].items()
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     }
-    rest = {name: value for name, value in hit.items() if name != "fields"}
-    return {**rest, "fields": kept} if kept else rest
+    pairs = ((name, kept if name == "fields" else value) for name, value in hit.items())
+    return {name: value for name, value in pairs if value != {} or name != "fields"}
 
 
 def unscored(response: Mapping[str, Any]) -> str:

@@ -90,9 +90,9 @@ class World:
     """The indices ``one`` (two shards) and ``two``, which holds other documents of equal ids."""
 
     client: OpenSearch
-    log: list[Exchange]
+    log: list[Exchange] = field(repr=False)
     name: str
-    documents: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    documents: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def targets(self) -> list[Any]:
