@@ -214,7 +214,7 @@ obstacles = st.one_of(
             {"sort": ["_score", {"lang": "asc"}]},
             {"size": 0},
             {"stored_fields": "_none_"},
-            {"sort": [{"year": "asc"}, {"_id": "asc"}], "search_after": [2001, "3"]},
+            {"sort": [{"year": "asc"}, {"meta.n": "asc"}], "search_after": [2001, 3]},
         )
     ).map(lambda part: ("body", part)),
     st.sampled_from(

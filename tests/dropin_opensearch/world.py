@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from opensearchpy import OpenSearch, Urllib3HttpConnection
@@ -85,14 +85,15 @@ def recording(log: list[Exchange]) -> type[Urllib3HttpConnection]:
     return Recording
 
 
-@dataclass
 class World:
     """The indices ``one`` (two shards) and ``two``, which holds other documents of equal ids."""
 
-    client: OpenSearch
-    log: list[Exchange] = field(repr=False)
-    name: str
-    documents: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    def __init__(self, client: OpenSearch, log: list[Exchange]) -> None:
+        self.client, self.log, self.name = client, log, new_name()
+        self.documents: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"World({self.name})"
 
     @property
     def targets(self) -> list[Any]:
@@ -112,7 +113,7 @@ def world(url: str) -> Iterator[World]:
     """The indices, deleted afterwards."""
     log: list[Exchange] = []
     with OpenSearch(url, connection_class=recording(log)) as client:
-        made = World(client, log, new_name())
+        made = World(client, log)
         for number, count in ((1, 70), (2, 40)):
             index = f"{made.name}-{number}"
             settings = {"knn": True, "number_of_shards": 3 - number, "number_of_replicas": 0}
