@@ -53,7 +53,8 @@ class Asked:
 
     ``limit`` hits from ``offset`` (from 0). ``texts`` are the query texts found in it,
     ``obstacle`` says why it cannot be reranked, ``note`` what the outcome is to tell besides.
-    ``pages_on`` says that the database pages on by itself past the window, in the same order.
+    ``pages_on`` says that the database pages on by itself past the window, in the same order;
+    ``stable`` that hits of equal scores, too, have the same order however deep it looks.
     """
 
     mode: str
@@ -63,6 +64,7 @@ class Asked:
     obstacle: str | None = None
     note: str | None = None
     pages_on: bool = True
+    stable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,7 @@ class DropIn:
             offset=asked.offset,
             mode=asked.mode,
             continues=continues,
+            stable=asked.stable,
             note="; ".join(filter(None, (asked.note, cut))) or None,
         )
 

@@ -67,6 +67,7 @@ def asked(request: Request, paths: Sequence[str], k: int) -> Asked:
         texts=query_texts(body),
         note=kept if shallow(body, k) else None,
         pages_on=pages_on(body),
+        stable=True,
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.dropin_opensearch.world import WORDS
 from vecdb_rerank.documents import Documents
 
 Arguments = dict[str, Any]
@@ -161,7 +160,8 @@ rescores = st.builds(
     st.sampled_from((3, 30, 100)),
     texts,
 )
-pages = record(size=st.integers(1, 70), **{"from": st.integers(0, 70)})
+page: dict[str, Any] = {"size": st.integers(1, 70), "from": st.integers(0, 70)}
+pages = record(**page)
 bodies = st.one_of(
     st.builds(lambda *parts: merged(*parts), single, on_all, on_single, pages),
     st.builds(lambda *parts: merged(*parts), single, on_all, on_single, rescores, pages).map(
@@ -216,7 +216,7 @@ obstacles = st.one_of(
             {"stored_fields": "_none_"},
             {"sort": [{"year": "asc"}, {"meta.n": "asc"}], "search_after": [2001, 3]},
         )
-    ).map(lambda part: ("body", part)),
+    ).map(lambda part: {"body": part}),
     st.sampled_from(
         (
             {"scroll": "1m"},
@@ -226,7 +226,7 @@ obstacles = st.one_of(
             {"format": "yaml"},
             {"sort": "year:desc"},
         )
-    ).map(lambda part: ("url", part)),
+    ).map(lambda part: {"url": part}),
 )
 plain = st.builds(lambda *parts: merged(*parts), single, on_all)
 
@@ -235,11 +235,6 @@ plain = st.builds(lambda *parts: merged(*parts), single, on_all)
 def passed(draw: st.DrawFn) -> Arguments:
     """The arguments of a search that is not to be reranked."""
     body = draw(plain)
-    where, part = draw(obstacles)
-    arguments: Arguments = {"index": draw(st.integers(0, 5)), "body": body}
-    if where == "url":
-        return {**arguments, **part}
-    return {**arguments, "body": {**body, **part}}
-
-
-words = st.sampled_from(WORDS)
+    part: Any = draw(obstacles)
+    merged_body = {**body, **part.get("body", {})}
+    return {"index": draw(st.integers(0, 5)), "body": merged_body, **part.get("url", {})}

@@ -222,15 +222,16 @@ def test_each_answer_of_an_msearch_is_its_recorded_one_reordered(
         lines.append({"index": index})
         lines.append({**body, "from": 20_000} if what == "bad" else body)
         texts.append(None if what == "off" else QUERY)
-    given_body: Any = {
-        "list": lambda: lines,
-        "text": lambda: "".join(json.dumps(line) + "\n" for line in lines),
-        "bytes": lambda: "".join(json.dumps(line) + "\n" for line in lines).encode(),
-        "generator": lambda: (line for line in lines),
-    }[form]()
+    ndjson = "".join(json.dumps(line) + "\n" for line in lines)
+    forms: dict[str, Any] = {
+        "list": lines,
+        "text": ndjson,
+        "bytes": ndjson.encode(),
+        "generator": iter(lines),
+    }
     client = wrapped(world, how, documents, k)
     with world.watched() as log, observe() as outcomes:
-        answer = client.msearch(body=given_body, rerank_query=texts)
+        answer = client.msearch(body=forms[form], rerank_query=texts)
     assert len(outcomes) == len(items)
     recorded = log[0].response["responses"]
     again = iter(log[1].response["responses"] if len(log) > 1 else ())
