@@ -19,6 +19,7 @@ from vecdb_rerank_opensearch import dropin
 from vecdb_rerank_opensearch.dropin import Queries, Query
 from vecdb_rerank_opensearch.store import where
 
+_OWN = ("_client", "_drop_in")
 F = TypeVar("F", bound=Callable[..., Any])
 # To a type checker the drop-ins are the clients that they stand for; to `isinstance` as well.
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class _Reranking:
         k: int = SearchDefaults().k,
         on_missing_query: MissingQuery = "pass",
     ) -> None:
+        if isinstance(client, _Reranking):
+            raise ConfigurationError("client: is a reranking one already")
         if not isinstance(client, self._native):
             given, wanted = type(client).__name__, self._native.__name__
             raise ConfigurationError(f"client: is of type {given}, not {wanted}")
@@ -109,9 +112,18 @@ class _Reranking:
         return self._run(flow())
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_client", "_drop_in"):  # not made yet, as in a copy under way
+        if name in _OWN:  # not made yet, as in a copy under way
             raise AttributeError(name)
         return getattr(self._client, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OWN:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._client, name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *dir(self._client)})
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
