@@ -112,6 +112,7 @@ def bringing(paths: Sequence[str], shape: Mapping[str, Any], *others: str) -> Pr
         *_names(_listed(shape.get("docvalue_fields"))),
         *_names(_listed(shape.get("stored_fields"))),
         *(shape.get("script_fields") or {}),
+        *_listed((shape.get("collapse") or {}).get("field")),
         *others,
     )
     # The server takes the last entry for a field: the caller's, with the caller's format.

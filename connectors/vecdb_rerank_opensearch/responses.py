@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,14 +18,15 @@ Response = dict[str, Any]
 def candidates(first: FirstPass[Response], documents: Documents) -> list[Candidate]:
     """The response's hits as candidates, in its order.
 
-    A hit's id is its own `_id`; where hits of several indices share one, it is ``index/_id``.
+    A hit's id is its own `_id`; where a hit of another index had that before, it is ``index/_id``.
     """
-    hits = _hits(first.response)
-    shared = Counter(hit["_id"] for hit in hits)
-    return [
-        _candidate(position, hit, shared[hit["_id"]] > 1, first.evidence, documents)
-        for position, hit in enumerate(hits)
-    ]
+    found: list[Candidate] = []
+    known: set[str] = set()
+    for position, hit in enumerate(_hits(first.response)):
+        hit_id = hit["_id"] if hit["_id"] not in known else f"{hit.get('_index')}/{hit['_id']}"
+        known.add(hit_id)
+        found.append(_candidate(position, hit, hit_id, first.evidence, documents))
+    return found
 
 
 def _hits(response: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def _hits(response: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _candidate(
     position: int,
     hit: Mapping[str, Any],
-    shares_id: bool,
+    hit_id: str,
     evidence: Evidence,
     documents: Documents,
 ) -> Candidate:
@@ -46,7 +46,7 @@ def _candidate(
     key = _key(hit) if evidence else ""
     return Candidate(
         position=position,
-        id=f"{hit.get('_index')}/{hit['_id']}" if shares_id else hit["_id"],
+        id=hit_id,
         text=documents.text(shown),
         score=hit["_score"] if hit.get("_score") is not None else 0.0,
         payload=shown,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -42,14 +41,13 @@ def expected(
 
 
 def by_score(hits: Sequence[Hit]) -> list[Hit]:
-    """By the server's scores, equal ones by id."""
-    count = Counter(hit["_id"] for hit in hits)
-
-    def key(hit: Hit) -> Any:
-        shared = count[hit["_id"]] > 1
-        return -hit["_score"], f"{hit.get('_index')}/{hit['_id']}" if shared else hit["_id"]
-
-    return sorted(hits, key=key)
+    """By the server's scores, equal ones by id; the second one of an id has its index before it."""
+    named: dict[str, Hit] = {}
+    for hit in hits:
+        name = hit["_id"]
+        named[f"{hit.get('_index')}/{name}" if name in named else name] = hit
+    assert len(named) == len(hits)
+    return [named[name] for name in sorted(named, key=lambda n: (-named[n]["_score"], n))]
 
 
 def reordered(hits: list[Hit], order: str, documents: Documents, world: World) -> list[Hit]:
@@ -80,6 +78,8 @@ def asked_for(arguments: Mapping[str, Any]) -> list[str]:
         given = url.get("docvalue_fields") or ()
         yield from given.split(",") if isinstance(given, str) else given
         yield from body.get("script_fields") or ()
+        if "collapse" in body:
+            yield body["collapse"]["field"]
 
     return [name["field"] if isinstance(name, dict) else name for name in names()]
 
