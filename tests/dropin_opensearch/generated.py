@@ -149,7 +149,7 @@ on_single = record(
     profile=st.booleans(),
     suggest=suggestions,
     stored_fields=st.sampled_from((["year"], "lang")),
-    script_fields=st.just({"title.twice": {"script": {"source": "doc['year'].value * 2"}}}),
+    script_fields=st.just({"twice": {"script": {"source": "doc['year'].value * 2"}}}),
     indices_boost=st.just([{"*-2": 2.0}]),
     terminate_after=st.just(20),
 )
@@ -176,7 +176,7 @@ urls = record(
     _source=st.sampled_from(("meta.n,year", "false", ["title"], True)),
     _source_includes=st.sampled_from(("t*", ["meta.n", "tags.a"])),
     _source_excludes=st.sampled_from(("dense", ["text", "meta"])),
-    docvalue_fields=st.sampled_from(("lang,year", ["title.raw"])),
+    docvalue_fields=st.sampled_from(("lang,year", ["date"])),
     rest_total_hits_as_int=st.booleans(),
     typed_keys=st.booleans(),
     request_timeout=st.just(30),

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from vecdb_rerank_opensearch import asking
+from vecdb_rerank_opensearch.asking import Request, asked, deepened, projected
 from vecdb_rerank_opensearch.showing import hidden
 
 MATCH = {"match": {"text": "honey bees"}}
-BODY = {"query": MATCH, "size": 5}
+BODY: dict[str, Any] = {"query": MATCH, "size": 5}
+PATHS = ("title", "meta.summary")
 
 
 @pytest.mark.parametrize("body", [BODY, json.dumps(BODY), json.dumps(BODY).encode()], ids=type)
@@ -31,16 +33,18 @@ def test_named_arguments_win_over_params() -> None:
 
 
 def test_the_url_wins_over_the_body() -> None:
-    assert asking.effective(BODY, {"routing": "x"}) is BODY
-    assert asking.effective(BODY, {"size": 5}) is BODY
-    assert asking.effective(BODY, {"size": "7", "from": 2, "sort": "x"}) == {
-        **BODY,
-        "size": "7",
-        "from": 2,
-        "sort": "x",
-    }
-    assert asking.effective(BODY, {"q": "wasps"})["query"] == {"query_string": {"query": "wasps"}}
+    def effective(**url: Any) -> Any:
+        return Request(BODY, url).effective
+
+    assert effective(routing="x") is BODY
+    over = {"size": "7", "from": 2, "sort": "x"}
+    assert effective(**over) == {**BODY, **over}
+    assert effective(q="wasps")["query"] == {"query_string": {"query": "wasps"}}
     assert BODY == {"query": MATCH, "size": 5}
+
+
+def obstacle(body: Any, url: Any = None) -> str | None:
+    return asked(Request(body, url or {}), PATHS, 50).obstacle
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def test_the_url_wins_over_the_body() -> None:
     ids=repr,
 )
 def test_a_sort_by_score_is_what_is_reranked(sort: Any) -> None:
-    assert asking.reason_to_pass({**BODY, "sort": sort}, {}) is None
+    assert obstacle({**BODY, "sort": sort}) is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ def test_a_sort_by_score_is_what_is_reranked(sort: Any) -> None:
 def test_what_is_passed_through_says_why(
     body: dict[str, Any], url: dict[str, Any], reason: str
 ) -> None:
-    told = asking.reason_to_pass({**BODY, **body}, url)
+    told = obstacle({**BODY, **body}, url)
     assert told is not None
     assert told.startswith(reason)
 
@@ -104,10 +108,7 @@ def test_what_is_passed_through_says_why(
     ],
 )
 def test_all_else_is_reranked(body: dict[str, Any], url: dict[str, Any]) -> None:
-    assert asking.reason_to_pass(body, url) is None
-
-
-PATHS = ("title", "meta.summary")
+    assert obstacle(body, url) is None
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ PATHS = ("title", "meta.summary")
     ],
 )
 def test_a_whole_source_has_the_text(body: dict[str, Any], url: dict[str, Any]) -> None:
-    assert asking.text_in_source(body, url, PATHS)
+    assert not projected(Request(body, url), PATHS).parts
 
 
 @pytest.mark.parametrize(
@@ -141,17 +142,19 @@ def test_a_whole_source_has_the_text(body: dict[str, Any], url: dict[str, Any]) 
     ],
 )
 def test_a_narrowed_source_may_lack_the_text(body: dict[str, Any], url: dict[str, Any]) -> None:
-    assert not asking.text_in_source(body, url, PATHS)
+    parts = projected(Request(body, url), PATHS).parts
+    assert parts == {"fields": ["title", "title.*", "meta.summary", "meta.summary.*"]}
 
 
 @pytest.mark.parametrize(
-    ("filter_path", "in_source", "shown"),
+    ("filter_path", "source", "shown"),
     [
         (None, True, True),
         ("hits", False, True),
-        ("hits.hits._id,hits.hits._score", True, True),
-        ("hits.hits._id,hits.hits._score", False, False),
+        ("hits.hits._id,hits.hits._score,hits.hits._source", True, True),
+        ("hits.hits._id,hits.hits._score,hits.hits._source", False, False),
         ("hits.hits._id,hits.hits._score,hits.hits.fields", False, True),
+        ("hits.hits._id,hits.hits._score,hits.hits.fields", True, True),
         ("hits.hits._source,hits.hits._id", True, False),
         ("hits.total", True, False),
         ("-hits.hits._source", False, True),
@@ -159,10 +162,35 @@ def test_a_narrowed_source_may_lack_the_text(body: dict[str, Any], url: dict[str
         (["took", "hits.hits.*"], True, True),
     ],
 )
-def test_what_filter_path_hides(filter_path: Any, in_source: bool, shown: bool) -> None:
-    reason = asking.unshown({"filter_path": filter_path}, in_source)
+def test_what_filter_path_hides(filter_path: Any, source: bool, shown: bool) -> None:
+    reason = obstacle({**BODY, "_source": source}, {"filter_path": filter_path})
     assert (reason is None) is shown
     assert shown or (reason or "").startswith("filter_path: hides hits.hits.")
+
+
+def test_answers_of_an_msearch_need_their_status() -> None:
+    def needed(filter_path: str) -> str | None:
+        return asked(Request.of_many(BODY, {"filter_path": filter_path}), PATHS, 50).obstacle
+
+    assert needed("responses.hits,responses.status") is None
+    assert needed("responses") is None
+    assert str(needed("responses.hits")).startswith("filter_path: hides responses.status")
+    assert str(needed("hits")).startswith("filter_path: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "url", "deep"),
+    [
+        ({"size": 5}, {}, {"size": 50}),
+        ({"size": 60}, {}, {"size": 60}),
+        ({}, {"size": 60}, {}),
+        ({"size": 70}, {"size": "5", "from": 3}, {"size": 50}),
+        ({"size": 5}, {"from": 60}, {"size": 5}),
+        (None, {}, {"size": 50}),
+    ],
+)
+def test_the_page_of_the_url_moves_into_a_deeper_body(body: Any, url: Any, deep: Any) -> None:
+    assert deepened(Request(body, url), 50) == deep
 
 
 @pytest.mark.parametrize(
@@ -199,4 +227,4 @@ def test_patterns_of_filter_path(filter_path: str, path: str, there: bool) -> No
     ],
 )
 def test_kinds_of_searches(query: Any, mode: str) -> None:
-    assert asking.mode({"query": query}) == mode
+    assert asked(Request({"query": query}, {}), PATHS, 50).mode == mode
