@@ -16,7 +16,7 @@ from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import SearchDefaults
 from vecdb_rerank_opensearch import dropin
-from vecdb_rerank_opensearch.dropin import Queries, Query
+from vecdb_rerank_opensearch.dropin import Queries, Query, Reranks
 from vecdb_rerank_opensearch.store import where
 
 _OWN = ("_client", "_drop_in")
@@ -93,11 +93,11 @@ class _Reranking:
 
     @_signed_as(OpenSearch.msearch)
     def msearch(
-        self, *, rerank_query: Queries = None, rerank: Rerank = True, **arguments: Any
+        self, *, rerank_query: Queries = None, rerank: Reranks = True, **arguments: Any
     ) -> Any:
         """Search several times in one request, each as `search` does.
 
-        ``rerank_query`` is one text for all of them, or a list with one (or None) for each.
+        ``rerank_query`` and ``rerank`` are those of all of them, or a list with one for each.
         """
         flow = dropin.msearch(self._drop_in, self._client.msearch, arguments, rerank, rerank_query)
         return self._run(flow)

@@ -11,9 +11,9 @@ from more_itertools import chunked
 from opensearchpy.exceptions import RequestError
 
 from vecdb_rerank import dropin
-from vecdb_rerank.dropin import DropIn, Job, Plan, Rerank
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.dropin import DropIn, Job, Plan, Rerank, each
 from vecdb_rerank.flow import Call, Flow
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank_opensearch import asking, errors
 from vecdb_rerank_opensearch.asking import Body, Request
@@ -26,6 +26,7 @@ Arguments = Mapping[str, Any]
 # The text of a search; of an ``msearch`` that of all its searches, or one for each.
 Query = str | None
 Queries = Query | Sequence[Query]
+Reranks = Rerank | Sequence[Rerank]
 _NO_URL = ("body", "index", "params", "headers")
 PAGE = (*asking.PAGE, "from_")
 _BAD_REQUEST = 400
@@ -94,7 +95,7 @@ def search(
 
 
 def msearch(
-    drop_in: DropIn, native: Native, arguments: Arguments, rerank: Rerank, queries: Queries
+    drop_in: DropIn, native: Native, arguments: Arguments, rerank: Reranks, queries: Queries
 ) -> Flow[Any]:
     """Several searches in one request: ``native(**arguments)``, with the hits of each reranked.
 
@@ -102,10 +103,12 @@ def msearch(
     is sent again as the caller wrote it.
     """
     arguments, pairs = _paired(arguments)
-    url = _url(arguments)
+    url, count = _url(arguments), len(pairs)
+    reranks = each("rerank", rerank, bool | Policy, count)
+    texts = each("rerank_query", queries, str | None, count)
     sent = [
-        _sent(drop_in, Request.of_many(asking.parsed(body), url), rerank, text)
-        for (_, body), text in zip(pairs, _each(queries, len(pairs)), strict=True)
+        _sent(drop_in, Request.of_many(asking.parsed(body), url), how, text)
+        for (_, body), how, text in zip(pairs, reranks, texts, strict=True)
     ]
     jobs, split = [one.job for one in sent], partial(_split, len(sent))
     if not any(one.changed for one in sent):
@@ -144,10 +147,10 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query) -> Se
     asked = asking.asked(request, paths, drop_in.k)
     plan = drop_in.plan(asked, rerank, query)
     own = request.body if request.body is not None else {}
-    if rerank is False or asked.obstacle is not None or not plan.search.query:
+    if plan.reason not in (None, drop_in.past):
         return Sent(plan, own, own, own)
     wide = asking.deepened(request, drop_in.k)
-    if plan.reason is not None:  # a page past the window: the same first pass, but no text
+    if plan.reason == drop_in.past:  # a page of the same first pass, without a text
         return Sent(plan, own, wide, wide)
     projection = asking.projected(request, paths)
     body = {**wide, **projection.parts} if projection.parts else wide
@@ -200,16 +203,6 @@ def _paired(arguments: Arguments) -> tuple[Arguments, list[list[Any]]]:
         arguments = {**arguments, "body": lines if body else body}
     pairs = len(lines) % 2 == 0 and lines[0] not in ("", b"") if lines else False
     return arguments, list(chunked(lines, 2)) if pairs else []
-
-
-def _each(queries: Queries, count: int) -> Sequence[Query]:
-    if queries is None or isinstance(queries, str):
-        return [queries] * count
-    if len(queries) != count:
-        raise ConfigurationError(
-            f"rerank_query: {len(queries)} texts for {count} searches: give one for each"
-        )
-    return queries
 
 
 def _split(count: int, answer: Any) -> list[Any]:
