@@ -49,6 +49,11 @@ class Request:
         over = {name: self.url[name] for name in _OVERRIDING if name in self.url}
         if "q" in self.url:
             over["query"] = {"query_string": {"query": self.url["q"]}}
+        for name in ("stored_fields", "docvalue_fields"):
+            if name in self.url:
+                over[name] = [*listed(self.url[name])]
+        if "docvalue_fields" in over:  # those of the body come as well
+            over["docvalue_fields"] += listed(body.get("docvalue_fields"))
         return {**body, **over} if over else body
 
 
@@ -76,11 +81,7 @@ def projected(request: Request, paths: Sequence[str]) -> Projection:
     body = request.effective
     if _text_in_source(body, request, paths):
         return Projection({})
-    others = (
-        *listed(request.url.get("docvalue_fields")),
-        *listed(request.url.get("stored_fields")),
-    )
-    return requests.bringing(paths, body, *others)
+    return requests.bringing(paths, body)
 
 
 def deepened(request: Request, k: int) -> Body:

@@ -96,27 +96,29 @@ def project(shape: Mapping[str, Any], paths: Sequence[str], layout: Layout) -> P
     return bringing(paths, shape)
 
 
-def bringing(paths: Sequence[str], shape: Mapping[str, Any], *others: str) -> Projection:
-    """Have the fields ``paths`` come under a hit's ``fields``, beside the caller's own.
-
-    ``others`` are names that the caller asks for there by other means than the body's.
-    """
+def bringing(paths: Sequence[str], shape: Mapping[str, Any]) -> Projection:
+    """Have the fields ``paths`` come under a hit's ``fields``, beside the caller's own."""
     fields = _listed(shape.get("fields"))
-    asked = _names(fields)
+    values = _names(_listed(shape.get("docvalue_fields")))
+    asked = (*_names(fields), *values)
     missing = tuple(p for p in paths if not any(fnmatchcase(p, pattern) for pattern in asked))
     if not missing:
         return Projection({})
-    wanted = [f"{path}{rest}" for path in missing for rest in ("", ".*")]
     kept = (
         *asked,
-        *_names(_listed(shape.get("docvalue_fields"))),
         *_names(_listed(shape.get("stored_fields"))),
         *(shape.get("script_fields") or {}),
         *_listed((shape.get("collapse") or {}).get("field")),
-        *others,
     )
+    wanted = [name for path in missing for name in _with_parts(path, values)]
     # The server takes the last entry for a field: the caller's, with the caller's format.
     return Projection({"fields": [*wanted, *fields]}, Forced(missing, kept))
+
+
+def _with_parts(path: str, values: Sequence[str]) -> list[str]:
+    """A field with its parts, unless the caller has doc values of them: they would be replaced."""
+    apart = any(name.startswith(f"{path}.") for name in values)
+    return [path] if apart else [path, f"{path}.*"]
 
 
 def _names(fields: Sequence[Any]) -> list[str]:
