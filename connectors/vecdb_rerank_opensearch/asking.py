@@ -136,7 +136,10 @@ def _obstacles(body: Body, request: Request, paths: Sequence[str]) -> Iterator[s
         yield "from, size: no numbers of hits"
     if "_none_" in listed(body.get("stored_fields")):
         yield "stored_fields: _none_ hides the ids"
-    where = [] if _text_in_source(body, request, paths) else [f"{request.at}.fields"]
+    in_source = _text_in_source(body, request, paths)
+    if not in_source and (name := requests.replaced(paths, body)) is not None:
+        yield f"docvalue_fields: {name} is a part of the text, which _source leaves out"
+    where = [] if in_source else [f"{request.at}.fields"]
     needed = [*request.needed, f"{request.at}._id", f"{request.at}._score", *where]
     if (path := hidden(url.get("filter_path"), needed)) is not None:
         yield f"filter_path: hides {path}, or the text to rerank"

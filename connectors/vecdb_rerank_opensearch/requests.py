@@ -110,15 +110,15 @@ def bringing(paths: Sequence[str], shape: Mapping[str, Any]) -> Projection:
         *(shape.get("script_fields") or {}),
         *_listed((shape.get("collapse") or {}).get("field")),
     )
-    wanted = [name for path in missing for name in _with_parts(path, values)]
+    wanted = [f"{path}{rest}" for path in missing for rest in ("", ".*")]
     # The server takes the last entry for a field: the caller's, with the caller's format.
     return Projection({"fields": [*wanted, *fields]}, Forced(missing, kept))
 
 
-def _with_parts(path: str, values: Sequence[str]) -> list[str]:
-    """A field with its parts, unless the caller has doc values of them: they would be replaced."""
-    apart = any(name.startswith(f"{path}.") for name in values)
-    return [path] if apart else [path, f"{path}.*"]
+def replaced(paths: Sequence[str], shape: Mapping[str, Any]) -> str | None:
+    """The first of the caller's doc values that the fields ``paths`` would be given instead of."""
+    values = _names(_listed(shape.get("docvalue_fields")))
+    return next((v for v in values if any(v.startswith(f"{path}.") for path in paths)), None)
 
 
 def _names(fields: Sequence[Any]) -> list[str]:

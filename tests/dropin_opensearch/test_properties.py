@@ -34,6 +34,8 @@ properties = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 POLICY = Policy(deadline=None, breaker=None, blend=Blend("replace"))
+# What some of the generated searches hold that is not looked for.
+OBSTACLES = ("filter_path: ", "docvalue_fields: ")
 RERANKERS: dict[str, Any] = {
     "keeping": KeepingReranker,
     "reversing": ReversingReranker,
@@ -89,7 +91,7 @@ def test_a_response_is_the_recorded_one_reordered_and_nothing_else(
     (exchange,) = log
     recorded = exchange.response
     assert json.dumps(json.loads(json.dumps(response))) == json.dumps(response)
-    if outcome.status == "skipped" and "filter_path" in str(outcome.reason):
+    if outcome.status == "skipped" and str(outcome.reason).startswith(OBSTACLES):
         assert json.dumps(response) == json.dumps(recorded)
         return
     expected = oracle.expected(recorded, arguments, k, how, documents, world)
@@ -246,7 +248,11 @@ def test_each_answer_of_an_msearch_is_its_recorded_one_reordered(
         if theirs["status"] == 400 and changed:
             event("sent again")
             assert json.dumps(ours) == json.dumps(next(again))
-        elif "error" in theirs or "no query" in str(outcome.reason) or is_past(arguments, k):
+        elif (
+            "error" in theirs
+            or is_past(arguments, k)
+            or str(outcome.reason).startswith(("no query", *OBSTACLES))
+        ):
             assert outcome.status == "skipped"
             assert json.dumps(ours) == json.dumps(theirs)
         else:

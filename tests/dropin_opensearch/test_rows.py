@@ -118,8 +118,13 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
     ),
     "`fields`, `docvalue_fields`, `stored_fields`, `script_fields`": (
         RERANKED,
-        m(fields=["year"], docvalue_fields=["title.raw"], stored_fields=["lang"]),
+        m(fields=["year"], docvalue_fields=["lang"], stored_fields=["lang"]),
         "",
+    ),
+    "`docvalue_fields` of a part of the text that `_source` leaves out": (
+        PASSED,
+        m(_source=False, docvalue_fields=["title.raw"]),
+        "docvalue_fields: title.raw",
     ),
     "`stored_fields` `_none_`": (PASSED, m(stored_fields="_none_"), "stored_fields: "),
     "`filter_path` that shows ids, scores and text": (

@@ -83,6 +83,8 @@ def test_a_sort_by_score_is_what_is_reranked(sort: Any) -> None:
         ({"from": "x"}, {}, "from, size: "),
         ({"stored_fields": "_none_"}, {}, "stored_fields: "),
         ({"stored_fields": ["_none_"]}, {}, "stored_fields: "),
+        ({"_source": False, "docvalue_fields": ["title.raw"]}, {}, "docvalue_fields: "),
+        ({"_source": False}, {"docvalue_fields": "year,meta.summary.raw"}, "docvalue_fields: "),
         ({}, {"scroll": "5m"}, "scroll: "),
         ({}, {"source": "{}"}, "source: "),
         ({}, {"format": "yaml"}, "format: "),
@@ -105,6 +107,8 @@ def test_what_is_passed_through_says_why(
         ({**BODY, "min_score": 1.0, "aggs": {"a": {}}, "highlight": {}}, {}),
         ({**BODY, "rescore": [], "explain": True, "profile": True}, {}),
         ({**BODY, "stored_fields": ["year"], "search_after": None}, {}),
+        ({**BODY, "docvalue_fields": ["title.raw"]}, {}),
+        ({**BODY, "_source": False, "docvalue_fields": ["title", "year"]}, {}),
     ],
 )
 def test_all_else_is_reranked(body: dict[str, Any], url: dict[str, Any]) -> None:

@@ -503,12 +503,3 @@ def test_a_branch_that_is_partial_makes_the_fused_response_partial() -> None:
     fused = responses.fuse({"bm25": bm25, "dense": dense}, Fusion(), k=3)
     assert fused["timed_out"] is True
     assert fused["_shards"]["failed"] == 1
-
-
-def test_doc_values_of_the_caller_are_not_replaced() -> None:
-    """The server gives a field that is asked for in both ways in the way of `fields`."""
-    shape = {"_source": False, "docvalue_fields": ["meta.date", {"field": "title"}]}
-    projection = project(shape, ("title", "meta", "tags"), LAYOUT)
-    assert projection.parts["fields"] == ["meta", "tags", "tags.*"]
-    assert "meta.date" not in projection.forced
-    assert "title" not in projection.forced
