@@ -137,8 +137,8 @@ def _obstacles(body: Body, request: Request, paths: Sequence[str]) -> Iterator[s
     if "_none_" in listed(body.get("stored_fields")):
         yield "stored_fields: _none_ hides the ids"
     in_source = _text_in_source(body, request, paths)
-    if not in_source and (name := requests.replaced(paths, body)) is not None:
-        yield f"docvalue_fields: {name} is a part of the text, which _source leaves out"
+    if not in_source and (value := requests.replaced(paths, body)) is not None:
+        yield f"docvalue_fields: {value} is a part of the text, which _source leaves out"
     where = [] if in_source else [f"{request.at}.fields"]
     needed = [*request.needed, f"{request.at}._id", f"{request.at}._score", *where]
     if (path := hidden(url.get("filter_path"), needed)) is not None:
