@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain_community.vectorstores import OpenSearchVectorSearch as LangChainStore
+from langchain_core.embeddings import Embeddings
 from llama_index.core.schema import BaseNode, TextNode
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 from llama_index.vector_stores.opensearch import OpensearchVectorClient, OpensearchVectorStore
@@ -96,3 +98,33 @@ async def test_llama_index(opensearch_url: str, index: str, mode: str) -> None:
     for made in (raw, ours):
         made.client._os_client.close()
         await made.client._os_async_client.close()
+
+
+class Hashed(Embeddings):
+    """Embeds by words alone."""
+
+    def embed_query(self, text: str) -> list[float]:
+        return EMBEDDER.embed_query(text)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return EMBEDDER.embed_documents(texts)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_langchain(opensearch_url: str) -> None:
+    """It makes its own client, which is wrapped afterwards."""
+    made = LangChainStore.from_texts(
+        TEXTS, Hashed(), opensearch_url=opensearch_url, index_name=new_name(), engine="lucene"
+    )
+    store: Any = made
+    store.client.indices.refresh(index=store.index_name)
+    assert store.similarity_search(QUESTION, k=2)[0].page_content == TEXTS[0]
+    options = {**OPTIONS, "documents": Documents(("text",))}
+    store.client = RerankingOpenSearch(store.client, **options)
+    with observe() as outcomes, rerank_query(QUESTION):
+        found = store.similarity_search(QUESTION, k=2)
+    assert [outcome.status for outcome in outcomes] == ["reranked"]
+    assert found[0].page_content == ANSWER
+    assert len(found) == 2
+    store.client.indices.delete(index=store.index_name)
+    store.client.close()
