@@ -21,10 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from opensearchpy import OpenSearch
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
 
+import vecdb_rerank_opensearch
 from vecdb_rerank import Deadline, Scores
+from vecdb_rerank_opensearch import RerankingOpenSearch
 from vecdb_rerank_qdrant import RerankingQdrantClient, widen
 
 TEXT = "A cross-encoder reads the query and the document together. " * 16  # about 1 kB
@@ -90,6 +93,47 @@ def qdrant(client: Any, k: int) -> Iterator[tuple[Call, Call]]:
         client.delete_collection(name)
 
 
+class ReplayTransport:
+    """Answers every search with one recorded response."""
+
+    def __init__(self, k: int) -> None:
+        source = {"title": "Title", "tags": ["a", "b"], "n": 1}
+        hits = [
+            {"_index": "docs", "_id": str(n), "_score": 9 - n / 100, "_source": source}
+            for n in range(k)
+        ]
+        for n, hit in enumerate(hits):
+            hit["fields"] = {"text": [f"{n}: {TEXT}"], "title": [f"Title {n}"]}
+        total = {"value": 100, "relation": "eq"}
+        self.answer = {"took": 5, "hits": {"total": total, "max_score": 9.0, "hits": hits}}
+
+    def perform_request(self, *_: Any, **__: Any) -> Any:
+        return self.answer
+
+
+@contextmanager
+def opensearch(client: Any, k: int) -> Iterator[tuple[Call, Call]]:
+    """A raw widened call and the wrapped one."""
+    body = {
+        "query": {"match": {"text": "a query of some words"}},
+        "size": 10,
+        "_source": ["title", "n"],
+    }
+    deep = vecdb_rerank_opensearch.widen(body, k)
+    wrapped = RerankingOpenSearch(client, Identity(), k=k)
+    yield (
+        lambda: client.search(index="docs", body=deep),
+        lambda: wrapped.search(index="docs", body=body),
+    )
+
+
+def opensearch_replay(k: int) -> Any:
+    """A client that answers at once."""
+    client: Any = OpenSearch()
+    client.transport = ReplayTransport(k)
+    return client
+
+
 def paired(raw: Call, ours: Call, calls: int) -> dict[str, float]:
     """Milliseconds: the median of both, and the median and 95th percentile of what is added."""
     pairs = [(timed(raw), timed(ours)) for _ in range(calls + 30)][30:]
@@ -125,6 +169,8 @@ def main() -> None:
     for name, client in clients.items():
         with qdrant(client, options.k) as calls:
             results[name] = paired(*calls, options.calls)
+    with opensearch(opensearch_replay(options.k), options.k) as calls:
+        results["opensearch, replay"] = paired(*calls, options.calls)
     print(json.dumps({"k": options.k, **results}, indent=2))
 
 

@@ -53,7 +53,8 @@ class Asked:
 
     ``limit`` hits from ``offset`` (from 0). ``texts`` are the query texts found in it,
     ``obstacle`` says why it cannot be reranked, ``note`` what the outcome is to tell besides.
-    ``pages_on`` says that the database pages on by itself past the window, in the same order.
+    ``pages_on`` says that the database pages on by itself past the window, in the same order;
+    ``stable`` that hits of equal scores, too, have the same order however deep it looks.
     """
 
     mode: str
@@ -63,6 +64,7 @@ class Asked:
     obstacle: str | None = None
     note: str | None = None
     pages_on: bool = True
+    stable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,11 @@ class DropIn:
         reason = self._reason_to_pass(asked, text) if rerank else "rerank=False"
         return Plan(self._search(asked, text or ""), pipeline, reason)
 
+    @property
+    def past(self) -> str:
+        """Why a page that begins after the window is passed through."""
+        return f"the page lies past the {self.k} hits that are reranked"
+
     def closing(self) -> Flow[None]:
         """Close the rerankers' connections."""
         if self.pipeline.chain is not None:
@@ -149,7 +156,7 @@ class DropIn:
         if text is None:
             return self._missing(asked)
         if asked.offset >= self.k and asked.pages_on:
-            return f"the page lies past the {self.k} hits that are reranked"
+            return self.past
         return None
 
     def _missing(self, asked: Asked) -> str:
@@ -173,6 +180,7 @@ class DropIn:
             offset=asked.offset,
             mode=asked.mode,
             continues=continues,
+            stable=asked.stable,
             note="; ".join(filter(None, (asked.note, cut))) or None,
         )
 
@@ -252,3 +260,14 @@ def _text(given: str | None, found: Iterable[str]) -> str | None:
             return valid_unicode(text)
     distinct = {text for text in found if text.strip()}
     return valid_unicode(distinct.pop()) if len(distinct) == 1 else None
+
+
+def each(name: str, given: Any, kind: Any, count: int) -> list[Any]:
+    """An argument for each request of a batch: one for all, or a list of them."""
+    if isinstance(given, kind):
+        return [given] * count
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise ConfigurationError(f"{name}: {given!r} is neither one value nor a list of them")
+    if len(given) != count:
+        raise ConfigurationError(f"{name}: {len(given)} values for {count} requests")
+    return list(given)

@@ -285,8 +285,9 @@ def _window(
     found: Sequence[Candidate], search: AnySearch, rising: bool
 ) -> tuple[list[Candidate], Sequence[Candidate]]:
     """The candidates to rerank, and the hits that follow them."""
-    ordered = fusion.first_pass_order(found, rising)
-    return ordered[: search.k], ordered[search.k :] if search.continues else ()
+    ordered = found if search.stable else fusion.first_pass_order(found, rising)
+    window = fusion.first_pass_order(ordered[: search.k], rising)
+    return window, ordered[search.k :] if search.continues else ()
 
 
 def _page(window: Ranking, rest: Ranking, search: AnySearch) -> Ranking:

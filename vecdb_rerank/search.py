@@ -170,6 +170,11 @@ class Search:
         return False
 
     @property
+    def stable(self) -> bool:
+        """Whether equal scores come in the same order from call to call: that is not known."""
+        return False
+
+    @property
     def note(self) -> str | None:
         """What the outcome says where it has no other reason."""
         return None
@@ -180,8 +185,9 @@ class NativeSearch:
     """A search whose first pass somebody else wrote: what its second half has to know.
 
     ``k`` hits are reranked, and the page ``offset`` to ``offset + limit`` is cut from them; where
-    it ``continues``, the hits past them follow. ``mode`` is the outcome's word for the first pass,
-    ``note`` its reason where it has no other.
+    it ``continues``, the hits past them follow. They are the first by (score, id), or, where the
+    database's own order is ``stable`` from call to call, the first in that. ``mode`` is the
+    outcome's word for the first pass, ``note`` its reason where it has no other.
     """
 
     query: str
@@ -190,6 +196,7 @@ class NativeSearch:
     offset: int = 0
     mode: str = "native"
     continues: bool = False
+    stable: bool = False
     note: str | None = None
 
 

@@ -10,26 +10,43 @@ from vecdb_rerank.candidates import Candidate, HitId, Ranking
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.search import Fusion
+from vecdb_rerank_opensearch.requests import NOTHING, Forced
 
 Response = dict[str, Any]
 
 
 def candidates(first: FirstPass[Response], documents: Documents) -> list[Candidate]:
-    """The response's hits as candidates, in its order."""
-    return [
-        _candidate(position, hit, first.evidence, documents)
-        for position, hit in enumerate(first.response["hits"]["hits"])
-    ]
+    """The response's hits as candidates, in its order.
+
+    A hit's id is its own `_id`; where a hit of another index had that before, it is ``index/_id``.
+    """
+    found: list[Candidate] = []
+    known: set[str] = set()
+    for position, hit in enumerate(_hits(first.response)):
+        hit_id = hit["_id"] if hit["_id"] not in known else f"{hit.get('_index')}/{hit['_id']}"
+        known.add(hit_id)
+        found.append(_candidate(position, hit, hit_id, first.evidence, documents))
+    return found
+
+
+def _hits(response: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The hits of a response, which need not say that it has none."""
+    hits: list[dict[str, Any]] = (response.get("hits") or {}).get("hits") or []
+    return hits
 
 
 def _candidate(
-    position: int, hit: Mapping[str, Any], evidence: Evidence, documents: Documents
+    position: int,
+    hit: Mapping[str, Any],
+    hit_id: str,
+    evidence: Evidence,
+    documents: Documents,
 ) -> Candidate:
-    key = _key(hit)
     shown = _merged(hit.get("_source") or {}, unflatten(hit.get("fields") or {}))
+    key = _key(hit) if evidence else ""
     return Candidate(
         position=position,
-        id=hit["_id"],
+        id=hit_id,
         text=documents.text(shown),
         score=hit["_score"] if hit.get("_score") is not None else 0.0,
         payload=shown,
@@ -46,16 +63,18 @@ def _merged(source: Any, fields: Any) -> Any:
 
 
 def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
-    """The response with the ranking's hits, in its order, with its scores."""
-    hits = first.response["hits"]
-    ranked = [
-        {**_without(hits["hits"][hit.candidate.position], first.forced), "_score": hit.score}
+    """The response with the ranking's hits, in its order, with its scores; nothing is added."""
+    found, forced = _hits(first.response), first.forced or NOTHING
+    hits = {**(first.response.get("hits") or {})}
+    if "hits" not in hits:
+        return first.response
+    if "max_score" in hits:
+        hits["max_score"] = ranking.max_score
+    hits["hits"] = [
+        {**_without(found[hit.candidate.position], forced), "_score": hit.score}
         for hit in ranking.hits
     ]
-    return {
-        **first.response,
-        "hits": {**hits, "max_score": ranking.max_score, "hits": ranked},
-    }
+    return {**first.response, "hits": hits}
 
 
 def evidence(branches: Mapping[str, Response]) -> Evidence:
@@ -105,13 +124,23 @@ def unflatten(fields: Mapping[str, Any]) -> dict[str, Any]:
     return payload
 
 
-def _without(hit: Mapping[str, Any], forced: Sequence[str]) -> Mapping[str, Any]:
-    if not forced or "fields" not in hit:
+def _without(hit: Mapping[str, Any], forced: Forced) -> Mapping[str, Any]:
+    if not forced.paths or "fields" not in hit:
         return hit
-    kept = {
-        name: values
-        for name, values in hit["fields"].items()
-        if not any(name == path or name.startswith(f"{path}.") for path in forced)
-    }
-    rest = {key: value for key, value in hit.items() if key != "fields"}
-    return {**rest, "fields": kept} if kept else rest
+    kept = {name: values for name, values in hit["fields"].items() if name not in forced}
+    cut = {**hit, "fields": kept}  # in its place
+    return cut if kept else {key: value for key, value in cut.items() if key != "fields"}
+
+
+class OpenSearchHits:
+    """How the hits of OpenSearch's responses are read and put in order."""
+
+    name = "opensearch"
+
+    def candidates(self, first: FirstPass[Response], documents: Documents) -> Sequence[Candidate]:
+        """The response's hits as candidates."""
+        return candidates(first, documents)
+
+    def rebuild(self, first: FirstPass[Response], ranking: Ranking) -> Response:
+        """The response with the ranking's hits."""
+        return rebuild(first, ranking)

@@ -8,7 +8,6 @@ from typing import Any
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank.candidates import Candidate, Ranking
 from vecdb_rerank.connector import Finding, Store
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
@@ -18,17 +17,15 @@ from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.search import BRANCHES, Search
 from vecdb_rerank_opensearch import errors, ingest, requests, responses
 from vecdb_rerank_opensearch.requests import URL_PARAMS, Body, Layout
-from vecdb_rerank_opensearch.responses import Response
+from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
 
-class OpenSearchStore(Store[Response]):
+class OpenSearchStore(OpenSearchHits, Store[Response]):
     """One OpenSearch index (alias, pattern) behind a sync or async client.
 
     Hybrid queries need the server's neural-search plugin; without it both branches are sent in
     one ``_msearch`` and fused here. Which of the two it is, is found out once.
     """
-
-    name = "opensearch"
 
     def __init__(
         self, client: OpenSearch | AsyncOpenSearch, layout: Layout, documents: Documents
@@ -36,7 +33,7 @@ class OpenSearchStore(Store[Response]):
         self._client: Any = client
         self._layout = layout
         self._documents = documents
-        self._where = _where(client)
+        self._where = where(client)
         self._fuses_hybrid = True  # until the server says otherwise
         self._knows_bm25 = False  # until a hit, or the mapping, shows that the fields are there
 
@@ -67,9 +64,7 @@ class OpenSearchStore(Store[Response]):
         params = {name: search.native[name] for name in URL_PARAMS if name in search.native}
         shape = {**search.native.get("body", {})}
         shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}
-        projection = requests.project(
-            shape.get("_source"), shape.get("fields", ()), self._documents.paths, self._layout
-        )
+        projection = requests.project(shape, self._documents.paths, self._layout)
         shape |= projection.parts
         first = yield from self._shaped(search, vector, shape, params, deadline)
         return replace(first, forced=projection.forced)
@@ -141,14 +136,6 @@ class OpenSearchStore(Store[Response]):
         )
         return errors.responses(answer)
 
-    def candidates(self, first: FirstPass[Response], documents: Documents) -> Sequence[Candidate]:
-        """The response's hits as candidates."""
-        return responses.candidates(first, documents)
-
-    def rebuild(self, first: FirstPass[Response], ranking: Ranking) -> Response:
-        """The response with the ranking's hits."""
-        return responses.rebuild(first, ranking)
-
     def describe_error(self, error: Exception) -> str:
         """One line for a foreign error."""
         return errors.describe(error, self._where)
@@ -202,7 +189,8 @@ def _timeout(deadline: Deadline) -> dict[str, float]:
     return {} if remaining == float("inf") else {"request_timeout": max(remaining, 0.001)}
 
 
-def _where(client: OpenSearch | AsyncOpenSearch) -> str:
+def where(client: OpenSearch | AsyncOpenSearch) -> str:
+    """The URL of a client's first host, without its credentials."""
     hosts = getattr(client.transport, "hosts", None) or [{"host": "localhost"}]
     host = hosts[0]
     scheme = "https" if host.get("use_ssl") or host.get("scheme") == "https" else "http"

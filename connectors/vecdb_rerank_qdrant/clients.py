@@ -14,7 +14,7 @@ from qdrant_client.http import models
 
 from vecdb_rerank.connector import AsyncDriver, Rerankers, SyncDriver
 from vecdb_rerank.documents import Documents
-from vecdb_rerank.dropin import DropIn, Job, MissingQuery, Rerank, batch, single
+from vecdb_rerank.dropin import DropIn, Job, MissingQuery, Rerank, batch, each, single
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.policy import Policy
@@ -283,8 +283,8 @@ class _Reranking(Generic[PointsT, BatchT, GroupsT]):
         requests, over_grpc = call["requests"], is_grpc(self._wrapped)
         if not isinstance(requests, Sequence):  # the client takes any iterable
             call = {**call, "requests": (requests := list(requests))}
-        reranks = _each("rerank", rerank, bool | Policy, len(requests))
-        queries = _each("rerank_query", rerank_query, str | None, len(requests))
+        reranks = each("rerank", rerank, bool | Policy, len(requests))
+        queries = each("rerank_query", rerank_query, str | None, len(requests))
         planned = [
             _planned(self._reranking, asking.of_request(request), how, query, over_grpc)
             for request, how, query in zip(requests, reranks, queries, strict=True)
@@ -386,14 +386,3 @@ def _planned(
     whole = replace(plan, search=replace(plan.search, limit=sys.maxsize))
     groups = Groups(over_grpc, asked.limit)
     return _Planned(Job(whole, groups, lambda r: first(r, rising=rising_groups(r))), widened)
-
-
-def _each(name: str, given: Any, kind: Any, count: int) -> list[Any]:
-    """An argument for each query of a batch: one for all, or a list of them."""
-    if isinstance(given, kind):
-        return [given] * count
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        raise ConfigurationError(f"{name}: {given!r} is neither one value nor a list of them")
-    if len(given) != count:
-        raise ConfigurationError(f"{name}: {len(given)} values for {count} requests")
-    return list(given)

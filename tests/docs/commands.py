@@ -85,6 +85,8 @@ def _ours(arguments: list[str]) -> None:
     folder = context.params.get("folder")
     if folder is not None and not Path(folder).exists():
         _judged(Path(folder))
+    if name == "scan":
+        Path(rest[0]).mkdir(exist_ok=True)
     paid = load().settings.reranker.type in ("cohere", "http")
     file = context.params.get("file")
     if name in _PARSED_ONLY or paid or (file is not None and not Path(file).exists()):

@@ -1,23 +1,24 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import pytest
 
 from tests.contract.backends import SERVED, qdrant_names
 from tests.dropin_qdrant.collection import World, opened
 
-
-def synchronous() -> list[str]:
-    """The kinds of Qdrant that have a synchronous client."""
-    return [name for name in qdrant_names() if not name.endswith("async")]
+SCOPES: Mapping[str, Literal["session", "module", "function"]] = {
+    "world": "session",
+    "pages": "module",
+    "raw": "function",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "world" in metafunc.fixturenames:
-        metafunc.parametrize("world", synchronous(), indirect=True, scope="session")
-    if "raw" in metafunc.fixturenames:
-        metafunc.parametrize("raw", synchronous(), indirect=True, scope="function")
+    synchronous = [name for name in qdrant_names() if not name.endswith("async")]
+    for fixture in {"world", "pages", "raw"} & set(metafunc.fixturenames):
+        metafunc.parametrize(fixture, synchronous, indirect=True, scope=SCOPES[fixture])
 
 
 @pytest.fixture(scope="session")

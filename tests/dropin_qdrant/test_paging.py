@@ -12,7 +12,6 @@ import pytest
 from qdrant_client.http import models
 
 from tests.contract.backends import SERVED, qdrant_client
-from tests.dropin_qdrant.conftest import SYNCHRONOUS
 from vecdb_rerank import Deadline, Policy, Scores, observe
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import Bm25, RerankingQdrantClient
@@ -32,7 +31,7 @@ class Opinionated:
         return Scores.from_relevance([int.from_bytes(d, "big") / 2**32 for d in digests])
 
 
-@pytest.fixture(scope="module", params=SYNCHRONOUS)
+@pytest.fixture(scope="module")
 def pages(request: pytest.FixtureRequest) -> Iterator[Any]:
     """``pages(kind)``: the ids page by page until one is empty, and the outcomes."""
     name: str = request.param

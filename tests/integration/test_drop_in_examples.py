@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTE = "To take back the latest change, run git revert HEAD; the history stays as it was."
 
 
-def answer(program: Path) -> list[str]:
+def answer(program: Path, **environment: str) -> list[str]:
     command = [sys.executable, "-W", "error", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -32,6 +35,18 @@ def test_a_program_for_qdrant_is_reranked_by_one_wrapping_line() -> None:
         'client = RerankingQdrantClient(QdrantClient(":memory:"))',
     ]
     first, second = answer(before), answer(after)
+    assert len(first) == len(second) == 2
+    assert NOTE not in first[0]
+    assert second[0].endswith(NOTE)
+
+
+def test_a_program_for_opensearch_is_reranked_by_one_wrapping_line(opensearch_url: str) -> None:
+    before, after = (EXAMPLES / "drop_in_opensearch" / f for f in ("search.py", "reranked.py"))
+    assert added(before, after) == [
+        "from vecdb_rerank_opensearch import RerankingOpenSearch",
+        "client = RerankingOpenSearch(OpenSearch(URL))",
+    ]
+    first, second = (answer(program, OPENSEARCH_URL=opensearch_url) for program in (before, after))
     assert len(first) == len(second) == 2
     assert NOTE not in first[0]
     assert second[0].endswith(NOTE)

@@ -27,7 +27,7 @@ from vecdb_rerank.search import Fusion, Search
 from vecdb_rerank_opensearch import OpenSearchConnector, errors, requests, responses
 from vecdb_rerank_opensearch.errors import SearchFailed
 from vecdb_rerank_opensearch.ingest import OpenSearchWriter, index_body, misfits
-from vecdb_rerank_opensearch.requests import BM25_TEXT, Layout, Projection, project
+from vecdb_rerank_opensearch.requests import BM25_TEXT, Forced, Layout, Projection, project
 from vecdb_rerank_opensearch.responses import unflatten
 
 LAYOUT = Layout("docs")
@@ -179,30 +179,48 @@ def test_a_body_that_decides_what_the_search_decides_is_refused_by_name(name: st
 
 
 def test_by_default_the_source_comes_without_what_only_the_index_needs() -> None:
-    assert project(None, (), PATHS, LAYOUT) == Projection(
-        {"_source": {"excludes": ["dense", BM25_TEXT]}}
-    )
+    assert project({}, PATHS, LAYOUT) == Projection({"_source": {"excludes": ["dense", BM25_TEXT]}})
 
 
 def test_the_whole_source_is_left_whole() -> None:
-    assert project(True, (), PATHS, LAYOUT) == Projection({"_source": True})
+    assert project({"_source": True}, PATHS, LAYOUT) == Projection({})
 
 
 @pytest.mark.parametrize("source", [False, ["lang"], {"includes": ["lang"]}, "lang"])
 def test_a_narrowed_source_is_left_alone_and_the_text_asked_for_beside_it(source: Any) -> None:
-    projection = project(source, ["date"], PATHS, LAYOUT)
-    assert projection.parts["_source"] == source
-    fields = projection.parts["fields"]
-    assert fields[0] == "date"
-    assert {"title", "title.*", "meta.summary", "meta.summary.*"} == set(fields[1:])
-    assert projection.forced == PATHS
+    projection = project({"_source": source, "fields": ["date"]}, PATHS, LAYOUT)
+    assert list(projection.parts) == ["fields"]
+    *wanted, last = projection.parts["fields"]
+    assert {"title", "title.*", "meta.summary", "meta.summary.*"} == set(wanted)
+    assert last == "date"
+    assert projection.forced == Forced(PATHS, ("date",))
 
 
 @pytest.mark.parametrize("field", ["title", "ti*", "*", {"field": "title", "format": "x"}])
 def test_a_field_that_the_caller_asked_for_is_not_taken_out(field: Any) -> None:
-    projection = project(False, [field], ("title",), LAYOUT)
-    assert projection.parts["fields"] == [field]
-    assert projection.forced == ()
+    projection = project({"_source": False, "fields": [field]}, ("title",), LAYOUT)
+    assert projection == Projection({})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"fields": ["title.raw"]},
+        {"fields": [{"field": "title.r*"}]},
+        {"docvalue_fields": ["title.raw"]},
+        {"docvalue_fields": [{"field": "title.raw", "format": "x"}]},
+        {"stored_fields": ["title.raw"]},
+        {"stored_fields": "title.raw"},
+        {"script_fields": {"title.raw": {"script": "1"}}},
+    ],
+    ids=repr,
+)
+def test_a_part_of_the_text_that_the_caller_asked_for_is_not_taken_out(asked: Any) -> None:
+    forced = project({"_source": False, **asked}, ("title",), LAYOUT).forced
+    assert "title" in forced
+    assert "title.keyword" in forced
+    assert "title.raw" not in forced
+    assert "titles" not in forced
 
 
 # -- responses
@@ -248,9 +266,9 @@ def test_the_text_is_in_the_source_though_other_fields_were_asked_for() -> None:
 
 def test_the_text_comes_from_the_fields_where_the_source_is_narrowed() -> None:
     fields = {"title": ["A"], "meta.summary": ["S"]}
-    assert texts(hit("a", 1.0, fields=fields), forced=PATHS) == ["A\nS"]
+    assert texts(hit("a", 1.0, fields=fields), forced=Forced(PATHS)) == ["A\nS"]
     narrowed = hit("a", 1.0, _source={"meta": {"year": 2024}}, fields=fields)
-    assert texts(narrowed, forced=PATHS) == ["A\nS"]
+    assert texts(narrowed, forced=Forced(PATHS)) == ["A\nS"]
 
 
 def test_the_same_id_in_two_indices_is_two_hits() -> None:
@@ -315,7 +333,7 @@ def test_forced_fields_are_taken_out_again_and_asked_for_ones_kept() -> None:
 
 
 def rebuilt_hit(given: dict[str, Any]) -> dict[str, Any]:
-    first = FirstPass(answer(given), forced=PATHS)
+    first = FirstPass(answer(given), forced=Forced(PATHS))
     ranking = unchanged(responses.candidates(first, Documents(PATHS)))
     rebuilt: dict[str, Any] = responses.rebuild(first, ranking)["hits"]["hits"][0]
     return rebuilt
