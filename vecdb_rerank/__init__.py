@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.policy import Policy
     from vecdb_rerank.protocols import Embedder, Reranker
     from vecdb_rerank.rerankers.cohere import CohereReranker
+    from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
     from vecdb_rerank.rerankers.http import HttpReranker
     from vecdb_rerank.rerankers.onnx import OnnxReranker
     from vecdb_rerank.search import Fusion, SearchDefaults
@@ -60,6 +61,7 @@ _HOMES = {
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
     "Cost": "cost",
+    "CrossEncoderReranker": "rerankers.cross_encoder",
     "Deadline": "deadline",
     "Document": "ingest",
     "Documents": "documents",
@@ -100,6 +102,7 @@ __all__ = [
     "CohereReranker",
     "ConfigurationError",
     "Cost",
+    "CrossEncoderReranker",
     "DatabaseError",
     "Deadline",
     "Document",

@@ -29,8 +29,9 @@ class Guard:
         self.bills = getattr(reranker, "predicted_units", None)
         self._steps = getattr(reranker, "steps", None)
         self._keeps_deadline = getattr(reranker, "keeps_deadline", False)
+        self._local = getattr(reranker, "local", self._steps is None)
         self._circuit = Circuit(self.name, policy.breaker) if policy.breaker else None
-        self._stops = self._keeps_deadline and self._steps is None
+        self._stops = self._keeps_deadline and self._local
         self._deadline = policy.deadline
         self._share = 1.0  # texts sent for a document
         self._cost = policy.cost
@@ -38,7 +39,7 @@ class Guard:
         own = getattr(reranker, "calibration", None)
         self._calibration = policy.calibration.get(self.name, own)
         # A local model's pace is that of the machine: `doctor` tells it, a warning does not help.
-        self._pace = Pace(self.name, warns=self._steps is not None)
+        self._pace = Pace(self.name, warns=not self._local)
 
     def expected(self, documents: int) -> float | None:
         """The seconds that scoring so many documents takes; None where that is not known yet."""

@@ -36,9 +36,10 @@ class Reranker(Protocol):
         ``deadline`` with what it has (None for the rest) and is called inline; any other is
         watched from outside. One with a method ``steps``, a `vecdb_rerank.flow.Flow` of the same
         arguments, is driven by it instead, so that its I/O is asynchronous where the search is;
-        one with a method ``closing`` is closed with its connector. ``calibration``, if it has one,
-        puts its relevance on the common scale (`vecdb_rerank.calibration.Calibration`). By
-        ``room(query)`` and ``token_offsets(text)`` long documents are cut at its own tokens.
+        it counts as remote unless it has ``local = True``. One with a method ``closing`` is
+        closed with its connector. ``calibration``, if it has one, puts its relevance on the
+        common scale (`vecdb_rerank.calibration.Calibration`). By ``room(query)`` and
+        ``token_offsets(text)`` long documents are cut at its own tokens.
         """
         ...
 

@@ -257,6 +257,24 @@ class CohereRerankerSettings(Section):
     """Check the server's certificate: yes, no, or against the authorities in this file (PEM)."""
 
 
+class CrossEncoderSettings(Section):
+    """A transformers cross-encoder in torch: a folder or a hub id."""
+
+    type: Literal["cross_encoder"] = "cross_encoder"
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    max_length: int = Field(512, ge=8)
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    prompt: str | dict[str, str] | None = None
+    trust_remote_code: bool = False
+    compile: bool = False
+    fused: bool = True
+    batch_tokens: int | None = Field(None, ge=1)
+    token_cache_mb: float = Field(64.0, ge=0)
+    score_cache_mb: float = Field(32.0, ge=0)
+
+
 class SentenceTransformersSettings(Section):
     """A model of the sentence-transformers library."""
 
@@ -302,6 +320,7 @@ TYPES: dict[str, dict[str, type[Section]]] = {
         "onnx": OnnxRerankerSettings,
         "http": HttpRerankerSettings,
         "cohere": CohereRerankerSettings,
+        "cross_encoder": CrossEncoderSettings,
         "none": NoneSettings,
     },
 }
@@ -337,6 +356,7 @@ RerankerSettings = Annotated[
     Annotated[OnnxRerankerSettings, Tag("onnx")]
     | Annotated[HttpRerankerSettings, Tag("http")]
     | Annotated[CohereRerankerSettings, Tag("cohere")]
+    | Annotated[CrossEncoderSettings, Tag("cross_encoder")]
     | NoneType_
     | Plugin,
     _tag("reranker"),

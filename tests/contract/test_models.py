@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.checkpoints import minilm
 from vecdb_rerank.embedders.function import FunctionEmbedder
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
+from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.testing import EmbedderContract, HashEmbedder, RerankerContract
 
@@ -15,6 +17,13 @@ class TestOnnxReranker(RerankerContract):
     @classmethod
     def reranker(cls) -> OnnxReranker:
         return OnnxReranker()
+
+
+class TestCrossEncoderReranker(RerankerContract):
+    @pytest.fixture(scope="class", params=["float32", "auto"])
+    @classmethod
+    def reranker(cls, request: pytest.FixtureRequest) -> CrossEncoderReranker:
+        return CrossEncoderReranker(str(minilm()), dtype=request.param, score_cache_mb=0)
 
 
 class TestOnnxEmbedder(EmbedderContract):

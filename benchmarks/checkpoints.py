@@ -1,0 +1,198 @@
+"""Checkpoints for tests and benchmarks where no hub can be reached.
+
+`minilm` has real weights: those of the bundled ONNX cross-encoder, whose int8 matrices become
+float32 ones again, as a checkpoint that transformers loads. All others have random weights.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from platformdirs import user_cache_path
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers.trainers import BpeTrainer, UnigramTrainer
+from transformers import (
+    BertConfig,
+    PreTrainedTokenizerFast,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+
+from vecdb_rerank.weights import BUNDLED, MS_MARCO_MINILM, locate
+
+_MATRIX = "MatMulInteger"
+_TENSORS = {  # transformers' name of a matrix by the name of the node that multiplies by it
+    "attention/self/query": "attention.self.query",
+    "attention/self/key": "attention.self.key",
+    "attention/self/value": "attention.self.value",
+    "attention/output/dense": "attention.output.dense",
+    "intermediate/dense": "intermediate.dense",
+    "output/dense": "output.dense",
+}
+
+
+def minilm(folder: Path | None = None) -> Path:
+    """ms-marco-MiniLM-L-12-v2 as safetensors, in ``folder`` or the user's cache."""
+    folder = folder or user_cache_path("vecdb_rerank") / "checkpoints" / MS_MARCO_MINILM.name
+    if (folder / "model.safetensors").is_file():
+        return folder
+    weights = locate(BUNDLED, MS_MARCO_MINILM)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        shutil.copyfile(weights.tokenizer.with_name(name), folder / name)
+    config = BertConfig(
+        vocab_size=30_522,
+        hidden_size=384,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=1_536,
+        num_labels=1,
+        architectures=["BertForSequenceClassification"],
+    )
+    config.save_pretrained(folder)
+    part = folder / "model.safetensors.part"  # renamed when complete: others may look already
+    save_file(_dequantized(weights.onnx), part, {"format": "pt"})
+    part.rename(folder / "model.safetensors")
+    return folder
+
+
+def _dequantized(path: Path) -> dict[str, torch.Tensor]:
+    graph = onnx.load(str(path)).graph
+    held = {held.name: numpy_helper.to_array(held) for held in graph.initializer}
+    found = {}
+    for name, values in held.items():
+        if name.endswith("_quantized"):
+            origin = name.removesuffix("_quantized")
+            zero = held[f"{origin}_zero_point"].astype(np.float32)
+            found[origin] = (values.astype(np.float32) - zero) * held[f"{origin}_scale"]
+        elif name.startswith(("bert.", "classifier.")) and values.dtype == np.float32:
+            found[name] = values
+    tensors = {name: values for name, values in found.items() if not name.startswith("onnx::")}
+    tensors = {n: v for n, v in tensors.items() if not n.endswith(("_scale", "_zero_point"))}
+    for node in graph.node:
+        if node.op_type == _MATRIX and "encoder/layer." in node.name:
+            layer, _, rest = node.name.partition("encoder/layer.")[2].partition("/")
+            target = _TENSORS[rest.removesuffix("/MatMul_quant")]
+            matrix = found[node.input[1].removesuffix("_quantized")].T
+            tensors[f"bert.encoder.layer.{layer}.{target}.weight"] = matrix
+    # A Gemm keeps its matrix as torch does or turned, which only its shape or its use tells.
+    tensors["classifier.weight"] = tensors["classifier.weight"].reshape(1, -1)
+    tensors["bert.pooler.dense.weight"] = tensors["bert.pooler.dense.weight"].T
+    return {n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in tensors.items()}
+
+
+def xlmr_large(folder: Path | None = None, *, layers: int = 24) -> Path:
+    """A reranker of XLM-RoBERTa-large's shape with random weights and a small vocabulary."""
+    folder = folder or user_cache_path("vecdb_rerank") / "checkpoints" / f"xlmr-large-{layers}"
+    if (folder / "model.safetensors").is_file():
+        return folder
+    tokenizer = unigram_tokenizer(english(), 8_000)
+    config = XLMRobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=1_024,
+        num_hidden_layers=layers,
+        num_attention_heads=16,
+        intermediate_size=4_096,
+        max_position_embeddings=514,
+        layer_norm_eps=1e-5,
+        type_vocab_size=1,
+        num_labels=1,
+    )
+    return save(XLMRobertaForSequenceClassification, config, tokenizer, folder)
+
+
+def save(kind: Any, config: Any, tokenizer: Any, folder: Path, *, spread: float = 1.0) -> Path:
+    """Write a randomly initialised model of ``kind`` and its tokenizer.
+
+    ``spread`` widens the last layer's weights, so that documents differ in their logits.
+    """
+    torch.manual_seed(0)
+    config.pad_token_id = tokenizer.pad_token_id
+    config.eos_token_id = tokenizer.eos_token_id
+    model = kind(config).eval()
+    head = getattr(model, "classifier", None) or getattr(model, "score", None)
+    if head is not None:
+        for weight in head.parameters():
+            weight.data.mul_(spread)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def english() -> list[str]:
+    """Paragraphs of English that every Python brings: its own language reference."""
+    return [part for topic in topics.values() for part in topic.split("\n\n") if len(part) > 40]
+
+
+def unigram_tokenizer(texts: list[str], size: int) -> Any:
+    """A tokenizer as XLM-RoBERTa's: unigrams, ``<s> query </s></s> document </s>``."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer = UnigramTrainer(
+        vocab_size=size, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    ids = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ids
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        cls_token="<s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_input_names=["input_ids", "attention_mask"],
+        model_max_length=512,
+    )
+
+
+def byte_tokenizer(texts: list[str], size: int, *, roberta: bool) -> Any:
+    """A tokenizer over bytes, as RoBERTa's, or as Qwen's, which adds nothing to a pair."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<s>", "<pad>", "</s>", "<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = BpeTrainer(
+        vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    words = [word for word in ("yes", "no", "Yes", "No") for _ in range(200)]
+    tokenizer.train_from_iterator([*texts, *words], trainer)
+    if roberta:
+        end, start = (("</s>", 2), ("<s>", 0))
+        tokenizer.post_processor = processors.RobertaProcessing(end, start)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def wordpiece_tokenizer() -> Any:
+    """The bundled reranker's own."""
+    weights = locate(BUNDLED, MS_MARCO_MINILM)
+    settings = json.loads(weights.tokenizer.with_name("tokenizer_config.json").read_text())
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(weights.tokenizer),
+        model_max_length=512,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **{k: v for k, v in settings.items() if k.endswith("_token") and isinstance(v, str)},
+    )

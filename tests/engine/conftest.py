@@ -1,0 +1,31 @@
+"""Checkpoints that several tests read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.checkpoints import minilm
+from tests.engine import checkpoints
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a small random checkpoint, by the name of its architecture."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            write = getattr(checkpoints, name.replace("-", "_"))
+            made[name] = write(tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """ms-marco-MiniLM-L-12-v2 in safetensors, with the bundled model's own weights."""
+    return minilm()

@@ -1,0 +1,156 @@
+"""Attention over documents that lie one after another in one sequence, without padding.
+
+It is registered with transformers as an attention implementation, so that the models' own modules
+run as they are and only what they call for attention is this. What a layer asks for is honoured:
+its scale, causality, sliding window and grouped key heads. `Layout` reaches it as the keyword
+argument ``packed`` of the model's forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, groupby
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+from vecdb_rerank.errors import ConfigurationError
+
+NAME = "vecdb_rerank_packed"
+_HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where documents begin and end in a packed sequence.
+
+    ``lengths`` (tokens, at least 1 each) should be sorted: neighbours of equal length are
+    computed together.
+    """
+
+    lengths: Sequence[int]
+    device: torch.device
+    _masks: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def groups(self) -> list[tuple[int, int, int]]:
+        """(start, documents, length) of each run of documents of equal length."""
+        runs = [(length, len(list(run))) for length, run in groupby(self.lengths)]
+        starts = accumulate((length * count for length, count in runs), initial=0)
+        return [(start, count, length) for start, (length, count) in zip(starts, runs, strict=False)]
+
+    @cached_property
+    def bounds(self) -> Tensor:
+        """The first token of each document and the end of the last: int32, (documents + 1,)."""
+        ends = list(accumulate(self.lengths, initial=0))
+        return torch.tensor(ends, dtype=torch.int32, device=self.device)
+
+    @cached_property
+    def longest(self) -> int:
+        """The tokens of the longest document."""
+        return max(self.lengths)
+
+    def mask(self, length: int, window: int | None, causal: bool) -> Tensor | None:
+        """Which keys a token of a document sees: (length, length), or None for all of them.
+
+        ``window`` is how many tokens it sees to each side, itself not counted.
+        """
+        if window is None or window >= length - 1:
+            return None
+        if (known := self._masks.get((length, window, causal))) is None:
+            place = torch.arange(length, device=self.device)
+            distance = place[:, None] - place[None, :]
+            known = (distance <= window) & (distance >= (0 if causal else -window))
+            self._masks[length, window, causal] = known
+        return known
+
+
+def packed_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed: Layout | None = None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attend within each document of ``packed``.
+
+    ``query`` is (1, heads, tokens, width), ``key`` and ``value`` may have fewer heads, in groups.
+    ``sliding_window`` counts the token itself, as transformers does. Returns (1, tokens, heads,
+    width) and no weights.
+    """
+    if packed is None or attention_mask is not None or softcap is not None or dropout:
+        raise ConfigurationError("this model asks for what packed attention does not do")
+    window = None if sliding_window is None else sliding_window - 1
+    causal = bool(getattr(module, "is_causal", False))
+    if query.is_cuda and query.dtype in _HALF:
+        return _on_cuda(query, key, value, packed, scaling, window, causal), None
+    return _by_group(query, key, value, packed, scaling, window, causal), None
+
+
+def _by_group(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Layout,
+    scale: float | None,
+    window: int | None,
+    causal: bool,
+) -> Tensor:
+    """One call of torch's attention for all documents of a length."""
+    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # tokens, heads, width
+    out = q.new_empty(q.shape)
+    grouped = q.shape[1] != k.shape[1]
+    for start, count, length in layout.groups:
+        rows = slice(start, start + count * length)
+        shape = (count, length, -1, q.shape[-1])
+        mask = layout.mask(length, window, causal)
+        attended = scaled_dot_product_attention(
+            *(x[rows].unflatten(0, (count, length)).transpose(1, 2) for x in (q, k, v)),
+            attn_mask=mask,
+            is_causal=causal and mask is None,
+            scale=scale,
+            enable_gqa=grouped,
+        )
+        out[rows].view(shape).copy_(attended.transpose(1, 2))
+    return out[None]
+
+
+def _on_cuda(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Layout,
+    scale: float | None,
+    window: int | None,
+    causal: bool,
+) -> Tensor:
+    """One call of the kernel for sequences of different lengths."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    left = -1 if window is None else window
+    attended: Tensor = varlen_attn(
+        *(x[0].transpose(0, 1).contiguous() for x in (query, key, value)),
+        layout.bounds,
+        layout.bounds,
+        layout.longest,
+        layout.longest,
+        scale=scale,
+        window_size=(left, 0 if causal else left),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return attended[None]
+
+
+AttentionInterface.register(NAME, packed_attention)

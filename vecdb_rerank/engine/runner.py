@@ -1,0 +1,69 @@
+"""What an engine computes with: the loaded model, its tokens, its forward, its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vecdb_rerank.engine import hardware, loading
+from vecdb_rerank.engine.architectures import PACKED
+from vecdb_rerank.engine.attention import NAME
+from vecdb_rerank.engine.memory import Budget, bytes_per_token, first_budget, within
+from vecdb_rerank.engine.packing import Forward, Packed, Padded
+from vecdb_rerank.engine.spec import Spec
+from vecdb_rerank.engine.tokens import Pair, Tokens
+
+# Tokens per batch: on a GPU what fills it; on a CPU what stays in its caches.
+_MOST = {"cuda": 65_536, "mps": 16_384, "cpu": 8_192}
+
+
+class Runner:
+    """A loaded model that makes logits of pairs."""
+
+    def __init__(self, spec: Spec) -> None:
+        loaded = loading.load(spec)
+        self.device = loaded.device
+        self.dtype = loaded.dtype
+        self.workers = 1
+        self.tokens = Tokens(
+            loaded.tokenizer, loaded.template, spec.max_length, int(spec.token_cache_mb * 1e6)
+        )
+        packs = is_packed(loaded.model)
+        per_token = bytes_per_token(
+            loaded.model.config, loaded.dtype, 0 if packs else spec.max_length
+        )
+        most = spec.batch_tokens or _MOST[self.device.type]
+        self.budget = Budget(first_budget(hardware.free_memory(self.device), per_token, most))
+        self.forward = _forward(spec, loaded, self.budget)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the weights are on a device that a forked process cannot use."""
+        return self.device.type != "cpu"
+
+    def logits(self, pairs: Sequence[Pair]) -> list[float]:
+        """One number a pair, in their order."""
+        return within(self.budget, self.forward, pairs, self.forward.tokens)
+
+    def after_fork(self) -> None:
+        """In a forked child: locks of its own."""
+        self.budget.after_fork()
+        self.tokens.cache.after_fork()
+
+
+def is_packed(model: Any) -> bool:
+    """Whether the model is one of those that are known to be right when packed."""
+    known = model.config.model_type in PACKED
+    return known and getattr(model.config, "attn_logit_softcapping", None) is None
+
+
+def _forward(spec: Spec, loaded: loading.Loaded, budget: Budget) -> Forward:
+    model = loaded.model
+    if not is_packed(model):
+        return Padded(model, loaded.template, budget, loaded.head)
+    model.set_attn_implementation(NAME)
+    body = torch.compile(model.base_model, dynamic=True) if spec.compile else None
+    architecture = PACKED[model.config.model_type]
+    return Packed(model, loaded.template, architecture, loaded.head, body=body)

@@ -1,0 +1,85 @@
+"""What tells one engine from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vecdb_rerank.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """How a causal language model is asked whether a document answers a query.
+
+    The score is the logit of the token ``yes``, less that of ``no`` where there is one, after
+    ``before`` + ``query`` + ``between`` + ``document`` + ``after``. ``{}`` in ``query`` and
+    ``document`` is where the text goes. Each part is tokenized by itself.
+    """
+
+    query: str
+    document: str
+    before: str = ""
+    between: str = ""
+    after: str = ""
+    yes: str = "yes"
+    no: str | None = "no"
+
+    def __post_init__(self) -> None:
+        for name in ("query", "document"):
+            if getattr(self, name).count("{}") != 1:
+                raise ConfigurationError(f"prompt.{name}: needs one {{}} where the text goes")
+
+
+QWEN3 = Prompt(
+    before=(
+        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query "
+        'and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
+        "<|im_start|>user\n"
+    ),
+    query=(
+        "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
+        "<Query>: {}\n"
+    ),
+    document="<Document>: {}",
+    after="<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+)
+GEMMA = Prompt(
+    before="<bos>",
+    query="A: {}",
+    between="\n",
+    document="B: {}",
+    after=(
+        "\nGiven a query A and a passage B, determine whether the passage contains an answer to "
+        "the query by providing a prediction of either 'Yes' or 'No'."
+    ),
+    yes="Yes",
+    no=None,
+)
+PROMPTS = {"qwen3": QWEN3, "gemma": GEMMA}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A model and how it runs: calls with equal specs share one engine."""
+
+    model: str
+    revision: str | None = None
+    max_length: int = 512
+    device: str = "auto"
+    dtype: str = "auto"
+    prompt: Prompt | None = None
+    trust_remote_code: bool = False
+    compile: bool = False
+    fused: bool = True
+    batch_tokens: int | None = None
+    token_cache_mb: float = 64.0
+    score_cache_mb: float = 32.0
+
+    def __post_init__(self) -> None:
+        if self.max_length < 8:
+            raise ConfigurationError(f"max_length: {self.max_length} is below 8 tokens")
+        if self.batch_tokens is not None and self.batch_tokens < 1:
+            raise ConfigurationError(f"batch_tokens: {self.batch_tokens} is below 1")
+        for name in ("token_cache_mb", "score_cache_mb"):
+            if not getattr(self, name) >= 0:
+                raise ConfigurationError(f"{name}: {getattr(self, name)} is negative")
