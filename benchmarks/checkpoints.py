@@ -87,7 +87,7 @@ def _dequantized(path: Path) -> dict[str, torch.Tensor]:
     # A Gemm keeps its matrix as torch does or turned, which only its shape or its use tells.
     tensors["classifier.weight"] = tensors["classifier.weight"].reshape(1, -1)
     tensors["bert.pooler.dense.weight"] = tensors["bert.pooler.dense.weight"].T
-    return {n: torch.from_numpy(np.ascontiguousarray(v)) for n, v in tensors.items()}
+    return {n: torch.from_numpy(np.array(v, order="C")) for n, v in tensors.items()}
 
 
 def xlmr_large(folder: Path | None = None, *, layers: int = 24) -> Path:

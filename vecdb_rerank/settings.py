@@ -269,7 +269,6 @@ class CrossEncoderSettings(Section):
     prompt: str | dict[str, str] | None = None
     trust_remote_code: bool = False
     compile: bool = False
-    fused: bool = True
     batch_tokens: int | None = Field(None, ge=1)
     token_cache_mb: float = Field(64.0, ge=0)
     score_cache_mb: float = Field(32.0, ge=0)

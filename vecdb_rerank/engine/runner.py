@@ -10,13 +10,14 @@ import torch
 from vecdb_rerank.engine import hardware, loading
 from vecdb_rerank.engine.architectures import PACKED
 from vecdb_rerank.engine.attention import NAME
+from vecdb_rerank.engine.linear import pack
 from vecdb_rerank.engine.memory import Budget, bytes_per_token, first_budget, within
 from vecdb_rerank.engine.packing import Forward, Packed, Padded
 from vecdb_rerank.engine.spec import Spec
 from vecdb_rerank.engine.tokens import Pair, Tokens
 
 # Tokens per batch: on a GPU what fills it; on a CPU what stays in its caches.
-_MOST = {"cuda": 65_536, "mps": 16_384, "cpu": 8_192}
+_MOST = {"cuda": 65_536, "mps": 16_384, "cpu": 2_048}
 
 
 class Runner:
@@ -63,6 +64,8 @@ def _forward(spec: Spec, loaded: loading.Loaded, budget: Budget) -> Forward:
     model = loaded.model
     if not is_packed(model):
         return Padded(model, loaded.template, budget, loaded.head)
+    if loaded.device.type == "cpu" and not spec.compile:
+        pack(model.base_model)
     model.set_attn_implementation(NAME)
     body = torch.compile(model.base_model, dynamic=True) if spec.compile else None
     architecture = PACKED[model.config.model_type]

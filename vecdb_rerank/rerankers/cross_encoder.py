@@ -29,7 +29,6 @@ class CrossEncoderReranker:
             `Prompt`'s fields. Classifiers have none.
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
         compile: run the model through ``torch.compile``; the first calls take minutes.
-        fused: where there is a faster forward of our own with the same scores, run that.
         batch_tokens: tokens computed at once at the most; None leaves it to the memory there is.
         token_cache_mb, score_cache_mb: megabytes for token ids of documents and for scores of
             pairs that come again; 0 keeps none.
@@ -54,7 +53,6 @@ class CrossEncoderReranker:
         prompt: str | Mapping[str, Any] | Prompt | None = None,
         trust_remote_code: bool = False,
         compile: bool = False,  # noqa: A002 - torch's own word
-        fused: bool = True,
         batch_tokens: int | None = None,
         token_cache_mb: float = 64.0,
         score_cache_mb: float = 32.0,
@@ -68,7 +66,6 @@ class CrossEncoderReranker:
             prompt=_prompt(prompt),
             trust_remote_code=trust_remote_code,
             compile=compile,
-            fused=fused,
             batch_tokens=batch_tokens,
             token_cache_mb=token_cache_mb,
             score_cache_mb=score_cache_mb,
