@@ -1,0 +1,298 @@
+"""Our local rerankers beside others, on the same weights, texts and machine, in one run.
+
+Every round gives each of them the same documents, which none has seen before, one after another;
+the ratios are medians over rounds of the time of CrossEncoder.predict in the same round. Others
+are installed by ``pip install -e '.[bench]'``; one that is not, or does not run, is left out and
+named.
+
+    python -m benchmarks.rerankers [--json FILE] [--rounds 7] [--only minilm-short]
+
+- CrossEncoder: sentence-transformers, ``predict`` as it is (float32, batches of 32)
+- FlagReranker: FlagEmbedding, ``compute_score`` as it is
+- rerankers: the library of that name, on its transformers ranker
+- FlashRank-style: ONNX Runtime, all documents in one padded batch (the bundled int8 weights)
+- TEI-style: sorted by length, padded batches under a token budget, float32
+- ours-onnx-int8, ours-fp32, ours-bf16: the rerankers of this package
+
+The MiniLM has real weights (benchmarks/checkpoints.py), XLM-RoBERTa-large random ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.checkpoints import english, minilm, xlmr_large
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
+from vecdb_rerank.rerankers.onnx import OnnxReranker
+
+Score = Callable[[str, list[str]], Any]
+Lengths = Callable[[np.random.Generator, int], "np.ndarray[Any, Any]"]
+QUERY = "how does a class call the method of its base class"
+BASE = "CrossEncoder"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A model, and how long (tokens) how many documents are."""
+
+    checkpoint: Callable[[], Path]
+    documents: int
+    lengths: Lengths
+    real: bool
+    seconds: float
+
+
+def _about(mean: float, spread: float) -> Lengths:
+    def lengths(random: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
+        drawn = random.lognormal(0, spread, count)
+        return np.clip(drawn / drawn.mean() * mean, 8, 495).astype(int)
+
+    return lengths
+
+
+def _all_512(random: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
+    return np.full(count, 520)
+
+
+SCENARIOS = {
+    "minilm-short": Scenario(minilm, 50, _about(70, 0.3), True, 240),
+    "minilm-skewed": Scenario(minilm, 50, _about(226, 0.8), True, 300),
+    "minilm-long": Scenario(minilm, 50, _all_512, True, 300),
+    "xlmr-skewed": Scenario(xlmr_large, 20, _about(226, 0.8), False, 420),
+}
+
+
+class Texts:
+    """Documents of given lengths out of English words; never the same one twice."""
+
+    def __init__(self, tokenizer: Any, seed: int = 0) -> None:
+        self._words = " ".join(english()).split()
+        self._tokenizer = tokenizer
+        self.random = np.random.default_rng(seed)
+
+    def document(self, tokens: int) -> str:
+        words = self.random.choice(self._words, tokens)
+        ids = self._tokenizer.encode(" ".join(words), add_special_tokens=False)[:tokens]
+        return str(self._tokenizer.decode(ids))
+
+
+def contestants(scenario: Scenario) -> Iterator[tuple[str, Callable[[], Score]]]:
+    """Each by its name, with what makes it ready."""
+    folder = str(scenario.checkpoint())
+    yield BASE, lambda: _cross_encoder(folder)
+    yield "FlagReranker", lambda: _flag(folder)
+    yield "rerankers", lambda: _rerankers(folder)
+    yield "TEI-style", lambda: _tei(folder)
+    if scenario.real:
+        yield "FlashRank-style", _flashrank
+        yield "ours-onnx-int8", lambda: _ours(OnnxReranker())
+    for name, dtype in (("ours-fp32", "float32"), ("ours-bf16", "bfloat16")):
+        yield name, lambda dtype=dtype: _ours(  # type: ignore[misc]
+            CrossEncoderReranker(folder, device="cpu", dtype=dtype, score_cache_mb=0)
+        )
+
+
+def _ours(reranker: Any) -> Score:
+    def score(query: str, documents: list[str]) -> Any:
+        return reranker.score(query, documents, deadline=Deadline()).raw
+
+    return score
+
+
+def _cross_encoder(folder: str) -> Score:
+    from sentence_transformers import CrossEncoder
+
+    model = CrossEncoder(folder, device="cpu", max_length=512)
+
+    def score(query: str, documents: list[str]) -> Any:
+        return model.predict([(query, d) for d in documents], show_progress_bar=False)
+
+    return score
+
+
+def _flag(folder: str) -> Score:
+    from FlagEmbedding import FlagReranker
+
+    model = FlagReranker(folder, use_fp16=False, devices="cpu", max_length=512)
+
+    def score(query: str, documents: list[str]) -> Any:
+        return model.compute_score([(query, d) for d in documents])
+
+    return score
+
+
+def _rerankers(folder: str) -> Score:
+    from rerankers import Reranker
+
+    model = Reranker(folder, model_type="cross-encoder", device="cpu", dtype="float32", verbose=0)
+
+    def score(query: str, documents: list[str]) -> Any:
+        ranked = model.rank(query=query, docs=documents, doc_ids=list(range(len(documents))))
+        found = {result.document.doc_id: result.score for result in ranked.results}
+        return [found[n] for n in range(len(documents))]
+
+    return score
+
+
+def _tei(folder: str, budget: int = 16_384) -> Score:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+
+    @torch.inference_mode()
+    def score(query: str, documents: list[str]) -> Any:
+        encoded = tokenizer([query] * len(documents), documents, truncation=True, max_length=512)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        scores = np.zeros(len(documents))
+        batch: list[int] = []
+        for n in [*np.argsort(lengths), None]:
+            if batch and (n is None or (len(batch) + 1) * lengths[n] > budget):
+                rows = {key: [values[i] for i in batch] for key, values in encoded.items()}
+                padded = tokenizer.pad(rows, return_tensors="pt")
+                scores[batch] = model(**padded).logits[:, 0].numpy()
+                batch = []
+            if n is not None:
+                batch.append(int(n))
+        return scores
+
+    return score
+
+
+def _flashrank() -> Score:
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    from vecdb_rerank.weights import BUNDLED, MS_MARCO_MINILM, locate
+
+    weights = locate(BUNDLED, MS_MARCO_MINILM)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(str(weights.onnx), options)
+    tokenizer = Tokenizer.from_file(str(weights.tokenizer))
+    tokenizer.enable_truncation(512)
+    tokenizer.enable_padding()
+
+    def score(query: str, documents: list[str]) -> Any:
+        encoded = tokenizer.encode_batch([(query, d) for d in documents])
+        feeds = {
+            "input_ids": np.array([e.ids for e in encoded]),
+            "attention_mask": np.array([e.attention_mask for e in encoded]),
+            "token_type_ids": np.array([e.type_ids for e in encoded]),
+        }
+        return session.run(None, feeds)[0][:, 0]
+
+    return score
+
+
+def flops(folder: Path, lengths: Sequence[int]) -> float:
+    """Of the matrix products of pairs of such lengths, no padding counted."""
+    config = json.loads((folder / "config.json").read_text())
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    each = 8 * width * width + 4 * width * inner
+    layers = config["num_hidden_layers"]
+    return float(layers * sum(n * each + 4 * n * n * width for n in lengths))
+
+
+def ceiling(dtype: torch.dtype) -> float:
+    """The most FLOP/s that a matrix product reaches here, of torch's own and oneDNN's."""
+    tokens, width, inner = 2_048, 1_024, 4_096
+    x = torch.randn(tokens, width, dtype=dtype)
+    weight = torch.randn(inner, width, dtype=dtype)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight, tokens)
+    products = (
+        lambda: torch.nn.functional.linear(x, weight),
+        lambda: torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], ""),
+    )
+    best = min(_seconds(product) for product in products for _ in range(5))
+    return 2 * tokens * width * inner / best
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def compare(name: str, scenario: Scenario, rounds: int) -> dict[str, dict[str, float]]:
+    """The times of one scenario; prints them."""
+    from transformers import AutoTokenizer
+
+    folder = scenario.checkpoint()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = Texts(tokenizer)
+    ready: dict[str, Score] = {}
+    warm = [texts.document(int(n)) for n in scenario.lengths(texts.random, 6)]
+    for contestant, prepare in contestants(scenario):
+        try:
+            score = prepare()
+            score(QUERY, warm)
+        except Exception as error:  # whatever others raise
+            print(f"{contestant} is left out: {type(error).__name__}: {' '.join(str(error).split())[:160]}")
+        else:
+            ready[contestant] = score
+    times: dict[str, list[float]] = {contestant: [] for contestant in ready}
+    shares: dict[str, list[float]] = {contestant: [] for contestant in ready}
+    ceilings: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    ends = time.monotonic() + scenario.seconds
+    for number in range(rounds):
+        if number >= 3 and time.monotonic() > ends:
+            break
+        documents = [
+            texts.document(int(n)) for n in scenario.lengths(texts.random, scenario.documents)
+        ]
+        ids = tokenizer([QUERY] * len(documents), documents, truncation=True, max_length=512)
+        work = flops(folder, [len(row) for row in ids["input_ids"]])
+        for dtype, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            ceilings[dtype].append(ceiling(kind))
+        for contestant, score in ready.items():
+            times[contestant].append(_seconds(lambda score=score: score(QUERY, documents)))  # type: ignore[misc]
+            best = ceilings["bf16" if contestant.endswith("bf16") else "fp32"][-1]
+            shares[contestant].append(work / times[contestant][-1] / best)
+    tokens = statistics.fmean(len(row) for row in ids["input_ids"])
+    limits = ", ".join(f"{k} {statistics.median(v) / 1e9:,.0f} GFLOP/s" for k, v in ceilings.items())
+    print(f"\n{name}: {scenario.documents} documents, {tokens:.0f} tokens a pair in the last of "
+          f"{len(times[BASE])} rounds; a matrix product reaches {limits}")
+    found = {}
+    for contestant, took in times.items():
+        ratio = statistics.median(b / t for b, t in zip(times[BASE], took, strict=True))
+        median = statistics.median(took)
+        found[contestant] = {
+            "ms": round(median * 1e3, 1),
+            "pairs_per_s": round(scenario.documents / median, 1),
+            "ratio": round(ratio, 2),
+        }
+        share = statistics.median(shares[contestant])
+        int8 = "" if "onnx" in contestant or "Flash" in contestant else f"{share:6.0%} of that"
+        print(f"  {contestant:16} {median * 1e3:9,.1f} ms {scenario.documents / median:9,.1f} "
+              f"pairs/s   x{ratio:5.2f} {int8}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=SCENARIOS, action="append")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    chosen = options.only or list(SCENARIOS)
+    found = {name: compare(name, SCENARIOS[name], options.rounds) for name in chosen}
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
