@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.protocols import Embedder, Reranker
     from vecdb_rerank.rerankers.cohere import CohereReranker
     from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
+    from vecdb_rerank.rerankers.flag_embedding import FlagEmbeddingReranker
     from vecdb_rerank.rerankers.http import HttpReranker
     from vecdb_rerank.rerankers.onnx import OnnxReranker
     from vecdb_rerank.search import Fusion, SearchDefaults
@@ -68,6 +69,7 @@ _HOMES = {
     "Embedder": "protocols",
     "FirstPassError": "errors",
     "FirstPassTimeoutError": "errors",
+    "FlagEmbeddingReranker": "rerankers.flag_embedding",
     "FunctionEmbedder": "embedders.function",
     "Fusion": "search",
     "HttpReranker": "rerankers.http",
@@ -110,6 +112,7 @@ __all__ = [
     "Embedder",
     "FirstPassError",
     "FirstPassTimeoutError",
+    "FlagEmbeddingReranker",
     "FunctionEmbedder",
     "Fusion",
     "HttpReranker",

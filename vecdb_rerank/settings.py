@@ -274,6 +274,21 @@ class CrossEncoderSettings(Section):
     score_cache_mb: float = Field(32.0, ge=0)
 
 
+class FlagEmbeddingSettings(Section):
+    """A reranker of the FlagEmbedding library."""
+
+    type: Literal["flag_embedding"] = "flag_embedding"
+    model: str = Field(min_length=1)
+    kind: Literal["encoder", "llm", "layerwise"] = "encoder"
+    revision: str | None = None
+    max_length: int = Field(512, ge=8)
+    device: str | None = None
+    use_fp16: bool = False
+    cutoff_layer: int | None = None
+    batch_size: int = Field(32, ge=1)
+    trust_remote_code: bool = False
+
+
 class SentenceTransformersSettings(Section):
     """A model of the sentence-transformers library."""
 
@@ -320,6 +335,7 @@ TYPES: dict[str, dict[str, type[Section]]] = {
         "http": HttpRerankerSettings,
         "cohere": CohereRerankerSettings,
         "cross_encoder": CrossEncoderSettings,
+        "flag_embedding": FlagEmbeddingSettings,
         "none": NoneSettings,
     },
 }
@@ -356,6 +372,7 @@ RerankerSettings = Annotated[
     | Annotated[HttpRerankerSettings, Tag("http")]
     | Annotated[CohereRerankerSettings, Tag("cohere")]
     | Annotated[CrossEncoderSettings, Tag("cross_encoder")]
+    | Annotated[FlagEmbeddingSettings, Tag("flag_embedding")]
     | NoneType_
     | Plugin,
     _tag("reranker"),

@@ -8,6 +8,7 @@ import sys
 import typer
 
 from vecdb_rerank.cli import (
+    bench,
     calibrate,
     config,
     demo,
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (demo, index, search, evaluate, tune, calibrate, structure, scan, doctor, config):
+for module in (demo, index, search, evaluate, tune, calibrate, structure, scan, bench, doctor, config):
     app.command()(module.command)
     app.registered_commands[-1].name = module.__name__.rpartition(".")[2]
 

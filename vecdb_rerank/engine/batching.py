@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Run = Callable[[Sequence["Pair"]], list[float]]
 Batch = list[tuple["Job", int]]
+_LEAST = 512  # tokens; below, what a batch costs by itself outweighs sharing the work
 
 
 class Job:
@@ -70,14 +71,22 @@ class Queue:
     """Jobs in order, and the workers that compute them.
 
     ``capacity`` is how many pairs may wait; `submit` blocks where that many do. ``workers`` take
-    batches of at most the budget's tokens, and less where that leaves another worker idle.
+    batches of at most the budget's tokens, and less where that leaves another worker idle; each
+    begins with ``prepare``.
     """
 
     def __init__(
-        self, run: Run, budget: Budget, *, workers: int = 1, capacity: int = 16_384
+        self,
+        run: Run,
+        budget: Budget,
+        *,
+        workers: int = 1,
+        capacity: int = 16_384,
+        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self._run = run
         self._budget = budget
+        self._prepare = prepare
         self._workers = workers
         self._capacity = capacity
         self._jobs: deque[Job] = deque()
@@ -137,6 +146,7 @@ class Queue:
             thread.start()
 
     def _work(self, busy: threading.Lock) -> None:
+        self._prepare()
         while batch := self._next():
             with busy:
                 self._compute(batch)
@@ -179,7 +189,7 @@ class Queue:
         """
         room = self._budget.tokens
         if self._workers > 1:
-            room = min(room, -(-self._tokens() // self._workers))
+            room = min(room, max(_LEAST, -(-self._tokens() // self._workers)))
         if self._jobs and self._speed:
             room = int(min(room, self._speed * self._jobs[0].deadline.remaining() / 2))
         return room

@@ -173,7 +173,9 @@ class Engine:
             self._loaded.set()
 
     def _new_queue(self, runner: Runner) -> Queue:
-        return Queue(runner.logits, runner.budget, workers=runner.workers)
+        return Queue(
+            runner.logits, runner.budget, workers=runner.workers, prepare=runner.prepare_worker
+        )
 
     def close(self) -> None:
         """End the workers; calls that wait fail."""

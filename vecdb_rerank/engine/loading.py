@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
@@ -249,7 +250,7 @@ def _explained(model: str) -> Iterator[None]:
         yield
     except ConfigurationError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ConfigurationError(f"model: {model!r} cannot be loaded: {error}") from error
 
 

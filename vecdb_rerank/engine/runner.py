@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,9 @@ class Runner:
         loaded = loading.load(spec)
         self.device = loaded.device
         self.dtype = loaded.dtype
-        self.workers = 1
+        # On a CPU each core computes batches of its own: threads that share one wait for each
+        # other after every layer, the longer the busier the machine is.
+        self.workers = 1 if self.on_gpu else hardware.physical_cores()
         self.tokens = Tokens(
             loaded.tokenizer, loaded.template, spec.max_length, int(spec.token_cache_mb * 1e6)
         )
@@ -47,6 +50,19 @@ class Runner:
     def logits(self, pairs: Sequence[Pair]) -> list[float]:
         """One number a pair, in their order."""
         return within(self.budget, self.forward, pairs, self.forward.tokens)
+
+    def prepare_worker(self) -> None:
+        """Called by a worker when it begins: one of several computes in its own thread alone.
+
+        The number is torch's own for a thread, and for all that come later; another thread puts
+        back what those begin with.
+        """
+        if self.workers > 1:
+            before = torch.get_num_threads()
+            torch.set_num_threads(1)
+            restore = threading.Thread(target=torch.set_num_threads, args=(before,))
+            restore.start()
+            restore.join()
 
     def after_fork(self) -> None:
         """In a forked child: locks of its own."""

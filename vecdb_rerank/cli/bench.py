@@ -1,0 +1,131 @@
+"""``vecdb-rerank bench``: how fast the rerankers are on this machine, and how many documents fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vecdb_rerank.cli import common
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vecdb_rerank.evaluation.speed import Speed
+
+_REMOTE = ("http", "cohere")
+
+
+def command(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="A cross_encoder model (folder or hub id) to measure as well."
+        ),
+    ] = None,
+    config: common.ConfigOption = None,
+    budget: Annotated[
+        float, typer.Option(min=0, help="Milliseconds that reranking may take (p95).")
+    ] = 300.0,
+    k: Annotated[str, typer.Option("--k", help="Documents per call, with commas.")] = "10,20,50,100",
+    words: Annotated[int, typer.Option(min=1, help="Words of a document, about.")] = 60,
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each reranker and k.")] = 3.0,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Also call configured services, which may cost money.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Measure the rerankers here, and say which one reads how many documents in time.
+
+    Measured are the bundled ONNX model, the configured rerankers and those
+    given with --model, each in a process of its own, on texts that no cache
+    has seen. Services are left out unless you say --remote.
+
+    vecdb-rerank bench --budget 150 --model BAAI/bge-reranker-base
+    """
+    from vecdb_rerank.evaluation import speed
+
+    sections = _sections(model or [], config, remote)
+    with common.progress() as shown:
+        speeds = speed.measure(
+            sections,
+            ks=_numbers(k),
+            words=words,
+            seconds=seconds,
+            on_progress=common.Bars(shown),
+        )
+    if as_json:
+        typer.echo(json.dumps(speed.as_json(speeds), indent=2))
+    else:
+        common.out.print(_table(speeds))
+        common.out.print(_advice(speeds, budget), highlight=False, markup=False, soft_wrap=True)
+    if all(each.error for each in speeds):
+        raise typer.Exit(1)
+
+
+def _sections(models: Sequence[str], config: Any, remote: bool) -> list[Any]:
+    """What to measure, none of it twice."""
+    from vecdb_rerank.settings import CrossEncoderSettings, NoneSettings, OnnxRerankerSettings
+
+    chain = common.settings(config).settings.chain
+    wanted = [OnnxRerankerSettings(), *chain, *(CrossEncoderSettings(model=m) for m in models)]
+    found: list[Any] = []
+    for section in wanted:
+        if isinstance(section, NoneSettings) or section in found:
+            continue
+        if section.type in _REMOTE and not remote:
+            common.err.print(f"{section.type}: a service, left out; --remote measures it too")
+            continue
+        found.append(section)
+    return found
+
+
+def _numbers(given: str) -> list[int]:
+    try:
+        numbers = sorted({int(part) for part in given.split(",")})
+    except ValueError:
+        numbers = []
+    if not numbers or numbers[0] < 1:
+        raise typer.BadParameter(f"{given!r} are no numbers such as 10,50", param_hint="--k")
+    return numbers
+
+
+def _table(speeds: Sequence[Speed]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    ks = next((speed.latencies for speed in speeds if speed.latencies), ())
+    shown = Table(
+        title="p50 / p95 in milliseconds by documents per call",
+        caption="pairs/s and tokens/s with the most documents; a token is four characters",
+    )
+    shown.add_column("reranker")
+    for name in (*(f"k={each.k}" for each in ks), "pairs/s", "tokens/s", "load", "memory"):
+        shown.add_column(name, justify="right")
+    for speed in speeds:
+        shown.add_row(escape(speed.name), *_cells(speed, len(ks)))
+        if speed.error:
+            shown.add_row(f"  [red]{escape(speed.error)}[/]")
+    return shown
+
+
+def _cells(speed: Speed, ks: int) -> list[str]:
+    if speed.error:
+        return ["-"] * (ks + 4)
+    times = [f"{each.p50:,.0f} / {each.p95:,.0f}" for each in speed.latencies]
+    memory = "?" if speed.peak_mb is None else f"{speed.peak_mb:,.0f} MB"
+    if speed.gpu_mb is not None:
+        memory += f" + {speed.gpu_mb:,.0f} MB GPU"
+    return [*times, f"{speed.pairs:,.0f}", f"{speed.tokens:,.0f}", f"{speed.load:.1f} s", memory]
+
+
+def _advice(speeds: Sequence[Speed], budget: float) -> str:
+    from vecdb_rerank.evaluation.speed import recommended
+
+    best = recommended(speeds, budget)
+    if best is None:
+        return f"No reranker is within {budget:g} ms (p95): raise the budget, or lower --k."
+    speed, k = best
+    return f"Within {budget:g} ms (p95): {speed.name} with k = {k}."

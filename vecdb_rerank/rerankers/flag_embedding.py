@@ -1,0 +1,187 @@
+"""The FlagEmbedding library's rerankers, for models that only it runs, such as layerwise ones.
+
+What `cross_encoder` loads is faster there. Around the library's own ways stands a fence: it is
+asked by one thread at a time, never with nothing, and never in several batches at once, since it
+recovers from a lack of memory in the first one only and takes any error of torch for one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+from vecdb_rerank.candidates import Scores
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.documents import valid_unicode
+from vecdb_rerank.engine.memory import Budget, within
+from vecdb_rerank.engine.spec import Spec
+from vecdb_rerank.errors import ConfigurationError, RerankError
+from vecdb_rerank.optional import require
+
+Kind = Literal["encoder", "llm", "layerwise"]
+_CLASSES = {
+    "encoder": "FlagReranker",
+    "llm": "FlagLLMReranker",
+    "layerwise": "LayerWiseFlagLLMReranker",
+}
+_BATCH = 32
+
+
+class FlagEmbeddingReranker:
+    """Scores (query, document) pairs with one of FlagEmbedding's rerankers.
+
+    Args:
+        model: a folder, or a hub id; safetensors only.
+        kind: ``encoder`` (`FlagReranker`), ``llm`` or ``layerwise``.
+        revision: the hub commit to load.
+        max_length: tokens of query and document together; the document is cut.
+        device: such as ``cuda:0``; None lets the library choose.
+        use_fp16: half precision, on a GPU.
+        cutoff_layer: the layer whose score counts, for ``layerwise``; None takes the last.
+        batch_size: documents computed at once.
+        trust_remote_code: run code that comes with the model; a hub id then needs a revision.
+
+    The model is loaded on first use, once a process. Calls that come at once are computed one
+    after another. Raises `ConfigurationError` where an argument is wrong or the model does not
+    load, `RerankError` where one document does not fit into memory.
+
+    """
+
+    local = True
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        kind: Kind = "encoder",
+        revision: str | None = None,
+        max_length: int = 512,
+        device: str | None = None,
+        use_fp16: bool = False,
+        cutoff_layer: int | None = None,
+        batch_size: int = _BATCH,
+        trust_remote_code: bool = False,
+    ) -> None:
+        if kind not in _CLASSES:
+            raise ConfigurationError(f"kind: {kind!r} is none of {', '.join(_CLASSES)}")
+        if cutoff_layer is not None and kind != "layerwise":
+            raise ConfigurationError("cutoff_layer: only for kind = 'layerwise'")
+        if batch_size < 1:
+            raise ConfigurationError(f"batch_size: {batch_size} is below 1")
+        self._spec = Spec(
+            model, revision=revision, max_length=max_length, trust_remote_code=trust_remote_code
+        )
+        self._options = (kind, device, use_fp16, cutoff_layer)
+        self._batch_size = batch_size
+
+    @property
+    def name(self) -> str:
+        """``flag_embedding:`` and the model's name."""
+        return f"flag_embedding:{self._spec.model}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._spec.model!r})"
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        """Logits of the documents; a batch that begins before the deadline is computed."""
+        found: list[float | None] = []
+        pairs = [(valid_unicode(query), valid_unicode(document)) for document in documents]
+        while len(found) < len(pairs) and not deadline.expired:
+            model = _load(self._spec, self._options, os.getpid())
+            batch = pairs[len(found) : len(found) + self._batch_size]
+            scores = model.scores(batch, deadline)
+            if scores is None:
+                break
+            found += scores
+        return Scores.from_logits([*found, *[None] * (len(pairs) - len(found))])
+
+
+class _NoMemory(Exception):
+    """Torch's out-of-memory, under a name that the library does not catch."""
+
+
+class _Failed(Exception):
+    """Any other error of the model's, under a name that the library does not catch."""
+
+
+class _Fenced:
+    """One of the library's rerankers; one call at a time."""
+
+    def __init__(self, model: Any, options: dict[str, Any]) -> None:
+        self._model = model
+        self._options = options
+        self._lock = threading.Lock()
+        self._budget = Budget(1 << 30)
+        model.model.forward = self._fence(model.model.forward)
+
+    def scores(self, pairs: Sequence[tuple[str, str]], deadline: Deadline) -> list[float] | None:
+        """One logit a pair; None where the deadline came before it was this call's turn."""
+        if not self._lock.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
+            return None
+        try:
+            at_once = self._budget.tokens
+            parts = [pairs[n : n + at_once] for n in range(0, len(pairs), at_once)]
+            return [x for part in parts for x in within(self._budget, self._scored, part, len)]
+        finally:
+            self._lock.release()
+
+    def _scored(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        torch = require("torch", "torch")
+        # A batch larger than what is given is one batch, without the library's progress bar.
+        options = {**self._options, "batch_size": len(pairs) + 1}
+        try:
+            scores = self._model.compute_score(list(pairs), **options)
+        except _NoMemory as error:
+            raise torch.OutOfMemoryError(str(error)) from error
+        except _Failed as error:
+            raise RerankError(f"the model failed: {error}") from error.__cause__
+        if isinstance(scores[0], list | tuple):  # one list a layer
+            (scores,) = scores
+        return [float(score) for score in scores]
+
+    @staticmethod
+    def _fence(forward: Any) -> Any:
+        torch = require("torch", "torch")
+
+        def fenced(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return forward(*args, **kwargs)
+            except torch.OutOfMemoryError as error:
+                raise _NoMemory(str(error)) from error
+            except RuntimeError as error:
+                raise _Failed(str(error)) from error
+
+        return fenced
+
+
+_loading = threading.Lock()
+
+
+def _load(spec: Spec, options: tuple[Any, ...], process: int) -> _Fenced:
+    with _loading:
+        return _loaded(spec, options, process)
+
+
+@lru_cache(maxsize=8)
+def _loaded(spec: Spec, options: tuple[Any, ...], _process: int) -> _Fenced:
+    library = require("FlagEmbedding", "flagembedding")
+    from vecdb_rerank.engine import licences, loading
+
+    kind, device, use_fp16, cutoff_layer = options
+    folder = loading.find(spec)
+    licences.tell(spec.model, folder)
+    try:
+        model = getattr(library, _CLASSES[kind])(
+            str(folder),
+            devices=device,
+            use_fp16=use_fp16,
+            max_length=spec.max_length,
+            trust_remote_code=spec.trust_remote_code,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ConfigurationError(f"model: {spec.model!r} cannot be loaded: {error}") from error
+    layers = {"cutoff_layers": [cutoff_layer]} if cutoff_layer is not None else {}
+    return _Fenced(model, layers)
