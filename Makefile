@@ -9,7 +9,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 # FROM: where the tests' databases come from: auto, env, compose, testcontainers, embedded
 FROM ?= auto
 
-.PHONY: env demo test lowest check format docs bench opensearch opensearch-stop clean
+.PHONY: env demo test lowest check format docs bench bench-rerankers opensearch opensearch-stop clean
 
 env: $(VENV)/.env
 
@@ -37,6 +37,11 @@ docs: $(VENV)/.dev
 
 bench: env
 	$(BIN)/python benchmarks/overhead.py
+
+# Local rerankers beside others (their libraries come with it); BENCH_JSON=FILE writes the numbers.
+bench-rerankers: $(VENV)/.dev
+	$(INSTALL) --editable '.[bench]'
+	$(BIN)/python -m benchmarks.rerankers $(if $(BENCH_JSON),--json $(BENCH_JSON))
 
 # A real OpenSearch node on 127.0.0.1:9200 (needs a JDK 17 and Maven).
 opensearch:

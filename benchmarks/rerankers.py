@@ -25,6 +25,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ Score = Callable[[str, list[str]], Any]
 Lengths = Callable[[np.random.Generator, int], "np.ndarray[Any, Any]"]
 QUERY = "how does a class call the method of its base class"
 BASE = "CrossEncoder"
+INT8 = ("FlashRank-style", "ours-onnx-int8")  # whose products are others than those measured
+LEAST_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,9 @@ class Texts:
 
     def document(self, tokens: int) -> str:
         words = self.random.choice(self._words, tokens)
-        ids = self._tokenizer.encode(" ".join(words), add_special_tokens=False)[:tokens]
+        ids = self._tokenizer.encode(" ".join(words), add_special_tokens=False, verbose=False)[
+            :tokens
+        ]
         return str(self._tokenizer.decode(ids))
 
 
@@ -98,8 +103,11 @@ def contestants(scenario: Scenario) -> Iterator[tuple[str, Callable[[], Score]]]
         yield "FlashRank-style", _flashrank
         yield "ours-onnx-int8", lambda: _ours(OnnxReranker())
     for name, dtype in (("ours-fp32", "float32"), ("ours-bf16", "bfloat16")):
-        yield name, lambda dtype=dtype: _ours(  # type: ignore[misc]
-            CrossEncoderReranker(folder, device="cpu", dtype=dtype, score_cache_mb=0)
+        yield (
+            name,
+            lambda dtype=dtype: _ours(  # type: ignore[misc]
+                CrossEncoderReranker(folder, device="cpu", dtype=dtype, score_cache_mb=0)
+            ),
         )
 
 
@@ -225,6 +233,21 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
+def prepared(scenario: Scenario, warm: list[str]) -> dict[str, Score]:
+    """All that run here, each after a first call; names those that do not."""
+    ready: dict[str, Score] = {}
+    for contestant, prepare in contestants(scenario):
+        try:
+            score = prepare()
+            score(QUERY, warm)
+        except Exception as error:  # whatever others raise
+            why = " ".join(str(error).split())[:160]
+            print(f"{contestant} is left out: {type(error).__name__}: {why}")
+        else:
+            ready[contestant] = score
+    return ready
+
+
 def compare(name: str, scenario: Scenario, rounds: int) -> dict[str, dict[str, float]]:
     """The times of one scenario; prints them."""
     from transformers import AutoTokenizer
@@ -232,51 +255,54 @@ def compare(name: str, scenario: Scenario, rounds: int) -> dict[str, dict[str, f
     folder = scenario.checkpoint()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts = Texts(tokenizer)
-    ready: dict[str, Score] = {}
-    warm = [texts.document(int(n)) for n in scenario.lengths(texts.random, 6)]
-    for contestant, prepare in contestants(scenario):
-        try:
-            score = prepare()
-            score(QUERY, warm)
-        except Exception as error:  # whatever others raise
-            print(f"{contestant} is left out: {type(error).__name__}: {' '.join(str(error).split())[:160]}")
-        else:
-            ready[contestant] = score
+
+    def drawn(count: int) -> list[str]:
+        return [texts.document(int(n)) for n in scenario.lengths(texts.random, count)]
+
+    ready = prepared(scenario, drawn(6))
     times: dict[str, list[float]] = {contestant: [] for contestant in ready}
     shares: dict[str, list[float]] = {contestant: [] for contestant in ready}
     ceilings: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    tokens = []
     ends = time.monotonic() + scenario.seconds
     for number in range(rounds):
-        if number >= 3 and time.monotonic() > ends:
+        if number >= LEAST_ROUNDS and time.monotonic() > ends:
             break
-        documents = [
-            texts.document(int(n)) for n in scenario.lengths(texts.random, scenario.documents)
-        ]
+        documents = drawn(scenario.documents)
         ids = tokenizer([QUERY] * len(documents), documents, truncation=True, max_length=512)
-        work = flops(folder, [len(row) for row in ids["input_ids"]])
-        for dtype, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-            ceilings[dtype].append(ceiling(kind))
+        lengths = [len(row) for row in ids["input_ids"]]
+        tokens += lengths
+        work = flops(folder, lengths)
+        ceilings["fp32"].append(ceiling(torch.float32))
+        ceilings["bf16"].append(ceiling(torch.bfloat16))
         for contestant, score in ready.items():
-            times[contestant].append(_seconds(lambda score=score: score(QUERY, documents)))  # type: ignore[misc]
+            took = _seconds(partial(score, QUERY, documents))
             best = ceilings["bf16" if contestant.endswith("bf16") else "fp32"][-1]
-            shares[contestant].append(work / times[contestant][-1] / best)
-    tokens = statistics.fmean(len(row) for row in ids["input_ids"])
-    limits = ", ".join(f"{k} {statistics.median(v) / 1e9:,.0f} GFLOP/s" for k, v in ceilings.items())
-    print(f"\n{name}: {scenario.documents} documents, {tokens:.0f} tokens a pair in the last of "
-          f"{len(times[BASE])} rounds; a matrix product reaches {limits}")
+            times[contestant].append(took)
+            shares[contestant].append(work / took / best)
+    limits = ", ".join(
+        f"{k} {statistics.median(v) / 1e9:,.0f} GFLOP/s" for k, v in ceilings.items()
+    )
+    print(
+        f"\n{name}: {scenario.documents} documents, {statistics.fmean(tokens):.0f} tokens a pair, "
+        f"{len(times[BASE])} rounds; a matrix product reaches {limits}"
+    )
     found = {}
-    for contestant, took in times.items():
-        ratio = statistics.median(b / t for b, t in zip(times[BASE], took, strict=True))
-        median = statistics.median(took)
+    for contestant, took_each in times.items():
+        ratios = [b / t for b, t in zip(times[BASE], took_each, strict=True)]
+        median, ratio = statistics.median(took_each), statistics.median(ratios)
+        rate = scenario.documents / median
         found[contestant] = {
             "ms": round(median * 1e3, 1),
-            "pairs_per_s": round(scenario.documents / median, 1),
+            "pairs_per_s": round(rate, 1),
             "ratio": round(ratio, 2),
         }
-        share = statistics.median(shares[contestant])
-        int8 = "" if "onnx" in contestant or "Flash" in contestant else f"{share:6.0%} of that"
-        print(f"  {contestant:16} {median * 1e3:9,.1f} ms {scenario.documents / median:9,.1f} "
-              f"pairs/s   x{ratio:5.2f} {int8}")
+        share = f"{statistics.median(shares[contestant]):6.0%} of that"
+        print(
+            f"  {contestant:16} {median * 1e3:9,.1f} ms {rate:9,.1f} pairs/s   x{ratio:5.2f} "
+            f"{'' if contestant in INT8 else share}",
+            flush=True,
+        )
     return found
 
 

@@ -185,6 +185,7 @@ def padded(folder: Path, query: str, documents: Sequence[str], max_length: int) 
 
 def last_logits(folder: Path, ids: Sequence[Sequence[int]]) -> torch.Tensor:
     """The next token's logits after each sequence, one at a time, in float32."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.eval()
     with torch.inference_mode():
         return torch.stack([model(torch.tensor([row])).logits[0, -1] for row in ids])

@@ -19,6 +19,7 @@ import pytest
 from tests.engine.test_packing import DOCUMENTS, QUERY, exact, logits
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.engine import engine
+from vecdb_rerank.engine.spec import Spec
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.flow import run_async
@@ -57,9 +58,13 @@ def test_it_loads_once_whoever_comes_first(
 ) -> None:
     from vecdb_rerank.engine import loading
 
-    loads = []
-    load = loading.load
-    monkeypatch.setattr(loading, "load", lambda spec: (loads.append(spec), load(spec))[1])
+    loads, load = [], loading.load
+
+    def counted(spec: Spec) -> loading.Loaded:
+        loads.append(spec)
+        return load(spec)
+
+    monkeypatch.setattr(loading, "load", counted)
     rerankers = [exact(checkpoint("bert"), max_length=100) for _ in range(16)]
     assert not rerankers[0].ready
     with ThreadPoolExecutor(16) as pool:
@@ -83,7 +88,12 @@ def test_a_search_does_not_wait_for_a_model_that_loads(
     from vecdb_rerank.engine import loading
 
     go, load = threading.Event(), loading.load
-    monkeypatch.setattr(loading, "load", lambda spec: (go.wait(10), load(spec))[1])
+
+    def held(spec: Spec) -> loading.Loaded:
+        assert go.wait(10)
+        return load(spec)
+
+    monkeypatch.setattr(loading, "load", held)
     reranker = exact(checkpoint("bert"), max_length=92)
     scores = reranker.score(QUERY, DOCUMENTS, deadline=Deadline.after(0.05))
     assert list(scores.raw) == [None] * len(DOCUMENTS)

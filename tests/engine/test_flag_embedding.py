@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,9 +35,8 @@ def numbers(reranker: FlagEmbeddingReranker, documents: list[str] = SHORT) -> li
 
 def forward_of(reranker: FlagEmbeddingReranker) -> Any:
     numbers(reranker, SHORT[:1])
-    return flag_embedding._load(
-        reranker._spec, reranker._options, flag_embedding.os.getpid()
-    )._model.model
+    fenced = flag_embedding._load(reranker._spec, reranker._options, os.getpid())
+    return fenced._model.model
 
 
 def test_scores_are_the_models(

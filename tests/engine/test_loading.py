@@ -227,9 +227,7 @@ def test_jinas_layout_is_an_xlm_roberta(checkpoint: Checkpoint, tmp_path: Path) 
     folder = flash_layout(tmp_path / "jina", source)
     assert jina.is_flash(folder)
     assert not jina.is_flash(source)
-    assert logits(exact(folder)) == pytest.approx(
-        padded(source, QUERY, DOCUMENTS, 128), abs=1e-5
-    )
+    assert logits(exact(folder)) == pytest.approx(padded(source, QUERY, DOCUMENTS, 128), abs=1e-5)
 
 
 def test_rotary_positions_are_no_xlm_roberta(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -70,10 +70,15 @@ def test_yes_less_no_of_a_causal_model(checkpoint: Checkpoint) -> None:
 
     folder = checkpoint("qwen3")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    texts = [QWEN3.query.replace("{}", QUERY) + QWEN3.document.replace("{}", d) for d in DOCUMENTS]
-    before, after = (tokenizer.encode(t, add_special_tokens=False) for t in (QWEN3.before, QWEN3.after))
+    asked = QWEN3.query.replace("{}", QUERY)
+    texts = [asked + QWEN3.document.replace("{}", document) for document in DOCUMENTS]
+    before, after = (
+        tokenizer.encode(t, add_special_tokens=False) for t in (QWEN3.before, QWEN3.after)
+    )
     room = 256 - len(before) - len(after)
-    rows = [before + tokenizer.encode(text, add_special_tokens=False)[:room] + after for text in texts]
+    rows = [
+        before + tokenizer.encode(text, add_special_tokens=False)[:room] + after for text in texts
+    ]
     found = last_logits(folder, rows)
     yes, no = (tokenizer.encode(word, add_special_tokens=False)[0] for word in ("yes", "no"))
     expected = (found[:, yes] - found[:, no]).tolist()

@@ -1,4 +1,4 @@
-"""``vecdb-rerank bench``: how fast the rerankers are on this machine, and how many documents fit."""
+"""``vecdb-rerank bench``: how fast the rerankers are here, and how many documents fit."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def command(
     budget: Annotated[
         float, typer.Option(min=0, help="Milliseconds that reranking may take (p95).")
     ] = 300.0,
-    k: Annotated[str, typer.Option("--k", help="Documents per call, with commas.")] = "10,20,50,100",
+    k: Annotated[
+        str, typer.Option("--k", help="Documents per call, with commas.")
+    ] = "10,20,50,100",
     words: Annotated[int, typer.Option(min=1, help="Words of a document, about.")] = 60,
     seconds: Annotated[float, typer.Option(min=0, help="Time for each reranker and k.")] = 3.0,
     remote: Annotated[

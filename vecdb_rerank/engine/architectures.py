@@ -37,7 +37,7 @@ def pooled(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
         return hidden[layout.bounds[:-1].long()]
     if pooling == "last":
         return hidden[layout.bounds[1:].long() - 1]
-    return torch.stack([rows.float().mean(0) for rows in hidden.split(list(layout.lengths))])
+    return torch.stack([rows.float().mean(0) for rows in torch.split(hidden, list(layout.lengths))])
 
 
 def _bert(model: Any, rows: Tensor) -> Tensor:

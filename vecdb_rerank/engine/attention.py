@@ -44,7 +44,9 @@ class Layout:
         """(start, documents, length) of each run of documents of equal length."""
         runs = [(length, len(list(run))) for length, run in groupby(self.lengths)]
         starts = accumulate((length * count for length, count in runs), initial=0)
-        return [(start, count, length) for start, (length, count) in zip(starts, runs, strict=False)]
+        return [
+            (start, count, length) for start, (length, count) in zip(starts, runs, strict=False)
+        ]
 
     @cached_property
     def bounds(self) -> Tensor:
@@ -126,17 +128,24 @@ def _by_group(
     grouped = q.shape[1] != k.shape[1]
     for start, count, length in layout.groups:
         rows = slice(start, start + count * length)
-        shape = (count, length, -1, q.shape[-1])
+        q_some, k_some, v_some, into = (_documents(x[rows], count) for x in (q, k, v, out))
         mask = layout.mask(length, window, causal)
         attended = scaled_dot_product_attention(
-            *(x[rows].unflatten(0, (count, length)).transpose(1, 2) for x in (q, k, v)),
+            q_some,
+            k_some,
+            v_some,
             attn_mask=mask,
             is_causal=causal and mask is None,
             scale=scale,
             enable_gqa=grouped,
         )
-        out[rows].view(shape).copy_(attended.transpose(1, 2))
+        into.copy_(attended)
     return out[None]
+
+
+def _documents(rows: Tensor, count: int) -> Tensor:
+    """(documents x tokens, heads, width) as (documents, heads, tokens, width), not copied."""
+    return rows.view(count, -1, *rows.shape[1:]).transpose(1, 2)
 
 
 def _in_bfloat16(
@@ -153,7 +162,7 @@ def _in_bfloat16(
     heads = q.shape[1]
     for start, count, length in layout.groups:
         rows = slice(start, start + count * length)
-        parts = [x[rows].unflatten(0, (count, length)).transpose(1, 2) for x in (q, k, v, out)]
+        parts = [_documents(x[rows], count) for x in (q, k, v, out)]
         documents = max(1, _PIECE // (heads * length * length))
         tokens = min(length, max(1, _PIECE // (heads * length)))
         for n in range(0, count, documents):
@@ -172,8 +181,7 @@ def _piece(q: Tensor, k: Tensor, v: Tensor, layout: Layout, out: Tensor) -> None
     shape = (documents * heads, tokens, length)
     weights, exact = layout.scratch(documents * heads * tokens * length)
     weights, exact = weights.view(shape), exact.view(shape)
-    flat = (x.reshape(documents * heads, -1, width) for x in (q, k, v))
-    q, k, v = flat
+    q, k, v = (x.reshape(documents * heads, -1, width) for x in (q, k, v))
     torch.bmm(q, k.transpose(1, 2), out=weights)
     torch.softmax(weights, -1, dtype=torch.float32, out=exact)
     weights.copy_(exact)
@@ -193,8 +201,11 @@ def _on_cuda(
     from torch.nn.attention.varlen import varlen_attn
 
     left = -1 if window is None else window
-    attended: Tensor = varlen_attn(
-        *(x[0].transpose(0, 1).contiguous() for x in (query, key, value)),
+    q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
+    attended: Any = varlen_attn(
+        q,
+        k,
+        v,
         layout.bounds,
         layout.bounds,
         layout.longest,
@@ -203,7 +214,8 @@ def _on_cuda(
         window_size=(left, 0 if causal else left),
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    return attended[None]
+    rows: Tensor = attended[None]
+    return rows
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.optional import require
@@ -34,7 +34,9 @@ def pick_device(wanted: str) -> torch.device:
     if kind not in has or (number and not number.isdecimal()):
         raise ConfigurationError(f"device: {wanted!r} is none of auto, cpu, cuda, cuda:0, mps")
     if not has[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
-        raise ConfigurationError(f"device: this torch finds no {wanted!r} here; use 'auto' or 'cpu'")
+        raise ConfigurationError(
+            f"device: this torch finds no {wanted!r} here; use 'auto' or 'cpu'"
+        )
     return torch.device(wanted)
 
 
@@ -44,20 +46,19 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     That is AMX or AVX512-BF16 on a CPU, Ampere and later on CUDA. Older CUDA cards get float16,
     all else float32.
     """
-    torch = require("torch", "torch")
+    library = require("torch", "torch")
     if wanted != "auto":
         if wanted not in ("float32", "bfloat16", "float16"):
             raise ConfigurationError(
                 f"dtype: {wanted!r} is none of auto, float32, bfloat16, float16"
             )
-        chosen: torch.dtype = getattr(torch, wanted)
-        return chosen
+        return cast("torch.dtype", getattr(library, wanted))
     if device.type == "cuda":
-        modern = torch.cuda.get_device_capability(device) >= _AMPERE
-        return torch.bfloat16 if modern else torch.float16
+        modern = library.cuda.get_device_capability(device) >= _AMPERE
+        return library.bfloat16 if modern else library.float16
     if device.type == "cpu" and _multiplies_bfloat16():
-        return torch.bfloat16
-    return torch.float32
+        return library.bfloat16
+    return library.float32
 
 
 def _multiplies_bfloat16() -> bool:

@@ -79,11 +79,11 @@ def _files(folder: Path) -> list[Path]:
 def _names(folder: Path) -> Iterator[str]:
     for path in _files(folder):
         with safe_open(path, "pt") as opened:
-            yield from opened.keys()  # noqa: SIM118 - not a mapping
+            yield from opened.keys()
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
-    found = {}
+    found: dict[str, Tensor] = {}
     for path in _files(folder):
         with safe_open(path, "pt") as opened:
             found |= {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118

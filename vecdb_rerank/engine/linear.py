@@ -37,7 +37,8 @@ def pack(body: nn.Module) -> int:
     Layers that others share weights with, subclasses, and formats that oneDNN does not multiply
     here stay as they are, and so do all of them where the first one does not give its results.
     """
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+    backend: Any = torch.backends.mkldnn
+    if not (backend.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
         return 0
     found = [
         (parent, name, child)

@@ -67,7 +67,7 @@ def load(spec: Spec) -> Loaded:
     _check_length(spec, model.config)
     head = None
     if spec.prompt is not None:
-        head = _yes_no(model, spec.prompt, tokenizer)
+        head = _yes_no(spec.prompt, tokenizer)
     else:
         _check_labels(model.config)
     return Loaded(
@@ -188,10 +188,12 @@ def _prepared(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
 
 
 def _in_float32(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(x.float() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+    return tuple(
+        x.float() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs
+    )
 
 
-def _yes_no(model: Any, prompt: Prompt, tokenizer: Any) -> Any:
+def _yes_no(prompt: Prompt, tokenizer: Any) -> Any:
     """A head that reads the logit of ``yes``, or its distance to that of ``no``."""
     words = [prompt.yes] if prompt.no is None else [prompt.no, prompt.yes]
     ids = [_one_token(tokenizer, word) for word in words]
@@ -257,7 +259,7 @@ def _explained(model: str) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' progress bar, which is no output of ours."""
-    shown = transformers.utils.logging
+    shown: Any = transformers.utils.logging
     if not shown.is_progress_bar_enabled():
         yield
         return

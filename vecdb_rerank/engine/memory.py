@@ -33,7 +33,7 @@ def bytes_per_token(config: Any, dtype: torch.dtype, row: int = 0) -> int:
 
 
 def first_budget(free: int | None, per_token: int, most: int) -> int:
-    """Tokens for the first batch: what half of the ``free`` bytes hold, and ``most`` at the most."""
+    """Tokens for the first batch: what half of the ``free`` bytes hold, ``most`` at the most."""
     if free is None:
         return most
     return max(1, min(most, int(free * _SHARE) // per_token))

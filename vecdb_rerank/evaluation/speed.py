@@ -15,11 +15,10 @@ from typing import Any
 
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import RerankError
-from vecdb_rerank.settings import PluginSettings, Section
+from vecdb_rerank.settings import RerankerSettings
 
 KS = (10, 20, 50, 100)
 CHARACTERS_A_TOKEN = 4
-Settings = Section | PluginSettings
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -57,7 +56,7 @@ class Speed:
 
 
 def measure(
-    sections: Iterable[Settings],
+    sections: Iterable[RerankerSettings],
     *,
     ks: Sequence[int] = KS,
     words: int = 60,
@@ -91,7 +90,9 @@ def recommended(speeds: Iterable[Speed], budget: float) -> tuple[Speed, int] | N
     return best, k
 
 
-def _in_process(section: Settings, ks: tuple[int, ...], words: int, seconds: float) -> Speed:
+def _in_process(
+    section: RerankerSettings, ks: tuple[int, ...], words: int, seconds: float
+) -> Speed:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
@@ -100,7 +101,7 @@ def _in_process(section: Settings, ks: tuple[int, ...], words: int, seconds: flo
             return Speed(section.type, error="its process died, for want of memory perhaps")
 
 
-def _measured(section: Settings, ks: tuple[int, ...], words: int, seconds: float) -> Speed:
+def _measured(section: RerankerSettings, ks: tuple[int, ...], words: int, seconds: float) -> Speed:
     from vecdb_rerank import factory
 
     name = section.type

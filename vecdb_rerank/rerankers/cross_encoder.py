@@ -52,7 +52,7 @@ class CrossEncoderReranker:
         dtype: DType = "auto",
         prompt: str | Mapping[str, Any] | Prompt | None = None,
         trust_remote_code: bool = False,
-        compile: bool = False,  # noqa: A002 - torch's own word
+        compile: bool = False,
         batch_tokens: int | None = None,
         token_cache_mb: float = 64.0,
         score_cache_mb: float = 32.0,

@@ -1,0 +1,80 @@
+"""What a number format costs in quality: NDCG@10 of the same weights in float32, bfloat16, int8.
+
+Each query's BM25 hits (embedded Qdrant) are scored by all of them; the order is the model's alone.
+
+    python -m benchmarks.precision DIR... [--queries 30] [--k 30] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.checkpoints import minilm
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.evaluation import datasets, metrics
+from vecdb_rerank.evaluation.structure import _bm25
+from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
+from vecdb_rerank.rerankers.onnx import OnnxReranker
+
+
+def rerankers() -> dict[str, Reranker]:
+    """The same model three times."""
+    folder = str(minilm())
+    return {
+        "float32": CrossEncoderReranker(folder, dtype="float32", score_cache_mb=0),
+        "bfloat16": CrossEncoderReranker(folder, dtype="bfloat16", score_cache_mb=0),
+        "onnx int8": OnnxReranker(),
+    }
+
+
+def logits(reranker: Reranker, query: str, documents: Sequence[str]) -> list[float]:
+    scores = reranker.score(query, documents, deadline=Deadline())
+    return [math.nan if raw is None else raw for raw in scores.raw]
+
+
+def compare(dataset: datasets.Dataset, k: int) -> tuple[dict[str, float], dict[str, float]]:
+    """NDCG@10 by format, and the mean distance of logits from float32's."""
+    texts = {
+        str(document["_id"]): f"{document.get('title', '')} {document.get('text', '')}".strip()
+        for document in dataset.corpus
+    }
+    hits: Mapping[str, Sequence[str]] = _bm25(texts, dataset.queries, k, lambda *_: None)
+    ranked: dict[str, dict[str, list[str]]] = {}
+    found: dict[str, list[float]] = {}
+    for name, reranker in rerankers().items():
+        ranked[name], found[name] = {}, []
+        for query_id, ids in hits.items():
+            scores = logits(reranker, dataset.queries[query_id], [texts[i] for i in ids])
+            order = sorted(range(len(ids)), key=lambda n, scores=scores: -scores[n])  # type: ignore[misc]
+            ranked[name][query_id] = [ids[n] for n in order]
+            found[name] += scores
+    quality = {n: metrics.quality(r, dataset.qrels, k)["ndcg@10"] for n, r in ranked.items()}
+    exact = found["float32"]
+    apart = {
+        name: statistics.fmean(abs(a - b) for a, b in zip(exact, other, strict=True))
+        for name, other in found.items()
+    }
+    return quality, apart
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--queries", type=int, default=30)
+    parser.add_argument("--k", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for folder in options.folders:
+        dataset = datasets.load(folder).sample(options.queries, options.seed)
+        quality, apart = compare(dataset, options.k)
+        cells = [f"{name} {quality[name]:.4f} (logits {apart[name]:.3f})" for name in quality]
+        print(f"{folder.name}: {len(dataset.queries)} queries, " + ", ".join(cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()
