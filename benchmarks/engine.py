@@ -56,7 +56,8 @@ def together(reranker: Any, texts: Texts, threads: int, documents: int) -> dict[
 def tokenizing(reranker: Any, texts: Texts) -> dict[str, float]:
     """Milliseconds for 50 documents that no cache has seen, and for the same again."""
     tokens = reranker.engine.runner(Deadline()).tokens
-    cold, warm = [], []
+    cold: list[float] = []
+    warm: list[float] = []
     for _ in range(20):
         documents = [texts.document(70) for _ in range(50)]
         for times in (cold, warm):

@@ -50,7 +50,7 @@ class Packed:
         body: Callable[..., Any] | None = None,
     ) -> None:
         self.model = model
-        self._body = body or model.base_model
+        self._body = model.base_model if body is None else body
         self._template = template
         self._offset = architecture.offset(model.config)
         self._pooling = architecture.pooling(model.config) if head is None else "last"
