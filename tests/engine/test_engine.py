@@ -22,7 +22,9 @@ from vecdb_rerank.engine import engine
 from vecdb_rerank.engine.spec import Spec
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.evaluation import metrics
-from vecdb_rerank.flow import run_async
+from vecdb_rerank.flow import run, run_async
+from vecdb_rerank.guard import Guard
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 
@@ -302,3 +304,12 @@ def test_scores_are_plain_numbers_in_any_text(checkpoint: Checkpoint) -> None:
     scores = exact(checkpoint("xlm-roberta")).score("\udfff?", awkward, deadline=Deadline())
     json.dumps([scores.raw, scores.relevance])
     assert None not in scores.raw
+
+
+def test_a_search_sends_it_all_documents_whatever_it_took_before(checkpoint: Checkpoint) -> None:
+    guard = Guard(exact(checkpoint("bert")), Policy())
+    for _ in range(10):
+        guard._pace.record(len(DOCUMENTS), 60.0)  # as if loading had been slow
+    scores = run(guard.ask(QUERY, DOCUMENTS, Deadline.after(30)))
+    assert None not in scores.raw
+    assert len(scores.raw) == len(DOCUMENTS)
