@@ -22,6 +22,7 @@ from transformers import AttentionInterface
 from vecdb_rerank.errors import ConfigurationError
 
 NAME = "vecdb_rerank_packed"
+OPAQUE = f"{NAME}_opaque"
 _HALF = (torch.float16, torch.bfloat16)
 _PIECE = 1 << 20  # attention weights computed at once: 2 MB in bfloat16, 4 MB in float32
 
@@ -219,3 +220,11 @@ def _on_cuda(
 
 
 AttentionInterface.register(NAME, packed_attention)
+
+
+def register_opaque() -> None:
+    """Register it once more, as ``OPAQUE``, for compiled models.
+
+    A compiler does not look inside, else it would compile anew for every layout.
+    """
+    AttentionInterface.register(OPAQUE, torch.compiler.disable(packed_attention))

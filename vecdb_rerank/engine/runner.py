@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from vecdb_rerank.engine import hardware, loading
+from vecdb_rerank.engine import attention, hardware, loading
 from vecdb_rerank.engine.architectures import PACKED
-from vecdb_rerank.engine.attention import NAME
 from vecdb_rerank.engine.linear import pack
 from vecdb_rerank.engine.memory import Budget, bytes_per_token, first_budget, within
 from vecdb_rerank.engine.packing import Forward, Packed, Padded
@@ -80,9 +79,13 @@ def _forward(spec: Spec, loaded: loading.Loaded, budget: Budget) -> Forward:
     model = loaded.model
     if not is_packed(model):
         return Padded(model, loaded.template, budget, loaded.head)
-    if loaded.device.type == "cpu" and not spec.compile:
-        pack(model.base_model)
-    model.set_attn_implementation(NAME)
-    body = torch.compile(model.base_model, dynamic=True) if spec.compile else None
     architecture = PACKED[model.config.model_type]
-    return Packed(model, loaded.template, architecture, loaded.head, body=body)
+    if spec.compile:
+        attention.register_opaque()
+        model.set_attn_implementation(attention.OPAQUE)
+        body = torch.compile(model.base_model, dynamic=True)
+        return Packed(model, loaded.template, architecture, loaded.head, body=body)
+    if loaded.device.type == "cpu":
+        pack(model.base_model)
+    model.set_attn_implementation(attention.NAME)
+    return Packed(model, loaded.template, architecture, loaded.head)
