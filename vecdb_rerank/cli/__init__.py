@@ -29,7 +29,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (demo, index, search, evaluate, tune, calibrate, structure, scan, bench, doctor, config):
+for module in (
+    demo,
+    index,
+    search,
+    evaluate,
+    tune,
+    calibrate,
+    structure,
+    scan,
+    bench,
+    doctor,
+    config,
+):
     app.command()(module.command)
     app.registered_commands[-1].name = module.__name__.rpartition(".")[2]
 
