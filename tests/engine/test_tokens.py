@@ -80,6 +80,17 @@ def test_truncated_says_whether_the_document_was_cut(tokenizer: Any) -> None:
     assert [pair.truncated for pair in ours.pairs(query, [short, long])] == [False, True]
 
 
+def test_a_document_cut_to_its_room_is_read_whole(tokenizer: Any) -> None:
+    ours = tokens(tokenizer, 64)
+    query, long = "file of a class", "class object statement " * 90
+    offsets = ours.offsets(long)
+    fits = long[: offsets[ours.room(query) - 1][1]]
+    (whole, cut) = ours.pairs(ours.query(query), ours.documents([fits, long]))
+    assert not whole.truncated
+    assert cut.truncated
+    assert abs(whole.length - cut.length) <= 1  # a word's last token may differ at the cut
+
+
 def test_packed_ids_are_one_after_another(tokenizer: Any) -> None:
     ours = tokens(tokenizer)
     pairs = ours.pairs(ours.query("file"), ours.documents(["class", "an object of it"]))

@@ -178,6 +178,16 @@ class Tokens:
                 found[n] = text
         return [text for text in found if text is not None]
 
+    def room(self, query: str) -> int:
+        """How many ids of a long document are read beside ``query``."""
+        return self.template.cut(self.query(query).total, self._max_length, self._room)[1]
+
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
+        """The characters of ``text`` that each of its ids stands for."""
+        found: Sequence[tuple[int, int]]
+        found = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return found
+
     def pairs(self, query: Text, documents: Sequence[Text]) -> list[Pair]:
         """Each document with the query, cut to ``max_length`` ids together."""
         return [self._pair(query, document) for document in documents]

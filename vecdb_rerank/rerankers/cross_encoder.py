@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from vecdb_rerank.candidates import Scores
 from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.documents import valid_unicode
 from vecdb_rerank.engine.spec import PROMPTS, Prompt, Spec
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow import Flow, Request, in_thread, run
@@ -100,6 +101,17 @@ class CrossEncoderReranker:
         """
         done: bool = self.engine.warmup(deadline or Deadline())
         return done
+
+    def room(self, query: str) -> int:
+        """The tokens of a document that are read beside ``query``."""
+        tokens: int = self.engine.runner(Deadline()).tokens.room(valid_unicode(query))
+        return tokens
+
+    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
+        """Where in ``text`` (characters) each of its tokens is."""
+        offsets: Sequence[tuple[int, int]]
+        offsets = self.engine.runner(Deadline()).tokens.offsets(valid_unicode(text))
+        return offsets
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Logits of the documents; those the deadline overtakes stay None, later ones first."""
