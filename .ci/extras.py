@@ -6,7 +6,9 @@ libraries, or raises `MissingDependencyError`, which names the extra to install.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import entry_points, files, metadata
 from typing import Any
 
@@ -15,11 +17,13 @@ from vecdb_rerank import (
     FunctionEmbedder,
     MissingDependencyError,
     RerankError,
+    Scores,
     VecdbRerankError,
 )
 
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
 NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
-NOT_USED_ALONE = {"all", "dev", "docs"}  # sums of others, and what users do not install
+NOT_USED_ALONE = {"all", "bench", "dev", "docs"}  # sums of others, and what users do not install
 
 
 def qdrant() -> None:
@@ -74,6 +78,39 @@ def sentence_transformers() -> None:
     _fails(lambda: embedder.embed_query("q"), VecdbRerankError, "nowhere")
 
 
+def torch() -> None:
+    from vecdb_rerank import CrossEncoderReranker
+
+    reranker = CrossEncoderReranker("./nowhere")
+    _fails(lambda: reranker.score("q", ["d"], deadline=Deadline()), VecdbRerankError, "nowhere")
+
+
+def flagembedding() -> None:
+    from vecdb_rerank import FlagEmbeddingReranker
+
+    reranker = FlagEmbeddingReranker("./nowhere")
+    _fails(lambda: reranker.score("q", ["d"], deadline=Deadline()), VecdbRerankError, "nowhere")
+
+
+def langchain() -> None:
+    from vecdb_rerank.integrations.langchain import VecdbRerankCompressor
+
+    assert VecdbRerankCompressor(reranker=_Reranker()).compress_documents([], "q") == []
+
+
+def llama_index() -> None:
+    from vecdb_rerank.integrations.llama_index import VecdbRerankPostprocessor
+
+    postprocessor = VecdbRerankPostprocessor(reranker=_Reranker())
+    assert postprocessor.postprocess_nodes([], query_str="q") == []
+
+
+def haystack() -> None:
+    from vecdb_rerank.integrations.haystack import VecdbRerankRanker
+
+    assert VecdbRerankRanker(reranker=_Reranker()).run(query="q", documents=[]) == {"documents": []}
+
+
 def otel() -> None:
     from opentelemetry import trace
 
@@ -103,12 +140,26 @@ USES = {
     "http": http,
     "cohere": cohere,
     "sentence-transformers": sentence_transformers,
+    "torch": torch,
+    "flagembedding": flagembedding,
+    "langchain": langchain,
+    "llama-index": llama_index,
+    "haystack": haystack,
     "otel": otel,
     "evaluation": evaluation,
     "demo": demo,
 }
 # The library that a use imports itself, as a caller would.
 CALLERS = ("qdrant_client", "opensearchpy", "opentelemetry")
+
+
+class _Reranker:
+    """Needs no library."""
+
+    name = "none"
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002
+        return Scores.from_relevance([0.5] * len(documents))
 
 
 def _embedder() -> FunctionEmbedder:
