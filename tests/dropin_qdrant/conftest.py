@@ -1,24 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterator
 
 import pytest
 
 from tests.contract.backends import SERVED, qdrant_names
 from tests.dropin_qdrant.collection import World, opened
 
-SCOPES: Mapping[str, Literal["session", "module", "function"]] = {
-    "world": "session",
-    "pages": "module",
-    "raw": "function",
-}
+
+def synchronous() -> list[str]:
+    """The kinds of Qdrant that have a synchronous client."""
+    return [name for name in qdrant_names() if not name.endswith("async")]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    synchronous = [name for name in qdrant_names() if not name.endswith("async")]
-    for fixture in {"world", "pages", "raw"} & set(metafunc.fixturenames):
-        metafunc.parametrize(fixture, synchronous, indirect=True, scope=SCOPES[fixture])
+    if "world" in metafunc.fixturenames:
+        metafunc.parametrize("world", synchronous(), indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

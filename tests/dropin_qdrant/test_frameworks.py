@@ -15,6 +15,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from tests.contract.backends import SERVED, qdrant_client
+from tests.dropin_qdrant.conftest import synchronous
 from vecdb_rerank import Documents, Policy, observe, rerank_query
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.testing import HashEmbedder
@@ -43,6 +44,11 @@ class Hashed(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self._embedder.embed_documents(texts)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "raw" in metafunc.fixturenames:
+        metafunc.parametrize("raw", synchronous(), indirect=True, scope="function")
 
 
 @pytest.fixture

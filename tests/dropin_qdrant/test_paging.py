@@ -12,6 +12,7 @@ import pytest
 from qdrant_client.http import models
 
 from tests.contract.backends import SERVED, qdrant_client
+from tests.dropin_qdrant.conftest import synchronous
 from vecdb_rerank import Deadline, Policy, Scores, observe
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import Bm25, RerankingQdrantClient
@@ -29,6 +30,11 @@ class Opinionated:
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         digests = [hashlib.blake2b(text.encode(), digest_size=4).digest() for text in documents]
         return Scores.from_relevance([int.from_bytes(d, "big") / 2**32 for d in digests])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "pages" in metafunc.fixturenames:
+        metafunc.parametrize("pages", synchronous(), indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")
