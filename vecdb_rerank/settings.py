@@ -262,16 +262,27 @@ class CrossEncoderSettings(Section):
 
     type: Literal["cross_encoder"] = "cross_encoder"
     model: str = Field(min_length=1)
+    """A folder, or a hub id."""
     revision: str | None = None
+    """The hub commit to load; a must with ``trust_remote_code``."""
     max_length: int = Field(512, ge=8)
+    """Tokens of query and document together; the document is cut."""
     device: str = "auto"
+    """``auto`` takes CUDA, else MPS, else the CPU; or such as ``cuda:1``."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto`` takes bfloat16 where the hardware multiplies it."""
     prompt: str | dict[str, str] | None = None
+    """For causal models: ``qwen3``, ``gemma``, or a table of one."""
     trust_remote_code: bool = False
+    """Run the code that comes with the model."""
     compile: bool = False
+    """Use ``torch.compile``; the first calls take long."""
     batch_tokens: int | None = Field(None, ge=1)
+    """Tokens computed at once; by default 65,536 on CUDA, 2,048 on a CPU."""
     token_cache_mb: float = Field(64.0, ge=0)
+    """Memory for the token ids of documents."""
     score_cache_mb: float = Field(32.0, ge=0)
+    """Memory for the scores of pairs that come again; 0 keeps none."""
 
 
 class FlagEmbeddingSettings(Section):
@@ -279,14 +290,23 @@ class FlagEmbeddingSettings(Section):
 
     type: Literal["flag_embedding"] = "flag_embedding"
     model: str = Field(min_length=1)
+    """A folder, or a hub id."""
     kind: Literal["encoder", "llm", "layerwise"] = "encoder"
+    """Which of the library's classes runs it."""
     revision: str | None = None
+    """The hub commit to load."""
     max_length: int = Field(512, ge=8)
+    """Tokens of query and document together."""
     device: str | None = None
+    """As torch names it; by default the library chooses."""
     use_fp16: bool = False
+    """Compute in 16 bits."""
     cutoff_layer: int | None = None
+    """The layer whose scores count, for ``layerwise``."""
     batch_size: int = Field(32, ge=1)
+    """Documents computed at once."""
     trust_remote_code: bool = False
+    """Run the code that comes with the model."""
 
 
 class SentenceTransformersSettings(Section):

@@ -89,7 +89,8 @@ def _ours(arguments: list[str]) -> None:
         Path(rest[0]).mkdir(exist_ok=True)
     paid = load().settings.reranker.type in ("cohere", "http")
     file = context.params.get("file")
-    if name in _PARSED_ONLY or paid or (file is not None and not Path(file).exists()):
+    served = context.params.get("backend") == "opensearch"
+    if name in _PARSED_ONLY or paid or served or (file is not None and not Path(file).exists()):
         return
     if name == "search" and not Path(".vecdb_rerank").exists():
         return

@@ -249,6 +249,7 @@ def test_blocks(
 ) -> None:
     wants_opensearch = "OpenSearch(" in page.read_text()
     url = request.getfixturevalue("opensearch_url") if wants_opensearch else ""
+    monkeypatch.setenv("OPENSEARCH_URL", url)
     monkeypatch.chdir(tmp_path)
     lines = [json.dumps({"id": n, "text": text}) for n, text in enumerate(TEXTS)]
     Path("docs.jsonl").write_text("\n".join(lines))

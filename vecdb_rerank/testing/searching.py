@@ -97,7 +97,7 @@ class Searching(ConnectorFixtures):
         """... or raises, where the policy says so."""
         policy = Policy(on_error="raise")
         connector = make(filled, reranker=RaisingReranker(), policy=policy)
-        with pytest.raises(RerankError, match="on fire"):
+        with pytest.raises(RerankError, match="raising"):
             call(connector.search(WIDE))
 
     def test_late_reranker(self, make: Connect, call: Call, filled: str) -> None:
