@@ -277,6 +277,8 @@ class CrossEncoderSettings(Section):
     """Run the code that comes with the model."""
     compile: bool = False
     """Use ``torch.compile``; the first calls take long."""
+    fused: bool = True
+    """On a CPU, compute layers of BERT and XLM-RoBERTa in fewer steps."""
     batch_tokens: int | None = Field(None, ge=1)
     """Tokens computed at once; by default 65,536 on CUDA, 2,048 on a CPU."""
     token_cache_mb: float = Field(64.0, ge=0)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import varlen
 from torch.nn.functional import scaled_dot_product_attention
 
-from vecdb_rerank.engine import attention
+from vecdb_rerank.engine import attention, head_major
 from vecdb_rerank.engine.attention import Layout, packed_attention
 from vecdb_rerank.engine.linear import PackedLinear, pack
 from vecdb_rerank.errors import ConfigurationError
@@ -74,7 +74,7 @@ def test_each_document_attends_to_itself_alone(
 def test_bfloat16_is_computed_in_pieces(
     piece: int, scale: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "_PIECE", piece)
+    monkeypatch.setattr(head_major, "_PIECE", piece)
     q, k, v = tensors(4, 4, torch.bfloat16)
     layout = Layout(LENGTHS, q.device)
     found, _ = packed_attention(Layer(False), q, k, v, None, packed=layout, scaling=scale)
@@ -106,7 +106,10 @@ def test_the_kernel_of_the_gpu_is_asked_for_the_same(
     q, k, v = tensors(heads, groups)
     layout = Layout(LENGTHS, q.device)
     inside = None if window is None else window - 1
-    found = attention._on_cuda(q, k, v, layout, None, inside, causal)
+    by_token = [x[0].transpose(0, 1) for x in (q, k, v)]
+    found = attention._on_cuda(by_token[0], by_token[1], by_token[2], layout, None, inside, causal)[
+        None
+    ]
     torch.testing.assert_close(found, one_by_one(q, k, v, causal, window), atol=1e-5, rtol=1e-5)
 
 

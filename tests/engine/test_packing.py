@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from tests.engine.checkpoints import CLASSIFIERS, padded
 from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.engine.linear import can_pack
 from vecdb_rerank.engine.spec import GEMMA, QWEN3
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 
@@ -38,6 +41,32 @@ def test_scores_are_those_of_the_padded_forward(name: str, checkpoint: Checkpoin
     folder = checkpoint(name)
     expected = padded(folder, QUERY, DOCUMENTS, 128)
     assert max(expected) - min(expected) > 0.05  # else any error would pass
+    assert logits(exact(folder)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta"])
+def test_fused_layers_are_an_option(name: str, checkpoint: Checkpoint) -> None:
+    folder = checkpoint(name)
+    fused, own = exact(folder), exact(folder, fused=False)
+    assert logits(own) == pytest.approx(padded(folder, QUERY, DOCUMENTS, 128), abs=1e-5)
+    assert logits(fused) == pytest.approx(logits(own), abs=1e-5)
+    kinds = [
+        {
+            type(layer).__name__
+            for layer in r.engine.runner(Deadline()).forward.model.base_model.encoder.layer
+        }
+        for r in (fused, own)
+    ]
+    assert kinds[0] == ({"FusedLayer"} if can_pack() else kinds[1])
+    assert kinds[1].isdisjoint({"FusedLayer"})
+
+
+def test_layers_that_fusing_would_change_stay(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    shutil.copytree(checkpoint("bert"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "silu"}))
+    expected = padded(folder, QUERY, DOCUMENTS, 128)
     assert logits(exact(folder)) == pytest.approx(expected, abs=1e-5)
 
 

@@ -16,18 +16,36 @@ _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
 
 class PackedLinear(nn.Module):
-    """What a `torch.nn.Linear` computes, for inference."""
+    """What a `torch.nn.Linear` computes, for inference; several that read the same as one.
 
-    def __init__(self, linear: nn.Linear) -> None:
+    ``activation`` is applied to the result: oneDNN's name of it and of its algorithm.
+    """
+
+    def __init__(self, *linears: nn.Linear, activation: tuple[str, str] = ("none", "")) -> None:
         super().__init__()
-        self.out_features, self.in_features = linear.weight.shape
-        self.bias = linear.bias
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _TOKENS)
+        weight = torch.cat([linear.weight.detach() for linear in linears])
+        biases = [linear.bias.detach() for linear in linears if linear.bias is not None]
+        self.out_features, self.in_features = weight.shape
+        self.bias = torch.cat(biases) if len(biases) == len(linears) else None
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _TOKENS)
+        self._activation = activation
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) to (..., out_features)."""
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self.bias, "none", [], "")
+    def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
+        """(..., in_features) to (..., out_features); ``add`` has that shape and is added."""
+        product = torch.ops.mkldnn._linear_pointwise
+        y: Tensor
+        if add is None:
+            attribute, algorithm = self._activation
+            y = product(x, self._weight, self.bias, attribute, [], algorithm)
+        else:
+            y = product.binary(x, add, self._weight, self.bias, "add")
         return y
+
+
+def can_pack() -> bool:
+    """Whether this torch has oneDNN's products."""
+    backend: Any = torch.backends.mkldnn
+    return backend.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 @torch.inference_mode()
@@ -37,16 +55,13 @@ def pack(body: nn.Module) -> int:
     Layers that others share weights with, subclasses, and formats that oneDNN does not multiply
     here stay as they are, and so do all of them where the first one does not give its results.
     """
-    backend: Any = torch.backends.mkldnn
-    if not (backend.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
-        return 0
     found = [
         (parent, name, child)
         for parent in body.modules()
         for name, child in parent.named_children()
         if type(child) is nn.Linear and child.weight.dtype in _TOLERANCE
     ]
-    if not found or not _is_right(found[0][2]):
+    if not can_pack() or not found or not _is_right(found[0][2]):
         return 0
     for parent, name, child in found:
         setattr(parent, name, PackedLinear(child))
@@ -55,10 +70,15 @@ def pack(body: nn.Module) -> int:
 
 def _is_right(linear: nn.Linear) -> bool:
     """Whether a packed layer gives what the layer gives."""
-    x: Any = torch.randn(1, 33, linear.in_features).to(linear.weight.dtype)
+    x = torch.randn(1, 33, linear.in_features).to(linear.weight.dtype)
     try:
-        difference = (PackedLinear(linear)(x) - linear(x)).float().abs().max()
+        return is_close(PackedLinear(linear)(x), linear(x))
     except RuntimeError:
         return False
-    size = linear(x).float().abs().max().clamp(min=1e-6)
-    return bool(difference / size < _TOLERANCE[linear.weight.dtype])
+
+
+def is_close(found: Tensor, expected: Tensor) -> bool:
+    """Whether two results of one number format differ by no more than its rounding explains."""
+    difference = (found - expected).float().abs().max()
+    size = expected.float().abs().max().clamp(min=1e-6)
+    return bool(difference / size < _TOLERANCE[expected.dtype])

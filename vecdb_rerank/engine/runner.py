@@ -10,6 +10,7 @@ import torch
 
 from vecdb_rerank.engine import attention, hardware, loading
 from vecdb_rerank.engine.architectures import PACKED
+from vecdb_rerank.engine.fused import fuse
 from vecdb_rerank.engine.linear import pack
 from vecdb_rerank.engine.memory import Budget, bytes_per_token, first_budget, within
 from vecdb_rerank.engine.packing import Forward, Packed, Padded
@@ -85,7 +86,7 @@ def _forward(spec: Spec, loaded: loading.Loaded, budget: Budget) -> Forward:
         model.set_attn_implementation(attention.OPAQUE)
         body = torch.compile(model.base_model, dynamic=True)
         return Packed(model, loaded.template, architecture, loaded.head, body=body)
-    if loaded.device.type == "cpu":
-        pack(model.base_model)
     model.set_attn_implementation(attention.NAME)
+    if loaded.device.type == "cpu" and not (spec.fused and fuse(model)):
+        pack(model.base_model)
     return Packed(model, loaded.template, architecture, loaded.head)

@@ -70,6 +70,7 @@ class Spec:
     prompt: Prompt | None = None
     trust_remote_code: bool = False
     compile: bool = False
+    fused: bool = True
     batch_tokens: int | None = None
     token_cache_mb: float = 64.0
     score_cache_mb: float = 32.0

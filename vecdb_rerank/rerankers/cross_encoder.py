@@ -30,6 +30,8 @@ class CrossEncoderReranker:
             `Prompt`'s fields. Classifiers have none.
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
         compile: run the model through ``torch.compile``; the first calls take minutes.
+        fused: on a CPU, compute layers of BERT and XLM-RoBERTa in fewer steps; off, their own
+            modules run as they are.
         batch_tokens: tokens computed at once at the most; None leaves it to the memory there is.
         token_cache_mb, score_cache_mb: megabytes for token ids of documents and for scores of
             pairs that come again; 0 keeps none.
@@ -54,6 +56,7 @@ class CrossEncoderReranker:
         prompt: str | Mapping[str, Any] | Prompt | None = None,
         trust_remote_code: bool = False,
         compile: bool = False,
+        fused: bool = True,
         batch_tokens: int | None = None,
         token_cache_mb: float = 64.0,
         score_cache_mb: float = 32.0,
@@ -67,6 +70,7 @@ class CrossEncoderReranker:
             prompt=_prompt(prompt),
             trust_remote_code=trust_remote_code,
             compile=compile,
+            fused=fused,
             batch_tokens=batch_tokens,
             token_cache_mb=token_cache_mb,
             score_cache_mb=score_cache_mb,
