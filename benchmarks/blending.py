@@ -16,7 +16,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vecdb_rerank import observe
@@ -32,7 +32,7 @@ from vecdb_rerank.jargon import Jargon, exact_terms, guard
 from vecdb_rerank.settings import Settings
 
 K = 50
-DEFAULT = "confidence (default)"
+DEFAULT = "confidence, neighbours (default)"
 Score = Callable[[Sequence[Candidate], Sequence[float]], Sequence[float]]
 
 
@@ -89,16 +89,20 @@ def half_z(candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[
     return [r + f for r, f in zip(reranked, first, strict=True)]
 
 
-def blend(method: str, weight: float = 0.5, *, branches: bool = True) -> Score:
-    """A blend of the package, with or without branch evidence."""
+def blend(
+    method: str, weight: float = 0.5, *, branches: bool = True, neighbours: bool = False
+) -> Score:
+    """A blend of the package, with or without branch evidence and neighbours."""
 
     def score(candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[float]:
         seen = (
             candidates
             if branches
-            else [Candidate(c.position, c.id, "", c.score) for c in candidates]
+            else [Candidate(c.position, c.id, c.text, c.score) for c in candidates]
         )
-        return final_scores(seen, relevance, Blend(method, weight))  # type: ignore[arg-type]
+        rules = Blend(method, weight)  # type: ignore[arg-type]
+        alone = replace(rules, feedback=0, smoothing=0)
+        return final_scores(seen, relevance, rules if neighbours else alone)
 
     return score
 
@@ -110,8 +114,10 @@ METHODS: dict[str, Score] = {
     "half z-scores": half_z,
     "convex 0.5": blend("convex", 0.5),
     "convex 0.3": blend("convex", 0.3),
-    DEFAULT: blend("confidence"),
-    "... by fused order only": blend("confidence", branches=False),
+    "convex 0.3, neighbours": blend("convex", 0.3, neighbours=True),
+    "confidence": blend("confidence"),
+    DEFAULT: blend("confidence", neighbours=True),
+    "... by fused order only": blend("confidence", branches=False, neighbours=True),
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
+from vecdb_rerank import neighbours
 from vecdb_rerank.calibration import logit
 from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.errors import ConfigurationError
@@ -37,6 +38,9 @@ class Blend:
     with the best relevance of the query from 0.79 to 0.935. ``convex`` is the same with the fixed
     ``weight``. ``rrf`` fuses the ranks of reranker and branches, the reranker's with ``weight``
     against 1 - weight. ``replace`` is the relevance alone.
+
+    Except for ``replace``, the documents' likeness to each other then corrects the scores, the
+    more the less sure the reranker is of the query (`neighbours.adjusted`).
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -45,13 +49,18 @@ class Blend:
     """The formula."""
     weight: float = 0.5
     """The reranker's, for ``convex`` and ``rrf`` (0 to 1)."""
+    feedback: float = 0.25
+    """The weight of a document's likeness to the three best, against its own score (0 to 1)."""
+    smoothing: float = 0.4
+    """The share of its nearest neighbours in a document's score (0 to 1)."""
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             allowed = ", ".join(get_args(Method))
             raise ConfigurationError(f"blend.method: {self.method!r} is none of {allowed}")
-        if not 0 <= self.weight <= 1:
-            raise ConfigurationError(f"blend.weight: {self.weight} is not in 0 to 1")
+        for name in ("weight", "feedback", "smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigurationError(f"blend.{name}: {getattr(self, name)} is not in 0 to 1")
 
 
 def final_scores(
@@ -60,6 +69,19 @@ def final_scores(
     """The final score (0 to 1) of each candidate, given in first-pass order with its relevance."""
     if blend.method == "replace" or not candidates:
         return list(relevance)
+    unsure = 1 - confidence(relevance)
+    return neighbours.adjusted(
+        _blended(candidates, relevance, blend),
+        [candidate.text for candidate in candidates],
+        feedback=blend.feedback * unsure,
+        smoothing=blend.smoothing * unsure,
+    )
+
+
+def _blended(
+    candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
+) -> list[float]:
+    """Each candidate by itself."""
     if blend.method == "rrf":
         return _rrf(candidates, relevance, blend.weight)
     witnesses = _branch_names(candidates)
