@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ _WORD = re.compile(r"([^\W_]{2,7})[^\W_]*")
 _CHARACTERS = 2_000  # read of a text: about as much as a reranker reads
 _BEST = 3  # documents that are taken for relevant
 _NEAREST = 7  # neighbours that a score is smoothed by
-_MOST = 100  # candidates that are compared; what comes after them stays after them
+_MOST = 100  # candidates that are compared; what comes after them stays after them,
+_BELOW = 1 - 1e-9  # at scores this far below
 
 
 def adjusted(
@@ -42,17 +44,20 @@ def adjusted(
 
     if not (feedback or smoothing) or len(scores) < 2:
         return list(scores)
-    given = np.asarray(scores, float)
-    best = np.argsort(-given, kind="stable")[:_MOST]
-    alike = likeness([texts[n] for n in best])
+    given = np.array(scores, float)
+    order = np.argsort(-given, kind="stable")
+    best, rest = np.sort(order[:_MOST]), order[_MOST:]
+    alike = likeness(tuple(texts[int(n)] for n in best))
     found = _smoothed(_fed_back(given[best], alike, feedback), alike, smoothing)
-    final = np.minimum(given, found.min())
-    final[best] = found
-    result: list[float] = final.tolist()
+    if len(rest) and given[rest[0]] > 0:
+        given[rest] *= min(1.0, found.min() / given[rest[0]] * _BELOW)
+    given[best] = found
+    result: list[float] = given.tolist()
     return result
 
 
-def likeness(texts: Sequence[str]) -> Array:
+@lru_cache(maxsize=16)  # further pages of a search, and tuning, ask for the same again
+def likeness(texts: tuple[str, ...]) -> Array:
     """The cosine (0 to 1) of every two texts: their words, by TF-IDF among these texts."""
     import numpy as np
 
@@ -74,6 +79,7 @@ def likeness(texts: Sequence[str]) -> Array:
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     shared = vectors[:, holders > 1] / np.where(length > 0, length, 1)
     alike: Array = shared @ shared.T
+    alike.setflags(write=False)
     return alike
 
 

@@ -8,11 +8,11 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.significance import SAME, Paired, paired
 from vecdb_rerank.evaluation.tuning.collecting import Collected
 from vecdb_rerank.evaluation.tuning.grid import Setting, first_passes
+from vecdb_rerank.search import Fusion
 
 FOLDS = 5
 # A setting counts by its mean gain less so many of its standard errors: what is likely at least.
@@ -48,23 +48,27 @@ def evaluate(
     """
     found: dict[Setting, list[float]] = {}
     for (depth, how), k in first_passes(settings).items():
-        first = [q.first_pass(depth, how, k) for q in collected.queries]
-        for setting in (s for s in settings if (s.depth, s.fusion) == (depth, how)):
-            found[setting] = _ndcg(collected, first, setting)
-            on_progress(len(found), len(settings))
+        alike = [s for s in settings if (s.depth, s.fusion) == (depth, how)]
+        found |= _ndcg(collected, depth, how, k, alike)
+        on_progress(len(found), len(settings))
     return {setting: found[setting] for setting in settings}
 
 
 def _ndcg(
-    collected: Collected, first: Sequence[Sequence[Candidate]], setting: Setting
-) -> list[float]:
-    """NDCG@10 of every query by its first pass, which may be deeper than the setting's k."""
+    collected: Collected, depth: int, how: Fusion, k: int, settings: Sequence[Setting]
+) -> dict[Setting, list[float]]:
+    """NDCG@10 of every query by settings with one first pass, of at most ``k`` hits."""
     policy = collected.policy
-    ranked = {
-        query.query_id: query.reranked(candidates[: setting.k], setting, policy)[:10]
-        for query, candidates in zip(collected.queries, first, strict=True)
+    ranked: dict[Setting, dict[str, list[str]]] = {setting: {} for setting in settings}
+    for query in collected.queries:
+        candidates = query.first_pass(depth, how, k)
+        for setting in settings:
+            order = query.reranked(candidates[: setting.k], setting, policy)
+            ranked[setting][query.query_id] = order[:10]
+    return {
+        setting: list(metrics.ndcg_by_query(orders, collected.qrels).values())
+        for setting, orders in ranked.items()
     }
-    return list(metrics.ndcg_by_query(ranked, collected.qrels).values())
 
 
 def choose(quality: Quality, now: Setting, *, folds: int = FOLDS, seed: int = 0) -> Choice:

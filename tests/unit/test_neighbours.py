@@ -1,0 +1,93 @@
+"""What candidates say of each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecdb_rerank.blending import Blend, final_scores
+from vecdb_rerank.candidates import Candidate
+from vecdb_rerank.neighbours import adjusted, likeness
+
+WORDS = ("wing", "flow", "shock", "heat", "pipe", "valve", "wing's", "flows")
+texts_of = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), max_size=12)
+
+
+@given(texts_of, st.data(), st.floats(0, 1), st.floats(0, 1))
+def test_scores_stay_in_zero_to_one_one_a_text(
+    texts: list[str], data: st.DataObject, feedback: float, smoothing: float
+) -> None:
+    count = len(texts)
+    scores = data.draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))
+    found = adjusted(scores, texts, feedback=feedback, smoothing=smoothing)
+    assert len(found) == count
+    assert all(0 <= score <= 1 + 1e-12 for score in found)
+    assert all(type(score) is float for score in found)
+    assert found == adjusted(scores, texts, feedback=feedback, smoothing=smoothing)
+
+
+@given(texts_of)
+def test_likeness_is_a_cosine(texts: list[str]) -> None:
+    alike = likeness(tuple(texts))
+    assert alike.shape == (len(texts), len(texts))
+    assert np.allclose(alike, alike.T)
+    assert alike.min(initial=0) >= 0
+    assert alike.max(initial=0) <= 1 + 1e-9
+
+
+def test_a_document_that_resembles_the_best_ones_gains() -> None:
+    texts = [
+        "supersonic flow over a swept wing",
+        "shock waves in supersonic flow",
+        "a valve in a pipe",
+        "the swept wing in a supersonic flow with shock waves",
+        "cooking with oil",
+    ]
+    scores = [0.9, 0.8, 0.5, 0.49, 0.1]
+    by_feedback = adjusted(scores, texts, feedback=0.3, smoothing=0)
+    by_smoothing = adjusted(scores, texts, feedback=0, smoothing=0.4)
+    for found in (by_feedback, by_smoothing):
+        assert found[3] > found[2]
+
+
+def test_inflected_words_are_the_same_in_other_languages_too() -> None:
+    alike = likeness(("Lieferbedingungen ändern", "die Lieferbedingung", "rote Autos", "blau"))
+    assert alike[0, 1] > 0.1
+    assert alike[0, 2] == 0
+
+
+@pytest.mark.parametrize("texts", [["", "", ""], ["one", "two", "three"], ["a b", "a b", "a b"]])
+def test_documents_that_tell_nothing_of_each_other_keep_their_scores(texts: list[str]) -> None:
+    found = adjusted([0.5, 0.9, 0.1], texts, feedback=0.3, smoothing=0.4)
+    assert found == pytest.approx([0.5, 0.9, 0.1])
+
+
+def test_what_is_not_compared_stays_after_what_is() -> None:
+    scores = [1 - n / 1_000 for n in range(300)]
+    texts = [f"document{n % 7} about topic{n % 3}" for n in range(300)]
+    found = adjusted(scores[::-1], texts, feedback=0.25, smoothing=0.4)
+    order = sorted(range(300), key=lambda n: -found[n])
+    assert {299 - n for n in order[:100]} == set(range(100))
+    assert order[100:] == list(range(199, -1, -1))
+
+
+def candidates(texts: list[str]) -> list[Candidate]:
+    return [Candidate(n, n, text, 1 / (60 + n)) for n, text in enumerate(texts)]
+
+
+def test_a_certain_reranker_is_not_corrected_and_replace_never() -> None:
+    hits = candidates(["heat flow", "heat flow in pipes", "valves"])
+    for blend, relevance in ((Blend(), [0.2, 0.1, 0.97]), (Blend("replace"), [0.2, 0.1, 0.3])):
+        assert final_scores(hits, relevance, blend) == pytest.approx(relevance)
+
+
+def test_both_corrections_can_be_switched_off() -> None:
+    hits = candidates(["heat flow", "heat flow in pipes", "pipes of steel", "valves"])
+    relevance = [0.2, 0.5, 0.4, 0.3]
+    plain = final_scores(hits, relevance, Blend(feedback=0, smoothing=0))
+    corrected = final_scores(hits, relevance, Blend())
+    assert plain != pytest.approx(corrected)
+    first = [5 / (5 + n) for n in range(4)]
+    assert plain == pytest.approx([(r + f) / 2 for r, f in zip(relevance, first, strict=True)])
