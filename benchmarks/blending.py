@@ -3,11 +3,12 @@
 Every query is searched once (hybrid, k=50, both branches); what came back is kept as JSON in the
 cache folder, so that comparing is a matter of seconds the second time.
 
-    python benchmarks/blending.py DIR... [--queries 200] [--seed 0] [--cache FOLDER]
+    python benchmarks/blending.py DIR... [--queries 200] [--seed 0] [--cache FOLDER] [--held-out]
 
 Prints NDCG@10 by collection, the mean relative change and the worst change against the hybrid
 first pass, and for the default a paired bootstrap interval of the change by collection; then what
-guarding the query's exact terms changes.
+guarding the query's exact terms changes. With --held-out also what a collection gets by the blend
+that is best on all others.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vecdb_rerank import observe
@@ -32,6 +34,7 @@ from vecdb_rerank.jargon import Jargon, exact_terms, guard
 from vecdb_rerank.settings import Settings
 
 K = 50
+FIRST = "hybrid first pass"
 DEFAULT = "confidence, neighbours (default)"
 Score = Callable[[Sequence[Candidate], Sequence[float]], Sequence[float]]
 
@@ -108,7 +111,7 @@ def blend(
 
 
 METHODS: dict[str, Score] = {
-    "hybrid first pass": lambda candidates, _: [c.score for c in candidates],
+    FIRST: lambda candidates, _: [c.score for c in candidates],
     "reranker alone": blend("replace"),
     "rrf of three, k=10": blend("rrf", 1 / 3),
     "half z-scores": half_z,
@@ -119,6 +122,38 @@ METHODS: dict[str, Score] = {
     DEFAULT: blend("confidence", neighbours=True),
     "... by fused order only": blend("confidence", branches=False, neighbours=True),
 }
+
+
+CHOICES = [
+    Blend(method, weight, feedback, smoothing)  # type: ignore[arg-type]
+    for method, weight in (("confidence", 0.5), ("convex", 0.3), ("convex", 0.5), ("rrf", 1 / 3))
+    for feedback in (0, 0.15, 0.25, 0.4)
+    for smoothing in (0, 0.2, 0.4, 0.6)
+]
+
+
+def held_out(judged: Mapping[str, Sequence[Judged]]) -> dict[str, tuple[Blend, float, float]]:
+    """By collection, the blend chosen on the others: it, its NDCG@10, the first pass's."""
+    first = {n: statistics.fmean(q.ndcg(METHODS[FIRST]) for q in qs) for n, qs in judged.items()}
+    found: dict[str, list[float]] = {}
+    for name, queries in judged.items():
+        # All blends of a query after one another: they ask for the same likeness.
+        by_query = [[q.ndcg(partial(_by, blend)) for blend in CHOICES] for q in queries]
+        found[name] = [statistics.fmean(column) for column in zip(*by_query, strict=True)]
+
+    def gain(place: int, names: Sequence[str]) -> float:
+        return statistics.fmean(found[n][place] / first[n] for n in names)
+
+    chosen = {}
+    for name in judged:
+        others = [n for n in judged if n != name]
+        place = max(range(len(CHOICES)), key=lambda p, others=others: gain(p, others))  # type: ignore[misc]
+        chosen[name] = CHOICES[place], found[name][place], first[name]
+    return chosen
+
+
+def _by(rules: Blend, candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[float]:
+    return final_scores(candidates, relevance, rules)
 
 
 def collect(folder: Path, queries: int, seed: int) -> list[dict[str, object]]:
@@ -187,6 +222,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path(".vecdb_rerank/blending"))
+    parser.add_argument("--held-out", action="store_true")
     options = parser.parse_args()
     judged = {
         f.resolve().name: load(f, options.cache, options.queries, options.seed)
@@ -196,7 +232,7 @@ def main() -> None:
         method: {name: [q.ndcg(score) for q in queries] for name, queries in judged.items()}
         for method, score in METHODS.items()
     }
-    base = results["hybrid first pass"]
+    base = results[FIRST]
     print("| method | " + " | ".join(judged) + " | mean change | worst |")
     print("| --- |" + " ---: |" * (len(judged) + 2))
     for method, by_name in results.items():
@@ -215,6 +251,14 @@ def main() -> None:
             f"{name}: {statistics.fmean(changes):+.4f} [{low:+.4f}, {high:+.4f}], "
             f"{better} queries better, {worse} worse, of {len(changes)}"
         )
+    if options.held_out:
+        print("\nchosen on the other collections:")
+        chosen = held_out(judged)
+        for name, (rules, ndcg, first_ndcg) in chosen.items():
+            asked = f"{rules.method}, feedback {rules.feedback}, smoothing {rules.smoothing}"
+            print(f"{name}: {ndcg:.3f} ({ndcg - first_ndcg:+.3f}), {asked}")
+        change = statistics.fmean(ndcg / base_ndcg - 1 for _, ndcg, base_ndcg in chosen.values())
+        print(f"mean change {change:+.1%}")
     print("\nexact terms guarded:")
     for name, queries in judged.items():
         named = [q for q in queries if exact_terms(q.query)]
