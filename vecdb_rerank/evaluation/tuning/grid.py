@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import TypeVar
 
-from vecdb_rerank.blending import Blend
+from vecdb_rerank.blending import WEIGHTED, Blend
 from vecdb_rerank.search import Fusion
 from vecdb_rerank.settings import Settings
 
@@ -112,5 +112,5 @@ def _fusion(fusion: Fusion) -> str:
 
 
 def _blend(blend: Blend) -> str:
-    weight = f" {blend.weight:g}" if blend.method in ("convex", "rrf") else ""
+    weight = f" {blend.weight:g}" if blend.method in WEIGHTED else ""
     return f"blend {blend.method}{weight}"
