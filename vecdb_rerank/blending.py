@@ -43,8 +43,9 @@ class Blend:
     with the best relevance of the query from 0.79 to 0.935. ``convex`` is the same with the fixed
     ``weight``. ``log_odds`` adds evidence instead, as a logarithmic opinion pool does (Genest and
     Zidek, 1986): ``sigmoid(w * logit(r) + (1 - w) * (a * f + b))``, w the fixed ``weight``; a and b
-    turn f into log-odds of relevance, fitted to judged collections (Platt, 1999). ``rrf`` fuses the ranks of reranker and branches, the reranker's with ``weight``
-    against 1 - weight. ``replace`` is the relevance alone.
+    turn f into log-odds of relevance, fitted to judged collections (Platt, 1999). ``rrf`` fuses
+    the ranks of reranker and branches, the reranker's with ``weight`` against 1 - weight.
+    ``replace`` is the relevance alone.
 
     Except for ``replace``, the documents' likeness to each other then corrects the scores, the
     more the less sure the reranker is of the query (`neighbours.adjusted`).
@@ -117,7 +118,7 @@ def min_max(scores: Sequence[float]) -> list[float]:
 def _pooled(
     relevance: Sequence[float], first: Sequence[float], fitted: tuple[float, float], weight: float
 ) -> list[float]:
-    """The logarithmic opinion pool of relevance and first pass; the latter's log-odds are linear."""
+    """The logarithmic opinion pool of relevance and first pass (a line in its log-odds)."""
     slope, intercept = fitted
     return [
         sigmoid(weight * logit(r) + (1 - weight) * (slope * f + intercept))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -27,13 +28,39 @@ _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th|s)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
+class IndexRarity:
+    """Asks the index about terms that the candidates cannot decide, in one more round trip.
+
+    The candidates are those that match the query best: a term that a third of them holds may be
+    one that hardly another document has. What the index says is kept for a while, so that terms
+    that come again cost nothing.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    share: float = 0.001
+    """A term is rare that at most this share of the collection's documents holds (0 to 1)."""
+    ttl: float = 600.0
+    """Seconds for which the share of a term is kept."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ConfigurationError(f"policy.jargon.index.share: {self.share} is not in 0 to 1")
+        if not (math.isfinite(self.ttl) and self.ttl >= 0):
+            raise ConfigurationError(
+                f"policy.jargon.index.ttl: {self.ttl} is not a number of seconds from 0"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Jargon:
     """Keeps hits that hold the query's rare exact terms near the top, whatever the reranker says.
 
     Exact terms are what stands in quotes, what looks like an identifier (``ERR_4032``, ``utf8``,
     ``os.path``, ``readLine``, ``SCSI``), and those of ``terms`` that the query has. A term that
-    at least one candidate and at most the share ``rare`` of them holds is rare: its hits come no
-    lower than rank ``floor``, each further one a rank below.
+    at least one candidate and at most the share ``rare`` of them holds is rare, or one that is in
+    the whole index (``index``): its hits come no lower than rank ``floor``, each further one a rank
+    below.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -46,6 +73,8 @@ class Jargon:
     """Words of your domain that count as exact terms."""
     boost: float = 0.0
     """Added to a hit's final score for holding one of ``terms``, rare or not (0 to 1)."""
+    index: IndexRarity | None = None
+    """Asks the index about terms that more candidates hold; None goes by the candidates alone."""
 
     def __post_init__(self) -> None:
         if self.floor < 1:
@@ -57,6 +86,10 @@ class Jargon:
                 )
         if not all(term.strip() for term in self.terms):
             raise ConfigurationError("policy.jargon.terms: one of them is empty")
+        if self.index is not None and not isinstance(self.index, IndexRarity):
+            raise ConfigurationError(
+                f"policy.jargon.index: {self.index!r} is no IndexRarity; give IndexRarity(...)"
+            )
 
 
 def exact_terms(query: str) -> list[str]:
@@ -74,21 +107,35 @@ def exact_terms(query: str) -> list[str]:
     return list(dict.fromkeys([*filter(None, quoted), *named]))
 
 
-def guard(ranking: Ranking, query: str, rules: Jargon) -> Ranking:
+def undecided(query: str, texts: Sequence[str], rules: Jargon) -> list[str]:
+    """The query's exact terms of which the candidates' ``texts`` cannot tell whether they are rare.
+
+    A term that no candidate holds protects none, one that hardly any holds is rare as it is, and
+    one that most hold tells them apart no more. In between, its holders may be all there are.
+    """
+    terms = _terms(query, rules)
+    if not terms:
+        return []
+    held = _held(terms, [text.casefold() for text in texts])
+    most = _most(len(texts), rules)
+    return [term for term, found in held.items() if most < len(found) <= len(texts) / 2]
+
+
+def guard(ranking: Ranking, query: str, rules: Jargon, rare_terms: Collection[str] = ()) -> Ranking:
     """``ranking`` (in final order) with no rare exact term below its floor.
 
-    A hit that is moved up takes the score of the one that it comes before.
+    ``rare_terms`` are rare whatever the candidates say. A hit that is moved up takes the score of
+    the one that it comes before.
     """
-    asked = query.casefold()
-    known = [t for t in rules.terms if t.casefold() in asked and _pattern(t).search(asked)]
-    terms = dict.fromkeys([*exact_terms(query), *known])
+    terms = _terms(query, rules)
     if not terms:
         return ranking
-    texts = [hit.candidate.text.casefold() for hit in ranking.hits]
-    holders = {term: _holders(term, texts) for term in terms}
-    boosted = {n for term in known for n in holders[term]} if rules.boost else set()
-    most = max(1, int(rules.rare * len(texts)))
-    rare = {n for found in holders.values() if len(found) <= most for n in found}
+    held = _held(terms, [hit.candidate.text.casefold() for hit in ranking.hits])
+    boosted = {n for term in rules.terms for n in held.get(term, ())} if rules.boost else set()
+    most = _most(len(ranking.hits), rules)
+    rare = {
+        n for term, found in held.items() if len(found) <= most or term in rare_terms for n in found
+    }
     hits = list(_boosted(ranking.hits, boosted, rules.boost))
     order = sorted(range(len(hits)), key=lambda n: -hits[n].score)
     protected = [n for n in order if n in rare]
@@ -101,9 +148,26 @@ def guard(ranking: Ranking, query: str, rules: Jargon) -> Ranking:
     return Ranking.of(replace(h, score=1.0) if boosted and h.score > 1.0 else h for h in found)
 
 
+def _terms(query: str, rules: Jargon) -> list[str]:
+    """The exact terms of a query, those of the rules included, each once."""
+    asked = query.casefold()
+    known = [t for t in rules.terms if t.casefold() in asked and _pattern(t).search(asked)]
+    return list(dict.fromkeys([*exact_terms(query), *known]))
+
+
+def _most(candidates: int, rules: Jargon) -> int:
+    """How many of the candidates may hold a term that they show to be rare."""
+    return max(1, int(rules.rare * candidates))
+
+
 def _boosted(hits: Sequence[RankedHit], chosen: set[int], boost: float) -> Iterator[RankedHit]:
     for n, hit in enumerate(hits):
         yield replace(hit, score=hit.score + boost) if n in chosen else hit
+
+
+def _held(terms: Sequence[str], texts: Sequence[str]) -> Mapping[str, list[int]]:
+    """The places of the (folded) texts that hold each term."""
+    return {term: _holders(term, texts) for term in terms}
 
 
 def _holders(term: str, texts: Sequence[str]) -> list[int]:

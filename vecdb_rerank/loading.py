@@ -20,7 +20,7 @@ from vecdb_rerank.calibration import Calibration
 from vecdb_rerank.cost import Cost
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.jargon import Jargon
+from vecdb_rerank.jargon import IndexRarity, Jargon
 from vecdb_rerank.passages import Passages
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import Bm25Params, Fusion, SearchDefaults
@@ -273,6 +273,7 @@ _PLAIN: dict[str, type[Any]] = {
     "cost": Cost,
     "skip": Skip,
     "jargon": Jargon,
+    "index": IndexRarity,
     "passages": Passages,
 }
 

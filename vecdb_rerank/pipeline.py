@@ -22,7 +22,8 @@ from vecdb_rerank.errors import (
 from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.outcomes import publish
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, Vector
+from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, KnowsTerms, Vector
+from vecdb_rerank.rarity import Rarity
 from vecdb_rerank.search import NativeSearch, Search
 from vecdb_rerank.verdict import Verdict, reason_to_skip, verdict
 
@@ -42,6 +43,7 @@ class Pipeline:
     embedder: Embedder | None = None
     documents: Documents = field(default_factory=Documents)
     policy: Policy = field(default_factory=Policy)
+    rarity: Rarity = field(default_factory=Rarity, repr=False)
 
     @property
     def uses_evidence(self) -> bool:
@@ -105,7 +107,7 @@ class Pipeline:
             name = self.chain.name if self.chain else ""
             verdict = Verdict(fusion.unchanged(window), "skipped", name, rule)
         else:
-            verdict = yield from self._rerank(search, window, trip)
+            verdict = yield from self._rerank(database, search, window, trip)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
         page = _page(kept, fusion.followed(kept, rest, verdict.rescored), search)
         response = database.rebuild(first, page)
@@ -180,7 +182,11 @@ class Pipeline:
         return first
 
     def _rerank(
-        self, search: AnySearch, candidates: Sequence[Candidate], trip: Trip
+        self,
+        database: Hits[R],
+        search: AnySearch,
+        candidates: Sequence[Candidate],
+        trip: Trip,
     ) -> Flow[Verdict]:
         if self.chain is None:
             return Verdict(fusion.unchanged(candidates), "skipped", reason="no reranker")
@@ -191,12 +197,25 @@ class Pipeline:
         if reason := reason_to_skip(candidates, texts, self.documents):
             unchanged = fusion.unchanged(candidates)
             return Verdict(unchanged, "skipped", self.chain.name, reason)
+        rare = yield from self._rare_terms(database, search.query, candidates, trip)
         with trip.clock.stage("rerank"):
             answer = yield from self.chain.ask(search.query, texts, trip.deadline)
         said = verdict(candidates, texts, answer, self.policy.blend)
         if self.policy.jargon is None or answer.scores is None:
             return said
-        return replace(said, ranking=jargon.guard(said.ranking, search.query, self.policy.jargon))
+        guarded = jargon.guard(said.ranking, search.query, self.policy.jargon, rare)
+        return replace(said, ranking=guarded)
+
+    def _rare_terms(
+        self, database: Hits[R], query: str, candidates: Sequence[Candidate], trip: Trip
+    ) -> Flow[frozenset[str]]:
+        """Exact terms that the index, where it can be asked, knows to be rare."""
+        rules = self.policy.jargon
+        if rules is None or rules.index is None or not isinstance(database, KnowsTerms):
+            return frozenset()
+        with trip.clock.stage("rarity"):
+            texts = [candidate.text for candidate in candidates]
+            return (yield from self.rarity.rare(database, query, texts, rules, trip.deadline))
 
     def _outcome(
         self,
