@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
 from vecdb_rerank import registry
+from vecdb_rerank.adaptive import AdaptiveK
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.breaker import Breaker
 from vecdb_rerank.calibration import Calibration
@@ -275,6 +276,7 @@ _PLAIN: dict[str, type[Any]] = {
     "jargon": Jargon,
     "index": IndexRarity,
     "passages": Passages,
+    "adaptive_k": AdaptiveK,
 }
 
 

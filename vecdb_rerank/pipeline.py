@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 from vecdb_rerank import fusion, jargon, skipping, telemetry
+from vecdb_rerank.adaptive import Needs
 from vecdb_rerank.candidates import Candidate, ExplainedHit, Outcome, Ranking
 from vecdb_rerank.chain import Chain
 from vecdb_rerank.deadline import Deadline
@@ -25,7 +27,7 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, KnowsTerms, Vector
 from vecdb_rerank.rarity import Rarity
 from vecdb_rerank.search import NativeSearch, Search
-from vecdb_rerank.verdict import Verdict, reason_to_skip, verdict
+from vecdb_rerank.verdict import Verdict, ask, reason_to_skip, verdict
 
 R = TypeVar("R")
 AnySearch = Search | NativeSearch
@@ -44,6 +46,7 @@ class Pipeline:
     documents: Documents = field(default_factory=Documents)
     policy: Policy = field(default_factory=Policy)
     rarity: Rarity = field(default_factory=Rarity, repr=False)
+    needs: Needs = field(default_factory=Needs, repr=False)
 
     @property
     def uses_evidence(self) -> bool:
@@ -57,15 +60,21 @@ class Pipeline:
 
     def search(self, database: Database[R], search: Search, *, explain: bool = False) -> Flow[R]:
         """The flow of one search: its value is the native response."""
-        with self.trip(database, search) as trip:
+        rules = self.policy.adaptive_k if search.adapts and self.chain else None
+        begun = search if rules is None else self.needs.begin(search, rules)
+        with self.trip(database, begun) as trip:
             try:
                 vector = yield from self._query_vector(search, trip)
-                with trip.clock.stage("first_pass"):
-                    first = yield from self._first_pass(database, search, vector, trip.deadline)
+                first = yield from self._first_pass(database, begun, vector, trip)
             except Exception as error:
                 telemetry.count_failed(database.name, error)
                 raise
-            return (yield from self.rerank(database, search, first, trip, explain=explain))
+            judged = yield from self._judge(database, begun, first, trip)
+            if rules is not None and judged.verdict.status == "reranked":
+                another = partial(self._again, database, vector, trip)
+                again = another if trip.has_time_again else None
+                judged = yield from self.needs.adapt(search, judged, rules, again)
+            return self._told(self._settled(database, judged, trip, explain))
 
     @contextmanager
     def trip(
@@ -87,9 +96,7 @@ class Pipeline:
         explain: bool = False,
     ) -> Flow[R]:
         """The second half of a search: from what the first pass found to the native response."""
-        settled = yield from self.settle(database, search, first, trip, explain=explain)
-        self.announce(settled.outcome)
-        return settled.response
+        return self._told((yield from self.settle(database, search, first, trip, explain=explain)))
 
     def settle(
         self,
@@ -101,24 +108,61 @@ class Pipeline:
         explain: bool = False,
     ) -> Flow[Settled[R]]:
         """The second half, without telling the caller what happened."""
+        judged = yield from self._judge(database, search, first, trip)
+        return self._settled(database, judged, trip, explain)
+
+    def _judge(
+        self,
+        database: Hits[R],
+        search: AnySearch,
+        first: FirstPass[R],
+        trip: Trip,
+        earlier: Verdict | None = None,
+    ) -> Flow[Judged[R]]:
+        """Rerank what the first pass found, without asking for what an ``earlier`` verdict has."""
         window, rest = _window(database.candidates(first, self.documents), search, first.rising)
         rule = skipping.rule(search.query, window, self.policy.skip) if self.chain else None
         if rule is not None and not self.policy.skip.shadow:
             name = self.chain.name if self.chain else ""
             verdict = Verdict(fusion.unchanged(window), "skipped", name, rule)
         else:
-            verdict = yield from self._rerank(database, search, window, trip)
+            verdict = yield from self._rerank(database, search, window, trip, earlier)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
-        page = _page(kept, fusion.followed(kept, rest, verdict.rescored), search)
-        response = database.rebuild(first, page)
-        outcome = self._outcome(database, search, first, window, verdict, trip.clock)
-        if rule is not None and verdict.rescored:
+        return Judged(search, first, window, rest, verdict, kept, rule)
+
+    def _again(
+        self,
+        database: Database[R],
+        vector: Vector | None,
+        trip: Trip,
+        search: Search,
+        earlier: Verdict,
+    ) -> Flow[Judged[R]]:
+        """Another first pass in a search that has a verdict already, and what comes of it."""
+        first = yield from self._first_pass(database, search, vector, trip)
+        return (yield from self._judge(database, search, first, trip, earlier))
+
+    def _settled(
+        self, database: Hits[R], judged: Judged[R], trip: Trip, explain: bool
+    ) -> Settled[R]:
+        """The page of a judged search as the native response, and its outcome."""
+        search, window, kept, verdict = judged.search, judged.window, judged.kept, judged.verdict
+        page = _page(kept, fusion.followed(kept, judged.rest, verdict.rescored), search)
+        response = database.rebuild(judged.first, page)
+        outcome = self._outcome(database, judged, trip.clock)
+        if judged.rule is not None and verdict.rescored:
             raw = fusion.unchanged(window).page(search.offset, search.limit)
-            outcome = replace(outcome, would_skip=rule, skip_change=_change(raw, page))
+            change = _change(raw, page)
+            outcome = replace(outcome, would_skip=judged.rule, skip_change=change)
         if explain:
             outcome = _explained(outcome, window, page, search.offset)
         telemetry.record(outcome, trip.span, search.query if self.policy.record_query else None)
         return Settled(response, outcome)
+
+    def _told(self, settled: Settled[R]) -> R:
+        """The response, once the caller knows what happened."""
+        self.announce(settled.outcome)
+        return settled.response
 
     def passed(self, database: Hits[R], search: AnySearch, reason: str, trip: Trip) -> Outcome:
         """The outcome of a request whose response is given back as it came."""
@@ -128,6 +172,7 @@ class Pipeline:
             backend=database.name,
             reranker=self.chain.name if self.chain else "",
             mode=search.mode,
+            k=search.k,
             timings=trip.clock.timings(),
         )
         telemetry.record(outcome, trip.span, None)
@@ -161,10 +206,12 @@ class Pipeline:
         return _plain(vector)
 
     def _first_pass(
-        self, database: Database[R], search: Search, vector: Vector | None, deadline: Deadline
+        self, database: Database[R], search: Search, vector: Vector | None, trip: Trip
     ) -> Flow[FirstPass[R]]:
+        deadline = trip.deadline
         try:
-            first = yield from database.first_pass(search, vector, deadline)
+            with trip.clock.stage("first_pass"):
+                first = yield from database.first_pass(search, vector, deadline)
         except VecdbRerankError:
             raise
         except Exception as error:
@@ -187,6 +234,7 @@ class Pipeline:
         search: AnySearch,
         candidates: Sequence[Candidate],
         trip: Trip,
+        earlier: Verdict | None,
     ) -> Flow[Verdict]:
         if self.chain is None:
             return Verdict(fusion.unchanged(candidates), "skipped", reason="no reranker")
@@ -199,7 +247,7 @@ class Pipeline:
             return Verdict(unchanged, "skipped", self.chain.name, reason)
         rare = yield from self._rare_terms(database, search.query, candidates, trip)
         with trip.clock.stage("rerank"):
-            answer = yield from self.chain.ask(search.query, texts, trip.deadline)
+            answer = yield from ask(self.chain, search.query, texts, trip.deadline, earlier)
         said = verdict(candidates, texts, answer, self.policy.blend)
         if self.policy.jargon is None or answer.scores is None:
             return said
@@ -217,15 +265,8 @@ class Pipeline:
             texts = [candidate.text for candidate in candidates]
             return (yield from self.rarity.rare(database, query, texts, rules, trip.deadline))
 
-    def _outcome(
-        self,
-        database: Hits[R],
-        search: AnySearch,
-        first: FirstPass[R],
-        candidates: Sequence[Candidate],
-        verdict: Verdict,
-        clock: Clock,
-    ) -> Outcome:
+    def _outcome(self, database: Hits[R], judged: Judged[R], clock: Clock) -> Outcome:
+        search, candidates, verdict = judged.search, judged.window, judged.verdict
         hits = verdict.ranking.hits
         return Outcome(
             status=verdict.status,
@@ -234,7 +275,9 @@ class Pipeline:
             backend=database.name,
             reranker=verdict.reranker,
             mode=search.mode,
-            fused_by=first.fused_by,
+            fused_by=judged.first.fused_by,
+            k=search.k,
+            widened=judged.widened,
             seen=len(candidates),
             scored=sum(h.relevance is not None for h in hits),
             empty=sum(not c.text for c in candidates),
@@ -257,6 +300,29 @@ class Trip:
     clock: Clock
     deadline: Deadline
     span: telemetry.Span
+
+    @property
+    def has_time_again(self) -> bool:
+        """Whether what was done so far could be done once more before the deadline."""
+        return self.deadline.remaining() * 1e3 > sum(self.clock.stages.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Judged(Generic[R]):
+    """A search whose window is in final order: the ``window`` and what follows it, as found.
+
+    ``kept`` are the hits of the verdict that are relevant enough. ``rule`` is the skip rule that
+    applied; ``widened`` says that the window was enlarged.
+    """
+
+    search: AnySearch
+    first: FirstPass[R]
+    window: Sequence[Candidate]
+    rest: Sequence[Candidate]
+    verdict: Verdict
+    kept: Ranking
+    rule: str | None
+    widened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +359,13 @@ class Clock:
             with telemetry.span(name):
                 yield
         finally:
-            self._stages[name] = (time.perf_counter() - started) * 1e3
+            took = (time.perf_counter() - started) * 1e3
+            self._stages[name] = self._stages.get(name, 0.0) + took
+
+    @property
+    def stages(self) -> Mapping[str, float]:
+        """The stages so far; one that came twice has the time of both."""
+        return self._stages
 
     def timings(self) -> Mapping[str, float]:
         """The stages so far, and the ``total`` since the clock was made."""

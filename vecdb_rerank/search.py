@@ -132,7 +132,9 @@ class SearchDefaults:
 class Search:
     """A checked search.
 
-    ``filter`` and ``native`` (pass-through arguments) are in the database's own terms.
+    ``filter`` and ``native`` (pass-through arguments) are in the database's own terms. ``adapts``
+    says that ``k`` may become another one (see `AdaptiveK`), as it may where a call that does not
+    page did not name it.
     """
 
     query: str
@@ -146,6 +148,7 @@ class Search:
     filter: Any = None
     native: Mapping[str, Any] = field(default_factory=dict)
     evidence: bool = False
+    adapts: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.query, str) or not self.query.strip():
