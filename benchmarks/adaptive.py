@@ -93,7 +93,7 @@ def searched(queries: Sequence[Judged], k: int, rules: AdaptiveK | None, rounds:
     policy, recorded = Policy(adaptive_k=rules), Recorded()
     pipeline = Pipeline(Chain([recorded], policy), policy=policy)
     found, values = [], []
-    for judged in queries * rounds:
+    for judged in [*queries] * rounds:
         pairs = zip(judged.candidates, judged.logits, strict=True)
         recorded.logits = {str(c.id): logit for c, logit in pairs}
         asked = Search(judged.query, k, LIMIT, 0, "bm25", K, Fusion(), adapts=rules is not None)

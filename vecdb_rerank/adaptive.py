@@ -130,8 +130,10 @@ def _widened(
     if found.verdict.status != "fell_back":
         return judged
     # What was tried and what it cost is told all the same.
-    tried = {"billed": found.verdict.billed, "failed": found.verdict.failed}
-    return replace(judged, verdict=replace(judged.verdict, **tried))
+    tried = found.verdict
+    return replace(
+        judged, verdict=replace(judged.verdict, billed=tried.billed, failed=tried.failed)
+    )
 
 
 def _need(judged: Judged[R], limit: int) -> int:
