@@ -261,9 +261,11 @@ class Pipeline:
         rules = self.policy.jargon
         if rules is None or rules.index is None or not isinstance(database, KnowsTerms):
             return frozenset()
+        terms = jargon.undecided(query, [candidate.text for candidate in candidates], rules)
+        if not terms:
+            return frozenset()
         with trip.clock.stage("rarity"):
-            texts = [candidate.text for candidate in candidates]
-            return (yield from self.rarity.rare(database, query, texts, rules, trip.deadline))
+            return (yield from self.rarity.rare(database, terms, rules.index, trip.deadline))
 
     def _outcome(self, database: Hits[R], judged: Judged[R], clock: Clock) -> Outcome:
         search, candidates, verdict = judged.search, judged.window, judged.verdict

@@ -8,10 +8,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
-from vecdb_rerank import jargon
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.flow import Flow
-from vecdb_rerank.jargon import IndexRarity, Jargon
+from vecdb_rerank.jargon import IndexRarity
 from vecdb_rerank.protocols import KnowsTerms
 
 log = logging.getLogger("vecdb_rerank")
@@ -39,20 +38,16 @@ class Rarity:
     def rare(
         self,
         database: KnowsTerms,
-        query: str,
-        texts: Sequence[str],
-        rules: Jargon,
+        terms: Sequence[str],
+        index: IndexRarity,
         deadline: Deadline,
     ) -> Flow[frozenset[str]]:
-        """The exact terms of ``query`` that are rare in the index and not in the ``texts``.
+        """Those of ``terms`` that are rare in the index; `AT_ONCE` are looked at.
 
-        Asks the database at most once, for terms that `jargon.undecided` names and that it has not
-        told of. Where it fails or is late there are none: the candidates decide alone.
+        Asks the database at most once, for those that it has not told of. Where it fails or is late
+        there are none: the candidates decide alone.
         """
-        index = rules.index
-        terms = jargon.undecided(query, texts, rules)[:AT_ONCE] if index is not None else []
-        if index is None or not terms:
-            return frozenset()
+        terms = terms[:AT_ONCE]
         shares = self._remembered(database.collection, terms, index)
         if missing := [term for term in terms if term not in shares]:
             told = yield from self._ask(database, missing, deadline)

@@ -90,6 +90,15 @@ class Contract:
         assert {int(i) for i in asked[2:8]} == holders
         assert sorted(asked) == sorted(alone)
         assert outcome.timings["rarity"] > 0
+        connector = filled[0].connect(
+            filled[1],
+            embedder=HashEmbedder(),
+            reranker=Plain(),
+            policy=Policy(jargon=Jargon(index=IndexRarity())),
+        )
+        with observe() as outcomes:
+            filled[0].call(connector.search("what is said on disks?"))
+        assert "rarity" not in outcomes[0].timings  # there is nothing to ask
         common, _ = searched(*filled, IndexRarity(share=0.05))
         assert common == alone
 
