@@ -57,10 +57,10 @@ class Jargon:
     """Keeps hits that hold the query's rare exact terms near the top, whatever the reranker says.
 
     Exact terms are what stands in quotes, what looks like an identifier (``ERR_4032``, ``utf8``,
-    ``os.path``, ``readLine``, ``SCSI``), and those of ``terms`` that the query has. A term that
-    at least one candidate and at most the share ``rare`` of them holds is rare, or one that is in
-    the whole index (``index``): its hits come no lower than rank ``floor``, each further one a rank
-    below.
+    ``os.path``, ``readLine``, ``SCSI``), and those of ``terms`` that the query has. Rare is one
+    that at least one candidate and at most the share ``rare`` of them holds, with ``index`` also
+    one that hardly a document of the collection holds. Its hits come no lower than rank ``floor``,
+    each further one a rank below.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
