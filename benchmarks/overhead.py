@@ -5,7 +5,8 @@ reranker and a given query vector leave only our own work: building the request,
 candidates, ordering, rebuilding the response, and the outcome. "breaker open" is the same with a
 reranker that has failed and is left alone. "order" is what makes the final order of a reranker's
 scores, apart from any database: calibration, blending, and the guard of exact terms, of which the
-query has two, for hits of about 1 kB that both branches know in part.
+query has two, for hits of about 1 kB that both branches know in part; with and without the
+documents' likeness to each other.
 
     python benchmarks/overhead.py [--k 50] [--searches 2000]
 """
@@ -20,6 +21,8 @@ import statistics
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -108,50 +111,46 @@ def opensearch(k: int, reranker: Reranker) -> Callable[[], Any]:
     return lambda: connector.search("a query of some words", query_vector=VECTOR, k=k)
 
 
-def order(k: int) -> Callable[[], Any]:
-    """Calibration, blending and guarding of one window's scores."""
-    chance = random.Random(0)
-    words = [
-        "disk",
-        "error",
-        "restart",
-        "the",
-        "of",
-        "cluster",
-        "utf-8",
-        "README",
-        "index",
-        "shard",
-    ]
-    texts = [
-        f"{n}: {'ERR_4032 ' if n == k - 1 else ''}{' '.join(chance.choices(words, k=170))}"
-        for n in range(k)
-    ]
-    candidates = [
-        Candidate(
-            n,
-            n,
-            text,
-            1 / (60 + n),
-            {"text": text},
-            {
-                name: BranchHit(n + 1, chance.random())
-                for name in ("bm25", "dense")
-                if chance.random() < 0.7
-            },
-        )
-        for n, text in enumerate(texts)
-    ]
-    given = Scores.from_logits([chance.gauss(0.0, 3.0) for _ in range(k)])
+def order(k: int, blend: Blend) -> Callable[[], Any]:
+    """Calibration, blending and guarding of one window's scores, another window every time."""
+    # More windows than `neighbours.likeness` remembers.
+    windows = cycle([Window(k, random.Random(seed)) for seed in range(20)])
     rules = Jargon(terms=("cluster",), boost=0.05)
-    query = "what does ERR_4032 mean on a cluster?"
 
     def ordered() -> Ranking:
-        answer = Answer("identity", MS_MARCO_MINILM.scores(given))
-        said = verdict(candidates, texts, answer, Blend())
-        return guard(said.ranking, query, rules)
+        window = next(windows)
+        answer = Answer("identity", MS_MARCO_MINILM.scores(window.given))
+        said = verdict(window.candidates, window.texts, answer, blend)
+        return guard(said.ranking, "what does ERR_4032 mean on a cluster?", rules)
 
     return ordered
+
+
+class Window:
+    """k hits of about 1 kB, in part known to both branches, with scores of an unsure reranker."""
+
+    def __init__(self, k: int, chance: random.Random) -> None:
+        words = ["disk", "error", "the", "of", "cluster", "utf-8", "README", "index", "shard"]
+        words += [f"word{n}" for n in range(2_000)]
+        common = [1 / (n + 1) for n in range(len(words))]  # Zipf's law
+        self.texts = [f"{n}: {' '.join(chance.choices(words, common, k=170))}" for n in range(k)]
+        self.texts[-1] += " ERR_4032"
+        self.candidates = [
+            Candidate(
+                n,
+                n,
+                text,
+                1 / (60 + n),
+                {"text": text},
+                {
+                    name: BranchHit(n + 1, chance.random())
+                    for name in ("bm25", "dense")
+                    if chance.random() < 0.7
+                },
+            )
+            for n, text in enumerate(self.texts)
+        ]
+        self.given = Scores.from_logits([chance.gauss(-2.0, 2.0) for _ in range(k)])
 
 
 def measure(search: Callable[[], Any], searches: int) -> dict[str, float]:
@@ -178,7 +177,9 @@ def main() -> None:
         for name, make in (("qdrant", qdrant), ("opensearch", opensearch))
         for what, reranker in (("", Identity()), (", breaker open", Failing()))
     }
-    results["order"] = measure(order(options.k), options.searches)
+    alone = replace(Blend(), feedback=0.0, smoothing=0.0)
+    results["order"] = measure(order(options.k, Blend()), options.searches)
+    results["order, each document alone"] = measure(order(options.k, alone), options.searches)
     print(json.dumps({"k": options.k, **results}, indent=2))
 
 
