@@ -53,7 +53,7 @@ class Replay:
 
     def candidates(self, first: FirstPass[list[str]], documents: Documents) -> Sequence[Candidate]:
         found = self.judged.candidates[: len(first.response)]
-        return [replace(c, text=str(c.id), score=-c.position) for c in found]
+        return [replace(c, score=-c.position) for c in found]
 
     def rebuild(self, first: FirstPass[list[str]], ranking: Ranking) -> list[str]:
         return [first.response[hit.candidate.position] for hit in ranking.hits]
@@ -63,7 +63,7 @@ class Replay:
 
 
 class Recorded:
-    """The recorded logits of the query that is searched; a document's text is its id."""
+    """The recorded logits of the query that is searched, by text."""
 
     name = "recorded"
     keeps_deadline = True
@@ -96,7 +96,7 @@ def searched(queries: Sequence[Judged], k: int, rules: AdaptiveK | None, rounds:
     found, values = [], []
     for judged in [*queries] * rounds:
         pairs = zip(judged.candidates, judged.logits, strict=True)
-        recorded.logits = {str(c.id): logit for c, logit in pairs}
+        recorded.logits = {c.text: logit for c, logit in pairs}
         asked = Search(judged.query, k, LIMIT, 0, "bm25", K, Fusion(), adapts=rules is not None)
         with observe() as outcomes:
             ids = run(pipeline.search(Replay(judged), asked))

@@ -44,8 +44,8 @@ class AdaptiveK:
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
-    least: int = 20
-    """The smallest window a search begins with (1 to 10,000)."""
+    least: int = 50
+    """The smallest window a search begins with (1 to 10,000); its own ``k`` where that is less."""
     most: int = 200
     """The largest window that a search is widened to (``least`` to 10,000)."""
     edge: float = 0.2

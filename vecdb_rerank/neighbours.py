@@ -28,6 +28,9 @@ _BEST = 3  # documents that are taken for relevant
 _NEAREST = 7  # neighbours that a score is smoothed by
 _MOST = 100  # candidates that are compared; what comes after them stays after them,
 _BELOW = 1 - 1e-9  # at scores this far below
+# Multiplications that OpenBLAS does in one thread. More of them it shares out, and threads that
+# wait for each other on busy cores take ten times as long as one.
+_ALONE = 65_536 * 4
 
 
 def adjusted(
@@ -78,7 +81,11 @@ def likeness(texts: tuple[str, ...]) -> Array:
     vectors.flat[term] = weight
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     shared = vectors[:, holders > 1] / np.where(length > 0, length, 1)
-    alike: Array = shared @ shared.T
+    piece = max(1, _ALONE // n**2)
+    alike: Array = np.zeros((n, n))
+    for start in range(0, shared.shape[1], piece):
+        part = shared[:, start : start + piece]
+        alike += part @ part.T
     alike.setflags(write=False)
     return alike
 
