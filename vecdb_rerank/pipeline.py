@@ -120,7 +120,8 @@ class Pipeline:
         earlier: Verdict | None = None,
     ) -> Flow[Judged[R]]:
         """Rerank what the first pass found, without asking for what an ``earlier`` verdict has."""
-        window, rest = _window(database.candidates(first, self.documents), search, first.rising)
+        found, rest = _window(database.candidates(first, self.documents), search, first.rising)
+        window = found if self._may_use_evidence(first) else _without_branches(found)
         rule = skipping.rule(search.query, window, self.policy.skip) if self.chain else None
         if rule is not None and not self.policy.skip.shadow:
             name = self.chain.name if self.chain else ""
@@ -128,7 +129,7 @@ class Pipeline:
         else:
             verdict = yield from self._rerank(database, search, window, trip, earlier)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
-        return Judged(search, first, window, rest, verdict, kept, rule)
+        return Judged(search, first, found, rest, verdict, kept, rule)
 
     def _again(
         self,
@@ -163,6 +164,10 @@ class Pipeline:
         """The response, once the caller knows what happened."""
         self.announce(settled.outcome)
         return settled.response
+
+    def _may_use_evidence(self, first: FirstPass[R]) -> bool:
+        """Whether branches may decide: what ``explain`` alone brought is for showing."""
+        return self.policy.branch_evidence or first.fused_by == "none"
 
     def passed(self, database: Hits[R], search: AnySearch, reason: str, trip: Trip) -> Outcome:
         """The outcome of a request whose response is given back as it came."""
@@ -383,6 +388,10 @@ def _window(
     return window, ordered[search.k :] if search.continues else ()
 
 
+def _without_branches(window: Sequence[Candidate]) -> list[Candidate]:
+    return [replace(candidate, branches={}) for candidate in window]
+
+
 def _page(window: Ranking, rest: Ranking, search: AnySearch) -> Ranking:
     """The page of the window, and of the hits past it, which keep their places."""
     end = search.offset + search.limit
@@ -407,6 +416,7 @@ def _explained(
     outcome: Outcome, candidates: Sequence[Candidate], page: Ranking, offset: int
 ) -> Outcome:
     first_rank = {c.position: n for n, c in enumerate(candidates, start=1)}
+    branches = {c.position: c.branches for c in candidates}
     hits = tuple(
         ExplainedHit(
             id=hit.candidate.id,
@@ -416,7 +426,7 @@ def _explained(
             first_pass_score=hit.candidate.score,
             raw=hit.raw,
             relevance=hit.relevance,
-            branches=hit.candidate.branches,
+            branches=branches[hit.candidate.position],
         )
         for rank, hit in enumerate(page.hits, start=offset + 1)
     )

@@ -92,7 +92,8 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         answers = yield from self._msearch(bodies, params, deadline)
         branches = dict(zip(BRANCHES, answers, strict=True))
         fused = responses.fuse(branches, search.fusion, search.k)
-        return FirstPass(fused, "client", responses.evidence(branches))
+        evidence = responses.evidence(branches) if search.evidence else {}
+        return FirstPass(fused, "client", evidence)
 
     def _fused(
         self,

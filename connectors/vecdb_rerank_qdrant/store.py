@@ -90,7 +90,8 @@ class QdrantStore(Store[models.QueryResponse]):
         branches = dict(zip(BRANCHES, answers, strict=True))
         responses.require_similarity(branches["dense"], self._where)
         fused = responses.fuse(branches, search.fusion, search.k, threshold)
-        return FirstPass(fused, "client", responses.evidence(branches))
+        evidence = responses.evidence(branches) if search.evidence else {}
+        return FirstPass(fused, "client", evidence)
 
     def _query(self, request: dict[str, Any], deadline: Deadline) -> Call:
         return Call(lambda: self._client.query_points(**request), deadline.remaining())

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank.fusion import fuse
+from vecdb_rerank.blending import final_scores
+from vecdb_rerank.candidates import Candidate
+from vecdb_rerank.fusion import by_score, fuse
+from vecdb_rerank.outcomes import observe
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import Fusion
 from vecdb_rerank.testing.base import (
     Call,
@@ -20,7 +24,7 @@ from vecdb_rerank.testing.base import (
     new_name,
     scores,
 )
-from vecdb_rerank.testing.doubles import HashEmbedder, KeepingReranker
+from vecdb_rerank.testing.doubles import HashEmbedder, KeepingReranker, ReversingReranker
 from vecdb_rerank.testing.searching import MODES, WIDE
 
 BRANCHES = ("bm25", "dense")
@@ -85,6 +89,39 @@ class Fusing(ConnectorFixtures):
         told = call(connector.search(WIDE, k=15, limit=15, explain=True))
         assert ids(connector, plain) == ids(connector, told)
         assert scores(connector, plain) == pytest.approx(scores(connector, told), rel=1e-5)
+
+    @pytest.mark.parametrize("weights", [None, (0.7, 0.3)])
+    @pytest.mark.parametrize("explain", [False, True])
+    def test_no_evidence(
+        self,
+        make: Connect,
+        call: Call,
+        filled: str,
+        explain: bool,
+        weights: tuple[float, float] | None,
+    ) -> None:
+        """Without ``branch_evidence`` only the fused order is blended, whoever fused it."""
+        policy = Policy(branch_evidence=False)
+        connector = make(filled, reranker=ReversingReranker(0.85), policy=policy)
+        for method in self.fusions:
+            if method == "dbsf" and weights:
+                continue
+            with observe() as outcomes:
+                response = call(
+                    connector.search(
+                        WIDE, k=15, limit=15, fusion=Fusion(method, weights=weights), explain=explain
+                    )
+                )
+            (outcome,) = outcomes
+            ordered = [
+                Candidate(position=n, id=hit_id, text="", score=score)
+                for n, (hit_id, score) in enumerate(by_score(outcome.first_pass_score.items()))
+            ]
+            relevance = [outcome.relevance[candidate.id] for candidate in ordered]
+            blended = final_scores(ordered, relevance, policy.blend)
+            found = {hit.id: hit.score for hit in connector.candidates(response)}
+            expected = {c.id: score for c, score in zip(ordered, blended, strict=True)}
+            assert found == pytest.approx(expected, rel=1e-5), method
 
     def test_ranks_of_a_page(self, call: Call, connector: Any) -> None:
         """On a later page, explained ranks go on counting."""
