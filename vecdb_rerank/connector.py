@@ -72,7 +72,10 @@ class Store(Database[ResponseT]):
 
 
 class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
-    """Base of the connectors; a subclass adds ``search`` with its database's own arguments."""
+    """Base of the connectors; a subclass adds ``search`` with its database's own arguments.
+
+    `close` leaves the store's client open unless ``close_client``: it is the caller's.
+    """
 
     def __init__(
         self,
@@ -83,8 +86,10 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         documents: Documents | None = None,
         policy: Policy | None = None,
         defaults: SearchDefaults | None = None,
+        close_client: bool = False,
     ) -> None:
         self.store = store
+        self._close_client = close_client
         self.defaults = defaults or SearchDefaults()
         policy = policy or Policy()
         self.pipeline = Pipeline(
@@ -146,12 +151,16 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         return self._run(self._guarded(self.store.delete()))
 
     def close(self) -> Any:
-        """Close the database client, and the reranker's connections."""
+        """Close the reranker's connections, and the database client if that is the connector's own.
+
+        It is where `connect` made it, or the connector was told ``close_client=True``.
+        """
 
         def flow() -> Flow[None]:
             if self.pipeline.chain is not None:
                 yield from self.pipeline.chain.closing()
-            yield Call(self.store.close)
+            if self._close_client:
+                yield Call(self.store.close)
 
         return self._run(flow())
 
@@ -247,6 +256,13 @@ class AsyncDriver:
 
     def _run(self, flow: Flow[Any]) -> Any:
         return run_async(flow)
+
+
+def refuse_other_colour(client: Any, other: type, instead: str) -> None:
+    """`ConfigurationError` where ``client`` is an ``other`` one, which is for ``instead``."""
+    if isinstance(client, other):
+        given = type(client).__name__
+        raise ConfigurationError(f"client: is of type {given}; give it to {instead}")
 
 
 def chain_of(rerankers: Rerankers, policy: Policy) -> Chain | None:

@@ -40,6 +40,7 @@ def build(settings: Settings, *, use_async: bool = False) -> Any:
         documents=settings.documents,
         policy=settings.policy,
         defaults=settings.search,
+        close_client=True,  # nobody else has it
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank.connector import AsyncDriver, Rerankers, SyncDriver
+from vecdb_rerank.connector import AsyncDriver, Rerankers, SyncDriver, refuse_other_colour
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.dropin import DropIn, MissingQuery, Rerank
 from vecdb_rerank.errors import ConfigurationError
@@ -58,7 +58,9 @@ class _Reranking:
 
     """
 
-    _native: type
+    _native: ClassVar[type]
+    _other: ClassVar[type]  # the client of the other colour, and whom it is for
+    _instead: ClassVar[str]
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class _Reranking:
     ) -> None:
         if isinstance(client, _Reranking):
             raise ConfigurationError("client: is a reranking one already")
+        refuse_other_colour(client, self._other, self._instead)
         if not isinstance(client, self._native):
             given, wanted = type(client).__name__, self._native.__name__
             raise ConfigurationError(f"client: is of type {given}, not {wanted}")
@@ -140,7 +143,8 @@ class _Reranking:
 class RerankingOpenSearch(SyncDriver, _Reranking, _Sync):
     """`_Reranking` over an `OpenSearch` client."""
 
-    _native = OpenSearch
+    _native, _other = OpenSearch, AsyncOpenSearch
+    _instead = "AsyncRerankingOpenSearch"
 
     def __enter__(self) -> RerankingOpenSearch:
         self._client.__enter__()
@@ -153,7 +157,8 @@ class RerankingOpenSearch(SyncDriver, _Reranking, _Sync):
 class AsyncRerankingOpenSearch(AsyncDriver, _Reranking, _Async):
     """`_Reranking` over an `AsyncOpenSearch` client: its methods are awaited."""
 
-    _native = AsyncOpenSearch
+    _native, _other = AsyncOpenSearch, OpenSearch
+    _instead = "RerankingOpenSearch"
 
     async def __aenter__(self) -> AsyncRerankingOpenSearch:
         await self._client.__aenter__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from inspect import getdoc
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
@@ -19,6 +19,7 @@ from vecdb_rerank.connector import (
     Rerankers,
     SearchT,
     SyncDriver,
+    refuse_other_colour,
 )
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
@@ -51,8 +52,12 @@ class _OpenSearch(
         documents: which source fields are a document's text.
         policy: deadline, failures, minimum relevance.
         defaults: k, limit, mode, depth and fusion where a call does not say.
+        close_client: close the client with the connector; by default it stays open.
 
     """
+
+    _other: ClassVar[type]  # the client of the other colour, and whom it is for
+    _instead: ClassVar[str]
 
     def __init__(
         self,
@@ -67,7 +72,9 @@ class _OpenSearch(
         documents: Documents | None = None,
         policy: Policy | None = None,
         defaults: SearchDefaults | None = None,
+        close_client: bool = False,
     ) -> None:
+        refuse_other_colour(client, self._other, self._instead)
         if isinstance(bm25_fields, str):
             raise ConfigurationError(f"bm25_fields: give a list: [{bm25_fields!r}]")
         documents = documents or Documents()
@@ -80,6 +87,7 @@ class _OpenSearch(
             documents=documents,
             policy=policy,
             defaults=defaults,
+            close_client=close_client,
         )
         self.client = client
 
@@ -154,6 +162,9 @@ class _OpenSearch(
 class OpenSearchConnector(SyncDriver, _OpenSearch[Response, IngestReport, bool, list[Finding]]):
     """`_OpenSearch` over an `OpenSearch` client."""
 
+    _other = AsyncOpenSearch
+    _instead = "AsyncOpenSearchConnector"
+
 
 class AsyncOpenSearchConnector(
     AsyncDriver,
@@ -165,6 +176,9 @@ class AsyncOpenSearchConnector(
     ],
 ):
     """`_OpenSearch` over an `AsyncOpenSearch` client: every method is awaited."""
+
+    _other = OpenSearch
+    _instead = "OpenSearchConnector"
 
 
 for _connector in (OpenSearchConnector, AsyncOpenSearchConnector):

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.conversions import common_types as types
 from qdrant_client.http import models
 
-from vecdb_rerank.connector import AsyncDriver, Rerankers, SyncDriver
+from vecdb_rerank.connector import AsyncDriver, Rerankers, SyncDriver, refuse_other_colour
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.dropin import DropIn, Job, MissingQuery, Rerank, batch, each, single
 from vecdb_rerank.errors import ConfigurationError
@@ -38,7 +38,7 @@ _OWN = frozenset(
         "close",
         "_batch",
         "_check",
-        "_its_drop_in",
+        "_instead",
         "_other",
         "_reranking",
         "_run",
@@ -65,9 +65,8 @@ class _Reranking(Generic[PointsT, BatchT, GroupsT]):
 
     _wrapped: Any
     _reranking: DropIn
-    # The client of the other colour, and what it is to be wrapped in.
-    _other: type
-    _its_drop_in: str
+    _other: ClassVar[type]  # the client of the other colour, and whom it is for
+    _instead: ClassVar[str]
 
     def __init__(
         self,
@@ -301,10 +300,7 @@ class _Reranking(Generic[PointsT, BatchT, GroupsT]):
         """`ConfigurationError` where ``client`` is of the other colour, or wrapped already."""
         if isinstance(client, _Reranking):
             raise ConfigurationError("client: is a reranking one already; wrap the client in it")
-        if isinstance(client, self._other):
-            raise ConfigurationError(
-                f"client: is of type {type(client).__name__}; wrap it in {self._its_drop_in}"
-            )
+        refuse_other_colour(client, self._other, self._instead)
 
     def __getattribute__(self, name: str) -> Any:
         if name in _OWN or name.startswith("__"):
@@ -335,7 +331,7 @@ class RerankingQdrantClient(
     """`_Reranking` of a `QdrantClient`."""
 
     _other = AsyncQdrantClient
-    _its_drop_in = "AsyncRerankingQdrantClient"
+    _instead = "AsyncRerankingQdrantClient"
 
 
 class AsyncRerankingQdrantClient(
@@ -350,7 +346,7 @@ class AsyncRerankingQdrantClient(
     """`_Reranking` of an `AsyncQdrantClient`: queries are awaited."""
 
     _other = QdrantClient
-    _its_drop_in = "RerankingQdrantClient"
+    _instead = "RerankingQdrantClient"
 
 
 for _client in (RerankingQdrantClient, AsyncRerankingQdrantClient):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from inspect import getdoc
-from typing import Any, Generic
+from typing import Any, ClassVar, Generic
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
@@ -20,6 +20,7 @@ from vecdb_rerank.connector import (
     Rerankers,
     SearchT,
     SyncDriver,
+    refuse_other_colour,
 )
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.ingest import IngestReport
@@ -49,8 +50,12 @@ class _Qdrant(
         documents: which payload fields are a document's text.
         policy: deadline, failures, minimum relevance.
         defaults: k, limit, mode, depth and fusion where a call does not say.
+        close_client: close the client with the connector; by default it stays open.
 
     """
+
+    _other: ClassVar[type]  # the client of the other colour, and whom it is for
+    _instead: ClassVar[str]
 
     def __init__(
         self,
@@ -65,7 +70,9 @@ class _Qdrant(
         documents: Documents | None = None,
         policy: Policy | None = None,
         defaults: SearchDefaults | None = None,
+        close_client: bool = False,
     ) -> None:
+        refuse_other_colour(client, self._other, self._instead)
         documents = documents or Documents()
         layout = Layout(collection, dense_vector, bm25_vector)
         super().__init__(
@@ -75,6 +82,7 @@ class _Qdrant(
             documents=documents,
             policy=policy,
             defaults=defaults,
+            close_client=close_client,
         )
         self.client = client
 
@@ -147,6 +155,9 @@ class _Qdrant(
 class QdrantConnector(SyncDriver, _Qdrant[models.QueryResponse, IngestReport, bool, list[Finding]]):
     """`_Qdrant` over a `QdrantClient`."""
 
+    _other = AsyncQdrantClient
+    _instead = "AsyncQdrantConnector"
+
 
 class AsyncQdrantConnector(
     AsyncDriver,
@@ -158,6 +169,9 @@ class AsyncQdrantConnector(
     ],
 ):
     """`_Qdrant` over an `AsyncQdrantClient`: every method is awaited."""
+
+    _other = QdrantClient
+    _instead = "QdrantConnector"
 
 
 for _connector in (QdrantConnector, AsyncQdrantConnector):

@@ -529,9 +529,9 @@ def test_a_wrong_rerank_argument_is_refused_before_anything_is_sent(local: World
 
 def test_the_other_kind_of_client_and_a_wrapped_one_are_refused(local: World) -> None:
     other = AsyncQdrantClient(":memory:")
-    with pytest.raises(ConfigurationError, match="wrap it in AsyncRerankingQdrantClient"):
+    with pytest.raises(ConfigurationError, match="give it to AsyncRerankingQdrantClient"):
         RerankingQdrantClient(other, None)
-    with pytest.raises(ConfigurationError, match="wrap it in RerankingQdrantClient"):
+    with pytest.raises(ConfigurationError, match="give it to RerankingQdrantClient"):
         AsyncRerankingQdrantClient(local.client, None)
     with pytest.raises(ConfigurationError, match="reranking one already"):
         RerankingQdrantClient(wrap(local), None)

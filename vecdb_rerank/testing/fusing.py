@@ -109,7 +109,11 @@ class Fusing(ConnectorFixtures):
             with observe() as outcomes:
                 response = call(
                     connector.search(
-                        WIDE, k=15, limit=15, fusion=Fusion(method, weights=weights), explain=explain
+                        WIDE,
+                        k=15,
+                        limit=15,
+                        fusion=Fusion(method, weights=weights),
+                        explain=explain,
                     )
                 )
             (outcome,) = outcomes

@@ -250,6 +250,11 @@ class Searching(ConnectorFixtures):
         found = ids(connector, everything(connector, call))
         assert sorted(found) == sorted(str(document["id"]) for document in CORPUS)
 
+    def test_closing_leaves_the_client_open(self, make: Connect, call: Call, filled: str) -> None:
+        """The client is the caller's: others go on with it."""
+        call(make(filled).close())
+        assert call(make(filled).search(WIDE)) is not None
+
 
 class _Sleeping(KeepingReranker):
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
