@@ -236,6 +236,15 @@ def test_the_console_script_indexes_and_searches() -> None:
     assert points[0]["payload"]["_doc_id"] == "bread-0"
 
 
+def test_a_table_in_a_pipe_has_its_values_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "a-long-name-" * 20
+    rows = cells(script("config", VECDB_RERANK__BACKEND__COLLECTION=name).out)
+    assert ["backend.collection", name, "environment"] in rows
+    narrow = script("config", VECDB_RERANK__BACKEND__COLLECTION=name, COLUMNS="70").out
+    assert max(map(len, narrow.splitlines())) == 70
+
+
 def test_the_console_script_reads_standard_input() -> None:
     lines = "".join(f"{json.dumps({'id': n, 'text': f'number {n}'})}\n" for n in range(3))
     ended = script("index", "-", stdin=lines)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -28,8 +30,18 @@ CollectionOption = Annotated[
     str | None, typer.Option("--collection", help="Overrides backend.collection.")
 ]
 
-out = Console()
-err = Console(stderr=True)
+# Columns where there is no terminal, so that a table in a pipe or a file has its values whole.
+UNBOUNDED = 10_000
+
+
+def _console(stream: TextIO | None, **options: Any) -> Console:
+    """A console as wide as its terminal, or as ``COLUMNS`` says; without either it cuts nothing."""
+    bounded = (stream is not None and stream.isatty()) or "COLUMNS" in os.environ
+    return Console(width=None if bounded else UNBOUNDED, **options)
+
+
+out = _console(sys.stdout)
+err = _console(sys.stderr, stderr=True)
 
 
 def settings(
