@@ -91,6 +91,32 @@ def test_a_url_that_hangs_leaves_time_for_the_next(colour: str) -> None:
 
 
 @both_colours
+def test_a_url_that_hung_is_asked_last(colour: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its share of the time is lost once, not in every search."""
+    with fault_server("hang before headers") as stuck, fault_server("ok") as whole:
+        chain = Chain([reranker([stuck.url, whole.url])], Policy())
+        found = [search(chain, colour, 1.0) for _ in range(4)]
+        assert {one.outcome.status for one in found} == {"reranked"}
+        assert (len(stuck.requests), len(whole.requests)) == (1, 4)
+        told = [record.getMessage() for record in caplog.records]
+        where = f"{stuck.url}/v2/rerank"
+        assert told == [f"{where} did not answer in time: asked last for 10 s"]
+        stuck.behaviour, whole.behaviour = "ok", "503"  # it is asked all the same
+        assert search(chain, colour, 1.0).outcome.status == "reranked"
+        assert len(stuck.requests) == 2
+    assert f"{where} answers again" in caplog.text
+
+
+@both_colours
+def test_a_url_that_refused_the_documents_keeps_its_turn(colour: str) -> None:
+    with fault_server("422") as first, fault_server("ok") as second:
+        chain = Chain([reranker([first.url, second.url])], Policy())
+        for _ in range(2):
+            assert search(chain, colour, 1.0).outcome.status == "fell_back"
+    assert (len(first.requests), len(second.requests)) == (2, 0)
+
+
+@both_colours
 def test_the_next_url_is_not_asked_what_this_one_refused(colour: str) -> None:
     with fault_server("422") as first, fault_server("ok") as second:
         found = searched([first.url, second.url], colour)

@@ -33,6 +33,7 @@ from vecdb_rerank.rerankers.remote import (
     refusal,
     without_user,
 )
+from vecdb_rerank.rerankers.turns import Turns
 from vecdb_rerank.retry import ServiceError
 from vecdb_rerank.transport import until
 
@@ -42,7 +43,8 @@ class HttpReranker(RemoteReranker):
 
     Args:
         url: the server's address, or several of the same service: the next one is asked when one
-            fails, unless it refused the documents, and each has its share of the time left.
+            fails, unless it refused the documents, and each has its share of the time left. One
+            that failed is asked last for 10 s.
         format: what the server speaks: ``cohere`` (/v2/rerank), ``cohere_v1`` (/v1/rerank),
             ``jina``, ``tei`` or ``voyage``.
         model: the model's name, which all formats but ``tei`` need.
@@ -94,6 +96,7 @@ class HttpReranker(RemoteReranker):
         )
         self._key = clean_key(api_key)
         self._urls = [endpoint(checked_url(given), self._wire.path) for given in urls]
+        self._turns = Turns(self._urls)
         self._model = model
         if hedge and len(self._urls) < 2:
             raise ConfigurationError("hedge: needs a second url")
@@ -115,9 +118,9 @@ class HttpReranker(RemoteReranker):
     def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[Reply]:
         ask = Ask(self._model, query, batch, self._scale)
         after = self._pace.p95() if self._hedge else None
+        first, *others = urls = self._turns.order()
         if after is None:
-            return (yield from self._asked_in_turn(self._urls, ask, deadline))
-        first, *others = self._urls
+            return (yield from self._asked_in_turn(urls, ask, deadline))
         begun: list[bool] = []
 
         def beside() -> Flow[Reply]:
@@ -165,6 +168,11 @@ class HttpReranker(RemoteReranker):
         try:
             reply = yield from self._tried(attempt, place(url), deadline)
             scored = len(ask.documents)
+            self._turns.answered(url)
+        except (ServiceError, TimeoutError) as error:
+            if not _is_of_request(error):
+                self._turns.failed(url, error)
+            raise
         finally:  # also where the other url was quicker, so that a slow one is known to be so
             seconds = time.monotonic() - started
             self._pace.record(len(ask.documents), seconds, scored=scored)
@@ -197,7 +205,12 @@ class HttpReranker(RemoteReranker):
 
 def _ends(error: Exception, deadline: Deadline) -> bool:
     """Whether no other url is asked after this error: it would say the same, or be too late."""
-    return getattr(error, "of_request", False) or deadline.expired
+    return _is_of_request(error) or deadline.expired
+
+
+def _is_of_request(error: Exception) -> bool:
+    """Whether this request was refused, which says nothing of the url."""
+    return isinstance(error, ServiceError) and error.of_request
 
 
 def _check(urls: Sequence[str], format: str, model: str | None, scale: str | None) -> None:
