@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,17 +17,25 @@ Response = dict[str, Any]
 
 
 def candidates(first: FirstPass[Response], documents: Documents) -> list[Candidate]:
-    """The response's hits as candidates, in its order.
+    """The response's hits as candidates, in its order; their ids are those of `ids`."""
+    hits = _hits(first.response)
+    return [
+        _candidate(position, hit, hit_id, first.evidence, documents)
+        for position, (hit, hit_id) in enumerate(zip(hits, ids(hits), strict=True))
+    ]
 
-    A hit's id is its own `_id`; where a hit of another index had that before, it is ``index/_id``.
+
+def ids(hits: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each hit is called: its `_id`, or ``index/_id`` where hits of several indices have that.
+
+    All of them are called so, whichever comes first, since that differs from call to call. Where a
+    drop-in's caller hides the index, the place in the response (from 0) stands for it.
     """
-    found: list[Candidate] = []
-    known: set[str] = set()
-    for position, hit in enumerate(_hits(first.response)):
-        hit_id = hit["_id"] if hit["_id"] not in known else f"{hit.get('_index')}/{hit['_id']}"
-        known.add(hit_id)
-        found.append(_candidate(position, hit, hit_id, first.evidence, documents))
-    return found
+    count = Counter(hit["_id"] for hit in hits)
+    return [
+        hit["_id"] if count[hit["_id"]] == 1 else f"{hit.get('_index', position)}/{hit['_id']}"
+        for position, hit in enumerate(hits)
+    ]
 
 
 def _hits(response: Mapping[str, Any]) -> list[dict[str, Any]]:

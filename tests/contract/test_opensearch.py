@@ -237,11 +237,15 @@ def test_alias_and_pattern(
         connector = opensearch.connect(target, **options)
         assert [finding for finding in opensearch.call(connector.check()) if not finding.ok] == []
         for explain in (False, True):
-            response = opensearch.call(
-                connector.search(
-                    "honey bees", mode=mode, fusion=fusion, k=60, limit=60, explain=explain
+            with observe() as outcomes:
+                response = opensearch.call(
+                    connector.search(
+                        "honey bees", mode=mode, fusion=fusion, k=60, limit=60, explain=explain
+                    )
                 )
-            )
+            (outcome,) = outcomes
+            assert len(outcome.relevance) == outcome.seen
+            assert {f"{name}-1/same", f"{name}-2/same"} <= outcome.relevance.keys()
             found = [(hit["_index"], hit["_id"]) for hit in hits(response)]
             assert len(found) == len(set(found))
             assert {(f"{name}-1", "same"), (f"{name}-2", "same")} <= set(found)

@@ -41,11 +41,12 @@ def expected(
 
 
 def by_score(hits: Sequence[Hit]) -> list[Hit]:
-    """By the server's scores, equal ones by id; the second one of an id has its index before it."""
+    """By the server's scores, equal ones by id; one that several have has its index before it."""
     named: dict[str, Hit] = {}
-    for hit in hits:
+    for n, hit in enumerate(hits):
         name = hit["_id"]
-        named[f"{hit.get('_index')}/{name}" if name in named else name] = hit
+        alone = sum(other["_id"] == name for other in hits) == 1
+        named[name if alone else f"{hit.get('_index', n)}/{name}"] = hit
     assert len(named) == len(hits)
     return [named[name] for name in sorted(named, key=lambda n: (-named[n]["_score"], n))]
 

@@ -280,6 +280,18 @@ def test_the_same_id_in_two_indices_is_two_hits() -> None:
     ]
 
 
+def test_hits_of_the_same_id_are_called_alike_in_any_order() -> None:
+    """Else equal scores are ordered, and outcomes keyed, differently from call to call."""
+    same = [{**hit("a", 1.0), "_index": name} for name in ("one", "other", "third")]
+    for hits in (same, same[::-1]):
+        first = FirstPass(answer(*hits, hit("b", 1.0)))
+        found = responses.candidates(first, Documents(PATHS))
+        assert [c.id for c in found] == [*(f"{h['_index']}/a" for h in hits), "b"]
+    for one in same:  # as `filter_path` may leave them
+        del one["_index"]
+    assert len(set(responses.ids(same))) == 3
+
+
 def test_rebuilding_keeps_every_other_key() -> None:
     rich = hit("a", 0.9, _source={"title": "A"}, highlight={"title": ["<em>A</em>"]}, sort=[1])
     rich |= {"_version": 2, "inner_hits": {}, "fields": {"year": [2024]}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from vecdb_rerank.cli import common
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vecdb_rerank.candidates import Outcome
+    from vecdb_rerank.candidates import Candidate, Outcome
 
 
 def command(
@@ -41,13 +42,13 @@ def command(
                 query, mode=mode, k=k, limit=limit, offset=offset, rerank=rerank, explain=True
             )
         [outcome] = outcomes
-        texts = {c.id: (c.doc_id, c.text) for c in connector.candidates(response)}
+        candidates = connector.candidates(response)
     finally:
         connector.close()
     if as_json:
         common.out.print_json(json.dumps(_plain(response)))
         return
-    common.out.print(_table(outcome, texts))
+    common.out.print(_table(outcome, candidates))
     common.out.print(_status(outcome), highlight=False, markup=False)
 
 
@@ -64,7 +65,7 @@ def _plain(response: Any) -> Any:
     return response.model_dump(mode="json") if hasattr(response, "model_dump") else response
 
 
-def _table(outcome: Outcome, texts: dict[Any, tuple[Any, str]]) -> Table:
+def _table(outcome: Outcome, candidates: Sequence[Candidate]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -72,11 +73,10 @@ def _table(outcome: Outcome, texts: dict[Any, tuple[Any, str]]) -> Table:
     for name in ("rank", "was", "score", "first pass", "id"):
         shown.add_column(name, justify="right" if name != "id" else "left", no_wrap=name != "id")
     shown.add_column("text", ratio=1)
-    for hit in outcome.hits:
-        doc_id, text = texts[hit.id]
+    for hit, candidate in zip(outcome.hits, candidates, strict=True):
         was = f"{hit.first_pass_rank} {_arrow(hit.first_pass_rank - hit.rank)}"
         scores = (f"{hit.score:.4f}", f"{hit.first_pass_score:.4f}")
-        stored = (escape(str(doc_id)), escape(common.snippet(text, 100)))
+        stored = (escape(str(candidate.doc_id)), escape(common.snippet(candidate.text, 100)))
         shown.add_row(str(hit.rank), was, *scores, *stored)
     return shown
 
