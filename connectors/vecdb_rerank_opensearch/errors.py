@@ -18,6 +18,13 @@ _PLUGINS = {
     "unknown query [hybrid]": "the neural-search plugin is not installed on the server",
 }
 
+# What servers say that cannot fuse a hybrid search as we ask for it.
+_CANNOT_FUSE = (
+    "unknown query [hybrid]",  # without neural-search
+    "Field is not supported by [hybrid] query",  # before 2.19, of pagination_depth
+    "Invalid processor type",  # before 2.19, of RRF
+)
+
 
 class SearchFailed(Exception):
     """One search of an ``_msearch`` failed; ``error`` is the server's own description."""
@@ -60,9 +67,12 @@ def is_busy(status: int | None) -> bool:
     return status in _TRANSIENT
 
 
-def lacks_hybrid(error: Exception) -> bool:
-    """Whether the server does not know hybrid queries: neural-search is not installed."""
-    return _status(error) == 400 and "unknown query [hybrid]" in reason(error)
+def cannot_fuse(error: Exception) -> bool:
+    """Whether the server does not know what a hybrid search needs: no neural-search, or an old one.
+
+    RRF and ``pagination_depth`` came with 2.19.
+    """
+    return _status(error) == 400 and any(mark in reason(error) for mark in _CANNOT_FUSE)
 
 
 def already_exists(error: Exception) -> bool:

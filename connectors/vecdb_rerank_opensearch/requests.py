@@ -11,7 +11,7 @@ from typing import Any
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
-from vecdb_rerank.search import Fusion, Language, Search
+from vecdb_rerank.search import BRANCHES, Fusion, Language, Search
 
 Body = dict[str, Any]
 # Where `create` puts the text that BM25 searches: what `Documents` makes of a payload.
@@ -22,6 +22,7 @@ URL_PARAMS = ("routing", "preference")
 MAX_CLAUSES = 1_000
 # What the analysers split a text into, or smaller: East Asian characters are words of their own.
 _WORD = re.compile(r"[\u2e80-\U0003ffff]|[^\W\u2e80-\U0003ffff]+")
+_FACETS = ("aggs", "aggregations")
 _OURS = ("query", "size", "from", "search_pipeline", "sort", "search_after", "pit")
 
 
@@ -134,7 +135,7 @@ def body(search: Search, vector: Vector | None, layout: Layout, shape: Mapping[s
     """The body for the search's mode, k hits deep; hybrid ones bring their fusion with them."""
     if search.mode != "hybrid":
         return {**shape, "size": search.k, "query": branch(search.mode, search, vector, layout)}
-    branches = [branch(name, search, vector, layout) for name in ("bm25", "dense")]
+    branches = [branch(name, search, vector, layout) for name in BRANCHES]
     return {
         **shape,
         "size": search.k,
@@ -180,6 +181,20 @@ def shares_body(terms: Sequence[str], layout: Layout) -> Body:
         "track_total_hits": True,
         "aggs": {"terms": {"filters": {"filters": phrases}}},
     }
+
+
+def without_facets(shape: Mapping[str, Any]) -> tuple[Body, bool]:
+    """The shape without aggregations, and whether it had any."""
+    plain = {name: value for name, value in shape.items() if name not in _FACETS}
+    return plain, len(plain) < len(shape)
+
+
+def union_body(
+    search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]
+) -> Body:
+    """The body that counts what either branch finds, as a hybrid query does; it brings no hits."""
+    branches = [branch(name, search, vector, layout) for name in BRANCHES]
+    return {**shape, "size": 0, "query": {"bool": {"should": branches}}}
 
 
 def pipeline(fusion: Fusion) -> Body:

@@ -105,8 +105,14 @@ def term_shares(response: Response, terms: Sequence[str]) -> dict[str, float]:
     return {term: count / total for term, count in counts.items() if count}
 
 
-def fuse(branches: Mapping[str, Response], how: Fusion, k: int) -> Response:
-    """Fuse bm25 and dense here, as the server cannot; all but the hits is the BM25 branch's."""
+def fuse(
+    branches: Mapping[str, Response], how: Fusion, k: int, union: Response | None = None
+) -> Response:
+    """Fuse bm25 and dense here, as the server cannot; the rest is the BM25 branch's.
+
+    Facets and ``hits.total`` are those of the branches' ``union`` where that was asked for; else
+    the total is what the branches' own hits and totals tell of it.
+    """
     bm25, dense = branches["bm25"], branches["dense"]
     by_key: dict[HitId, Any] = {
         _key(hit): hit for response in (dense, bm25) for hit in response["hits"]["hits"]
@@ -115,11 +121,32 @@ def fuse(branches: Mapping[str, Response], how: Fusion, k: int) -> Response:
     hits = [{**by_key[key], "_score": score} for key, score in fused]
     top = fused[0][1] if fused else None
     whole = {**bm25, "hits": {**bm25["hits"], "max_score": top, "hits": hits}}
-    if any(response.get("timed_out") for response in branches.values()):
+    total = _total(branches, len(by_key)) if union is None else union["hits"].get("total")
+    if total is not None:
+        whole["hits"]["total"] = total
+    if union is not None and "aggregations" in union:
+        whole["aggregations"] = union["aggregations"]
+    parts = [*branches.values(), *([] if union is None else [union])]
+    if any(response.get("timed_out") for response in parts):
         whole["timed_out"] = True
-    if dense.get("_shards", {}).get("failed"):  # a partial branch makes a partial whole
-        whole["_shards"] = dense["_shards"]
+    for response in parts:
+        if response.get("_shards", {}).get("failed"):  # a partial branch makes a partial whole
+            whole["_shards"] = response["_shards"]
     return whole
+
+
+def _total(branches: Mapping[str, Response], seen: int) -> dict[str, Any] | None:
+    """``hits.total`` of the union of the branches, of which ``seen`` distinct hits are here.
+
+    A lower bound, since what both found past these hits is counted in both; exact where there is
+    nothing past them.
+    """
+    found = [response["hits"] for response in branches.values()]
+    if any("total" not in hits for hits in found):  # track_total_hits: false
+        return None
+    exact = all(hits["total"] == {"value": len(hits["hits"]), "relation": "eq"} for hits in found)
+    value = max(seen, *(hits["total"]["value"] for hits in found))
+    return {"value": value, "relation": "eq" if exact else "gte"}
 
 
 def _key(hit: Mapping[str, Any]) -> str:

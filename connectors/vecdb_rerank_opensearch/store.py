@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,12 +20,14 @@ from vecdb_rerank_opensearch import errors, ingest, requests, responses
 from vecdb_rerank_opensearch.requests import URL_PARAMS, Body, Layout
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
+log = logging.getLogger("vecdb_rerank")
+
 
 class OpenSearchStore(OpenSearchHits, Store[Response]):
     """One OpenSearch index (alias, pattern) behind a sync or async client.
 
-    Hybrid queries need the server's neural-search plugin; without it both branches are sent in
-    one ``_msearch`` and fused here. Which of the two it is, is found out once.
+    Hybrid queries need the server's neural-search plugin, RRF its version 2.19; without them both
+    branches are sent in one ``_msearch`` and fused here. Which of the two it is, is found out once.
     """
 
     def __init__(
@@ -85,13 +88,32 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             try:
                 return (yield from self._fused(search, vector, shape, params, deadline))
             except Exception as error:
-                if not errors.lacks_hybrid(error):
+                if not errors.cannot_fuse(error):
                     raise
                 self._fuses_hybrid = False
-        bodies = [self._branch(name, search, vector, shape) for name in BRANCHES]
-        answers = yield from self._msearch(bodies, params, deadline)
-        branches = dict(zip(BRANCHES, answers, strict=True))
-        fused = responses.fuse(branches, search.fusion, search.k)
+                log.warning(
+                    "OpenSearch at %s cannot fuse a hybrid search (%s): fused here from now on",
+                    self._where,
+                    errors.reason(error),
+                )
+        return (yield from self._fused_here(search, vector, shape, params, deadline))
+
+    def _fused_here(
+        self,
+        search: Search,
+        vector: Vector | None,
+        shape: Mapping[str, Any],
+        params: Mapping[str, Any],
+        deadline: Deadline,
+    ) -> Flow[FirstPass[Response]]:
+        """Both branches, and their union where facets are asked for, which neither of them has."""
+        plain, facets = requests.without_facets(shape)
+        bodies = [self._branch(name, search, vector, plain) for name in BRANCHES]
+        if facets:
+            bodies.append(requests.union_body(search, vector, self._layout, shape))
+        bm25, dense, *union = yield from self._msearch(bodies, params, deadline)
+        branches = {"bm25": bm25, "dense": dense}
+        fused = responses.fuse(branches, search.fusion, search.k, *union)
         evidence = responses.evidence(branches) if search.evidence else {}
         return FirstPass(fused, "client", evidence)
 
@@ -116,8 +138,6 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
     def _branch(
         self, name: str, search: Search, vector: Vector | None, shape: Mapping[str, Any]
     ) -> Body:
-        if name == "dense":  # facets and highlights are the BM25 branch's, as its response is kept
-            shape = {n: v for n, v in shape.items() if n not in ("aggs", "aggregations")}
         return requests.branch_body(name, search, vector, self._layout, shape)
 
     def _search(self, body: Body, params: Mapping[str, Any], deadline: Deadline) -> Call:
@@ -169,7 +189,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             return [Finding("connection", False, self.describe_error(error), fix)]
         version = info["version"]["number"]
         findings = [Finding("connection", True, f"OpenSearch {version} at {self._where}")]
-        findings += _plugin_findings({plugin["component"] for plugin in plugins})
+        findings += _plugin_findings({plugin["component"] for plugin in plugins}, version)
         subject = f"index {self._layout.index!r}"
         if not (yield Call(lambda: self._client.indices.exists(index=self._layout.index))):
             fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
@@ -208,14 +228,22 @@ def where(client: OpenSearch | AsyncOpenSearch) -> str:
     return f"{scheme}://{host.get('host', 'localhost')}:{host.get('port', 9200)}"
 
 
-def _plugin_findings(installed: set[str]) -> list[Finding]:
+def _plugin_findings(installed: set[str], version: str) -> list[Finding]:
     knn = "opensearch-knn" in installed
-    neural = "opensearch-neural-search" in installed or "neural-search" in installed
     return [
         Finding("plugin k-NN", knn, "there" if knn else "missing", "" if knn else "install it"),
         Finding(
             "plugin neural-search",
             True,  # its absence costs nothing but a fusion here
-            "there" if neural else "missing: hybrid searches are fused by the client",
+            _fusing(installed, version),
         ),
     ]
+
+
+def _fusing(installed: set[str], version: str) -> str:
+    major, minor, *_ = (int(part) for part in version.split("-")[0].split("."))
+    if installed.isdisjoint({"opensearch-neural-search", "neural-search"}):
+        return "missing: hybrid searches are fused by the client"
+    if (major, minor) < (2, 19):
+        return "there, but without RRF before 2.19: hybrid searches are fused by the client"
+    return "there"

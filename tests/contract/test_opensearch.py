@@ -140,6 +140,26 @@ def test_total(opensearch: Backend, index: str, connector: Any, mode: str) -> No
     assert len(hits(no_total)) == 10
 
 
+def test_total_and_facets_of_what_is_fused_here(opensearch: Backend, connector: Any) -> None:
+    """Facets count what a hybrid query counts; a total alone is a bound of it, and says so."""
+
+    def searched(fusion: Fusion, **native: Any) -> Any:
+        arguments = {"k": 10, "limit": 5, "fusion": fusion, **native}
+        return opensearch.call(connector.search(WIDE, **arguments))
+
+    theirs, ours = Fusion(), Fusion(weights=(0.5, 0.5))
+    aggs = {"subjects": {"terms": {"field": "subject.keyword", "size": 20}}}
+    for native in ({"aggs": aggs}, {"aggs": aggs, "body": {"track_total_hits": 12}}):
+        expected, found = searched(theirs, **native), searched(ours, **native)
+        assert found["aggregations"] == expected["aggregations"]
+        assert found["hits"]["total"] == expected["hits"]["total"]
+    exact, bound = searched(theirs)["hits"]["total"], searched(ours)["hits"]["total"]
+    assert exact["relation"] == "eq"
+    assert bound["relation"] == "gte"
+    assert 10 <= bound["value"] <= exact["value"]
+    assert "total" not in searched(ours, body={"track_total_hits": False})["hits"]
+
+
 @pytest.mark.parametrize("mode", ["hybrid", "bm25"])
 @pytest.mark.parametrize("fusion", [None, Fusion(weights=(0.5, 0.5))], ids=["default", "weighted"])
 def test_highlight(opensearch: Backend, connector: Any, mode: str, fusion: Any) -> None:

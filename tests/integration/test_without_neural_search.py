@@ -24,7 +24,9 @@ backends = pytest.mark.parametrize("name", OPENSEARCH)
 
 @backends
 @pytest.mark.parametrize("evidence", [False, True])
-def test_found_out_once(name: str, evidence: bool, second_node: Node) -> None:
+def test_found_out_once(
+    name: str, evidence: bool, second_node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
     """The first hybrid search asks for a fusion in vain, no later one does."""
     requests, collection = Requests(), new_name()
     kind: Any = AsyncOpenSearch if name.endswith("async") else OpenSearch
@@ -43,6 +45,8 @@ def test_found_out_once(name: str, evidence: bool, second_node: Node) -> None:
             for query in QUERIES.values():
                 assert ids(connector, call(connector.search(query)))
         assert {outcome.fused_by for outcome in outcomes} == {"client"}
+        (told,) = caplog.messages
+        assert "cannot fuse a hybrid search (unknown query [hybrid]" in told
         assert {outcome.status for outcome in outcomes} == {"reranked"}
         first = "GET /_msearch" if evidence else f"POST /{collection}/_search"
         assert _verbless(requests.made) == _verbless([first, *["GET /_msearch"] * len(QUERIES)])

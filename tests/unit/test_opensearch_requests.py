@@ -478,10 +478,12 @@ def test_whose_fault_a_failed_write_is(error: Exception, cause: Cause) -> None:
 
 
 def test_a_missing_neural_search_plugin_is_known_by_its_error() -> None:
-    assert errors.lacks_hybrid(refused(400, "unknown query [hybrid]"))
-    assert errors.lacks_hybrid(SearchFailed(400, {"reason": "unknown query [hybrid]"}))
-    assert not errors.lacks_hybrid(refused(400, "something else"))
-    assert not errors.lacks_hybrid(RuntimeError("unknown query [hybrid]"))
+    assert errors.cannot_fuse(refused(400, "unknown query [hybrid]"))
+    assert errors.cannot_fuse(refused(400, "Invalid processor type score-ranker-processor"))
+    assert errors.cannot_fuse(refused(400, "Field is not supported by [hybrid] query"))
+    assert errors.cannot_fuse(SearchFailed(400, {"reason": "unknown query [hybrid]"}))
+    assert not errors.cannot_fuse(refused(400, "something else"))
+    assert not errors.cannot_fuse(RuntimeError("unknown query [hybrid]"))
 
 
 def test_responses_of_an_msearch_look_like_single_ones() -> None:
@@ -507,6 +509,50 @@ def test_passwords_are_in_no_error() -> None:
     for text in (str(error.value), *map(repr, findings)):
         assert "hunter" not in text
     connector.close()
+
+
+def found(total: Any, *hits: dict[str, Any], relation: str = "eq") -> dict[str, Any]:
+    response = answer(*hits)
+    response["hits"]["total"] = {"value": total, "relation": relation}
+    return response
+
+
+@pytest.mark.parametrize(
+    ("bm25", "dense", "expected"),
+    [
+        # All that either found is here, so the union is known.
+        (found(2, hit("a", 2.0), hit("b", 1.0)), found(1, hit("c", 0.9)), (3, "eq")),
+        (found(2, hit("a", 2.0), hit("b", 1.0)), found(1, hit("a", 0.9)), (2, "eq")),
+        (found(0), found(0), (0, "eq")),
+        # It is no less than what is here, nor than what one found.
+        (found(2, hit("a", 2.0)), found(2, hit("c", 0.9), hit("d", 0.8)), (3, "gte")),
+        (found(70, hit("a", 2.0)), found(1, hit("c", 0.9)), (70, "gte")),
+        (found(10_000, hit("a", 2.0), relation="gte"), found(1, hit("c", 0.9)), (10_000, "gte")),
+        (found(1, hit("a", 2.0), relation="gte"), found(1, hit("c", 0.9)), (2, "gte")),
+    ],
+)
+def test_the_total_of_what_is_fused_here_is_no_more_than_is_known(
+    bm25: dict[str, Any], dense: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    total = responses.fuse({"bm25": bm25, "dense": dense}, Fusion(), k=3)["hits"]["total"]
+    assert (total["value"], total["relation"]) == expected
+
+
+def test_there_is_no_total_where_none_was_asked_for() -> None:
+    bm25, dense = answer(hit("a", 2.0)), answer(hit("b", 0.9))
+    for response in (bm25, dense):
+        del response["hits"]["total"]
+    assert "total" not in responses.fuse({"bm25": bm25, "dense": dense}, Fusion(), k=3)["hits"]
+
+
+def test_the_union_of_the_branches_counts_where_it_was_asked_for() -> None:
+    branches = {"bm25": found(5, hit("a", 2.0)), "dense": found(4, hit("b", 0.9))}
+    union = {**found(7), "aggregations": {"x": {"buckets": []}}}
+    fused = responses.fuse(branches, Fusion(), 3, union)
+    assert fused["hits"]["total"] == {"value": 7, "relation": "eq"}
+    assert fused["aggregations"] == {"x": {"buckets": []}}
+    assert [h["_id"] for h in fused["hits"]["hits"]] == ["a", "b"]
+    assert responses.fuse(branches, Fusion(), 3, {**union, "timed_out": True})["timed_out"] is True
 
 
 def test_a_branch_that_is_partial_makes_the_fused_response_partial() -> None:
