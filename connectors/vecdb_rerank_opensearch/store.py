@@ -47,7 +47,9 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         first = yield from self._asked(search, vector, deadline)
         if search.mode != "dense" and not self._knows_bm25:
             yield from self._require_bm25_fields(first, deadline)
-        return first
+        # A single branch is its own evidence; that of a fusion here came unasked, perhaps.
+        asked = search.evidence or search.mode != "hybrid"
+        return first if asked else replace(first, evidence={})
 
     def _require_bm25_fields(self, first: FirstPass[Response], deadline: Deadline) -> Flow[None]:
         """`SchemaError` where the index lacks the fields: the server just finds nothing there."""
@@ -114,8 +116,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         bm25, dense, *union = yield from self._msearch(bodies, params, deadline)
         branches = {"bm25": bm25, "dense": dense}
         fused = responses.fuse(branches, search.fusion, search.k, *union)
-        evidence = responses.evidence(branches) if search.evidence else {}
-        return FirstPass(fused, "client", evidence)
+        return FirstPass(fused, "client", responses.evidence(branches))
 
     def _fused(
         self,

@@ -45,7 +45,7 @@ def test_found_out_once(
             for query in QUERIES.values():
                 assert ids(connector, call(connector.search(query)))
         assert {outcome.fused_by for outcome in outcomes} == {"client"}
-        (told,) = caplog.messages
+        (told,) = [r.getMessage() for r in caplog.records if r.name == "vecdb_rerank"]
         assert "cannot fuse a hybrid search (unknown query [hybrid]" in told
         assert {outcome.status for outcome in outcomes} == {"reranked"}
         first = "GET /_msearch" if evidence else f"POST /{collection}/_search"
