@@ -98,7 +98,7 @@ def test_a_client_of_the_other_kind_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="give it to RerankingOpenSearch"):
         AsyncRerankingOpenSearch(OpenSearch("http://localhost:1"), None)
     with pytest.raises(ConfigurationError, match="client: is of type str, not OpenSearch"):
-        RerankingOpenSearch("http://localhost:1", None)  # type: ignore[arg-type]
+        RerankingOpenSearch("http://localhost:1", None)
     with pytest.raises(ConfigurationError, match="client: is a reranking one already"):
         RerankingOpenSearch(RerankingOpenSearch(OpenSearch("http://localhost:1"), None), None)
 

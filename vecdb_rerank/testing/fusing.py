@@ -106,15 +106,10 @@ class Fusing(ConnectorFixtures):
         for method in self.fusions:
             if method == "dbsf" and weights:
                 continue
+            fusion = Fusion(method, weights=weights)  # type: ignore[arg-type]
             with observe() as outcomes:
                 response = call(
-                    connector.search(
-                        WIDE,
-                        k=15,
-                        limit=15,
-                        fusion=Fusion(method, weights=weights),
-                        explain=explain,
-                    )
+                    connector.search(WIDE, k=15, limit=15, fusion=fusion, explain=explain)
                 )
             (outcome,) = outcomes
             ordered = [
