@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank.blending import final_scores
+from vecdb_rerank.blending import Blend, final_scores
 from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.fusion import by_score, fuse
 from vecdb_rerank.outcomes import observe
@@ -101,7 +101,8 @@ class Fusing(ConnectorFixtures):
         weights: tuple[float, float] | None,
     ) -> None:
         """Without ``branch_evidence`` only the fused order is blended, whoever fused it."""
-        policy = Policy(branch_evidence=False)
+        blend = Blend(feedback=0.0, smoothing=0.0)  # whatever the texts say of each other
+        policy = Policy(branch_evidence=False, blend=blend)
         connector = make(filled, reranker=ReversingReranker(0.85), policy=policy)
         for method in self.fusions:
             if method == "dbsf" and weights:
@@ -117,7 +118,7 @@ class Fusing(ConnectorFixtures):
                 for n, (hit_id, score) in enumerate(by_score(outcome.first_pass_score.items()))
             ]
             relevance = [outcome.relevance[candidate.id] for candidate in ordered]
-            blended = final_scores(ordered, relevance, policy.blend)
+            blended = final_scores(ordered, relevance, blend)
             found = {hit.id: hit.score for hit in connector.candidates(response)}
             expected = {c.id: score for c, score in zip(ordered, blended, strict=True)}
             assert found == pytest.approx(expected, rel=1e-5), method
