@@ -35,6 +35,7 @@ def connector(embedder: OnnxEmbedder, reranker: OnnxReranker) -> Iterator[Qdrant
         "frameworks",
         embedder=embedder,
         reranker=reranker,
+        close_client=True,
     )
     connector.create()
     assert connector.add(CORPUS).added == len(CORPUS)
@@ -57,7 +58,7 @@ def opensearch_connector(
 ) -> Iterator[OpenSearchConnector]:
     """An OpenSearch index that holds `CORPUS`."""
     connector = OpenSearchConnector(
-        OpenSearch(opensearch_url), index, embedder=embedder, reranker=reranker
+        OpenSearch(opensearch_url), index, embedder=embedder, reranker=reranker, close_client=True
     )
     connector.create()
     assert connector.add(CORPUS).added == len(CORPUS)

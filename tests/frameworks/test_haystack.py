@@ -264,7 +264,11 @@ def test_filters_are_native_and_may_be_plain_json(connector: QdrantConnector, mo
 
 async def test_an_asynchronous_connector_is_awaited() -> None:
     connector = AsyncQdrantConnector(
-        AsyncQdrantClient(":memory:"), "notes", embedder=HashEmbedder(), reranker=KeepingReranker()
+        AsyncQdrantClient(":memory:"),
+        "notes",
+        embedder=HashEmbedder(),
+        reranker=KeepingReranker(),
+        close_client=True,
     )
     await connector.create()
     await connector.add(CORPUS)
@@ -299,7 +303,7 @@ async def test_a_retriever_from_settings_is_saved_and_serves_both_colours(
     from opensearchpy import OpenSearch
 
     filler = OpenSearchConnector(
-        OpenSearch(opensearch_url), name, documents=Documents(fields=("text",))
+        OpenSearch(opensearch_url), name, documents=Documents(fields=("text",)), close_client=True
     )
     filler.create()
     try:

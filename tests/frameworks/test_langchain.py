@@ -382,7 +382,11 @@ async def test_callbacks_hear_of_it(retriever: VecdbRerankRetriever) -> None:
 
 async def test_an_asynchronous_connector_is_awaited(reranker: OnnxReranker) -> None:
     connector = AsyncQdrantConnector(
-        AsyncQdrantClient(":memory:"), "notes", embedder=HashEmbedder(), reranker=reranker
+        AsyncQdrantClient(":memory:"),
+        "notes",
+        embedder=HashEmbedder(),
+        reranker=reranker,
+        close_client=True,
     )
     await connector.create()
     await connector.add(CORPUS)
@@ -394,7 +398,9 @@ async def test_an_asynchronous_connector_is_awaited(reranker: OnnxReranker) -> N
 
 
 async def test_one_of_each_colour_serves_both(connector: QdrantConnector) -> None:
-    other = AsyncQdrantConnector(AsyncQdrantClient(":memory:"), "empty", embedder=HashEmbedder())
+    other = AsyncQdrantConnector(
+        AsyncQdrantClient(":memory:"), "empty", embedder=HashEmbedder(), close_client=True
+    )
     await other.create()
     retriever = VecdbRerankRetriever(connector=connector, async_connector=other)
     assert len(retriever.invoke("honey")) == 10
@@ -414,6 +420,7 @@ async def test_it_searches_opensearch_in_both_colours(
         index,
         embedder=opensearch_connector.pipeline.embedder,
         reranker=KeepingReranker(),
+        close_client=True,
     )
     retriever = VecdbRerankRetriever(
         connector=opensearch_connector,

@@ -377,7 +377,11 @@ def test_a_fusion_of_queries_finds_no_node_twice(connector: QdrantConnector) -> 
 
 async def test_an_asynchronous_connector_is_awaited() -> None:
     connector = AsyncQdrantConnector(
-        AsyncQdrantClient(":memory:"), "notes", embedder=HashEmbedder(), reranker=KeepingReranker()
+        AsyncQdrantClient(":memory:"),
+        "notes",
+        embedder=HashEmbedder(),
+        reranker=KeepingReranker(),
+        close_client=True,
     )
     await connector.create()
     await connector.add(CORPUS)

@@ -501,7 +501,7 @@ def test_a_failed_search_of_an_msearch_is_an_error() -> None:
 def test_passwords_are_in_no_error() -> None:
     # Nothing listens on port 1.
     client = OpenSearch("http://admin:hunter2@127.0.0.1:1", max_retries=0, timeout=5)
-    connector = OpenSearchConnector(client, "docs", reranker=None, embedder=None)
+    connector = OpenSearchConnector(client, "docs", reranker=None, embedder=None, close_client=True)
     with pytest.raises(FirstPassError, match=r"OpenSearch at http://127\.0\.0\.1:1 ") as error:
         connector.search("q", query_vector=VECTOR)
     findings = connector.check()
