@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # The first letters of words of two or more: inflected forms fall together, in most languages.
 _WORD = re.compile(r"([^\W_]{2,7})[^\W_]*")
 _CHARACTERS = 2_000  # read of a text: about as much as a reranker reads
+_FEW, _ENOUGH = 5, 50  # documents: none and all of the correction
 _BEST = 3  # documents that are taken for relevant
 _NEAREST = 7  # neighbours that a score is smoothed by
 _MOST = 100  # candidates that are compared; what comes after them stays after them,
@@ -42,16 +43,20 @@ def adjusted(
     against its own score (pseudo-relevance feedback); then it goes towards the mean of its seven
     nearest neighbours by the share ``smoothing`` (0 to 1; regularised scores, Diaz, 2005). Only
     the 100 best are compared, the others stay after them. Scores stay in 0 to 1.
+
+    Few documents tell little of each other: both weights count in full from 50 documents on, and
+    not at all up to five.
     """
     import numpy as np
 
-    if not (feedback or smoothing) or len(scores) < 2:
+    told = min(1.0, (len(scores) - _FEW) / (_ENOUGH - _FEW))
+    if not (feedback or smoothing) or told <= 0:
         return list(scores)
     given = np.array(scores, float)
     order = np.argsort(-given, kind="stable")
     best, rest = np.sort(order[:_MOST]), order[_MOST:]
     alike = likeness(tuple(texts[int(n)] for n in best))
-    found = _smoothed(_fed_back(given[best], alike, feedback), alike, smoothing)
+    found = _smoothed(_fed_back(given[best], alike, feedback * told), alike, smoothing * told)
     if len(rest) and given[rest[0]] > 0:
         given[rest] *= min(1.0, found.min() / given[rest[0]] * _BELOW)
     given[best] = found

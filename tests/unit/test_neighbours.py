@@ -12,6 +12,8 @@ from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.neighbours import adjusted, likeness
 
 WORDS = ("wing", "flow", "shock", "heat", "pipe", "valve", "wing's", "flows")
+# What a first pass brings beside, each about another thing: few documents tell little.
+FILLERS = [f"filler{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(50)]
 texts_of = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), max_size=12)
 
 
@@ -46,6 +48,7 @@ def test_a_document_that_resembles_the_best_ones_gains() -> None:
         "cooking with oil",
     ]
     scores = [0.9, 0.8, 0.5, 0.49, 0.1]
+    texts, scores = [*texts, *FILLERS], [*scores, *[0.2] * len(FILLERS)]
     by_feedback = adjusted(scores, texts, feedback=0.3, smoothing=0)
     by_smoothing = adjusted(scores, texts, feedback=0, smoothing=0.4)
     for found in (by_feedback, by_smoothing):
@@ -58,10 +61,19 @@ def test_inflected_words_are_the_same_in_other_languages_too() -> None:
     assert alike[0, 2] == 0
 
 
-@pytest.mark.parametrize("texts", [["", "", ""], ["one", "two", "three"], ["a b", "a b", "a b"]])
+@pytest.mark.parametrize("texts", [["", "", ""], ["a", "b", "c"], ["one word"] * 3])
 def test_documents_that_tell_nothing_of_each_other_keep_their_scores(texts: list[str]) -> None:
-    found = adjusted([0.5, 0.9, 0.1], texts, feedback=0.3, smoothing=0.4)
-    assert found == pytest.approx([0.5, 0.9, 0.1])
+    scores = [0.5, 0.9, 0.1] * 20
+    found = adjusted(scores, texts * 20, feedback=0.3, smoothing=0.4)
+    assert found == pytest.approx(scores)
+
+
+def test_five_documents_tell_nothing_of_each_other() -> None:
+    texts = ["shock waves", "waves of shock", "pipes", "shock waves again", "waves"]
+    scores = [0.5, 0.4, 0.9, 0.1, 0.2]
+    assert adjusted(scores, texts, feedback=0.3, smoothing=0.4) == scores
+    told = adjusted([*scores, 0.3], [*texts, "shock"], feedback=0.3, smoothing=0.4)
+    assert told[:5] != pytest.approx(scores)
 
 
 def test_what_is_not_compared_stays_after_what_is() -> None:
@@ -78,16 +90,18 @@ def candidates(texts: list[str]) -> list[Candidate]:
 
 
 def test_a_certain_reranker_is_not_corrected_and_replace_never() -> None:
-    hits = candidates(["heat flow", "heat flow in pipes", "valves"])
-    for blend, relevance in ((Blend(), [0.2, 0.1, 0.97]), (Blend("replace"), [0.2, 0.1, 0.3])):
+    hits = candidates(["heat flow", "heat flow in pipes", "valves", *FILLERS])
+    rest = [0.05] * len(FILLERS)
+    for blend, best in ((Blend(), 0.97), (Blend("replace"), 0.3)):
+        relevance = [0.2, 0.1, best, *rest]
         assert final_scores(hits, relevance, blend) == pytest.approx(relevance)
 
 
 def test_both_corrections_can_be_switched_off() -> None:
-    hits = candidates(["heat flow", "heat flow in pipes", "pipes of steel", "valves"])
-    relevance = [0.2, 0.5, 0.4, 0.3]
+    hits = candidates(["heat flow", "heat flow in pipes", "pipes of steel", "valves", *FILLERS])
+    relevance = [0.2, 0.5, 0.4, 0.3, *[0.1] * len(FILLERS)]
     plain = final_scores(hits, relevance, Blend(feedback=0, smoothing=0))
     corrected = final_scores(hits, relevance, Blend())
     assert plain != pytest.approx(corrected)
-    first = [5 / (5 + n) for n in range(4)]
+    first = [5 / (5 + n) for n in range(len(hits))]
     assert plain == pytest.approx([(r + f) / 2 for r, f in zip(relevance, first, strict=True)])
