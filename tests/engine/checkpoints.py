@@ -35,6 +35,9 @@ from transformers import (
 )
 
 from benchmarks import checkpoints
+from tests.engine.own_bert import OwnBertConfig, OwnBertForSequenceClassification
+from tests.engine.own_classifier import OwnConfig, OwnForSequenceClassification
+from tests.engine.own_layerwise import OwnLayerwiseConfig, OwnLayerwiseForCausalLM
 
 _SIZES = {
     "hidden_size": 64,
@@ -44,6 +47,7 @@ _SIZES = {
     "initializer_range": 0.1,  # wide, so that scores differ and errors show
 }
 _GROUPED = {**_SIZES, "num_key_value_heads": 2, "head_dim": 16}
+_CLASSIFIER = "AutoModelForSequenceClassification"
 _NAMED = {"bos_token_id": None, "eos_token_id": None, "cls_token_id": None, "sep_token_id": None}
 
 
@@ -153,6 +157,30 @@ def gemma(folder: Path) -> Path:
     return _write(GemmaForCausalLM, GemmaConfig, _unigram(), folder, **_GROUPED)
 
 
+def _with_code(kind: Any, configure: Any, auto: str, *rest: Any, **options: Any) -> Path:
+    """With the file that defines ``kind`` in the folder, as a model of somebody's own."""
+    configure.register_for_auto_class()
+    kind.register_for_auto_class(auto)
+    return _write(kind, configure, *rest, **options)
+
+
+def own_classifier(folder: Path) -> Path:
+    kind, options = OwnForSequenceClassification, {"initializer_range": 0.5}
+    return _with_code(kind, OwnConfig, _CLASSIFIER, _unigram(), folder, **options)
+
+
+def own_bert(folder: Path) -> Path:
+    kind = OwnBertForSequenceClassification
+    return _with_code(kind, OwnBertConfig, _CLASSIFIER, _words(), folder, **_SIZES)
+
+
+def own_layerwise(folder: Path) -> Path:
+    kind = OwnLayerwiseForCausalLM
+    return _with_code(
+        kind, OwnLayerwiseConfig, "AutoModelForCausalLM", _unigram(), folder, **_GROUPED
+    )
+
+
 CLASSIFIERS: dict[str, Callable[[Path], Path]] = {
     "bert": bert,
     "roberta": roberta,
@@ -166,10 +194,14 @@ CLASSIFIERS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def padded(folder: Path, query: str, documents: Sequence[str], max_length: int) -> list[float]:
+def padded(
+    folder: Path, query: str, documents: Sequence[str], max_length: int, **options: Any
+) -> list[float]:
     """The logits that transformers gives for all pairs in one padded batch, in float32."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, **options
+    ).eval()
     inputs = tokenizer(
         [query] * len(documents),
         list(documents),

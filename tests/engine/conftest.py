@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from transformers import dynamic_module_utils
 
 from benchmarks.checkpoints import minilm
 from tests.engine import checkpoints
@@ -23,6 +24,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return made[name]
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _code_of_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Code that comes with models is copied to a folder of the tests, not to the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("code")
+        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(folder))
+        patch.syspath_prepend(folder)
+        yield
 
 
 @pytest.fixture(scope="session")

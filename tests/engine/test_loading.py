@@ -12,6 +12,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.engine.checkpoints import padded
@@ -108,6 +109,50 @@ def test_code_that_comes_with_a_model_is_refused_unless_asked_for(copy: Path) ->
     change(copy, model_type="of-a-stranger", auto_map={"AutoConfig": "code.Config"})
     assert "trust_remote_code" in error_of(copy)
     assert "read that code" in error_of(copy)
+
+
+def test_code_that_is_trusted_runs_padded(checkpoint: Checkpoint) -> None:
+    folder = checkpoint("own-classifier")
+    assert "read that code" in error_of(folder)
+    expected = padded(folder, QUERY, DOCUMENTS, 128, trust_remote_code=True)
+    assert max(expected) - min(expected) > 0.05  # else any error would pass
+    trusted = exact(folder, trust_remote_code=True)
+    assert logits(trusted) == pytest.approx(expected, abs=1e-5)
+    assert type(trusted.engine._runner.forward) is Padded
+
+
+def test_code_that_calls_itself_a_bert_is_not_packed_as_one(checkpoint: Checkpoint) -> None:
+    folder = checkpoint("own-bert")
+    own = padded(folder, QUERY, DOCUMENTS, 128, trust_remote_code=True)
+    berts = padded(folder, QUERY, DOCUMENTS, 128, trust_remote_code=False)
+    assert own == pytest.approx([-logit for logit in berts], abs=1e-6)
+    assert logits(exact(folder, trust_remote_code=True)) == pytest.approx(own, abs=1e-5)
+    assert logits(exact(folder)) == pytest.approx(berts, abs=1e-5)
+
+
+def test_code_of_another_repository_is_refused(copy: Path) -> None:
+    change(copy, auto_map={"AutoConfig": "someone/else--code.Config"})
+    assert "code of another repository (someone/else--code.Config)" in error_of(
+        copy, trust_remote_code=True
+    )
+
+
+def test_code_that_does_not_run_here_is_an_error_that_says_so(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint("own-classifier"), tmp_path / "broken")
+    code = folder / "own_classifier.py"
+    code.write_text(f"{code.read_text()}\nfrom transformers import gone_since_version_4\n")
+    error = error_of(folder, trust_remote_code=True)
+    assert "cannot be loaded (ImportError: " in error
+    assert f"may be for another transformers than {transformers.__version__}" in error
+
+
+def test_weights_that_belong_to_code_left_out_say_so(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    save_file({"own.weight": weights["classifier.weight"]}, copy / "model.safetensors")
+    change(copy, auto_map={"AutoConfig": "code.Config"})
+    assert "without the code that comes with it (trust_remote_code)" in error_of(copy)
 
 
 def test_code_from_the_hub_needs_a_revision() -> None:

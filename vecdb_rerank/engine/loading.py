@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 
@@ -47,13 +46,13 @@ class Loaded:
 def load(spec: Spec) -> Loaded:
     """Load what ``spec`` names. Raises `ConfigurationError` that says what is wrong with it."""
     folder = find(spec)
-    described = _json(folder / "config.json")
-    _check_code(spec, described)
+    described = describe(folder)
+    check_code(spec, described)
     licences.tell(spec.model, folder)
     device = hardware.pick_device(spec.device)
     dtype = hardware.pick_dtype(spec.dtype, device)
     trusted = {"trust_remote_code": spec.trust_remote_code, "local_files_only": True}
-    with _explained(spec.model), _quiet():
+    with explained(spec), _quiet():
         if jina.is_flash(folder):
             model = jina.load(folder)
         else:
@@ -62,7 +61,7 @@ def load(spec: Spec) -> Loaded:
             model, told = kind.from_pretrained(
                 folder, config=config, use_safetensors=True, output_loading_info=True, **trusted
             )
-            _check_weights(told)
+            _check_weights(told, left_out="auto_map" in described and not spec.trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(folder, **trusted)
     _check_length(spec, model.config)
     head = None
@@ -117,13 +116,31 @@ def _from_hub(spec: Spec) -> Path:
         ) from error
 
 
-def _check_code(spec: Spec, described: Mapping[str, Any]) -> None:
-    """Refuse a model that transformers itself does not know, unless its code is trusted."""
+def describe(folder: Path) -> Mapping[str, Any]:
+    """What the model's config.json says."""
+    path = folder / "config.json"
+    try:
+        read: Mapping[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigurationError(f"model: {path} is no JSON: {error}") from error
+    return read
+
+
+def check_code(spec: Spec, described: Mapping[str, Any]) -> None:
+    """Refuse code that comes with a model, unless it is trusted and is the code of ``revision``."""
     known = described.get("model_type") in transformers.CONFIG_MAPPING
-    if not known and "auto_map" in described and not spec.trust_remote_code:
+    code = described.get("auto_map", {})
+    if code and not known and not spec.trust_remote_code:
         raise ConfigurationError(
             f"trust_remote_code: {spec.model!r} runs by code that comes with it; read that code, "
             "then set trust_remote_code = true and a revision, or choose another model"
+        )
+    elsewhere = sorted(str(name) for name in code.values() if "--" in str(name))
+    if elsewhere and spec.trust_remote_code:
+        raise ConfigurationError(
+            f"trust_remote_code: {spec.model!r} runs by code of another repository "
+            f"({elsewhere[0]}), which no revision names; copy that code into a folder with the "
+            "model, name it in auto_map of its config.json, and give the folder"
         )
 
 
@@ -145,13 +162,17 @@ def _kind(spec: Spec, config: Any) -> Any:
     )
 
 
-def _check_weights(told: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that lacks weights: transformers would make them up."""
+def _check_weights(told: Mapping[str, Any], *, left_out: bool) -> None:
+    """Refuse a checkpoint that lacks weights: transformers would make them up.
+
+    ``left_out`` is whether it brings code that was not run.
+    """
     missing = sorted(told["missing_keys"]) + sorted(str(key) for key in told["mismatched_keys"])
     if missing:
+        code = " without the code that comes with it (trust_remote_code)" if left_out else ""
         raise ConfigurationError(
             f"model: {len(missing)} weights are missing or of another shape, such as {missing[0]}: "
-            "this is no reranker of that architecture"
+            f"this is no reranker of that architecture{code}"
         )
 
 
@@ -238,22 +259,23 @@ def _backend(tokenizer: Any) -> Any:
     return backend
 
 
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        read: Mapping[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigurationError(f"model: {path} is no JSON: {error}") from error
-    return read
-
-
 @contextmanager
-def _explained(model: str) -> Iterator[None]:
+def explained(spec: Spec) -> Iterator[None]:
+    """Whatever loading raises as a `ConfigurationError`: what a model brings along may be wrong."""
     try:
         yield
     except ConfigurationError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ConfigurationError(f"model: {model!r} cannot be loaded: {error}") from error
+    except Exception as error:
+        code = (
+            f"; the code that comes with it may be for another transformers than "
+            f"{transformers.__version__}"
+            if spec.trust_remote_code
+            else ""
+        )
+        raise ConfigurationError(
+            f"model: {spec.model!r} cannot be loaded ({type(error).__name__}: {error}){code}"
+        ) from error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+_WIDTH = 1_024  # where a model's own code does not say it
 _SHARE = 0.5  # of the free memory: allocators fragment, and others live there too
 
 
@@ -26,7 +27,7 @@ def bytes_per_token(config: Any, dtype: torch.dtype, row: int = 0) -> int:
     each head with the ``row`` tokens of its row, three times over; packed attention does not.
     """
     text = config.get_text_config()
-    hidden = text.hidden_size
+    hidden = getattr(text, "hidden_size", None) or _WIDTH
     inner = getattr(text, "intermediate_size", None) or 4 * hidden
     weights = 3 * getattr(text, "num_attention_heads", 16) * row
     return int((6 * hidden + 3 * inner + weights) * dtype.itemsize)

@@ -71,8 +71,12 @@ class Runner:
 
 
 def is_packed(model: Any) -> bool:
-    """Whether the model is one of those that are known to be right when packed."""
-    known = model.config.model_type in PACKED
+    """Whether the model is one of those that are known to be right when packed.
+
+    Code that comes with a model may call itself ``bert`` and be something else.
+    """
+    own = type(model).__module__.startswith("transformers.models.")
+    known = own and model.config.model_type in PACKED
     return known and getattr(model.config, "attn_logit_softcapping", None) is None
 
 

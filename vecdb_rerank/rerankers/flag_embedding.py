@@ -1,16 +1,19 @@
 """The FlagEmbedding library's rerankers, for models that only it runs, such as layerwise ones.
 
 What `cross_encoder` loads is faster there. Around the library's own ways stands a fence: it is
-asked by one thread at a time, never with nothing, and never in several batches at once, since it
-recovers from a lack of memory in the first one only and takes any error of torch for one.
+asked by one thread at a time, on one device, never with nothing, and never in several batches at
+once, since it recovers from a lack of memory in the first one only and takes any error of torch
+for one. That first batch it computes twice, which is once here.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from vecdb_rerank.candidates import Scores
@@ -38,15 +41,16 @@ class FlagEmbeddingReranker:
         kind: ``encoder`` (`FlagReranker`), ``llm`` or ``layerwise``.
         revision: the hub commit to load.
         max_length: tokens of query and document together; the document is cut.
-        device: such as ``cuda:0``; None lets the library choose.
-        use_fp16: half precision, on a GPU.
+        device: such as ``cuda:0``; None takes the first that the library finds.
+        use_fp16: half precision, on a GPU; ``layerwise`` knows no other there.
         cutoff_layer: the layer whose score counts, for ``layerwise``; None takes the last.
         batch_size: documents computed at once.
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
 
     The model is loaded on first use, once a process. Calls that come at once are computed one
     after another. Raises `ConfigurationError` where an argument is wrong or the model does not
-    load, `RerankError` where one document does not fit into memory.
+    load, as the library's own layerwise MiniCPM does not on transformers 5; `RerankError` where
+    one document does not fit into memory or the model fails.
 
     """
 
@@ -115,6 +119,7 @@ class _Fenced:
         self._options = options
         self._lock = threading.Lock()
         self._budget = Budget(1 << 30)
+        self._output: Any = None
         model.model.forward = self._fence(model.model.forward)
 
     def scores(self, pairs: Sequence[tuple[str, str]], deadline: Deadline) -> list[float] | None:
@@ -130,31 +135,47 @@ class _Fenced:
 
     def _scored(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         torch = require("torch", "torch")
-        # A batch larger than what is given is one batch, without the library's progress bar.
+        # A batch larger than what is given is one batch, without most of the progress bars.
         options = {**self._options, "batch_size": len(pairs) + 1}
         try:
-            scores = self._model.compute_score(list(pairs), **options)
+            with _quiet(self._model):
+                scores = self._model.compute_score(list(pairs), **options)
         except _NoMemory as error:
             raise torch.OutOfMemoryError(str(error)) from error
         except _Failed as error:
             raise RerankError(f"the model failed: {error}") from error.__cause__
+        finally:
+            self._output = None
         if isinstance(scores[0], list | tuple):  # one list a layer
-            (scores,) = scores
+            scores = scores[-1]
         return [float(score) for score in scores]
 
-    @staticmethod
-    def _fence(forward: Any) -> Any:
+    def _fence(self, forward: Any) -> Any:
         torch = require("torch", "torch")
 
         def fenced(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return forward(*args, **kwargs)
-            except torch.OutOfMemoryError as error:
-                raise _NoMemory(str(error)) from error
-            except RuntimeError as error:
-                raise _Failed(str(error)) from error
+            if self._output is None:  # else the same batch again, after the library's trial
+                try:
+                    self._output = forward(*args, **kwargs)
+                except torch.OutOfMemoryError as error:
+                    raise _NoMemory(str(error)) from error
+                except Exception as error:
+                    raise _Failed(f"{type(error).__name__}: {error}") from error
+            return self._output
 
         return fenced
+
+
+@contextmanager
+def _quiet(model: Any) -> Iterator[None]:
+    """Without the progress bar that the library's decoders draw in every call."""
+    module: Any = sys.modules[type(model).__module__]
+    drawn = require("tqdm", "flagembedding").trange
+    module.trange = partial(drawn, disable=True)
+    try:
+        yield
+    finally:
+        module.trange = drawn
 
 
 _loading = threading.Lock()
@@ -172,16 +193,35 @@ def _loaded(spec: Spec, options: tuple[Any, ...], _process: int) -> _Fenced:
 
     kind, device, use_fp16, cutoff_layer = options
     folder = loading.find(spec)
+    described = loading.describe(folder)
+    if kind == "layerwise":
+        _check_layers(described, cutoff_layer)
+    loading.check_code(spec, described)
     licences.tell(spec.model, folder)
-    try:
-        model = getattr(library, _CLASSES[kind])(
+    reranker = getattr(library, _CLASSES[kind])
+    with loading.explained(spec):
+        model = reranker(
             str(folder),
-            devices=device,
-            use_fp16=use_fp16,
+            devices=reranker.get_target_devices(device)[:1],
+            use_fp16=use_fp16 or kind == "layerwise",
             max_length=spec.max_length,
             trust_remote_code=spec.trust_remote_code,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ConfigurationError(f"model: {spec.model!r} cannot be loaded: {error}") from error
     layers = {"cutoff_layers": [cutoff_layer]} if cutoff_layer is not None else {}
     return _Fenced(model, layers)
+
+
+def _check_layers(described: Mapping[str, Any], cutoff_layer: int | None) -> None:
+    if described.get("model_type") == "minicpm":
+        version = require("transformers", "torch").__version__
+        raise ConfigurationError(
+            "model: layerwise MiniCPM is written for transformers 4 and does not run on "
+            f"{version}; take another model, such as BAAI/bge-reranker-v2-gemma "
+            "(type = 'cross_encoder', prompt = 'gemma'), or serve this one from an environment "
+            "of its own behind type = 'http'"
+        )
+    first, last = described.get("start_layer", 1), described.get("num_hidden_layers", cutoff_layer)
+    if cutoff_layer is not None and not first <= cutoff_layer <= last:
+        raise ConfigurationError(
+            f"cutoff_layer: {cutoff_layer} is none of the model's layers, {first} to {last}"
+        )

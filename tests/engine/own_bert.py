@@ -1,0 +1,19 @@
+"""A classifier that calls itself a BERT and is none: its logits have the other sign."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import BertConfig, BertForSequenceClassification
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+
+class OwnBertConfig(BertConfig):
+    pass
+
+
+class OwnBertForSequenceClassification(BertForSequenceClassification):
+    config_class = OwnBertConfig
+
+    def forward(self, *args: Any, **kwargs: Any) -> SequenceClassifierOutput:
+        return SequenceClassifierOutput(logits=-super().forward(*args, **kwargs).logits)
