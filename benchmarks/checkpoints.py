@@ -93,23 +93,35 @@ def _dequantized(path: Path) -> dict[str, torch.Tensor]:
 
 def xlmr_large(folder: Path | None = None, *, layers: int = 24) -> Path:
     """A reranker of XLM-RoBERTa-large's shape with random weights and a small vocabulary."""
-    folder = folder or user_cache_path("vecdb_rerank") / "checkpoints" / f"xlmr-large-{layers}"
+    shape = {"hidden_size": 1_024, "num_attention_heads": 16, "intermediate_size": 4_096}
+    return _xlmr(f"xlmr-large-{layers}", folder, num_hidden_layers=layers, **shape)
+
+
+def xlmr_long(folder: Path | None = None) -> Path:
+    """A small XLM-RoBERTa with random weights that reads 8,192 tokens, as bge-reranker-v2-m3."""
+    shape = {"hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
+    positions = 8_194
+    return _xlmr(
+        "xlmr-long", folder, num_hidden_layers=3, max_position_embeddings=positions, **shape
+    )
+
+
+def _xlmr(name: str, folder: Path | None, **shape: int) -> Path:
+    folder = folder or user_cache_path("vecdb_rerank") / "checkpoints" / name
     if (folder / "model.safetensors").is_file():
         return folder
     tokenizer = unigram_tokenizer(english(), 8_000)
+    options = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 514,
+        "layer_norm_eps": 1e-5,
+        "type_vocab_size": 1,
+        "num_labels": 1,
+    }
     configure: Any = XLMRobertaConfig
-    config = configure(
-        vocab_size=len(tokenizer),
-        hidden_size=1_024,
-        num_hidden_layers=layers,
-        num_attention_heads=16,
-        intermediate_size=4_096,
-        max_position_embeddings=514,
-        layer_norm_eps=1e-5,
-        type_vocab_size=1,
-        num_labels=1,
+    return save(
+        XLMRobertaForSequenceClassification, configure(**options | shape), tokenizer, folder
     )
-    return save(XLMRobertaForSequenceClassification, config, tokenizer, folder)
 
 
 def save(kind: Any, config: Any, tokenizer: Any, folder: Path, *, spread: float = 1.0) -> Path:

@@ -99,6 +99,20 @@ def xlm_roberta(folder: Path) -> Path:
     )
 
 
+def long_xlm_roberta(folder: Path) -> Path:
+    """The smallest that reads 8,192 tokens and has a layer whose attention all of them take."""
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return _write(
+        XLMRobertaForSequenceClassification,
+        XLMRobertaConfig,
+        _unigram(),
+        folder,
+        max_position_embeddings=8_194,
+        type_vocab_size=1,
+        **_SIZES | small | {"intermediate_size": 64},
+    )
+
+
 def modernbert(folder: Path, pooling: str = "cls") -> Path:
     return _write(
         ModernBertForSequenceClassification,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -95,6 +98,46 @@ def test_an_engine_scores_all_and_remembers_what_fits(
     monkeypatch.setattr(engine._runner, "forward", limited)
     assert logits(reranker) == pytest.approx(expected, abs=1e-5)
     assert 50 <= engine._runner.budget.tokens <= 200 < before
+
+
+_LONG = """
+import json, os, resource, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # two workers at the most
+from vecdb_rerank import CrossEncoderReranker, Deadline
+
+def megabytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+reranker = CrossEncoderReranker(
+    sys.argv[1], dtype=sys.argv[2], device="cpu", max_length=8192, score_cache_mb=0
+)
+reranker.warmup()
+documents = [f"{n} " + "the tool reads lists of files " * 2000 for n in range(26)]
+peaks, found = [megabytes()], []
+for some in (documents[:2], documents[2:]):
+    scores = reranker.score("how are files read", some, deadline=Deadline())
+    found += [(raw is not None, scores.truncated == len(some)) for raw in scores.raw]
+    peaks.append(megabytes())
+print(json.dumps({"peaks": peaks, "complete": all(map(all, found)), "scored": len(found)}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the memory as Linux has it")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_long_documents_take_the_memory_of_a_few(
+    dtype: str, checkpoint: Callable[[str], Path]
+) -> None:
+    """Attention weights of 8,192 tokens in two heads would be 537 MB, in float32, a document."""
+    folder = str(checkpoint("long-xlm-roberta"))
+    done = subprocess.run(
+        [sys.executable, "-c", _LONG, folder, dtype], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    start, few, all_of_them = found["peaks"]
+    assert found["complete"]
+    assert found["scored"] == 26
+    assert few - start < 200  # of two documents at once
+    assert all_of_them - few < 50  # of 24 more
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -144,11 +144,3 @@ def test_the_logit_of_yes_of_a_causal_model(checkpoint: Checkpoint) -> None:
     expected = last_logits(folder, rows)[:, answer].tolist()
     prompt["yes"] = tokenizer.decode([answer])
     assert logits(exact(folder, prompt=prompt)) == pytest.approx(expected, abs=1e-4)
-
-
-def test_a_thousand_long_documents_fit_into_a_small_budget(checkpoint: Checkpoint) -> None:
-    reranker = exact(checkpoint("bert"), batch_tokens=1_024, max_length=512)
-    documents = [f"{n} {'a statement of files ' * 500}" for n in range(40)]
-    scores = reranker.score(QUERY, documents, deadline=Deadline())
-    assert None not in scores.raw
-    assert scores.truncated == 40

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,21 @@ PIECES = [
 ]
 
 
+CODE_POINTS = [*range(0x20, 0xD800), *range(0xE000, 0x30000)]
+
+
 def texts(count: int, longest: int, seed: int) -> list[str]:
+    """So many, of at most ``longest`` pieces each; every fourth of any characters at all."""
     chosen = random.Random(seed)
     join = [" ", "", "\t"]
-    return [
-        chosen.choice(join).join(chosen.choices(PIECES, k=chosen.randint(0, longest)))
-        for _ in range(count)
-    ]
+
+    def text(n: int) -> str:
+        size = chosen.randint(0, longest)
+        if n % 4 == 0:
+            return "".join(map(chr, chosen.choices(CODE_POINTS, k=size)))
+        return chosen.choice(join).join(chosen.choices(PIECES, k=size))
+
+    return [text(n) for n in range(count)]
 
 
 @pytest.fixture(scope="module", params=MAKERS)
@@ -62,15 +71,23 @@ def tokens(tokenizer: Any, max_length: int = 64, cache_bytes: int = 10**6) -> To
 
 @pytest.mark.parametrize("max_length", [16, 33, 64, 512])
 def test_ids_are_those_of_the_pair(tokenizer: Any, max_length: int) -> None:
-    queries, documents = texts(400, 30, 1), texts(400, 60, max_length)
+    edges = ["", " ", "a", "class object " * 40]
+    pairs = [
+        *zip(texts(1_000, 40, 1), texts(1_000, 60, max_length), strict=True),
+        *product(edges, edges),
+    ]
     ours = tokens(tokenizer, max_length)
-    theirs = tokenizer(queries, documents, truncation=True, max_length=max_length)
-    for n, (query, document) in enumerate(zip(queries, documents, strict=True)):
-        (pair,) = ours.pairs(ours.query(query), ours.documents([document]))
+    theirs = tokenizer(*map(list, zip(*pairs, strict=True)), truncation=True, max_length=max_length)
+    cuts = set()
+    for n, texts_ in enumerate(pairs):
+        query, document = ours.query(texts_[0]), ours.documents([texts_[1]])[0]
+        (pair,) = ours.pairs(query, [document])
         assert ours.template.ids_of([pair]).tolist() == theirs["input_ids"][n]
         assert pair.length == len(theirs["input_ids"][n])
         if "token_type_ids" in theirs:
             assert ours.template.types_of([pair]).tolist() == theirs["token_type_ids"][n]
+        cuts.add((len(pair.query) < query.total, len(pair.document) < document.total))
+    assert len(cuts) == 4 or max_length == 512  # none, the one, the other, both
 
 
 def test_truncated_says_whether_the_document_was_cut(tokenizer: Any) -> None:
