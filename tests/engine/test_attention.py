@@ -56,10 +56,17 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("piece", [8, 512])
 @pytest.mark.parametrize(("heads", "groups", "causal", "window"), CASES)
 def test_each_document_attends_to_itself_alone(
-    heads: int, groups: int, causal: bool, window: int | None
+    heads: int,
+    groups: int,
+    causal: bool,
+    window: int | None,
+    piece: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(attention, "_PIECE", piece)
     q, k, v = tensors(heads, groups)
     layout = Layout(LENGTHS, q.device)
     found, weights = packed_attention(

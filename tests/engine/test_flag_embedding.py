@@ -219,7 +219,7 @@ def test_several_devices_are_no_processes(
 ) -> None:
     expected = numbers(reranker)
     own = getattr(FlagEmbedding, flag_embedding._CLASSES[kind])
-    monkeypatch.setattr(own, "get_target_devices", staticmethod(lambda _: ["cpu"] * 2))
+    monkeypatch.setattr(own, "get_target_devices", staticmethod(lambda d: d or ["cpu"] * 2))
     several = made(kind, checkpoint, device=None)
     assert numbers(several) == pytest.approx(expected, abs=1e-6)
     assert fenced(several)._model.pool is None

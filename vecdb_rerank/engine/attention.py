@@ -8,7 +8,7 @@ argument ``packed`` of the model's forward.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, groupby
@@ -24,6 +24,7 @@ from vecdb_rerank.errors import ConfigurationError
 
 NAME = "vecdb_rerank_packed"
 OPAQUE = f"{NAME}_opaque"
+_PIECE = 512  # tokens of a document computed at once where a window limits what they see
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -60,18 +61,33 @@ class Layout:
         """The tokens of the longest document."""
         return max(self.lengths)
 
-    def mask(self, length: int, window: int | None, causal: bool) -> Tensor | None:
-        """Which keys a token of a document sees: (length, length), or None for all of them.
+    def pieces(
+        self, length: int, window: int | None, causal: bool
+    ) -> Iterator[tuple[slice, slice, Tensor | None]]:
+        """Which queries of a document are computed at once, the keys they see, and the mask.
 
-        ``window`` is how many tokens it sees to each side, itself not counted.
+        ``window`` is how many tokens a token sees to each side, itself not counted; all see all
+        where there is none, and no mask. Where there is one, memory grows with the length and not
+        with its square.
         """
         if window is None or window >= length - 1:
-            return None
-        if (known := self._masks.get((length, window, causal))) is None:
-            place = torch.arange(length, device=self.device)
-            distance = place[:, None] - place[None, :]
+            yield slice(0, length), slice(0, length), None
+            return
+        for first in range(0, length, _PIECE):
+            last = min(first + _PIECE, length)
+            low = max(0, first - window)
+            high = last if causal else min(length, last + window)
+            mask = self._mask(last - first, high - low, first - low, window, causal)
+            yield slice(first, last), slice(low, high), mask
+
+    def _mask(self, rows: int, columns: int, before: int, window: int, causal: bool) -> Tensor:
+        """Which keys a query sees, (rows, columns); ``before`` are before the first query."""
+        shape = (rows, columns, before, window, causal)
+        if (known := self._masks.get(shape)) is None:
+            place = torch.arange(max(rows + before, columns), device=self.device)
+            distance = place[before : rows + before, None] - place[None, :columns]
             known = (distance <= window) & (distance >= (0 if causal else -window))
-            self._masks[length, window, causal] = known
+            self._masks[shape] = known
         return known
 
     def head_major(self, heads: int, width: int) -> HeadMajor:
@@ -136,23 +152,22 @@ def _by_group(
     window: int | None,
     causal: bool,
 ) -> Tensor:
-    """One call of torch's attention for all documents of a length."""
+    """Torch's attention for all documents of a length at once."""
     out = q.new_empty(q.shape)
     grouped = q.shape[1] != k.shape[1]
     for start, count, length in layout.groups:
         rows = slice(start, start + count * length)
         q_some, k_some, v_some, into = (by_document(x[rows], count) for x in (q, k, v, out))
-        mask = layout.mask(length, window, causal)
-        attended = scaled_dot_product_attention(
-            q_some,
-            k_some,
-            v_some,
-            attn_mask=mask,
-            is_causal=causal and mask is None,
-            scale=scale,
-            enable_gqa=grouped,
-        )
-        into.copy_(attended)
+        for queries, keys, mask in layout.pieces(length, window, causal):
+            into[:, :, queries] = scaled_dot_product_attention(
+                q_some[:, :, queries],
+                k_some[:, :, keys],
+                v_some[:, :, keys],
+                attn_mask=mask,
+                is_causal=causal and mask is None,
+                scale=scale,
+                enable_gqa=grouped,
+            )
     return out
 
 

@@ -39,7 +39,9 @@ class Runner:
             loaded.model.config, loaded.dtype, 0 if packs else spec.max_length
         )
         most = spec.batch_tokens or _MOST[self.device.type]
-        self.budget = Budget(first_budget(hardware.free_memory(self.device), per_token, most))
+        free = hardware.free_memory(self.device)
+        each = None if free is None else free // self.workers
+        self.budget = Budget(first_budget(each, per_token, most))
         self.forward = _forward(spec, loaded, self.budget)
 
     @property
