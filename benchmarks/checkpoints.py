@@ -102,7 +102,7 @@ def xlmr_long(folder: Path | None = None) -> Path:
     shape = {"hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
     positions = 8_194
     return _xlmr(
-        "xlmr-long", folder, num_hidden_layers=3, max_position_embeddings=positions, **shape
+        "xlmr-long", folder, num_hidden_layers=2, max_position_embeddings=positions, **shape
     )
 
 

@@ -215,10 +215,10 @@ def _check_layers(described: Mapping[str, Any], cutoff_layer: int | None) -> Non
     if described.get("model_type") == "minicpm":
         version = require("transformers", "torch").__version__
         raise ConfigurationError(
-            "model: layerwise MiniCPM is written for transformers 4 and does not run on "
+            "model: FlagEmbedding's layerwise MiniCPM does not run on transformers "
             f"{version}; take another model, such as BAAI/bge-reranker-v2-gemma "
-            "(type = 'cross_encoder', prompt = 'gemma'), or serve this one from an environment "
-            "of its own behind type = 'http'"
+            "(type = 'cross_encoder', prompt = 'gemma'), or serve this one behind type = 'http' "
+            "from an environment of its own with transformers 4.44"
         )
     first, last = described.get("start_layer", 1), described.get("num_hidden_layers", cutoff_layer)
     if cutoff_layer is not None and not first <= cutoff_layer <= last:
