@@ -276,7 +276,7 @@ class CrossEncoderSettings(Section):
     trust_remote_code: bool = False
     """Run the code that comes with the model."""
     compile: bool = False
-    """Use ``torch.compile``; the first calls take long."""
+    """Use ``torch.compile``: slower on a CPU, and the first calls take minutes."""
     fused: bool = True
     """On a CPU, compute layers of BERT and XLM-RoBERTa in fewer steps."""
     batch_tokens: int | None = Field(None, ge=1)
@@ -302,7 +302,7 @@ class FlagEmbeddingSettings(Section):
     device: str | None = None
     """As torch names it; by default the library chooses."""
     use_fp16: bool = False
-    """Compute in 16 bits."""
+    """Compute in 16 bits on a GPU; ``layerwise`` always does."""
     cutoff_layer: int | None = None
     """The layer whose scores count, for ``layerwise``."""
     batch_size: int = Field(32, ge=1)

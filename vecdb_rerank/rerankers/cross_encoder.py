@@ -29,7 +29,8 @@ class CrossEncoderReranker:
         prompt: how a causal language model is asked: ``"qwen3"``, ``"gemma"``, or a mapping of
             `Prompt`'s fields. Classifiers have none.
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
-        compile: run the model through ``torch.compile``; the first calls take minutes.
+        compile: run the model through ``torch.compile``: slower on a CPU, and the first calls
+            take minutes.
         fused: on a CPU, compute layers of BERT and XLM-RoBERTa in fewer steps; off, their own
             modules run as they are.
         batch_tokens: tokens computed at once at the most; None leaves it to the memory there is.
