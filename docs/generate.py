@@ -148,7 +148,9 @@ def type_name(section: type[Any], key: str) -> str:
 def _schema(section: type[Any], key: str) -> Mapping[str, Any] | None:
     """JSON schema of one key; None where JSON cannot hold it."""
     if issubclass(section, BaseModel) and part(section, key) is None and key != "bm25":
-        return dict(section.model_json_schema()["properties"][key])
+        schema = section.model_json_schema()
+        own = schema.get("$defs", {}).get(section.__name__, schema)  # of one that holds itself
+        return dict(own["properties"][key])
     try:
         return TypeAdapter(get_type_hints(section, include_extras=True)[key]).json_schema()
     except PydanticInvalidForJsonSchema:
@@ -181,6 +183,8 @@ def _words(schema: Mapping[str, Any]) -> str:
         return f'`"{schema["const"]}"`'
     if "enum" in schema:
         return ", ".join(f'`"{value}"`' for value in schema["enum"])
+    if "oneOf" in schema:  # sections of several types
+        return "table"
     if schema.get("format") in ("path", "file-path"):
         return "path"
     kind = str(schema.get("type", "any"))
@@ -203,6 +207,8 @@ def _range(schema: Mapping[str, Any]) -> str:
 def _literal(value: Any) -> str:
     if value is dataclasses.MISSING:
         return "required"
+    if isinstance(value, BaseModel):
+        return f"`{json.dumps(value.model_dump(include={'type'}))}`"
     if value is None or value in ((), {}):
         return "none"
     return f"`{json.dumps(value)}`"

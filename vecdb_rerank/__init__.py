@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.outcomes import observe
     from vecdb_rerank.policy import Policy
     from vecdb_rerank.protocols import Embedder, Reranker
+    from vecdb_rerank.rerankers.cascade import CascadeReranker
     from vecdb_rerank.rerankers.cohere import CohereReranker
     from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
     from vecdb_rerank.rerankers.flag_embedding import FlagEmbeddingReranker
@@ -58,6 +59,7 @@ _HOMES = {
     "BranchHit": "candidates",
     "Breaker": "breaker",
     "Candidate": "candidates",
+    "CascadeReranker": "rerankers.cascade",
     "CohereReranker": "rerankers.cohere",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
@@ -101,6 +103,7 @@ __all__ = [
     "BranchHit",
     "Breaker",
     "Candidate",
+    "CascadeReranker",
     "CohereReranker",
     "ConfigurationError",
     "Cost",

@@ -55,7 +55,8 @@ class Scores:
     ``raw`` is the model's own number (a logit, an API's score), which orders the hits;
     ``relevance`` the same on the 0-1 scale that ``min_relevance`` tests. ``truncated`` counts
     documents of which the model read only a part, ``billed`` the units that a service charges for
-    them. ``passages`` is the best passage of each document that was read in several.
+    them. ``passages`` is the best passage of each document that was read in several. ``failed``
+    says of rerankers that took part why they did not answer, by name.
     """
 
     raw: Sequence[float | None]
@@ -63,6 +64,7 @@ class Scores:
     truncated: int = 0
     billed: float = 0.0
     passages: Sequence[Span | None] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_logits(
@@ -123,9 +125,9 @@ class Outcome:
     ``database`` or ``client`` (a server that cannot); ``none`` for a single branch.
 
     ``reranker`` is the one whose scores were taken, or the first of the chain where none were.
-    ``failed`` says why those asked before it did not answer. ``billed`` has the units that were
-    charged by the reranker's name (Cohere's search units, others' tokens), ``cost`` is their
-    price by the policy.
+    ``failed`` says why those asked before it, or a part of it, did not answer. ``billed`` has the
+    units that were charged by the reranker's name (Cohere's search units, others' tokens),
+    ``cost`` is their price by the policy.
 
     ``would_skip`` names the skip rule that applied in shadow mode, and ``skip_change`` is the
     share (0 to 1) of the page's hits that would have been others. ``passages`` says of each

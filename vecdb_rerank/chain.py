@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +10,9 @@ from vecdb_rerank.candidates import Scores
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError, NotAskedError, RerankError
 from vecdb_rerank.flow import Flow
-from vecdb_rerank.guard import Guard, as_rerank_error
+from vecdb_rerank.guard import Guard, told
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Reranker
-
-log = logging.getLogger("vecdb_rerank")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +73,17 @@ class Chain:
             rest = self._guards[n:]
             try:
                 _leave_to_the_next(rest, len(texts), deadline)
-                scores = yield from guard.ask(query, texts, _share(deadline, rest, len(texts)))
+                share = deadline.sharing([after.expected(len(texts)) for after in rest[1:]])
+                scores = yield from guard.ask(query, texts, share)
             except Exception as caught:
-                error = as_rerank_error(caught, guard.name)
+                error = told(caught, guard.name)
                 failed[guard.name] = str(error)
                 if error.billed:
                     billed[guard.name] = error.billed
-                level = logging.DEBUG if isinstance(error, NotAskedError) else logging.WARNING
-                log.log(level, "reranking with %s failed: %s", guard.name, error)
             else:
                 if scores.billed:
                     billed[guard.name] = scores.billed
+                failed.update(scores.failed)
                 return Answer(guard.name, scores, failed=failed, billed=billed)
         return Answer(self.name, error=_joined(error, failed), failed=failed, billed=billed)
 
@@ -108,21 +104,6 @@ def _leave_to_the_next(rest: Sequence[Guard], documents: int, deadline: Deadline
         need = other.expected(documents)
         if need is not None and need <= left:
             raise NotAskedError(f"{first.name} is too slow for the time left, {other.name} is not")
-
-
-def _share(deadline: Deadline, rest: Sequence[Guard], documents: int) -> Deadline:
-    """The time of the first of ``rest``: what is left, less what the others will need.
-
-    Each of them is kept what it takes, as far as that is known (a twentieth at least), or a
-    quarter; and at most an even share.
-    """
-    left = deadline.remaining()
-    if len(rest) == 1 or math.isinf(left):
-        return deadline
-    even = left / len(rest)
-    needs = (guard.expected(documents) for guard in rest[1:])
-    kept = sum(min(left / 4 if need is None else max(need, left / 20), even) for need in needs)
-    return deadline.capped(left - kept)
 
 
 def _joined(last: RerankError, failed: Mapping[str, str]) -> RerankError:

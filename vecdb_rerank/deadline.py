@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -25,6 +26,19 @@ class Deadline:
     def capped(self, seconds: float) -> Deadline:
         """The sooner of this deadline and ``seconds`` from now."""
         return Deadline(min(self.ends_at, time.monotonic() + seconds))
+
+    def sharing(self, needs: Sequence[float | None]) -> Deadline:
+        """The deadline of one that leaves time to those after it, by what they need (seconds).
+
+        Each of them is kept what it needs (a twentieth of the time left at least), or a quarter
+        where that is not known (None); and at most an even share.
+        """
+        left = self.remaining()
+        if not needs or math.isinf(left):
+            return self
+        even = left / (len(needs) + 1)
+        kept = (left / 4 if need is None else max(need, left / 20) for need in needs)
+        return self.capped(left - sum(min(each, even) for each in kept))
 
     @property
     def expired(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +50,8 @@ def rerankers(settings: Settings) -> list[Reranker]:
     """The configured rerankers, best first; none for ``type = "none"``."""
     built: list[Reranker] = []
     for n, section in enumerate(settings.chain):
-        try:
+        with _at(f"rerankers.{n}") if settings.rerankers else nullcontext():
             one = component("rerankers", section)
-        except MissingDependencyError:
-            raise
-        except ConfigurationError as error:
-            if not settings.rerankers:
-                raise
-            raise ConfigurationError(f"rerankers.{n}.{error}") from error
         if one is not None:
             built.append(one)
     return built
@@ -73,10 +69,27 @@ def embedder(settings: Settings) -> Embedder | None:
 
 
 def component(kind: registry.Kind, section: Section | PluginSettings) -> Any:
-    """What one section describes; None for ``type = "none"``."""
-    options = {
-        key: value.get_secret_value() if isinstance(value, SecretStr) else value
-        for key, value in section.model_dump().items()
-    }
+    """What one section describes, with those in it; None for ``type = "none"``."""
+    options = {key: _option(kind, key, value) for key, value in section}
     name = options.pop("type")
     return None if name == "none" else registry.find(kind, name)(**options)
+
+
+def _option(kind: registry.Kind, key: str, value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, Section | PluginSettings):
+        with _at(key):
+            return component(kind, value)
+    return value
+
+
+@contextmanager
+def _at(path: str) -> Iterator[None]:
+    """An error of the block names the section it is about."""
+    try:
+        yield
+    except MissingDependencyError:
+        raise
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}.{error}") from error

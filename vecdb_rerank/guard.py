@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from itertools import pairwise
 
 from vecdb_rerank.breaker import Circuit
 from vecdb_rerank.candidates import Scores
-from vecdb_rerank.cost import LEDGER
+from vecdb_rerank.cost import LEDGER, Ledger
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import NotAskedError, RerankError, RerankTimeoutError
 from vecdb_rerank.flow import Compute, Flow
@@ -19,11 +20,16 @@ from vecdb_rerank.passages import Split, split
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Reranker
 
+log = logging.getLogger("vecdb_rerank")
+
 
 class Guard:
-    """A reranker with its breaker, its pace and its price; shared by threads and tasks."""
+    """A reranker with its breaker, its pace and its price; shared by threads and tasks.
 
-    def __init__(self, reranker: Reranker, policy: Policy) -> None:
+    What it bills is written into ``ledger``.
+    """
+
+    def __init__(self, reranker: Reranker, policy: Policy, ledger: Ledger = LEDGER) -> None:
         self.reranker = reranker
         self.name = reranker.name
         self.bills = getattr(reranker, "predicted_units", None)
@@ -35,6 +41,7 @@ class Guard:
         self._deadline = policy.deadline
         self._share = 1.0  # texts sent for a document
         self._cost = policy.cost
+        self._ledger = ledger
         self._passages = policy.passages
         own = getattr(reranker, "calibration", None)
         self._calibration = policy.calibration.get(self.name, own)
@@ -74,7 +81,7 @@ class Guard:
     def _asked(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Scores]:
         sent = texts[: self._fitting(len(texts), deadline)]
         predicted = self.bills(query, sent) if self.bills else 0.0
-        with LEDGER.bill(self.name, predicted, self._cost) as bill:
+        with self._ledger.bill(self.name, predicted, self._cost) as bill:
             try:
                 scores = yield from self._watched(query, sent, deadline)
             except RerankError as error:
@@ -163,6 +170,14 @@ def checked(scores: Scores, count: int) -> Scores:
     if any(low > high for high, low in pairwise(relevance)):
         raise RerankError("a relevance does not rise with its score")
     return scores
+
+
+def told(error: Exception, name: str) -> RerankError:
+    """A failed rerank as an error of ours, written into the log."""
+    mapped = as_rerank_error(error, name)
+    level = logging.DEBUG if isinstance(mapped, NotAskedError) else logging.WARNING
+    log.log(level, "reranking with %s failed: %s", name, mapped)
+    return mapped
 
 
 def as_rerank_error(error: Exception, name: str) -> RerankError:

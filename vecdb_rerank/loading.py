@@ -32,6 +32,7 @@ from vecdb_rerank.settings import (
     TYPES,
     PluginSettings,
     Settings,
+    inside,
 )
 from vecdb_rerank.skipping import Skip
 
@@ -43,6 +44,7 @@ _KINDS: dict[str, registry.Kind] = {
     "reranker": "rerankers",
     "rerankers": "rerankers",
 }
+_NESTED = ("first", "then")  # keys of a reranker that are one
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,9 @@ def _checked(layers: Mapping[str, dict[str, Any]]) -> Loaded:
 def _sections(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Everything that may be a plug-in, with its path."""
     for name in TYPES:
-        yield (name,), getattr(settings, name)
+        yield from inside(getattr(settings, name), (name,))
     for n, section in enumerate(settings.rerankers):
-        yield ("rerankers", str(n)), section
+        yield from inside(section, ("rerankers", str(n)))
 
 
 def _for_backend(layers: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -241,7 +243,7 @@ def _explain_one(problem: Mapping[str, Any], given: Mapping[str, Any], loaded: L
 
 
 def _path(location: Sequence[str | int], given: Any) -> list[str]:
-    """The keys of a location, without the tag of a union and what is inside a value."""
+    """The keys of a location, without the tags of unions and what is inside a value."""
     path: list[str] = []
     for part in map(str, _untagged(location)):
         if not isinstance(given, Mapping) and path != ["rerankers"]:
@@ -251,16 +253,18 @@ def _path(location: Sequence[str | int], given: Any) -> list[str]:
     return path
 
 
-def _tag_at(location: Sequence[str | int]) -> int:
-    return 2 if location[0] == "rerankers" else 1
-
-
 def _untagged(location: Sequence[str | int]) -> list[str | int]:
-    """A location without the tag of a union, which stands after the section or the list's index."""
-    at = _tag_at(location)
-    known = TYPES.get(str(location[0]).removesuffix("s"), ())
-    tagged = len(location) > at and location[at] in (*known, PLUGIN)
-    return [*location[:at], *location[at + tagged :]]
+    """A location without the tags of unions."""
+    return [part for n, part in enumerate(location) if not _is_tag(location, n)]
+
+
+def _is_tag(location: Sequence[str | int], n: int) -> bool:
+    """Whether a part is the tag of a union: after a section's name, index in a list, or key."""
+    head = str(location[0])
+    after = 2 if head == "rerankers" else 1
+    nested = head.startswith("reranker") and location[n - 1] in _NESTED
+    known = TYPES.get(head.removesuffix("s"), ())
+    return (n == after or (n > after and nested)) and location[n] in (*known, PLUGIN)
 
 
 _PLAIN: dict[str, type[Any]] = {
@@ -291,9 +295,8 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
 
 def _section(location: Sequence[str]) -> type[Any] | None:
     """The class that says which keys there are at ``location``."""
-    known = TYPES.get(location[0].removesuffix("s"))
-    if known and len(location) == _tag_at(location) + 1:
-        return known.get(location[-1])
+    if _is_tag(location, len(location) - 1):
+        return TYPES[location[0].removesuffix("s")].get(location[-1])
     if location[-2:-1] == ["calibration"]:  # by the reranker's name
         return Calibration
     return _PLAIN.get(location[-1])

@@ -38,8 +38,9 @@ class Reranker(Protocol):
         arguments, is driven by it instead, so that its I/O is asynchronous where the search is;
         it counts as remote unless it has ``local = True``. One with a method ``closing`` is
         closed with its connector. ``calibration``, if it has one, puts its relevance on the
-        common scale (`vecdb_rerank.calibration.Calibration`). By ``room(query)`` and
-        ``token_offsets(text)`` long documents are cut at its own tokens.
+        common scale (`vecdb_rerank.calibration.Calibration`). ``listwise = True`` says that a
+        score depends on what else is scored, so that none is kept for another list. By
+        ``room(query)`` and ``token_offsets(text)`` long documents are cut at its own tokens.
         """
         ...
 

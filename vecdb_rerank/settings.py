@@ -329,6 +329,28 @@ class SentenceTransformersSettings(Section):
     """Run code that comes with the model."""
 
 
+class CascadeSettings(Section):
+    """Two rerankers: ``first`` reads all candidates, ``then`` the best of them.
+
+    Each is a section as ``[reranker]`` is, of any type.
+    """
+
+    type: Literal["cascade"] = "cascade"
+    first: RerankerSettings = Field(default_factory=OnnxRerankerSettings)
+    """The cheap one."""
+    then: RerankerSettings
+    """The strong one."""
+    best: int = Field(20, ge=1)
+    """How many documents the strong one reads."""
+
+    @model_validator(mode="after")
+    def _two(self) -> CascadeSettings:
+        for key in ("first", "then"):
+            if getattr(self, key).type == "none":
+                raise ValueError(f"{key}: a cascade needs a reranker here, not 'none'")
+        return self
+
+
 class NoneSettings(Section):
     """Nothing: no reranking, or vectors that every call brings."""
 
@@ -358,6 +380,7 @@ TYPES: dict[str, dict[str, type[Section]]] = {
         "cohere": CohereRerankerSettings,
         "cross_encoder": CrossEncoderSettings,
         "flag_embedding": FlagEmbeddingSettings,
+        "cascade": CascadeSettings,
         "none": NoneSettings,
     },
 }
@@ -395,10 +418,22 @@ RerankerSettings = Annotated[
     | Annotated[CohereRerankerSettings, Tag("cohere")]
     | Annotated[CrossEncoderSettings, Tag("cross_encoder")]
     | Annotated[FlagEmbeddingSettings, Tag("flag_embedding")]
+    | Annotated[CascadeSettings, Tag("cascade")]
     | NoneType_
     | Plugin,
     _tag("reranker"),
 ]
+CascadeSettings.model_rebuild()  # it holds what it is itself one of
+
+
+def inside(
+    section: Any, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Section | PluginSettings]]:
+    """``section`` at ``path``, then those in it (a cascade's two) at theirs."""
+    yield path, section
+    for key, value in section:
+        if isinstance(value, Section | PluginSettings):
+            yield from inside(value, (*path, key))
 
 
 class Settings(BaseSettings):

@@ -605,6 +605,26 @@ def test_the_doctor_shows_no_key(run: Callable[..., Ended], httpserver: HTTPServ
         assert SECRET not in ended.out + ended.err
 
 
+@pytest.mark.usefixtures("filled")
+def test_the_doctor_looks_at_each_of_a_cascade(
+    run: Callable[..., Ended], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/rerank").respond_with_data("down", status=503)
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write('[reranker]\ntype = "cascade"\n[reranker.then]\ntype = "http"\nretries = 0\n')
+        file.write(f'format = "tei"\nurl = "{httpserver.url_for("/")}"\n')
+    ended = run("doctor")
+    assert ended.code == 1
+    assert "the second one reads the best 20" in plain(ended.out)
+    assert re.search(r"│ ok │ reranker +│ cascade:onnx:", ended.out)
+    assert re.search(r"│ ok │ reranker.first +│ onnx:.* ms for k=50", plain(ended.out))
+    assert "│ no │ reranker.then" in ended.out
+    assert "correct the section [reranker.then]" in plain(ended.out)
+    shown = {key: (value, origin) for key, value, origin in cells(run("config").out)}
+    assert shown["reranker.then.retries"] == ("0", DEFAULT_FILE)
+    assert shown["reranker.first.type"] == ("onnx", "default")
+
+
 # -- evaluate
 
 
@@ -759,6 +779,24 @@ def test_tuning_prints_only_json_where_json_is_asked_for(
     ended = run("tune", beir, "--max-k", "20", "--queries", "1", "--json", "-")
     assert (ended.code, ended.err) == (0, "")
     assert json.loads(ended.out)["queries"] == 1
+
+
+def test_a_cascade_is_not_tuned(beir: str, run: Callable[..., Ended]) -> None:
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write('[reranker]\ntype = "cascade"\n[reranker.then]\nmax_length = 64\n')
+    assert "'cascade' scores depends on k" in assert_one_line(run("tune", beir, "--max-k", "20"))
+
+
+def test_an_evaluation_keeps_no_score_of_a_cascade(beir: str, run: Callable[..., Ended]) -> None:
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write('[reranker]\ntype = "cascade"\nbest = 1\n[reranker.then]\nmax_length = 8\n')
+    found = []
+    for k in ("2", "10"):
+        options = ("--cache", "--k", k, "--json", "-")
+        found.append([run("evaluate", beir, *options).out, run("evaluate", beir, *options).out])
+    for first, again in found:
+        first_metrics, metrics = (json.loads(out)["stages"] for out in (first, again))
+        assert [s["metrics"] for s in first_metrics] == [s["metrics"] for s in metrics]
 
 
 # -- diagnosing

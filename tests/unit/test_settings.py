@@ -13,6 +13,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.loading import DEFAULT_FILE, Loaded, load
 from vecdb_rerank.settings import (
     ENV_PREFIX,
+    CascadeSettings,
     CohereRerankerSettings,
     HttpRerankerSettings,
     NoneSettings,
@@ -21,6 +22,7 @@ from vecdb_rerank.settings import (
     OpenSearchSettings,
     QdrantSettings,
     SentenceTransformersSettings,
+    inside,
 )
 
 HTTP = "[reranker]\ntype = 'http'\nurl = 'http://h'\nmodel = 'm'"
@@ -653,3 +655,72 @@ def test_the_breaker_can_be_turned_off(env: Any, off: str) -> None:
 def test_a_typo_in_a_calibration_names_the_key() -> None:
     said = refused(policy={"calibration": {"cohere:m": {"slop": 1.0}}})
     assert said.startswith("policy.calibration.cohere:m.slop: no such key; did you mean 'slope'?")
+
+
+# -- a cascade
+
+CASCADE = """
+[reranker]
+type = "cascade"
+best = 10
+
+[reranker.first]
+max_length = 128
+
+[reranker.then]
+type = "http"
+url = "http://h"
+format = "tei"
+"""
+
+
+def test_the_two_of_a_cascade_are_sections_of_their_own(env: Any) -> None:
+    write(CASCADE)
+    env(RERANKER__THEN__API_KEY=SECRET, RERANKER__FIRST__MAX_LENGTH="64")
+    loaded = load()
+    section = loaded.settings.reranker
+    assert isinstance(section, CascadeSettings)
+    assert section.best == 10
+    assert section.first == OnnxRerankerSettings(max_length=64)
+    assert isinstance(section.then, HttpRerankerSettings)
+    assert section.then.api_key is not None
+    assert section.then.api_key.get_secret_value() == SECRET
+    assert SECRET not in f"{loaded!r} {loaded.settings!r}"
+    assert loaded.origin("reranker", "then", "url") == DEFAULT_FILE
+    assert loaded.origin("reranker", "first", "max_length") == "environment"
+
+
+def test_a_cascade_is_one_of_a_chain_and_holds_another() -> None:
+    inner = {"type": "cascade", "then": {"type": "cohere"}}
+    loaded = load(rerankers=[{"type": "cascade", "then": inner}, {}])
+    kinds = [(path, part.type) for path, part in inside(loaded.settings.chain[0])]
+    assert kinds == [
+        ((), "cascade"),
+        (("first",), "onnx"),
+        (("then",), "cascade"),
+        (("then", "first"), "onnx"),
+        (("then", "then"), "cohere"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "reranker.then: Field required"),
+        ({"then": {"type": "none"}}, "reranker.then: a cascade needs a reranker here, not 'none'"),
+        ({"then": {}, "best": 0}, "reranker.best: Input should be greater than or equal to 1"),
+        ({"then": {}, "frist": {}}, "reranker.frist: no such key; did you mean 'first'?"),
+        ({"then": {"modle": "m"}}, "reranker.then.modle: no such key; did you mean 'model'?"),
+        ({"then": {"type": "onxx"}}, "reranker.then.type: 'onxx' is no installed one of rerankers"),
+        ({"then": {"type": "http", "format": "tei"}}, "reranker.then.url: Field required"),
+        ({"then": {"type": "cascade", "then": {"modle": 1}}}, "reranker.then.then.modle: no such"),
+    ],
+)
+def test_what_is_wrong_in_a_cascade_is_named_by_its_place(
+    given: dict[str, Any], message: str
+) -> None:
+    said = refused(reranker={"type": "cascade", **given})
+    assert said.startswith(message)
+    assert said.endswith("(arguments)")
+    said = refused(rerankers=[{"type": "cascade", **given}])
+    assert said.startswith(message.replace("reranker.", "rerankers.0.", 1))

@@ -69,7 +69,12 @@ def command(
 
 def _sections(models: Sequence[str], config: Any, remote: bool) -> list[Any]:
     """What to measure, none of it twice."""
-    from vecdb_rerank.settings import CrossEncoderSettings, NoneSettings, OnnxRerankerSettings
+    from vecdb_rerank.settings import (
+        CrossEncoderSettings,
+        NoneSettings,
+        OnnxRerankerSettings,
+        inside,
+    )
 
     chain = common.settings(config).settings.chain
     wanted = [OnnxRerankerSettings(), *chain, *(CrossEncoderSettings(model=m) for m in models)]
@@ -77,7 +82,7 @@ def _sections(models: Sequence[str], config: Any, remote: bool) -> list[Any]:
     for section in wanted:
         if isinstance(section, NoneSettings) or section in found:
             continue
-        if section.type in _REMOTE and not remote:
+        if not remote and any(part.type in _REMOTE for _, part in inside(section)):
             common.err.print(f"{section.type}: a service, left out; --remote measures it too")
             continue
         found.append(section)

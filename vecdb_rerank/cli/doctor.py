@@ -42,6 +42,7 @@ def command(
     deleted afterwards.
     """
     from vecdb_rerank import __version__, factory
+    from vecdb_rerank.settings import inside
 
     settings = common.settings(config, backend, collection).settings
     if diagnose is not None:
@@ -50,7 +51,11 @@ def command(
     common.out.print(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
     findings = [
         _try("embedder", lambda: _embedder(factory.embedder(settings))),
-        *(_try("reranker", partial(_reranker, section)) for section in settings.chain),
+        *(
+            _try(".".join(path), partial(_reranker, part))
+            for section in settings.chain
+            for path, part in inside(section, ("reranker",))
+        ),
         *_database(settings),
     ]
     _print(findings)
@@ -99,6 +104,8 @@ def _reranker(section: Any) -> str:
 
     if (reranker := factory.component("rerankers", section)) is None:
         return "none: hits stay in first-pass order"
+    if section.type == "cascade":
+        return f"{reranker.name}; the second one reads the best {section.best}"
     documents = [
         f"Document {n}: the cross-encoder reads query and document. " * 5 for n in range(10)
     ]

@@ -116,7 +116,13 @@ def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
     sections = [section for section in settings.chain if section.type != "none"]
     pairs = zip(chain.rerankers, sections, strict=True)
     return Chain(
-        [CachedReranker(one, score_key(section.model_dump()), file) for one, section in pairs],
+        [
+            # What is scored by the list is scored anew for each one.
+            one
+            if getattr(one, "listwise", False)
+            else CachedReranker(one, score_key(section.model_dump()), file)
+            for one, section in pairs
+        ],
         settings.policy,
     )
 

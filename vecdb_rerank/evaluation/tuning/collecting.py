@@ -225,6 +225,11 @@ class _Asked:
 
     def __init__(self, section: RerankerSettings, policy: Policy, file: Path | None) -> None:
         reranker = factory.component("rerankers", section)
+        if getattr(reranker, "listwise", False):
+            raise ConfigurationError(
+                f"reranker.type: what {section.type!r} scores depends on k, which is to be chosen: "
+                "tune a reranker that it is made of"
+            )
         self._cached = CachedReranker(reranker, score_key(section.model_dump()), file)
         self._guard = Guard(self._cached, policy)
         self._plain = Guard(reranker, policy)

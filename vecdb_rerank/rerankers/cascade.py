@@ -1,0 +1,127 @@
+"""Two rerankers: a cheap one reads all candidates, a strong one the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vecdb_rerank.candidates import Scores
+from vecdb_rerank.cost import Ledger
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.flow import Flow, run
+from vecdb_rerank.guard import Guard, told
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import Reranker
+
+# With no deadline to measure a call against, being late always counts as failing.
+_POLICY = Policy(deadline=None)
+_STEP = 1.0  # between the raw scores of documents that follow
+
+
+class CascadeReranker:
+    """Scores all documents with ``first``, and the ``best`` of them anew with ``then``.
+
+    Args:
+        first: the cheap one, of whose order the best are taken.
+        then: the strong one.
+        best: how many documents it reads, at most (from 1).
+
+    One list comes of it: the documents that ``then`` scored, in its order, and after them the
+    others in that of ``first``. The scales of the two models are never compared. Those that
+    ``then`` scored keep its raw score and relevance (on the common scale, if it is calibrated).
+    Each one that follows has a raw score of 1 less than the one before it, and the relevance that
+    ``first`` gives it, but no more than the least that ``then`` gave: a bound that keeps the order.
+
+    ``first`` leaves ``then`` the time that it is known to take (a quarter, while that is not
+    known). Where ``then`` fails, is late, or keeps failing and is left alone, the scores of
+    ``first`` stand as they are and ``Scores.failed`` says why; where ``first`` fails, its error is
+    raised. What both bill is added. ``truncated`` is that of the one that cut more documents:
+    those that both cut are the same ones. Raises `ConfigurationError` where ``best`` is below 1.
+
+    """
+
+    keeps_deadline = True
+    local = True  # each of the two is trimmed to its own pace
+    listwise = True
+
+    def __init__(self, first: Reranker, then: Reranker, *, best: int = 20) -> None:
+        if best < 1:
+            raise ConfigurationError(f"best: {best} is below 1")
+        # Units are written down once, under the name of the cascade.
+        self._first, self._then = (Guard(one, _POLICY, Ledger()) for one in (first, then))
+        self._best = best
+        if self._first.bills or self._then.bills:
+            self.predicted_units = self._predicted
+
+    @property
+    def name(self) -> str:
+        """``cascade:`` and the names of the two."""
+        return f"cascade:{self._first.name}>{self._then.name}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, best={self._best})"
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        """Scores of the documents; those that there was no time for stay None.
+
+        Raises what ``first`` raises, and nothing of ``then``.
+        """
+        return run(self.steps(query, documents, deadline=deadline))
+
+    def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
+        """`score` as a flow, for both colours."""
+        if not documents:
+            return Scores((), ())
+        read = min(self._best, len(documents))
+        share = deadline.sharing([self._then.expected(read)])
+        first = yield from self._first.ask(query, documents, share)
+        best = by_score(first)[: self._best]
+        try:
+            then = yield from self._then.ask(query, [documents[n] for n in best], deadline)
+        except Exception as caught:
+            error = told(caught, self._then.name)
+            billed = first.billed + error.billed
+            failed = {**first.failed, self._then.name: str(error)}
+            return replace(first, billed=billed, failed=failed)
+        return joined(first, then, best)
+
+    def closing(self) -> Flow[None]:
+        """Close the connections of those that have any."""
+        for guard in (self._first, self._then):
+            if (closing := getattr(guard.reranker, "closing", None)) is not None:
+                yield from closing()
+
+    def _predicted(self, query: str, documents: Sequence[str]) -> float:
+        """The units that a call will be billed: which documents will be best, nobody knows yet."""
+        asked = ((self._first, documents), (self._then, documents[: self._best]))
+        return sum(guard.bills(query, texts) for guard, texts in asked if guard.bills)
+
+
+def by_score(scores: Scores) -> list[int]:
+    """The places of the documents that have a score, best first; equal ones stay in order."""
+    known = [(raw, n) for n, raw in enumerate(scores.raw) if raw is not None]
+    return [n for _, n in sorted(known, key=lambda one: -one[0])]
+
+
+def joined(first: Scores, then: Scores, best: Sequence[int]) -> Scores:
+    """The scores of ``then``, which are of the documents at ``best``, and below them ``first``."""
+    raws, relevances = list(first.raw), list(first.relevance)
+    read = {
+        n: (raw, relevance)
+        for n, raw, relevance in zip(best, then.raw, then.relevance, strict=True)
+        if raw is not None and relevance is not None
+    }
+    lowest, bound = (min(column) for column in zip(*read.values(), strict=True))
+    rest = [n for n in by_score(first) if n not in read]
+    for place, n in enumerate(rest, start=1):
+        raws[n], relevances[n] = lowest - _STEP * place, min(bound, relevances[n] or 0.0)
+    for n, (raw, relevance) in read.items():
+        raws[n], relevances[n] = raw, relevance
+    return Scores(
+        raws,
+        relevances,
+        truncated=max(first.truncated, then.truncated),
+        billed=first.billed + then.billed,
+        failed={**first.failed, **then.failed},
+    )
