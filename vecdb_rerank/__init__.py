@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
     from vecdb_rerank.rerankers.flag_embedding import FlagEmbeddingReranker
     from vecdb_rerank.rerankers.http import HttpReranker
+    from vecdb_rerank.rerankers.late_interaction import LateInteractionReranker
     from vecdb_rerank.rerankers.onnx import OnnxReranker
     from vecdb_rerank.search import Fusion, SearchDefaults
 
@@ -77,6 +78,7 @@ _HOMES = {
     "HttpReranker": "rerankers.http",
     "IngestError": "errors",
     "IngestReport": "ingest",
+    "LateInteractionReranker": "rerankers.late_interaction",
     "MissingDependencyError": "errors",
     "NotAskedError": "errors",
     "OnnxEmbedder": "embedders.onnx",
@@ -121,6 +123,7 @@ __all__ = [
     "HttpReranker",
     "IngestError",
     "IngestReport",
+    "LateInteractionReranker",
     "MissingDependencyError",
     "NotAskedError",
     "OnnxEmbedder",

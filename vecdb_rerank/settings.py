@@ -287,6 +287,26 @@ class CrossEncoderSettings(Section):
     """Memory for the scores of pairs that come again; 0 keeps none."""
 
 
+class LateInteractionSettings(Section):
+    """Late interaction (ColBERT) in torch: a folder or a hub id."""
+
+    type: Literal["late_interaction"] = "late_interaction"
+    model: str = Field(min_length=1)
+    """A folder, or a hub id."""
+    revision: str | None = None
+    """The hub commit to load."""
+    max_length: int = Field(512, ge=8)
+    """Tokens of a document; the rest is cut."""
+    device: str = "auto"
+    """``auto`` takes CUDA, else MPS, else the CPU; or such as ``cuda:1``."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """``auto`` takes bfloat16 where the hardware multiplies it."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Tokens computed at once; by default 65,536 on CUDA, 2,048 on a CPU."""
+    vector_cache_mb: float = Field(256.0, ge=0)
+    """Memory for the token vectors of documents that come again; 0 keeps none."""
+
+
 class FlagEmbeddingSettings(Section):
     """A reranker of the FlagEmbedding library."""
 
@@ -379,6 +399,7 @@ TYPES: dict[str, dict[str, type[Section]]] = {
         "http": HttpRerankerSettings,
         "cohere": CohereRerankerSettings,
         "cross_encoder": CrossEncoderSettings,
+        "late_interaction": LateInteractionSettings,
         "flag_embedding": FlagEmbeddingSettings,
         "cascade": CascadeSettings,
         "none": NoneSettings,
@@ -417,6 +438,7 @@ RerankerSettings = Annotated[
     | Annotated[HttpRerankerSettings, Tag("http")]
     | Annotated[CohereRerankerSettings, Tag("cohere")]
     | Annotated[CrossEncoderSettings, Tag("cross_encoder")]
+    | Annotated[LateInteractionSettings, Tag("late_interaction")]
     | Annotated[FlagEmbeddingSettings, Tag("flag_embedding")]
     | Annotated[CascadeSettings, Tag("cascade")]
     | NoneType_

@@ -33,11 +33,12 @@ class Layout:
     """Where documents begin and end in a packed sequence.
 
     ``lengths`` (tokens, at least 1 each) should be sorted: neighbours of equal length are
-    computed together.
+    computed together. With ``seen``, only the first so many tokens of each are attended to.
     """
 
     lengths: Sequence[int]
     device: torch.device
+    seen: int | None = None
     _masks: dict[Any, Tensor] = field(default_factory=dict, repr=False)
     _head_major: dict[Any, HeadMajor] = field(default_factory=dict, repr=False)
 
@@ -71,13 +72,16 @@ class Layout:
         with its square.
         """
         if window is None or window >= length - 1:
-            yield slice(0, length), slice(0, length), None
+            yield slice(0, length), slice(0, self.seen or length), None
             return
+        seen = self.seen or length
         for first in range(0, length, _PIECE):
             last = min(first + _PIECE, length)
             low = max(0, first - window)
             high = last if causal else min(length, last + window)
             mask = self._mask(last - first, high - low, first - low, window, causal)
+            if seen < high:
+                mask = mask & (torch.arange(low, high, device=self.device) < seen)
             yield slice(first, last), slice(low, high), mask
 
     def _mask(self, rows: int, columns: int, before: int, window: int, causal: bool) -> Tensor:
@@ -135,6 +139,8 @@ def within_documents(
     causal: bool = False,
 ) -> Tensor:
     """Attention of (tokens, heads, width), by the fastest of the ways that are right here."""
+    if layout.seen is not None:
+        return _by_group(q, k, v, layout, scale, window, causal)
     if q.is_cuda and q.dtype in _HALF:
         return _on_cuda(q, k, v, layout, scale, window, causal)
     plain = not causal and window is None and q.shape[1] == k.shape[1]

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.engine.memory import Budget
@@ -21,18 +21,18 @@ from vecdb_rerank.errors import RerankError
 if TYPE_CHECKING:
     from vecdb_rerank.engine.tokens import Pair
 
-Run = Callable[[Sequence["Pair"]], list[float]]
+Run = Callable[[Sequence["Pair"]], Sequence[Any]]
 Batch = list[tuple["Job", int]]
 _LEAST = 512  # tokens; below, what a batch costs by itself outweighs sharing the work
 
 
 class Job:
-    """Pairs that wait for their logits; ``scores`` has None where there is none yet."""
+    """Pairs that wait for their logits, or vectors; ``scores`` has None where there is none yet."""
 
     def __init__(self, pairs: Sequence[Pair], deadline: Deadline) -> None:
         self.pairs = pairs
         self.deadline = deadline
-        self.scores: list[float | None] = [None] * len(pairs)
+        self.scores: list[Any] = [None] * len(pairs)
         self.taken = 0
         self.error: Exception | None = None
         self._missing = len(pairs)
@@ -59,9 +59,9 @@ class Job:
         self.error = error
         self._over.set()
 
-    def settle(self, place: int, logit: float) -> None:
-        """The pair at ``place`` has its logit; only workers call this, under the queue's lock."""
-        self.scores[place] = logit
+    def settle(self, place: int, value: Any) -> None:
+        """The pair at ``place`` is computed; only workers call this, under the queue's lock."""
+        self.scores[place] = value
         self._missing -= 1
         if not self._missing:
             self._over.set()

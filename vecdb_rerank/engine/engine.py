@@ -29,10 +29,10 @@ _IN_QUEUE = 2  # jobs of one call: one computed, one ready
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """A logit, and whether the model read only the beginning of the document."""
+class Computed:
+    """What the model makes of a document (a logit), and whether it read only its beginning."""
 
-    logit: float
+    value: Any
     truncated: bool
 
 
@@ -58,7 +58,7 @@ class Engine:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.scores: LruCache[Score] = LruCache(int(spec.score_cache_mb * 1e6), lambda _: 60)
+        self.scores: LruCache[Computed] = LruCache(int(spec.score_cache_mb * 1e6), self._size)
         self._lock = threading.Lock()
         self._loaded = threading.Event()
         self._loading: threading.Thread | None = None
@@ -103,19 +103,23 @@ class Engine:
 
     def score(self, call: Call) -> Scores:
         """Scores of a call's documents; None for those that the deadline overtakes."""
+        found = self.computed(call, digest(call.query))
+        logits = [None if one is None else one.value for one in found]
+        return Scores.from_logits(logits, truncated=sum(one.truncated for one in found if one))
+
+    def computed(self, call: Call, asked: bytes) -> list[Computed | None]:
+        """What is made of each document, kept under ``asked`` and its digest."""
         count = len(call.documents)
-        found: list[Score | None] = [None] * count
+        found: list[Computed | None] = [None] * count
         if count and (runner := self.runner(call.deadline)) is not None:
             keys = [digest(text) for text in call.documents]
-            asked = digest(call.query)
             both = [asked + key for key in keys]
             found = self.scores.get(both) if self.scores.capacity else found
-            missing = [n for n, score in enumerate(found) if score is None]
+            missing = [n for n, one in enumerate(found) if one is None]
             if missing:
                 self._compute(runner, call, keys, missing, found)
                 self.scores.put((both[n], new) for n in missing if (new := found[n]) is not None)
-        logits = [None if score is None else score.logit for score in found]
-        return Scores.from_logits(logits, truncated=sum(s.truncated for s in found if s))
+        return found
 
     def _compute(
         self,
@@ -123,7 +127,7 @@ class Engine:
         call: Call,
         keys: Sequence[bytes],
         missing: Sequence[int],
-        found: list[Score | None],
+        found: list[Computed | None],
     ) -> None:
         """Fill ``found`` at the places ``missing``, a job after another."""
         queue = self._queue
@@ -149,22 +153,20 @@ class Engine:
             raise
 
     @staticmethod
-    def _collect(call: Call, found: list[Score | None]) -> None:
+    def _collect(call: Call, found: list[Computed | None]) -> None:
         job, places = call.jobs[0]
         if call.cancelled:
             job.cancel()
         job.wait()
         call.jobs.popleft()
-        for n, pair, logit in zip(places, job.pairs, list(job.scores), strict=True):
-            found[n] = None if logit is None else Score(logit, pair.truncated)
+        for n, pair, value in zip(places, job.pairs, list(job.scores), strict=True):
+            found[n] = None if value is None else Computed(value, pair.truncated)
 
     def _load(self) -> None:
         try:
             for library in ("torch", "transformers", "safetensors"):
                 require(library, "torch")
-            from vecdb_rerank.engine.runner import Runner
-
-            self._runner = Runner(self.spec)
+            self._runner = self._new_runner()
             self._queue = self._new_queue(self._runner)
         except Exception as error:
             self._error = error
@@ -172,9 +174,19 @@ class Engine:
         finally:
             self._loaded.set()
 
+    def _new_runner(self) -> Runner:
+        from vecdb_rerank.engine.runner import Runner
+
+        return Runner(self.spec)
+
+    @staticmethod
+    def _size(_: Computed) -> int:
+        """Bytes that a kept one takes."""
+        return 60
+
     def _new_queue(self, runner: Runner) -> Queue:
         return Queue(
-            runner.logits, runner.budget, workers=runner.workers, prepare=runner.prepare_worker
+            runner.compute, runner.budget, workers=runner.workers, prepare=runner.prepare_worker
         )
 
     def close(self) -> None:
@@ -228,10 +240,10 @@ _engines: dict[Spec, Engine] = {}
 _engines_lock = threading.Lock()
 
 
-def of(spec: Spec) -> Engine:
+def of(spec: Spec, kind: type[Engine] = Engine) -> Engine:
     """The engine of this process for ``spec``; it loads its model on first use."""
     with _engines_lock:
-        return _engines.setdefault(spec, Engine(spec))
+        return _engines.setdefault(spec, kind(spec))
 
 
 def shutdown() -> None:

@@ -26,8 +26,10 @@ _ACTIVATIONS = {
 
 
 @torch.inference_mode()
-def fuse(model: Any) -> bool:
+def fuse(model: Any, *, first_only: bool = True) -> bool:
     """Replace the layers of ``model``, on a CPU, where that is known to be exact.
+
+    With ``first_only``, the first row of each document is all that is read of the last one.
 
     They stay as they are where the first one fused does not give what it gives by itself.
     """
@@ -38,7 +40,7 @@ def fuse(model: Any) -> bool:
     if not _is_right(layers[0], activation):
         return False
     for n, layer in enumerate(layers):
-        layers[n] = FusedLayer(layer, activation, last=n == len(layers) - 1)
+        layers[n] = FusedLayer(layer, activation, last=first_only and n == len(layers) - 1)
     return True
 
 

@@ -19,12 +19,12 @@ from transformers import AutoConfig, AutoTokenizer
 from vecdb_rerank.engine import hardware, jina, licences
 from vecdb_rerank.engine.architectures import positions
 from vecdb_rerank.engine.spec import Prompt, Spec
-from vecdb_rerank.engine.tokens import Template, pair_template
+from vecdb_rerank.engine.tokens import Template, pair_template, single_template
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.optional import require
 
 log = logging.getLogger(__name__)
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md")
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.metadata", "README.md")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Loaded:
     """A model that is ready to run, and what belongs to it.
 
     ``head`` makes (documents, 1) logits of a causal model's last rows; None for a classifier,
-    which brings its own.
+    which brings its own. ``mask`` is the id of its mask token, where it has one.
     """
 
     model: Any
@@ -40,7 +40,9 @@ class Loaded:
     template: Template
     device: torch.device
     dtype: torch.dtype
+    folder: Path
     head: Any = None
+    mask: int | None = None
 
 
 def load(spec: Spec) -> Loaded:
@@ -61,21 +63,24 @@ def load(spec: Spec) -> Loaded:
             model, told = kind.from_pretrained(
                 folder, config=config, use_safetensors=True, output_loading_info=True, **trusted
             )
-            _check_weights(told, left_out="auto_map" in described and not spec.trust_remote_code)
+            left_out = "auto_map" in described and not spec.trust_remote_code
+            _check_weights(spec, told, left_out=left_out)
         tokenizer = AutoTokenizer.from_pretrained(folder, **trusted)
     _check_length(spec, model.config)
     head = None
     if spec.prompt is not None:
         head = _yes_no(spec.prompt, tokenizer)
-    else:
+    elif not spec.headless:
         _check_labels(model.config)
     return Loaded(
         model=_prepared(model, device, dtype),
         tokenizer=_backend(tokenizer),
-        template=_template(spec.prompt, tokenizer),
+        template=_template(spec, tokenizer),
         device=device,
         dtype=dtype,
+        folder=folder,
         head=head,
+        mask=getattr(tokenizer, "mask_token_id", None),
     )
 
 
@@ -146,6 +151,8 @@ def check_code(spec: Spec, described: Mapping[str, Any]) -> None:
 
 def _kind(spec: Spec, config: Any) -> Any:
     names = config.architectures or []
+    if spec.headless:
+        return transformers.AutoModel
     if any(name.endswith("ForSequenceClassification") for name in names):
         if spec.prompt is not None:
             raise ConfigurationError("prompt: this model is a classifier, which has no prompt")
@@ -162,12 +169,14 @@ def _kind(spec: Spec, config: Any) -> Any:
     )
 
 
-def _check_weights(told: Mapping[str, Any], *, left_out: bool) -> None:
+def _check_weights(spec: Spec, told: Mapping[str, Any], *, left_out: bool) -> None:
     """Refuse a checkpoint that lacks weights: transformers would make them up.
 
     ``left_out`` is whether it brings code that was not run.
     """
     missing = sorted(told["missing_keys"]) + sorted(str(key) for key in told["mismatched_keys"])
+    if spec.headless:  # nothing is made of what the pooler says
+        missing = [key for key in missing if not key.startswith("pooler.")]
     if missing:
         code = " without the code that comes with it (trust_remote_code)" if left_out else ""
         raise ConfigurationError(
@@ -232,8 +241,10 @@ def _one_token(tokenizer: Any, word: str) -> int:
     return ids[0]
 
 
-def _template(prompt: Prompt | None, tokenizer: Any) -> Template:
-    if prompt is None:
+def _template(spec: Spec, tokenizer: Any) -> Template:
+    if spec.headless:
+        return single_template(_backend(tokenizer))
+    if (prompt := spec.prompt) is None:
         typed = "token_type_ids" in tokenizer.model_input_names
         return pair_template(_backend(tokenizer), typed=typed)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,13 +17,14 @@ from vecdb_rerank.engine.tokens import Pair, Template
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+T = TypeVar("T")
 Head = Callable[[Any, Tensor], Tensor]
 
 
 class Forward(Protocol):
-    """Computes the logits of pairs, one number each, in their order."""
+    """Computes the logits (or vectors) of pairs, one each, in their order."""
 
-    def __call__(self, pairs: Sequence[Pair]) -> list[float]:
+    def __call__(self, pairs: Sequence[Pair]) -> list[Any]:
         """The logits of ``pairs``."""
         ...
 
@@ -65,16 +66,26 @@ class Packed:
     def __call__(self, pairs: Sequence[Pair]) -> list[float]:
         """The logits of ``pairs``, in their order."""
         order = by_length(pairs)
-        ordered = [pairs[n] for n in order]
-        device = self.model.device
-        layout = Layout([pair.length for pair in ordered], device)
-        inputs = {"input_ids": self._template.ids_of(ordered), "position_ids": self._places(layout)}
-        if self._typed:
-            inputs["token_type_ids"] = self._template.types_of(ordered)
-        sent = {name: _row(ids, device) for name, ids in inputs.items()}
-        hidden = self._body(**sent, packed=layout).last_hidden_state[0]
+        hidden, layout = self._hidden([pairs[n] for n in order])
         logits = self._head(self.model, pooled(hidden, layout, self._pooling).float())
-        return in_place(single(logits), order)
+        return in_place(single(logits).tolist(), order)
+
+    @torch.inference_mode()
+    def rows(self, pairs: Sequence[Pair], seen: int | None = None) -> list[Tensor]:
+        """The last hidden state of each pair, (its length, width); ``seen`` as in `Layout`."""
+        order = by_length(pairs)
+        hidden, layout = self._hidden([pairs[n] for n in order], seen)
+        return in_place(torch.split(hidden, list(layout.lengths)), order)
+
+    def _hidden(self, pairs: Sequence[Pair], seen: int | None = None) -> tuple[Tensor, Layout]:
+        """The last hidden state of all ``pairs``, (tokens, width), and where each lies in it."""
+        device = self.model.device
+        layout = Layout([pair.length for pair in pairs], device, seen)
+        inputs = {"input_ids": self._template.ids_of(pairs), "position_ids": self._places(layout)}
+        if self._typed:
+            inputs["token_type_ids"] = self._template.types_of(pairs)
+        sent = {name: _row(ids, device) for name, ids in inputs.items()}
+        return self._body(**sent, packed=layout).last_hidden_state[0], layout
 
     def _places(self, layout: Layout) -> npt.NDArray[np.int32]:
         """Position ids, which begin anew with each document."""
@@ -104,7 +115,16 @@ class Padded:
     def __call__(self, pairs: Sequence[Pair]) -> list[float]:
         """The logits of ``pairs``, in their order."""
         logits = [single(self._logits(batch)) for batch in self._batches(pairs)]
-        return in_place(torch.cat(logits), by_length(pairs))
+        return in_place(torch.cat(logits).tolist(), by_length(pairs))
+
+    @torch.inference_mode()
+    def rows(self, pairs: Sequence[Pair], seen: int | None = None) -> list[Tensor]:
+        """The last hidden state of each pair, (its length, width); ``seen`` as in `Layout`."""
+        found = []
+        for batch in self._batches(pairs):
+            hidden = self.model.base_model(**self._sent(batch, seen)).last_hidden_state
+            found += [rows[: pair.length] for rows, pair in zip(hidden, batch, strict=True)]
+        return in_place(found, by_length(pairs))
 
     def _batches(self, pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
         """Sorted by length, each at most the budget's tokens with padding, or one pair."""
@@ -118,6 +138,17 @@ class Padded:
             yield batch
 
     def _logits(self, pairs: Sequence[Pair]) -> Tensor:
+        sent = self._sent(pairs)
+        if self._head is None:
+            logits: Tensor = self.model(**sent).logits
+            return logits
+        hidden = self.model.base_model(**sent).last_hidden_state
+        last = torch.tensor([pair.length for pair in pairs], device=hidden.device) - 1
+        rows = torch.arange(len(pairs), device=hidden.device)
+        return self._head(self.model, hidden[rows, last].float())
+
+    def _sent(self, pairs: Sequence[Pair], seen: int | None = None) -> dict[str, Tensor]:
+        """What the model's forward takes."""
         device = self.model.device
         lengths = [pair.length for pair in pairs]
         longest = max(lengths)
@@ -130,13 +161,9 @@ class Padded:
             rows[name] = np.full(there.shape, self._pad if name == "input_ids" else 0, np.int64)
             rows[name][there] = values
         sent = {name: torch.from_numpy(values).to(device) for name, values in rows.items()}
-        sent["attention_mask"] = torch.from_numpy(there.astype(np.int64)).to(device)
-        if self._head is None:
-            logits: Tensor = self.model(**sent).logits
-            return logits
-        hidden = self.model.base_model(**sent).last_hidden_state
-        last = torch.tensor(lengths, device=device) - 1
-        return self._head(self.model, hidden[torch.arange(len(pairs), device=device), last].float())
+        read = there if seen is None else there & (np.arange(longest) < seen)
+        sent["attention_mask"] = torch.from_numpy(read.astype(np.int64)).to(device)
+        return sent
 
 
 def single(logits: Tensor) -> Tensor:
@@ -145,12 +172,10 @@ def single(logits: Tensor) -> Tensor:
     return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
 
-def in_place(sorted_logits: Tensor, order: Sequence[int]) -> list[float]:
-    """The numbers back in the order in which the pairs came."""
-    found = [0.0] * len(order)
-    for n, logit in zip(order, sorted_logits.tolist(), strict=True):
-        found[n] = logit
-    return found
+def in_place(sorted_values: Sequence[T], order: Sequence[int]) -> list[T]:
+    """The values back in the order in which the pairs came."""
+    found = dict(zip(order, sorted_values, strict=True))
+    return [found[n] for n in range(len(order))]
 
 
 def _row(ids: npt.NDArray[np.int32], device: torch.device) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from vecdb_rerank.engine.linear import pack
 from vecdb_rerank.engine.memory import Budget, bytes_per_token, first_budget, within
 from vecdb_rerank.engine.packing import Forward, Packed, Padded
 from vecdb_rerank.engine.spec import Spec
-from vecdb_rerank.engine.tokens import Pair, Tokens
+from vecdb_rerank.engine.tokens import Pair, Template, Tokens
 
 # Tokens per batch: on a GPU what fills it; on a CPU what stays in its caches.
 _MOST = {"cuda": 65_536, "mps": 16_384, "cpu": 2_048}
@@ -25,15 +25,13 @@ class Runner:
     """A loaded model that makes logits of pairs."""
 
     def __init__(self, spec: Spec) -> None:
-        loaded = loading.load(spec)
+        loaded = self._loaded(spec)
         self.device = loaded.device
         self.dtype = loaded.dtype
         # On a CPU each core computes batches of its own: threads that share one wait for each
         # other after every layer, the longer the busier the machine is.
         self.workers = 1 if self.on_gpu else hardware.physical_cores()
-        self.tokens = Tokens(
-            loaded.tokenizer, loaded.template, spec.max_length, int(spec.token_cache_mb * 1e6)
-        )
+        self.tokens = self._tokens(spec, loaded)
         packs = is_packed(loaded.model)
         per_token = bytes_per_token(
             loaded.model.config, loaded.dtype, 0 if packs else spec.max_length
@@ -42,14 +40,24 @@ class Runner:
         free = hardware.free_memory(self.device)
         each = None if free is None else free // self.workers
         self.budget = Budget(first_budget(each, per_token, most))
-        self.forward = _forward(spec, loaded, self.budget)
+        self.forward = self._forward(spec, loaded)
+
+    def _loaded(self, spec: Spec) -> loading.Loaded:
+        return loading.load(spec)
+
+    def _tokens(self, spec: Spec, loaded: loading.Loaded) -> Tokens:
+        size = int(spec.token_cache_mb * 1e6)
+        return Tokens(loaded.tokenizer, loaded.template, spec.max_length, size)
+
+    def _forward(self, spec: Spec, loaded: loading.Loaded) -> Forward:
+        return computing(spec, loaded, self.budget)(loaded.template)
 
     @property
     def on_gpu(self) -> bool:
         """Whether the weights are on a device that a forked process cannot use."""
         return self.device.type != "cpu"
 
-    def logits(self, pairs: Sequence[Pair]) -> list[float]:
+    def compute(self, pairs: Sequence[Pair]) -> list[Any]:
         """One number a pair, in their order."""
         return within(self.budget, self.forward, pairs, self.forward.tokens)
 
@@ -82,17 +90,30 @@ def is_packed(model: Any) -> bool:
     return known and getattr(model.config, "attn_logit_softcapping", None) is None
 
 
-def _forward(spec: Spec, loaded: loading.Loaded, budget: Budget) -> Forward:
+def computing(
+    spec: Spec, loaded: loading.Loaded, budget: Budget
+) -> Callable[[Template], Packed | Padded]:
+    """What makes a forward for a template, of a model as fast as it is known to stay right."""
     model = loaded.model
     if not is_packed(model):
-        return Padded(model, loaded.template, budget, loaded.head)
+        return lambda template: Padded(model, template, budget, loaded.head)
     architecture = PACKED[model.config.model_type]
+    body = _body(spec, loaded)
+    return lambda template: Packed(model, template, architecture, loaded.head, body=body)
+
+
+def _body(spec: Spec, loaded: loading.Loaded) -> Callable[..., Any]:
+    """The model below its head, compiled or with its layers fused or laid out anew."""
+    model = loaded.model
     if spec.compile:
         attention.register_opaque()
         model.set_attn_implementation(attention.OPAQUE)
-        body = torch.compile(model.base_model, dynamic=True)
-        return Packed(model, loaded.template, architecture, loaded.head, body=body)
+        compiled: Callable[..., Any] = torch.compile(model.base_model, dynamic=True)
+        return compiled
     model.set_attn_implementation(attention.NAME)
-    if loaded.device.type == "cpu" and not (spec.fused and fuse(model)):
-        pack(model.base_model)
-    return Packed(model, loaded.template, architecture, loaded.head)
+    if loaded.device.type == "cpu":
+        fused = spec.fused and fuse(model, first_only=not spec.headless)
+        if not fused:
+            pack(model.base_model)
+    body: Callable[..., Any] = model.base_model
+    return body

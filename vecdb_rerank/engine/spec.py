@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from vecdb_rerank.errors import ConfigurationError
 
@@ -60,8 +61,12 @@ PROMPTS = {"qwen3": QWEN3, "gemma": GEMMA}
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A model and how it runs: calls with equal specs share one engine."""
+    """A model and how it runs: calls with equal specs share one engine.
 
+    ``headless`` ones are read as an encoder alone, for the vectors of tokens.
+    """
+
+    headless: ClassVar[bool] = False
     model: str
     revision: str | None = None
     max_length: int = 512
@@ -83,3 +88,10 @@ class Spec:
         for name in ("token_cache_mb", "score_cache_mb"):
             if not getattr(self, name) >= 0:
                 raise ConfigurationError(f"{name}: {getattr(self, name)} is negative")
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpec(Spec):
+    """A model that makes vectors of tokens; ``score_cache_mb`` is the memory for those kept."""
+
+    headless: ClassVar[bool] = True

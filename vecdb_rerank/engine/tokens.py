@@ -136,6 +136,17 @@ def pair_template(tokenizer: Tokenizer, *, typed: bool) -> Template:
     )
 
 
+def single_template(tokenizer: Tokenizer) -> Template:
+    """The template of a text by itself, as the document of a pair without a query."""
+    encoded = tokenizer.encode("a")
+    if 0 not in encoded.sequence_ids:
+        raise ConfigurationError("model: its tokenizer has no id for the letter a")
+    start = encoded.sequence_ids.index(0)
+    end = start + encoded.sequence_ids.count(0)
+    ids = np.array(encoded.ids, np.int32)
+    return Template(ids[:start], ids[:0], ids[end:])
+
+
 def _size(text: Text) -> int:
     return text.ids.nbytes + 200  # the array object and the dataclass
 

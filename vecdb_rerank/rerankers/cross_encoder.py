@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import valid_unicode
 from vecdb_rerank.engine.spec import PROMPTS, Prompt, Spec
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.flow import Flow, Request, in_thread, run
-
-Device = str
-DType = Literal["auto", "float32", "bfloat16", "float16"]
+from vecdb_rerank.rerankers.torch_model import Device, DType, TorchReranker
 
 
-class CrossEncoderReranker:
+class CrossEncoderReranker(TorchReranker):
     """Scores (query, document) pairs with a transformers model.
 
     Args:
@@ -42,9 +35,6 @@ class CrossEncoderReranker:
     Raises `ConfigurationError` where an argument is wrong or the model does not load.
 
     """
-
-    keeps_deadline = True
-    local = True
 
     def __init__(
         self,
@@ -81,63 +71,6 @@ class CrossEncoderReranker:
     def name(self) -> str:
         """``cross_encoder:`` and the model's name."""
         return f"cross_encoder:{self._spec.model}"
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._spec.model!r})"
-
-    @property
-    def engine(self) -> Any:
-        """The engine of this process, shared by all rerankers with the same arguments."""
-        from vecdb_rerank.engine import engine
-
-        return engine.of(self._spec)
-
-    @property
-    def ready(self) -> bool:
-        """Whether the model is loaded; it stays False until a first call or `warmup`."""
-        is_ready: bool = self.engine.ready
-        return is_ready
-
-    def warmup(self, *, deadline: Deadline | None = None) -> bool:
-        """Load the model and compute something of each size; whether that was done in time.
-
-        For the start of a server, before it says that it is ready. Raises `ConfigurationError`
-        where the model does not load.
-        """
-        done: bool = self.engine.warmup(deadline or Deadline())
-        return done
-
-    def room(self, query: str) -> int:
-        """The tokens of a document that are read beside ``query``."""
-        tokens: int = self.engine.runner(Deadline()).tokens.room(valid_unicode(query))
-        return tokens
-
-    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Where in ``text`` (characters) each of its tokens is."""
-        offsets: Sequence[tuple[int, int]]
-        offsets = self.engine.runner(Deadline()).tokens.offsets(valid_unicode(text))
-        return offsets
-
-    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
-        """Logits of the documents; those the deadline overtakes stay None, later ones first."""
-        return run(self.steps(query, documents, deadline=deadline))
-
-    def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
-        """`score` as a flow: an asynchronous search that is cancelled is computed no further."""
-        from vecdb_rerank.engine.engine import Call
-
-        call = Call(query, documents, deadline)
-        engine = self.engine
-
-        async def score_async() -> Scores:
-            try:
-                return await asyncio.wrap_future(in_thread(lambda: engine.score(call)))
-            except asyncio.CancelledError:
-                call.cancel()
-                raise
-
-        scores: Scores = yield Request(lambda: engine.score(call), score_async)
-        return scores
 
 
 def _prompt(given: str | Mapping[str, Any] | Prompt | None) -> Prompt | None:
