@@ -23,7 +23,8 @@ from vecdb_rerank import (
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
 NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
-NOT_USED_ALONE = {"all", "bench", "dev", "docs"}  # sums of others, and what users do not install
+# Sums of others, and what users do not install.
+NOT_USED_ALONE = {"all", "bench", "dev", "docs", "train"}
 
 
 def qdrant() -> None:

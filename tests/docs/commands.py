@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from tests.compose import Compose
 from tests.docs.pages import ROOT
+from tests.engine import checkpoints
 from vecdb_rerank.cli import app
 from vecdb_rerank.loading import load
 
@@ -159,6 +160,18 @@ def _python(arguments: list[str]) -> None:
     else:
         [program] = [word for word in arguments[:1] if word.endswith(".py")]
         assert list(ROOT.rglob(program)), f"there is no {program}"
+        if program.endswith("train.py"):
+            _train(program, *arguments[1:])
+
+
+def _train(program: str, collection: str, base: str, *more: str) -> None:
+    """Run it, on a small collection, from a small model with random weights."""
+    _judged(Path(collection))
+    checkpoints.bert(Path(base))
+    command = [sys.executable, "-W", "error", str(ROOT / program), collection, base, *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 def _pytest(arguments: list[str]) -> None:

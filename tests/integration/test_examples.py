@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ import httpx
 import pytest
 
 from tests.servers import free_port
+from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.testing.base import new_name
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -119,6 +122,50 @@ def test_the_batch_evaluation_compares_and_decides(folder: Path) -> None:
     assert done.returncode == int(lost), done.stderr
     assert 0 < before <= 1
     assert 0 < after <= 1
+
+
+@pytest.mark.parametrize("folder", ["train_reranker"], indirect=True)
+def test_a_trained_reranker_learns_and_loads(folder: Path) -> None:
+    pytest.importorskip("sentence_transformers")
+    from sentence_transformers.cross_encoder import CrossEncoder
+    from torch.nn import Identity
+
+    from tests.engine import checkpoints
+    from vecdb_rerank.evaluation import datasets
+
+    collection = EXAMPLES / "batch_evaluation" / "collection"
+    base = checkpoints.bert(folder / "base")
+    options = ("--epochs", "60", "--learning-rate", "1e-3", "--negatives", "3")
+    # Threads would wait for each other longer than such a small model computes.
+    done = run(folder, "train.py", str(collection), str(base), "out", *options, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    assert "6 queries, 26 pairs, 8 relevant" in done.stdout
+
+    dataset, held_out = datasets.load(collection), datasets.load(folder / "out" / "held_out")
+    assert len(held_out.queries) == 2
+    assert held_out.queries.items() <= dataset.queries.items()
+    assert held_out.corpus == dataset.corpus
+    texts = {d["_id"]: f"{d['title']}\n{d['text']}" for d in dataset.corpus}
+
+    def scores(model: Path, query: str) -> dict[str, float]:
+        reranker = CrossEncoderReranker(str(model), device="cpu", dtype="float32")
+        raw = reranker.score(query, list(texts.values()), deadline=Deadline()).raw
+        return {key: float(x or 0.0) for key, x in zip(texts, raw, strict=True)}
+
+    def lead(model: Path) -> float:
+        """How much higher relevant documents of the training queries score, in the mean."""
+        columns: tuple[list[float], list[float]] = ([], [])
+        for key in dataset.queries.keys() - held_out.queries.keys():
+            for doc, score in scores(model, dataset.queries[key]).items():
+                columns[dataset.qrels[key].get(doc, 0) == 0].append(score)
+        return statistics.fmean(columns[0]) - statistics.fmean(columns[1])
+
+    trained = folder / "out" / "model"
+    assert lead(trained) > abs(lead(base)) + 1.0
+    query = next(iter(dataset.queries.values()))
+    other = CrossEncoder(str(trained), activation_fn=Identity(), device="cpu")
+    expected = other.predict([(query, text) for text in texts.values()])
+    assert list(scores(trained, query).values()) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("folder", ["two_backends"], indirect=True)
