@@ -76,7 +76,7 @@ def verdict(
         fusion.rerank(candidates, _spread(scores, texts, candidates), blend),
         "reranked" if whole else "partial",
         answer.reranker,
-        None if whole else f"there was time for {scored} of {len(texts)} documents",
+        None if whole else _missing(scores, scored, len(texts)),
         failed=answer.failed,
         truncated=scores.truncated,
         billed=answer.billed,
@@ -93,11 +93,12 @@ def ask(
 ) -> Flow[Answer]:
     """The scores of ``texts``; those that an ``earlier`` verdict has are taken as they are.
 
-    Scores of two rerankers are not joined: the answer is then an error.
+    Scores of two rerankers are not joined: the answer is then an error. Nor are two lists of a
+    listwise one, which is asked for all anew.
     """
     if earlier is None:
         return (yield from chain.ask(query, texts, deadline))
-    known = _known(earlier)
+    known = {} if chain.listwise else _known(earlier)
     new = [text for text in texts if text not in known]
     answer = Answer(earlier.reranker, Scores((), ()))
     if new:
@@ -105,14 +106,14 @@ def ask(
     billed = dict(Counter(earlier.billed) + Counter(answer.billed))
     failed = {**earlier.failed, **answer.failed}
     scores, error = answer.scores, answer.error
-    if scores is not None and answer.reranker != earlier.reranker:
+    if scores is not None and known and answer.reranker != earlier.reranker:
         scores, error = None, RerankError(f"{answer.reranker} answered, not {earlier.reranker}")
     if scores is not None:
         spans = scores.passages or [None] * len(new)
         known |= zip(new, zip(scores.raw, scores.relevance, spans, strict=True), strict=True)
         raw, relevance, passages = zip(*(known[text] for text in texts), strict=True)
-        truncated = earlier.truncated + scores.truncated
-        scores = Scores(raw, relevance, truncated, passages=passages)
+        truncated = scores.truncated + (0 if chain.listwise else earlier.truncated)
+        scores = Scores(raw, relevance, truncated, passages=passages, failed=scores.failed)
     return Answer(answer.reranker, scores, error, failed, billed)
 
 
@@ -123,6 +124,14 @@ def _known(verdict: Verdict) -> dict[str, tuple[float | None, float | None, Span
         for hit in verdict.ranking.hits
         if hit.raw is not None
     }
+
+
+def _missing(scores: Scores, scored: int, count: int) -> str:
+    """Why not all documents have a score."""
+    if not scores.failed:
+        return f"there was time for {scored} of {count} documents"
+    why = "; ".join(f"{name}: {why}" for name, why in scores.failed.items())
+    return f"{scored} of {count} documents were scored ({why})"
 
 
 def _passages(

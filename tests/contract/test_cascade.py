@@ -101,28 +101,39 @@ def test_the_server_is_sent_the_best_in_one_request(
     assert order[3:] == best[3:]
 
 
-class TestOutage:
-    """The server answers 503: nothing is lost but its order."""
+def searched(cascade: CascadeReranker) -> Outcome:
+    """The outcome of a search that reads twelve documents, none of them lost or found twice."""
+    policy = Policy(blend=Blend("replace"), deadline=60.0)
+    connector = QdrantConnector(
+        QdrantClient(":memory:"), "c", embedder=HashEmbedder(), reranker=cascade, policy=policy
+    )
+    connector.create()
+    connector.add(CORPUS)
+    with observe() as outcomes:
+        response = connector.search(QUERY, k=12, limit=12)
+    assert len(response.points) == len({point.id for point in response.points}) == 12
+    connector.close()
+    return outcomes[0]
 
-    @pytest.fixture
-    def outcome(self, httpserver: HTTPServer) -> Iterator[Outcome]:
-        httpserver.expect_request("/rerank").respond_with_data("down", status=503)
-        cascade = made(httpserver, best=3)
-        policy = Policy(blend=Blend("replace"), deadline=60.0)
-        connector = QdrantConnector(
-            QdrantClient(":memory:"), "c", embedder=HashEmbedder(), reranker=cascade, policy=policy
-        )
-        connector.create()
-        connector.add(CORPUS)
-        with observe() as outcomes:
-            response = connector.search(QUERY, k=12, limit=12)
-        assert len(response.points) == len({point.id for point in response.points}) == 12
-        connector.close()
-        yield outcomes[0]
 
-    def test_the_cheap_order_stands_and_the_outcome_says_why(self, outcome: Outcome) -> None:
-        assert (outcome.status, outcome.scored) == ("reranked", 12)
-        assert outcome.reranker.startswith("cascade:onnx:")
-        [(name, why)] = outcome.failed.items()
-        assert name.startswith("http:")
-        assert "answered 503" in why
+@pytest.fixture
+def down(httpserver: HTTPServer) -> HttpReranker:
+    """A server that answers 503."""
+    httpserver.expect_request("/rerank").respond_with_data("down", status=503)
+    return HttpReranker(httpserver.url_for("/"), format="tei", retries=0)
+
+
+def test_without_the_strong_one_the_cheap_order_stands(down: HttpReranker) -> None:
+    outcome = searched(CascadeReranker(OnnxReranker(), down, best=3))
+    assert (outcome.status, outcome.scored) == ("reranked", 12)
+    assert outcome.reranker == f"cascade:{OnnxReranker().name}>{down.name}"
+    assert list(outcome.failed) == [down.name]
+    assert "answered 503" in outcome.failed[down.name]
+
+
+def test_without_the_cheap_one_the_strong_one_reads_the_first(down: HttpReranker) -> None:
+    outcome = searched(CascadeReranker(down, OnnxReranker(), best=3))
+    assert (outcome.status, outcome.scored) == ("partial", 3)
+    assert outcome.reason is not None
+    assert outcome.reason.startswith(f"3 of 12 documents were scored ({down.name}: ")
+    assert "answered 503" in outcome.failed[down.name]

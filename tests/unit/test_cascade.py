@@ -212,13 +212,34 @@ def test_the_cheap_one_leaves_the_strong_one_time() -> None:
     assert list(scores.raw[4:]) == [None] * 4
 
 
-def test_a_cascade_fails_where_its_cheap_one_does_and_a_chain_goes_on() -> None:
-    cascade = CascadeReranker(falling(error=RerankError("gone")), rising("strong"))
+@pytest.mark.parametrize("late", [False, True])
+def test_the_strong_one_reads_the_first_ones_where_the_cheap_one_fails(late: bool) -> None:
+    cheap = falling(seconds=30.0) if late else falling(error=RerankError("gone"))
+    strong = rising()
+    scores = score(CascadeReranker(cheap, strong, best=3), 1.0)
+    assert strong.asked == [DOCUMENTS[:3]]
+    assert order(scores) == [2, 1, 0]
+    assert list(scores.raw) == [-3.0, -2.5, -2.0] + [None] * 5
+    assert list(scores.failed) == ["cheap"]
+    assert ("late" if late else "gone") in scores.failed["cheap"]
+
+
+def test_a_chain_goes_on_where_both_fail() -> None:
+    gone = RerankError("gone")
+    gone.billed = 1.0
+    cascade = CascadeReranker(falling(error=gone), rising(error=RerankError("503")))
     with pytest.raises(RerankError, match="gone"):
         score(cascade)
     chain = Chain([cascade, rising("other")], Policy())
     answer = run(chain.ask("q", DOCUMENTS, Deadline.after(5.0)))
     assert (answer.reranker, answer.failed) == ("other", {"cascade:cheap>strong": "gone"})
+    assert answer.billed == {"cascade:cheap>strong": 1.0}
+
+
+def test_no_time_for_either_leaves_all_unscored() -> None:
+    scores = score(CascadeReranker(falling(seconds=9.0), rising(seconds=9.0)), 0.1)
+    assert list(scores.raw) == list(scores.relevance) == [None] * 8
+    assert list(scores.failed) == ["cheap", "strong"]
 
 
 def test_a_strong_one_that_keeps_failing_is_left_alone() -> None:

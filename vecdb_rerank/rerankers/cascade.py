@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from vecdb_rerank.candidates import Scores
 from vecdb_rerank.cost import Ledger
 from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow import Flow, run
 from vecdb_rerank.guard import Guard, told
 from vecdb_rerank.policy import Policy
@@ -34,10 +33,12 @@ class CascadeReranker:
     ``first`` gives it, but no more than the least that ``then`` gave: a bound that keeps the order.
 
     ``first`` leaves ``then`` the time that it is known to take (a quarter, while that is not
-    known). Where ``then`` fails, is late, or keeps failing and is left alone, the scores of
-    ``first`` stand as they are and ``Scores.failed`` says why; where ``first`` fails, its error is
-    raised. What both bill is added. ``truncated`` is that of the one that cut more documents:
-    those that both cut are the same ones. Raises `ConfigurationError` where ``best`` is below 1.
+    known). Where one fails, is late, or keeps failing and is left alone, the scores of the other
+    stand as they are, and ``Scores.failed`` says why: without ``then`` those of ``first``, without
+    ``first`` those that ``then`` gives the ``best`` of the documents as they came, which is
+    first-pass order. What both bill is added. ``truncated`` is that of the one that cut more
+    documents: those that both cut are the same ones. Raises `ConfigurationError` where ``best`` is
+    below 1.
 
     """
 
@@ -65,7 +66,7 @@ class CascadeReranker:
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Scores of the documents; those that there was no time for stay None.
 
-        Raises what ``first`` raises, and nothing of ``then``.
+        Raises `RerankError` where both fail, unless it is for want of time.
         """
         return run(self.steps(query, documents, deadline=deadline))
 
@@ -73,18 +74,17 @@ class CascadeReranker:
         """`score` as a flow, for both colours."""
         if not documents:
             return Scores((), ())
-        read = min(self._best, len(documents))
-        share = deadline.sharing([self._then.expected(read)])
-        first = yield from self._first.ask(query, documents, share)
-        best = by_score(first)[: self._best]
-        try:
-            then = yield from self._then.ask(query, [documents[n] for n in best], deadline)
-        except Exception as caught:
-            error = told(caught, self._then.name)
-            billed = first.billed + error.billed
-            failed = {**first.failed, self._then.name: str(error)}
-            return replace(first, billed=billed, failed=failed)
-        return joined(first, then, best)
+        places = range(len(documents))
+        share = deadline.sharing([self._then.expected(len(places[: self._best]))])
+        first, cheap = yield from _asked(self._first, query, documents, share)
+        best = (by_score(first) or places)[: self._best]
+        then, strong = yield from _asked(self._then, query, [documents[n] for n in best], deadline)
+        scores = joined(first, then, best)
+        for error in (cheap, strong):
+            if not by_score(scores) and error and not isinstance(error, TimeoutError):
+                error.billed = scores.billed
+                raise error
+        return scores
 
     def closing(self) -> Flow[None]:
         """Close the connections of those that have any."""
@@ -96,6 +96,19 @@ class CascadeReranker:
         """The units that a call will be billed: which documents will be best, nobody knows yet."""
         asked = ((self._first, documents), (self._then, documents[: self._best]))
         return sum(guard.bills(query, texts) for guard, texts in asked if guard.bills)
+
+
+def _asked(
+    guard: Guard, query: str, documents: Sequence[str], deadline: Deadline
+) -> Flow[tuple[Scores, RerankError | None]]:
+    """What one of the two says; where it fails no document has a score, and the error is there."""
+    try:
+        return (yield from guard.ask(query, documents, deadline)), None
+    except Exception as caught:
+        error = told(caught, guard.name)
+        nothing = [None] * len(documents)
+        failed = {guard.name: str(error)}
+        return Scores(nothing, nothing, billed=error.billed, failed=failed), error
 
 
 def by_score(scores: Scores) -> list[int]:
@@ -112,10 +125,11 @@ def joined(first: Scores, then: Scores, best: Sequence[int]) -> Scores:
         for n, raw, relevance in zip(best, then.raw, then.relevance, strict=True)
         if raw is not None and relevance is not None
     }
-    lowest, bound = (min(column) for column in zip(*read.values(), strict=True))
-    rest = [n for n in by_score(first) if n not in read]
-    for place, n in enumerate(rest, start=1):
-        raws[n], relevances[n] = lowest - _STEP * place, min(bound, relevances[n] or 0.0)
+    if read:
+        lowest, bound = (min(column) for column in zip(*read.values(), strict=True))
+        rest = [n for n in by_score(first) if n not in read]
+        for place, n in enumerate(rest, start=1):
+            raws[n], relevances[n] = lowest - _STEP * place, min(bound, relevances[n] or 0.0)
     for n, (raw, relevance) in read.items():
         raws[n], relevances[n] = raw, relevance
     return Scores(
