@@ -35,8 +35,9 @@ import torch
 
 from benchmarks.checkpoints import english, minilm, xlmr_large
 from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker, DType
+from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
+from vecdb_rerank.rerankers.torch_model import DType
 
 Score = Callable[[str, list[str]], Any]
 Lengths = Callable[[np.random.Generator, int], "np.ndarray[Any, Any]"]

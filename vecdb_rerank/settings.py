@@ -448,9 +448,7 @@ RerankerSettings = Annotated[
 CascadeSettings.model_rebuild()  # it holds what it is itself one of
 
 
-def inside(
-    section: Any, path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Section | PluginSettings]]:
+def inside(section: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """``section`` at ``path``, then those in it (a cascade's two) at theirs."""
     yield path, section
     for key, value in section:
