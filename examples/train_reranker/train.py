@@ -43,7 +43,10 @@ def main(
 ) -> None:
     """Train a cross-encoder on judged queries."""
     dataset = datasets.load(collection)
-    training = dataset.sample(max(1, round(len(dataset.queries) * (1 - held_out))), seed)
+    count = len(dataset.queries)
+    if count < 2:
+        raise typer.BadParameter(f"{collection} has one judged query: none could be kept")
+    training = dataset.sample(min(count - 1, max(1, round(count * (1 - held_out)))), seed)
     kept = {key: text for key, text in dataset.queries.items() if key not in training.queries}
     write(replace(dataset, queries=kept), collection, out / "held_out")
     pairs = list(judged(training, negatives))
