@@ -617,7 +617,7 @@ def test_the_doctor_looks_at_each_of_a_cascade(
     assert ended.code == 1
     assert "the second one reads the best 20" in plain(ended.out)
     assert re.search(r"│ ok │ reranker +│ cascade:onnx:", ended.out)
-    assert re.search(r"│ ok │ reranker.first +│ onnx:.* ms for k=50", plain(ended.out))
+    assert re.search(r"ok reranker\.first onnx:.* ms for k=50", plain(ended.out))
     assert "│ no │ reranker.then" in ended.out
     assert "correct the section [reranker.then]" in plain(ended.out)
     shown = {key: (value, origin) for key, value, origin in cells(run("config").out)}
@@ -790,13 +790,10 @@ def test_a_cascade_is_not_tuned(beir: str, run: Callable[..., Ended]) -> None:
 def test_an_evaluation_keeps_no_score_of_a_cascade(beir: str, run: Callable[..., Ended]) -> None:
     with Path(DEFAULT_FILE).open("a") as file:
         file.write('[reranker]\ntype = "cascade"\nbest = 1\n[reranker.then]\nmax_length = 8\n')
-    found = []
-    for k in ("2", "10"):
-        options = ("--cache", "--k", k, "--json", "-")
-        found.append([run("evaluate", beir, *options).out, run("evaluate", beir, *options).out])
-    for first, again in found:
-        first_metrics, metrics = (json.loads(out)["stages"] for out in (first, again))
-        assert [s["metrics"] for s in first_metrics] == [s["metrics"] for s in metrics]
+    evaluation = ("evaluate", beir, "--modes", "bm25", "--cache", "--json", "-")
+    first, again = (json.loads(run(*evaluation).out)["stages"] for _ in range(2))
+    for stages in (first, again):  # no time is told of scores that came from the cache
+        assert stages["bm25+rerank"]["latency_ms"] is not None
 
 
 # -- diagnosing
