@@ -28,6 +28,7 @@ from vecdb_rerank.passages import Passages
 from vecdb_rerank.pipeline import Pipeline
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass, Vector
+from vecdb_rerank.rerankers.cascade import CascadeReranker
 from vecdb_rerank.search import BRANCHES, Fusion, Search
 
 Response = list[tuple[int, float]]
@@ -130,6 +131,16 @@ def test_a_winner_short_of_the_edge_leaves_the_window_as_it_is() -> None:
     _, outcome = searched(piped(reranker, adaptive_k=ADAPTIVE), database, search())
     assert database.asked == [(10, 10)]
     assert (outcome.k, outcome.widened) == (10, False)
+
+
+def test_two_lists_of_a_cascade_are_not_joined() -> None:
+    database, cheap, strong = ranked(best=[9, 15]), Counting(), Counting(name="strong")
+    cascade = CascadeReranker(cheap, strong, best=2)
+    response, outcome = searched(piped(cascade, adaptive_k=ADAPTIVE), database, search())
+    assert [len(sent) for sent in cheap.sent] == [10, 20]
+    assert [len(sent) for sent in strong.sent] == [2, 2]
+    assert sorted(i for i, _ in response[:2]) == [9, 15]
+    assert (outcome.scored, outcome.truncated, outcome.billed) == (20, 20, {cascade.name: 4.0})
 
 
 def test_only_new_documents_are_scored_and_all_that_was_billed_is_told() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vecdb_rerank.breaker import Breaker
@@ -137,6 +137,7 @@ def any_known(logits: Sequence[float | None]) -> bool:
     return any(logit is not None for logit in logits)
 
 
+@settings(deadline=None)
 @given(_worlds())
 def test_one_consistent_list_whatever_the_two_say(
     world: tuple[list[float | None], list[float | None], int],
