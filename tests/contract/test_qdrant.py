@@ -82,7 +82,10 @@ def test_payload_selectors(
         plain = qdrant.call(connector.search(WIDE, mode=mode))
         response = qdrant.call(connector.search(WIDE, mode=mode, with_payload=selector))
     assert [outcome.status for outcome in outcomes] == ["reranked", "reranked"]
-    assert [(p.id, p.score) for p in response.points] == [(p.id, p.score) for p in plain.points]
+    assert [p.id for p in response.points] == [p.id for p in plain.points]
+    # Local Qdrant's own scores differ in their seventh digit from call to call.
+    scores = [p.score for p in plain.points]
+    assert [p.score for p in response.points] == pytest.approx(scores, rel=1e-6)
     shown = True if selector is None else selector
     expected = stored(qdrant, collection, with_payload=shown)
     for point in response.points:
