@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vecdb_rerank import fusion
@@ -203,6 +203,7 @@ def test_hits_dropped_as_irrelevant_are_no_winners() -> None:
 # -- the same as if k had been that from the start
 
 
+@settings(deadline=None)
 @given(
     data=st.data(),
     count=st.integers(0, 60),
