@@ -47,9 +47,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         first = yield from self._asked(search, vector, deadline)
         if search.mode != "dense" and not self._knows_bm25:
             yield from self._require_bm25_fields(first, deadline)
-        # A single branch is its own evidence; that of a fusion here came unasked, perhaps.
-        asked = search.evidence or search.mode != "hybrid"
-        return first if asked else replace(first, evidence={})
+        return first
 
     def _require_bm25_fields(self, first: FirstPass[Response], deadline: Deadline) -> Flow[None]:
         """`SchemaError` where the index lacks the fields: the server just finds nothing there."""

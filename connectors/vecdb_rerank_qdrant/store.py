@@ -90,8 +90,7 @@ class QdrantStore(Store[models.QueryResponse]):
         branches = dict(zip(BRANCHES, answers, strict=True))
         responses.require_similarity(branches["dense"], self._where)
         fused = responses.fuse(branches, search.fusion, search.k, threshold)
-        evidence = responses.evidence(branches) if search.evidence else {}
-        return FirstPass(fused, "client", evidence)
+        return FirstPass(fused, "client", responses.evidence(branches))
 
     def _query(self, request: dict[str, Any], deadline: Deadline) -> Call:
         return Call(lambda: self._client.query_points(**request), deadline.remaining())
