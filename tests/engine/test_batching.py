@@ -45,6 +45,14 @@ class Model:
         return [number / 2 for number in numbers]
 
 
+class Slow(Model):
+    """Takes 10 ms a pair: 1,000 tokens a second, of pairs of 10."""
+
+    def __call__(self, pairs: Sequence[Pair]) -> list[float]:
+        time.sleep(0.01 * len(pairs))
+        return super().__call__(pairs)
+
+
 def held() -> tuple[Model, Queue]:
     """A queue whose worker is busy with the pair 0."""
     model = Model(held=True)
@@ -126,11 +134,6 @@ def test_waiting_ends_at_the_deadline_whatever_the_model_does() -> None:
 
 
 def test_batches_are_small_when_the_job_at_the_front_has_little_time() -> None:
-    class Slow(Model):
-        def __call__(self, pairs: Sequence[Pair]) -> list[float]:
-            time.sleep(0.01 * len(pairs))  # 1,000 tokens a second
-            return super().__call__(pairs)
-
     model = Slow()
     queue = Queue(model, Budget(100_000))
     known = job(*range(20))
@@ -203,4 +206,28 @@ def test_many_threads_and_workers_get_their_own_numbers() -> None:
 
     with ThreadPoolExecutor(32) as pool:
         assert all(pool.map(ask, range(0, 64_000, 100)))
+    queue.close()
+
+
+def test_workers_share_the_work_so_that_they_end_together() -> None:
+    model = Slow()
+    queue = Queue(model, Budget(2_048), workers=2)
+    mine = job(*range(50), length=100)
+    assert queue.submit(mine)
+    mine.wait()
+    sizes = sorted(map(len, model.batches))
+    assert max(sizes) <= 13 and len(sizes) <= 5  # four even ones, but for a moment's difference
+    queue.close()
+
+
+def test_what_another_worker_computes_counts_in_its_share() -> None:
+    model = Model(held=True)
+    queue = Queue(model, Budget(2_048), workers=2)
+    for taken, one in enumerate((job(*range(5), length=100), job(*range(20), length=100)), start=1):
+        assert queue.submit(one)
+        while len(model.batches) < taken:
+            time.sleep(0.001)
+    assert list(map(len, model.batches)) == [5, 13]  # 7 are left for the one that has 5
+    model.go.set()
+    one.wait()
     queue.close()

@@ -8,6 +8,7 @@ more, is dropped and not computed.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -34,6 +35,7 @@ class Job:
         self.deadline = deadline
         self.scores: list[Any] = [None] * len(pairs)
         self.taken = 0
+        self.left = sum(pair.length for pair in pairs)  # tokens that no worker has taken
         self.error: Exception | None = None
         self._missing = len(pairs)
         self._over = threading.Event()
@@ -94,6 +96,7 @@ class Queue:
         self._busy = [threading.Lock() for _ in range(workers)]
         self._threads: list[threading.Thread] = []
         self._closed = False
+        self._begun: dict[int, tuple[int, float]] = {}  # tokens and time, by worker that computes
         self._speed = 0.0  # tokens per second of the last batches, 0 before the first
 
     def submit(self, job: Job) -> bool:
@@ -153,56 +156,63 @@ class Queue:
 
     def _next(self) -> Batch:
         """The pairs to compute next; none when the queue is closed."""
+        worker = threading.get_ident()
         with self._changed:
+            self._begun.pop(worker, None)
             while True:
                 if self._closed:
                     return []
                 if batch := self._take():
+                    tokens = sum(job.pairs[place].length for job, place in batch)
+                    self._begun[worker] = (tokens, time.monotonic())
                     self._changed.notify_all()
                     return batch
                 self._changed.wait()
 
     def _take(self) -> Batch:
-        """Pairs from the front of the queue, as many as the budget allows; at least one."""
+        """Pairs from the front of the queue, to their share of the work; at least one."""
         while self._jobs and not self._jobs[0].waiting:
             self._jobs.popleft()
-        room = self._room()
+        share, most = self._room()
         batch: Batch = []
+        used = 0
         while self._jobs:
             job = self._jobs[0]
             while job.taken < len(job.pairs):
-                room -= job.pairs[job.taken].length
-                if batch and room < 0:
+                length = job.pairs[job.taken].length
+                if batch and (used + length > most or used + length / 2 > share):
                     return batch
                 batch.append((job, job.taken))
+                used += length
                 job.taken += 1
+                job.left -= length
             self._jobs.popleft()
             while self._jobs and not self._jobs[0].waiting:
                 self._jobs.popleft()
         return batch
 
-    def _room(self) -> int:
-        """Tokens for the next batch: an even share, and half of what the first job has time for.
+    def _room(self) -> tuple[float, float]:
+        """Tokens for the next batch, about and at most.
 
-        A batch cannot be interrupted, so one that would outlive the deadline of the job at the
-        front would leave it with nothing.
+        About an even share of all that waits or is computed: so workers that share a call end
+        together. At most the budget, and half of what the first job has time for: a batch cannot
+        be interrupted, so one that would outlive the deadline would leave that job with nothing.
         """
-        room = self._budget.tokens
-        if self._workers > 1:
-            room = min(room, max(_LEAST, -(-self._tokens() // self._workers)))
+        most: float = self._budget.tokens
+        left = sum(job.left for job in self._jobs) + self._in_work()
+        rounds = math.ceil(left / (self._workers * most))
+        share = max(_LEAST, left / (self._workers * max(1, rounds))) if self._workers > 1 else most
         if self._jobs and self._speed:
-            room = int(min(room, self._speed * self._jobs[0].deadline.remaining() / 2))
-        return room
+            most = min(most, self._speed * self._jobs[0].deadline.remaining() / 2)
+        return share, most
 
-    def _tokens(self) -> int:
-        """Tokens that wait, counted no further than all workers can take."""
-        enough = self._budget.tokens * self._workers
-        total = 0
-        for job in self._jobs:
-            total += sum(pair.length for pair in job.pairs[job.taken :])
-            if total >= enough:
-                break
-        return total
+    def _in_work(self) -> float:
+        """Tokens that workers have still to compute, by the speed of the last batches."""
+        now = time.monotonic()
+        return sum(
+            max(0.0, tokens - (now - started) * self._speed)
+            for tokens, started in self._begun.values()
+        )
 
     def _compute(self, batch: Batch) -> None:
         pairs = [job.pairs[place] for job, place in batch]
