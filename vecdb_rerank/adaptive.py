@@ -15,7 +15,7 @@ from vecdb_rerank.flow import Flow
 from vecdb_rerank.search import MAX_K, Search
 
 if TYPE_CHECKING:  # they import the policy, which imports this
-    from vecdb_rerank.pipeline import Judged
+    from vecdb_rerank.report import Judged
     from vecdb_rerank.verdict import Verdict
 
 R = TypeVar("R")
@@ -101,11 +101,12 @@ class Needs:
         ``again`` makes the first pass and the rerank of another window; None where there is no
         time. Where it fails, the search stays ``judged`` as it is.
         """
-        k = judged.search.k
-        wanted = rules.wanted(k, search.limit, _need(judged, search.limit))
+        k, need = judged.search.k, _need(judged, search.limit)
+        wanted = rules.wanted(k, search.limit, need)
         if again is not None and wanted > k and len(judged.window) >= k:
             judged = yield from _widened(judged, with_k(search, wanted), again)
-        self._learn(search, judged.search.k, _need(judged, search.limit))
+            need = _need(judged, search.limit)
+        self._learn(search, judged.search.k, need)
         return judged
 
     def _learn(self, search: Search, k: int, need: int) -> None:

@@ -90,6 +90,12 @@ class RankedHit:
     raw: float | None = None
     relevance: float | None = None
 
+    def with_score(self, score: float) -> RankedHit:
+        """The same with another final score."""
+        if score == self.score:
+            return self
+        return RankedHit(self.candidate, score, self.raw, self.relevance)
+
 
 @dataclass(frozen=True, slots=True)
 class Ranking:

@@ -20,10 +20,11 @@ from vecdb_rerank.documents import Documents, valid_unicode
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow import Call, Flow, Together
 from vecdb_rerank.outcomes import publish
-from vecdb_rerank.pipeline import Clock, Pipeline, Settled, Trip
+from vecdb_rerank.pipeline import Pipeline, Settled
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.search import NativeSearch, SearchDefaults
+from vecdb_rerank.trip import Clock, Trip
 
 R = TypeVar("R")
 MissingQuery = Literal["pass", "raise"]

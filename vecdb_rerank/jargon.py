@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
-from vecdb_rerank.candidates import RankedHit, Ranking
+from vecdb_rerank.candidates import Ranking
 from vecdb_rerank.errors import ConfigurationError
 
 _QUOTED = re.compile(r"[\"“”`]([^\"“”`]{2,})[\"“”`]")
@@ -132,20 +132,21 @@ def guard(ranking: Ranking, query: str, rules: Jargon, rare_terms: Collection[st
         return ranking
     held = _held(terms, [hit.candidate.text.casefold() for hit in ranking.hits])
     boosted = {n for term in rules.terms for n in held.get(term, ())} if rules.boost else set()
-    most = _most(len(ranking.hits), rules)
+    few = _most(len(ranking.hits), rules)
     rare = {
-        n for term, found in held.items() if len(found) <= most or term in rare_terms for n in found
+        n for term, found in held.items() if len(found) <= few or term in rare_terms for n in found
     }
-    hits = list(_boosted(ranking.hits, boosted, rules.boost))
-    order = sorted(range(len(hits)), key=lambda n: -hits[n].score)
+    hits = ranking.hits
+    scores = [hit.score + (rules.boost if n in boosted else 0.0) for n, hit in enumerate(hits)]
+    order = sorted(range(len(hits)), key=lambda n: -scores[n])
     protected = [n for n in order if n in rare]
     for place, n in enumerate(protected, start=rules.floor - 1):
         at = order.index(n)
         if at > place:
-            hits[n] = replace(hits[n], score=hits[order[place]].score)
+            scores[n] = scores[order[place]]
             order.insert(place, order.pop(at))
-    found = (hits[n] for n in order)
-    return Ranking.of(replace(h, score=1.0) if boosted and h.score > 1.0 else h for h in found)
+    most_allowed = 1.0 if boosted else math.inf
+    return Ranking.of(hits[n].with_score(min(scores[n], most_allowed)) for n in order)
 
 
 def _terms(query: str, rules: Jargon) -> list[str]:
@@ -160,11 +161,6 @@ def _most(candidates: int, rules: Jargon) -> int:
     return max(1, int(rules.rare * candidates))
 
 
-def _boosted(hits: Sequence[RankedHit], chosen: set[int], boost: float) -> Iterator[RankedHit]:
-    for n, hit in enumerate(hits):
-        yield replace(hit, score=hit.score + boost) if n in chosen else hit
-
-
 def _held(terms: Sequence[str], texts: Sequence[str]) -> Mapping[str, list[int]]:
     """The places of the (folded) texts that hold each term."""
     return {term: _holders(term, texts) for term in terms}
@@ -176,4 +172,6 @@ def _holders(term: str, texts: Sequence[str]) -> list[int]:
 
 
 def _pattern(term: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(term.casefold())}(?!\w)")
+    literal = re.escape(term.casefold())
+    # The literal first: `re` looks for it a hundred times faster than for a lookbehind.
+    return re.compile(rf"{literal}(?<!\w{literal})(?!\w)")

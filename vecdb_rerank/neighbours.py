@@ -8,12 +8,10 @@ more, no model.
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import count
 from typing import TYPE_CHECKING
+
+from vecdb_rerank.likeness import likeness
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,17 +19,11 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-# The first letters of words of two or more: inflected forms fall together, in most languages.
-_WORD = re.compile(r"([^\W_]{2,7})[^\W_]*")
-_CHARACTERS = 2_000  # read of a text: about as much as a reranker reads
 _FEW, _ENOUGH = 5, 50  # documents: none and all of the correction
 _BEST = 3  # documents that are taken for relevant
 _NEAREST = 7  # neighbours that a score is smoothed by
 _MOST = 100  # candidates that are compared; what comes after them stays after them,
 _BELOW = 1 - 1e-9  # at scores this far below
-# Multiplications that OpenBLAS does in one thread. More of them it shares out, and threads that
-# wait for each other on busy cores take ten times as long as one.
-_ALONE = 65_536 * 4
 
 
 def adjusted(
@@ -64,37 +56,6 @@ def adjusted(
     return result
 
 
-@lru_cache(maxsize=16)  # further pages of a search, and tuning, ask for the same again
-def likeness(texts: tuple[str, ...]) -> Array:
-    """The cosine (0 to 1) of every two texts: their words, by TF-IDF among these texts."""
-    import numpy as np
-
-    vocabulary: dict[str, int] = defaultdict(count().__next__)
-    words = [
-        [vocabulary[word] for word in _WORD.findall(text[:_CHARACTERS].lower())] for text in texts
-    ]
-    n, size = len(texts), len(vocabulary)
-    if not size:
-        return np.zeros((n, n))
-    row = np.repeat(np.arange(n), [len(found) for found in words])
-    column = np.array([word for found in words for word in found], dtype=np.intp)
-    term, times = np.unique(row * size + column, return_counts=True)
-    column = term % size
-    holders = np.bincount(column, minlength=size)
-    weight = (1 + np.log(times)) * np.log(n / holders)[column]
-    vectors = np.zeros((n, size))
-    vectors.flat[term] = weight
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    shared = vectors[:, holders > 1] / np.where(length > 0, length, 1)
-    piece = max(1, _ALONE // n**2)
-    alike: Array = np.zeros((n, n))
-    for start in range(0, shared.shape[1], piece):
-        part = shared[:, start : start + piece]
-        alike += part @ part.T
-    alike.setflags(write=False)
-    return alike
-
-
 def _fed_back(scores: Array, alike: Array, weight: float) -> Array:
     """Scores with the likeness to the best documents, by their scores."""
     import numpy as np
@@ -113,7 +74,8 @@ def _smoothed(scores: Array, alike: Array, share: float) -> Array:
 
     others = alike.copy()
     np.fill_diagonal(others, 0)
-    nearest = np.argsort(-others, axis=1, kind="stable")[:, :_NEAREST]
+    least = max(0, len(others) - _NEAREST)
+    nearest = np.argpartition(others, least, axis=1)[:, least:]
     weights = np.take_along_axis(others, nearest, axis=1)
     total = weights.sum(axis=1)
     theirs = (weights * scores[nearest]).sum(axis=1) / np.where(total > 0, total, 1)

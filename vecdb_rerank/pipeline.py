@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, TypeVar
 
-from vecdb_rerank import fusion, jargon, skipping, telemetry
+from vecdb_rerank import fusion, jargon, report, skipping, telemetry
 from vecdb_rerank.adaptive import Needs
-from vecdb_rerank.candidates import Candidate, ExplainedHit, Outcome, Ranking
+from vecdb_rerank.candidates import Candidate, Outcome, Ranking
 from vecdb_rerank.chain import Chain
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import (
     ConfigurationError,
@@ -26,11 +24,12 @@ from vecdb_rerank.outcomes import publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, KnowsTerms, Vector
 from vecdb_rerank.rarity import Rarity
-from vecdb_rerank.search import NativeSearch, Search
+from vecdb_rerank.report import AnySearch, Judged
+from vecdb_rerank.search import Search
+from vecdb_rerank.trip import Clock, Trip
 from vecdb_rerank.verdict import Verdict, ask, reason_to_skip, verdict
 
 R = TypeVar("R")
-AnySearch = Search | NativeSearch
 
 
 @dataclass(frozen=True)
@@ -147,16 +146,17 @@ class Pipeline:
         self, database: Hits[R], judged: Judged[R], trip: Trip, explain: bool
     ) -> Settled[R]:
         """The page of a judged search as the native response, and its outcome."""
-        search, window, kept, verdict = judged.search, judged.window, judged.kept, judged.verdict
-        page = _page(kept, fusion.followed(kept, judged.rest, verdict.rescored), search)
+        search, kept = judged.search, judged.kept
+        page = _page(kept, fusion.followed(kept, judged.rest, judged.verdict.rescored), search)
         response = database.rebuild(judged.first, page)
-        outcome = self._outcome(database, judged, trip.clock)
-        if judged.rule is not None and verdict.rescored:
-            raw = fusion.unchanged(window).page(search.offset, search.limit)
-            change = _change(raw, page)
-            outcome = replace(outcome, would_skip=judged.rule, skip_change=change)
-        if explain:
-            outcome = _explained(outcome, window, page, search.offset)
+        outcome = report.outcome(
+            judged,
+            page,
+            backend=database.name,
+            policy=self.policy,
+            timings=trip.clock.timings(),
+            explain=explain,
+        )
         telemetry.record(outcome, trip.span, search.query if self.policy.record_query else None)
         return Settled(response, outcome)
 
@@ -272,65 +272,6 @@ class Pipeline:
         with trip.clock.stage("rarity"):
             return (yield from self.rarity.rare(database, terms, rules.index, trip.deadline))
 
-    def _outcome(self, database: Hits[R], judged: Judged[R], clock: Clock) -> Outcome:
-        search, candidates, verdict = judged.search, judged.window, judged.verdict
-        hits = verdict.ranking.hits
-        return Outcome(
-            status=verdict.status,
-            reason=verdict.reason or search.note,
-            error=verdict.error,
-            backend=database.name,
-            reranker=verdict.reranker,
-            mode=search.mode,
-            fused_by=judged.first.fused_by,
-            k=search.k,
-            widened=judged.widened,
-            seen=len(candidates),
-            scored=sum(h.relevance is not None for h in hits),
-            empty=sum(not c.text for c in candidates),
-            truncated=verdict.truncated,
-            passages=verdict.passages,
-            failed=verdict.failed,
-            billed=verdict.billed,
-            cost=self.policy.cost.of(verdict.billed),
-            timings=clock.timings(),
-            relevance={h.candidate.id: h.relevance for h in hits if h.relevance is not None},
-            raw={h.candidate.id: h.raw for h in hits if h.raw is not None},
-            first_pass_score={c.id: c.score for c in candidates},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """One search under way."""
-
-    clock: Clock
-    deadline: Deadline
-    span: telemetry.Span
-
-    @property
-    def has_time_again(self) -> bool:
-        """Whether what was done so far could be done once more before the deadline."""
-        return self.deadline.remaining() * 1e3 > sum(self.clock.stages.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Judged(Generic[R]):
-    """A search whose window is in final order: the ``window`` and what follows it, as found.
-
-    ``kept`` are the hits of the verdict that are relevant enough. ``rule`` is the skip rule that
-    applied; ``widened`` says that the window was enlarged.
-    """
-
-    search: AnySearch
-    first: FirstPass[R]
-    window: Sequence[Candidate]
-    rest: Sequence[Candidate]
-    verdict: Verdict
-    kept: Ranking
-    rule: str | None
-    widened: bool = False
-
 
 @dataclass(frozen=True, slots=True)
 class Settled(Generic[R]):
@@ -338,45 +279,6 @@ class Settled(Generic[R]):
 
     response: R
     outcome: Outcome
-
-
-class Clock:
-    """Milliseconds by stage, each of them a span."""
-
-    def __init__(self) -> None:
-        self._started, self._begun = time.perf_counter(), time.monotonic()
-        self._stages: dict[str, float] = {}
-
-    def shared(self) -> Clock:
-        """A clock that has run as long, for one of several searches in one request."""
-        clock = Clock()
-        clock._started, clock._begun = self._started, self._begun
-        clock._stages = dict(self._stages)
-        return clock
-
-    def deadline(self, seconds: float | None) -> Deadline:
-        """The deadline ``seconds`` after the clock was made."""
-        return Deadline() if seconds is None else Deadline(self._begun + seconds)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the block as one stage."""
-        started = time.perf_counter()
-        try:
-            with telemetry.span(name):
-                yield
-        finally:
-            took = (time.perf_counter() - started) * 1e3
-            self._stages[name] = self._stages.get(name, 0.0) + took
-
-    @property
-    def stages(self) -> Mapping[str, float]:
-        """The stages so far; one that came twice has the time of both."""
-        return self._stages
-
-    def timings(self) -> Mapping[str, float]:
-        """The stages so far, and the ``total`` since the clock was made."""
-        return {**self._stages, "total": (time.perf_counter() - self._started) * 1e3}
 
 
 def _window(
@@ -403,31 +305,3 @@ def _page(window: Ranking, rest: Ranking, search: AnySearch) -> Ranking:
 def _plain(vector: Vector | None) -> Vector | None:
     """Plain floats: an array has no truth value, and no place in a JSON request."""
     return None if vector is None else [float(x) for x in vector]
-
-
-def _change(one: Ranking, other: Ranking) -> float:
-    """The share of hits of ``one`` that ``other`` has not."""
-    found = {hit.candidate.position for hit in other.hits}
-    missing = sum(hit.candidate.position not in found for hit in one.hits)
-    return missing / len(one.hits) if one.hits else 0.0
-
-
-def _explained(
-    outcome: Outcome, candidates: Sequence[Candidate], page: Ranking, offset: int
-) -> Outcome:
-    first_rank = {c.position: n for n, c in enumerate(candidates, start=1)}
-    branches = {c.position: c.branches for c in candidates}
-    hits = tuple(
-        ExplainedHit(
-            id=hit.candidate.id,
-            rank=rank,
-            score=hit.score,
-            first_pass_rank=first_rank[hit.candidate.position],
-            first_pass_score=hit.candidate.score,
-            raw=hit.raw,
-            relevance=hit.relevance,
-            branches=branches[hit.candidate.position],
-        )
-        for rank, hit in enumerate(page.hits, start=offset + 1)
-    )
-    return replace(outcome, hits=hits)

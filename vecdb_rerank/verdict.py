@@ -58,11 +58,11 @@ def verdict(
     candidates: Sequence[Candidate], texts: Sequence[str], answer: Answer, blend: Blend
 ) -> Verdict:
     """What the scores of the distinct ``texts`` make of ``candidates``, in first-pass order."""
-    scores, unchanged = answer.scores, fusion.unchanged(candidates)
+    scores = answer.scores
     if scores is None:
         reason = str(answer.error)
         return Verdict(
-            unchanged,
+            fusion.unchanged(candidates),
             "fell_back",
             answer.reranker,
             reason,

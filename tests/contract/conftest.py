@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,12 @@ from tests.contract.backends import (
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "qdrant" in metafunc.fixturenames:
-        metafunc.parametrize("qdrant", qdrant_names(), indirect=True, scope="session")
+    """A ``qdrant`` or ``opensearch`` is each kind of it in turn, a ``backend`` each of both."""
+    kinds = {"qdrant": qdrant_names(), "opensearch": OPENSEARCH}
+    kinds["backend"] = [name for names in kinds.values() for name in names]
+    for fixture, names in kinds.items():
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -27,19 +32,19 @@ def models() -> Remembering:
 
 
 @pytest.fixture(scope="session")
-def qdrant(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[Backend]:
     name: str = request.param
+    with opened(name, _client(name, request)) as opened_backend:
+        ran.add(name)
+        yield opened_backend
+
+
+# Bound to one of the two databases by its kinds alone.
+qdrant = opensearch = backend
+
+
+def _client(name: str, request: pytest.FixtureRequest) -> Any:
+    if name in OPENSEARCH:
+        return opensearch_client(name, request.getfixturevalue("opensearch_url"))
     server = request.getfixturevalue("qdrant_server") if name in SERVED else ()
-    with opened(name, qdrant_client(name, *server)) as backend:
-        ran.add(name)
-        yield backend
-
-
-@pytest.fixture(scope="session", params=OPENSEARCH)
-def opensearch(
-    request: pytest.FixtureRequest, ran: set[str], opensearch_url: str
-) -> Iterator[Backend]:
-    name: str = request.param
-    with opened(name, opensearch_client(name, opensearch_url)) as backend:
-        ran.add(name)
-        yield backend
+    return qdrant_client(name, *server)

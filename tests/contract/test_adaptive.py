@@ -35,7 +35,8 @@ class Hashing:
         return Scores.from_relevance([int.from_bytes(d, "big") / 2**32 for d in digests])
 
 
-def stocked(backend: Backend) -> Iterator[tuple[Backend, str]]:
+@pytest.fixture(scope="module")
+def filled(backend: Backend) -> Iterator[tuple[Backend, str]]:
     """The backend, and a collection of it that holds the corpus."""
     name = new_name()
     connector = backend.connect(name, embedder=HashEmbedder(), reranker=None)
@@ -60,43 +61,27 @@ def connected(filled: tuple[Backend, str], reranker: Any, k: int) -> tuple[Any, 
     return connector, backend.call
 
 
-class Contract:
-    """What holds on both."""
-
-    @every_mode
-    def test_a_widened_search_is_a_plain_one_with_that_k(
-        self, filled: tuple[Backend, str], mode: str
-    ) -> None:
-        reranker = Hashing()
-        connector, call = connected(filled, reranker, 10)
-        with observe() as outcomes:
-            widened = call(connector.search(WIDE, mode=mode))
-            assert len(reranker.sent) == len(set(reranker.sent)) == outcomes[0].scored
-            plain = call(connector.search(WIDE, mode=mode, k=20))
-        assert [(outcome.k, outcome.widened) for outcome in outcomes] == [(20, True), (20, False)]
-        assert ids(connector, widened) == ids(connector, plain)
-        assert scores(connector, widened) == pytest.approx(scores(connector, plain), rel=1e-6)
-
-    def test_pages_and_a_k_that_is_named_are_left_alone(self, filled: tuple[Backend, str]) -> None:
-        connector, call = connected(filled, Hashing(), 10)
-        with observe() as outcomes:
-            second = call(connector.search(WIDE, offset=4))
-            first = call(connector.search(WIDE, k=10))
-            unranked = call(connector.search(WIDE, rerank=False))
-        assert [(outcome.k, outcome.widened) for outcome in outcomes] == [(10, False)] * 3
-        assert not set(ids(connector, first)) & set(ids(connector, second))
-        assert len(ids(connector, unranked)) == 4
+@every_mode
+def test_a_widened_search_is_a_plain_one_with_that_k(
+    filled: tuple[Backend, str], mode: str
+) -> None:
+    reranker = Hashing()
+    connector, call = connected(filled, reranker, 10)
+    with observe() as outcomes:
+        widened = call(connector.search(WIDE, mode=mode))
+        assert len(reranker.sent) == len(set(reranker.sent)) == outcomes[0].scored
+        plain = call(connector.search(WIDE, mode=mode, k=20))
+    assert [(outcome.k, outcome.widened) for outcome in outcomes] == [(20, True), (20, False)]
+    assert ids(connector, widened) == ids(connector, plain)
+    assert scores(connector, widened) == pytest.approx(scores(connector, plain), rel=1e-6)
 
 
-class TestQdrant(Contract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def filled(cls, qdrant: Backend) -> Iterator[tuple[Backend, str]]:
-        yield from stocked(qdrant)
-
-
-class TestOpenSearch(Contract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def filled(cls, opensearch: Backend) -> Iterator[tuple[Backend, str]]:
-        yield from stocked(opensearch)
+def test_pages_and_a_k_that_is_named_are_left_alone(filled: tuple[Backend, str]) -> None:
+    connector, call = connected(filled, Hashing(), 10)
+    with observe() as outcomes:
+        second = call(connector.search(WIDE, offset=4))
+        first = call(connector.search(WIDE, k=10))
+        unranked = call(connector.search(WIDE, rerank=False))
+    assert [(outcome.k, outcome.widened) for outcome in outcomes] == [(10, False)] * 3
+    assert not set(ids(connector, first)) & set(ids(connector, second))
+    assert len(ids(connector, unranked)) == 4

@@ -36,7 +36,8 @@ class Plain:
         return Scores.from_relevance([0.1 if "ERR" in d else 0.9 for d in documents])
 
 
-def stocked(backend: Backend) -> Iterator[tuple[Backend, str]]:
+@pytest.fixture(scope="module")
+def filled(backend: Backend) -> Iterator[tuple[Backend, str]]:
     """The backend, and a collection of it that holds the texts."""
     name = new_name()
     connector = backend.connect(name, embedder=HashEmbedder(), reranker=None)
@@ -64,78 +65,58 @@ def searched(backend: Backend, name: str, index: IndexRarity | None) -> tuple[li
     return ids(connector, response), outcomes[0]
 
 
-class Contract:
-    """What holds on both."""
-
-    def test_shares_are_those_of_the_documents(self, filled: tuple[Backend, str]) -> None:
-        found = shares(*filled, ["ERR_4032", "utf8", "disks"])
-        assert found == pytest.approx(
-            {"ERR_4032": 6 / 60, "utf8": 18 / 60, "disks": 1.0}, abs=0.5 / COUNT + 1e-3
-        )
-
-    def test_a_term_that_the_index_does_not_hold_is_left_out(
-        self, filled: tuple[Backend, str]
-    ) -> None:
-        assert shares(*filled, ["ERR_9876", "the"]).keys().isdisjoint({"the"})
-        assert shares(*filled, ["zebra42"]) == {}
-
-    def test_a_term_rare_in_the_index_is_guarded_though_many_candidates_hold_it(
-        self,
-        filled: tuple[Backend, str],
-    ) -> None:
-        holders = set(range(6))
-        alone, _ = searched(*filled, None)
-        assert {int(i) for i in alone[-6:]} == holders  # six of twenty are not rare
-        asked, outcome = searched(*filled, IndexRarity(share=0.15))
-        assert {int(i) for i in asked[2:8]} == holders
-        assert sorted(asked) == sorted(alone)
-        assert outcome.timings["rarity"] > 0
-        connector = filled[0].connect(
-            filled[1],
-            embedder=HashEmbedder(),
-            reranker=Plain(),
-            policy=Policy(jargon=Jargon(index=IndexRarity())),
-        )
-        with observe() as outcomes:
-            filled[0].call(connector.search("what is said on disks?"))
-        assert "rarity" not in outcomes[0].timings  # there is nothing to ask
-        common, _ = searched(*filled, IndexRarity(share=0.05))
-        assert common == alone
-
-    def test_an_index_that_cannot_be_asked_costs_nothing_but_the_guard(
-        self,
-        filled: tuple[Backend, str],
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """The real server refuses: the request is for a collection that is not there."""
-        backend, name = filled
-        connector = backend.connect(
-            name,
-            embedder=HashEmbedder(),
-            reranker=Plain(),
-            policy=Policy(jargon=Jargon(index=IndexRarity(share=0.15))),
-        )
-        other = backend.connect(f"{name}-gone", embedder=HashEmbedder(), reranker=None).store
-        monkeypatch.setattr(connector.store, "term_shares", other.term_shares)
-        with observe() as outcomes:
-            response = backend.call(
-                connector.search("ERR_4032 on disks", k=20, limit=20, mode="bm25")
-            )
-        assert outcomes[0].status == "reranked"
-        assert ids(connector, response) == searched(backend, name, None)[0]
-        assert "rarity of exact terms" in caplog.text
+def test_shares_are_those_of_the_documents(filled: tuple[Backend, str]) -> None:
+    found = shares(*filled, ["ERR_4032", "utf8", "disks"])
+    assert found == pytest.approx(
+        {"ERR_4032": 6 / 60, "utf8": 18 / 60, "disks": 1.0}, abs=0.5 / COUNT + 1e-3
+    )
 
 
-class TestQdrant(Contract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def filled(cls, qdrant: Backend) -> Iterator[tuple[Backend, str]]:
-        yield from stocked(qdrant)
+def test_a_term_that_the_index_does_not_hold_is_left_out(filled: tuple[Backend, str]) -> None:
+    assert shares(*filled, ["ERR_9876", "the"]).keys().isdisjoint({"the"})
+    assert shares(*filled, ["zebra42"]) == {}
 
 
-class TestOpenSearch(Contract):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def filled(cls, opensearch: Backend) -> Iterator[tuple[Backend, str]]:
-        yield from stocked(opensearch)
+def test_a_term_rare_in_the_index_is_guarded_though_many_candidates_hold_it(
+    filled: tuple[Backend, str],
+) -> None:
+    holders = set(range(6))
+    alone, _ = searched(*filled, None)
+    assert {int(i) for i in alone[-6:]} == holders  # six of twenty are not rare
+    asked, outcome = searched(*filled, IndexRarity(share=0.15))
+    assert {int(i) for i in asked[2:8]} == holders
+    assert sorted(asked) == sorted(alone)
+    assert outcome.timings["rarity"] > 0
+    connector = filled[0].connect(
+        filled[1],
+        embedder=HashEmbedder(),
+        reranker=Plain(),
+        policy=Policy(jargon=Jargon(index=IndexRarity())),
+    )
+    with observe() as outcomes:
+        filled[0].call(connector.search("what is said on disks?"))
+    assert "rarity" not in outcomes[0].timings  # there is nothing to ask
+    common, _ = searched(*filled, IndexRarity(share=0.05))
+    assert common == alone
+
+
+def test_an_index_that_cannot_be_asked_costs_nothing_but_the_guard(
+    filled: tuple[Backend, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The real server refuses: the request is for a collection that is not there."""
+    backend, name = filled
+    connector = backend.connect(
+        name,
+        embedder=HashEmbedder(),
+        reranker=Plain(),
+        policy=Policy(jargon=Jargon(index=IndexRarity(share=0.15))),
+    )
+    other = backend.connect(f"{name}-gone", embedder=HashEmbedder(), reranker=None).store
+    monkeypatch.setattr(connector.store, "term_shares", other.term_shares)
+    with observe() as outcomes:
+        response = backend.call(connector.search("ERR_4032 on disks", k=20, limit=20, mode="bm25"))
+    assert outcomes[0].status == "reranked"
+    assert ids(connector, response) == searched(backend, name, None)[0]
+    assert "rarity of exact terms" in caplog.text
