@@ -22,9 +22,17 @@ _SHORTEST, _STEM = (
     2,
     7,
 )  # letters of a word at least, and those that count: inflections fall together
+# Thai to Khmer, Japanese, Chinese: no space between words, which are pairs of characters here.
+_UNSPACED = (
+    (0x0E00, 0x0F00),
+    (0x1000, 0x10A0),
+    (0x1780, 0x1800),
+    (0x3040, 0x3100),
+    (0x3400, 0xA000),
+)
 # Multiplications that OpenBLAS does in one thread. More of them it shares out, and threads that
 # wait for each other on busy cores take ten times as long as one.
-_ALONE = 65_536 * 4
+_ALONE = 400_000
 
 
 @lru_cache(maxsize=16)  # further pages of a search, and tuning, ask for the same again
@@ -32,7 +40,7 @@ def likeness(texts: tuple[str, ...]) -> Array:
     """The cosine (0 to 1) of every two of up to 128 texts, as a square matrix in float32.
 
     Read are the first 2,000 characters of a text and the first seven letters or digits of a word,
-    whatever their case.
+    whatever their case; of scripts without spaces every two characters.
     """
     import numpy as np
 
@@ -47,7 +55,7 @@ def likeness(texts: tuple[str, ...]) -> Array:
     kept = shared[column] & (weight > 0)
     row, column = row[kept], (np.cumsum(shared) - 1)[column[kept]]
     vectors = np.zeros((n, np.count_nonzero(shared)), np.float32)
-    vectors[row, column] = weight[kept] / length[row]
+    vectors.ravel()[row * vectors.shape[1] + column] = weight[kept] / length[row]
     alike = _products(vectors)
     alike.setflags(write=False)
     return alike
@@ -57,26 +65,55 @@ def _terms(texts: Sequence[str]) -> Array:
     """The words of all texts, each as one number with that of its text."""
     import numpy as np
 
-    # UTF-16: one number a letter, in all but the rarest scripts. Zeros end the last word of a text.
-    parts = [text[:_CHARACTERS].encode("utf-16-le", "surrogatepass") + b"\0\0" for text in texts]
-    units = np.frombuffer(b"".join(parts), "<u2")
-    padded = np.zeros(len(units) + 8, np.uint8)
-    _letters().take(units, out=padded[1:-7])
-    edges = np.flatnonzero((padded[1:] != 0) != (padded[:-1] != 0))
+    # A zero ends each text, so that no word goes on in the next one.
+    read = [text[:_CHARACTERS] for text in texts]
+    points = np.frombuffer("\0".join([*read, ""]).encode("utf-32-le", "surrogatepass"), "<u4")
+    ends = np.cumsum([len(text) + 1 for text in read])
+    letters = _letters().take(points, mode="clip")
+    if points.max(initial=0) < _UNSPACED[0][0]:
+        return _words(letters, ends)
+    unspaced = np.logical_or.reduce([(low <= points) & (points < high) for low, high in _UNSPACED])
+    pairs = _pairs(points, unspaced & (letters != 0), ends)
+    return np.concatenate([_words(np.where(unspaced, 0, letters), ends), pairs])
+
+
+def _words(letters: Array, ends: Array) -> Array:
+    """Runs of letters (bytes, 0 for what is none), in texts that end there."""
+    import numpy as np
+
+    padded = np.zeros(len(letters) + 8, np.uint8)
+    padded[1:-7] = letters
+    inside = padded != 0
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
     start, length = edges[::2], edges[1::2] - edges[::2]
-    bounds = np.cumsum([len(part) // 2 for part in parts])
-    row = np.repeat(np.arange(len(texts)), np.diff(np.searchsorted(start, bounds), prepend=0))
     is_word = length >= _SHORTEST
-    start, length, row = start[is_word] + 1, length[is_word], row[is_word]
-    every_seven = np.ndarray((len(padded) - 7,), "<i8", padded.data, strides=(1,))
-    stem = every_seven[start] & ((1 << 8 * np.minimum(length, _STEM)) - 1)
+    start, length = start[is_word], length[is_word]
+    eight_from = np.ndarray((len(letters) + 1,), "<i8", padded.data, strides=(1,))
+    stem = eight_from[start + 1] & ((1 << 8 * np.minimum(length, _STEM)) - 1)
+    return _numbered(stem, start, ends)
+
+
+def _pairs(points: Array, unspaced: Array, ends: Array) -> Array:
+    """Every two characters beside each other of scripts that put no space between words."""
+    import numpy as np
+
+    start = np.flatnonzero(unspaced[1:] & unspaced[:-1])
+    first, second = points[start].astype(np.int64), points[start + 1]
+    return _numbered(1 << 48 | first << 16 | second, start, ends)
+
+
+def _numbered(stem: Array, start: Array, ends: Array) -> Array:
+    """Stems that start there, each with the number of its text."""
+    import numpy as np
+
+    row = np.repeat(np.arange(len(ends)), np.diff(np.searchsorted(start, ends), prepend=0))
     terms: Array = stem << _ROW_BITS | row
     return terms
 
 
 @lru_cache(maxsize=1)
 def _letters() -> Array:
-    """A byte (1 to 255) for each letter and digit of UTF-16, the same for both cases; 0 for others.
+    """A byte (1 to 255) for each letter and digit up to U+FFFF, whatever its case; 0 for the rest.
 
     Letters of one alphabet differ; few of two alphabets are the same.
     """

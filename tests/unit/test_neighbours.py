@@ -62,6 +62,20 @@ def test_inflected_words_are_the_same_in_other_languages_too() -> None:
     assert alike[0, 2] == 0
 
 
+def test_words_without_spaces_between_them_are_compared_by_their_characters() -> None:
+    alike = likeness(("重排序模型很慢", "这个模型重排序", "今天天气好", "GPU天气"))
+    assert alike[0, 1] > 0.1
+    assert alike[0, 2] == alike[1, 2] == 0
+    assert alike[2, 3] > 0
+
+
+def test_characters_of_every_plane_are_read() -> None:
+    alike = likeness(("🙂🙂 Größe\0Höhe", "grösse HÖHE 𝒳", "GRÖßE", ""))
+    assert alike[0, 1] > 0
+    assert alike[0, 2] > 0
+    assert alike[1, 2] == alike[0, 3] == 0
+
+
 @pytest.mark.parametrize("texts", [["", "", ""], ["a", "b", "c"], ["one word"] * 3])
 def test_documents_that_tell_nothing_of_each_other_keep_their_scores(texts: list[str]) -> None:
     scores = [0.5, 0.9, 0.1] * 20
