@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 MOST = 128  # texts that can be compared: a term is 7 bytes of a word and 7 bits of a text's number
 _ROW_BITS = 7
 _CHARACTERS = 2_000  # read of a text: about as much as a reranker reads
-_SHORTEST, _STEM = (
-    2,
-    7,
-)  # letters of a word at least, and those that count: inflections fall together
+_SHORTEST = 2  # letters of a word
+_STEM = 7  # of its letters that count: inflected forms fall together, in most languages
 # Thai to Khmer, Japanese, Chinese: no space between words, which are pairs of characters here.
 _UNSPACED = (
     (0x0E00, 0x0F00),
