@@ -94,6 +94,13 @@ def test_a_hit_that_a_branch_lacks_is_a_tenth_of_its_range_below_the_least() -> 
     assert final == pytest.approx([0.25 + 0.5, 0.25 + 0.5 * 0.1 / 1.1, 0.25])
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_only_hits_of_a_branch_are_above_those_that_it_lacks(count: int) -> None:
+    hits = candidates(3, bm25=[4.6] * count)
+    final = final_scores(hits, [0.5] * 3, Blend("convex", weight=0.5))
+    assert final == pytest.approx([0.75] * count + [0.25] * (3 - count))
+
+
 def test_a_fixed_weight_of_one_is_the_relevance() -> None:
     final = final_scores(candidates(2), [0.5, 0.1], Blend("convex", weight=1.0))
     assert final == pytest.approx([0.5, 0.1])
