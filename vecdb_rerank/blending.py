@@ -138,7 +138,7 @@ def _branch_shares(candidates: Sequence[Candidate], names: Sequence[str]) -> lis
 
 def _branch_share(candidates: Sequence[Candidate], name: str) -> list[float]:
     found = [c.branches[name].score for c in candidates if name in c.branches]
-    # Of a single hit, or equal ones, there is no range; those that the branch lacks are below still.
+    # A single hit, or equal ones, have no range: what the branch lacks is below them all the same.
     floor = min(found) - MISSING * ((max(found) - min(found)) or 1.0)
     return min_max([c.branches[name].score if name in c.branches else floor for c in candidates])
 

@@ -7,6 +7,7 @@ calling thread, `run_async` on an event loop. The idea is that of httpx's auth f
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
 import inspect
 import math
@@ -18,6 +19,7 @@ from concurrent.futures import Future, as_completed, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from more_itertools import chunked
 
@@ -295,5 +297,20 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
         except BaseException as error:  # handed to the waiting side, whatever it is
             future.set_exception(error)
 
-    threading.Thread(target=target, name="vecdb-rerank", daemon=True).start()
+    thread = threading.Thread(target=target, name="vecdb-rerank", daemon=True)
+    _abandoned.add(thread)
+    thread.start()
     return future
+
+
+# Threads that may outlive the wait for them. The interpreter's end would kill one in the middle of
+# native code (a model that loads), and the process with it; one that hangs must not hold it up.
+_abandoned: WeakSet[threading.Thread] = WeakSet()
+_AT_EXIT = 5.0  # seconds
+
+
+@atexit.register
+def _let_end() -> None:
+    until = time.monotonic() + _AT_EXIT
+    for thread in list(_abandoned):
+        thread.join(max(0.0, until - time.monotonic()))

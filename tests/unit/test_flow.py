@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -316,3 +318,16 @@ async def test_cancelling_cancels_all_flows_that_run_together() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert sorted(ended) == [1, 2]
+
+
+def test_a_model_that_still_loads_does_not_abort_the_process_that_ends() -> None:
+    """Native code in a thread that nobody waits for any more, as after a deadline."""
+    code = (
+        "from vecdb_rerank.embedders.onnx import OnnxEmbedder\n"
+        "from vecdb_rerank.flow import Compute, run\n"
+        "def search():\n"
+        "    yield Compute(lambda: OnnxEmbedder().embed_query('cold'), 0.01)\n"
+        "try:\n    run(search())\nexcept TimeoutError:\n    pass\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, b"")
