@@ -285,6 +285,12 @@ def test_documents_in_the_beir_style_keep_their_ids(run: Callable[..., Ended]) -
     assert found[0]["payload"] == {"_doc_id": "MED-10", "title": "Statins", "text": "and cancer"}
 
 
+def test_a_byte_order_mark_costs_no_document(run: Callable[..., Ended]) -> None:
+    lines = b'\xef\xbb\xbf{"id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n'
+    Path("marked.jsonl").write_bytes(lines)
+    assert (run("index", "marked.jsonl").code, stored()) == (0, 2)
+
+
 def test_documents_without_an_id_are_stored_once(run: Callable[..., Ended]) -> None:
     three: dict[str, Any] = {"id": 3, "text": "three"}
     documents = [{"text": "one"}, {"text": "two"}, three, {"text": "one"}]
@@ -369,6 +375,18 @@ def filled() -> None:
         connector.add([{"id": "[b]", "text": "Brackets like [/b] and [red] are no markup."}])
     finally:
         connector.close()
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_search_without_hits_says_so(run: Callable[..., Ended]) -> None:
+    ended = run("search", "zyzzyva", "--mode", "bm25")
+    assert ended.code == 0
+    assert ended.out.splitlines()[0] == "no hits"
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_search_names_the_reranker_that_scored(run: Callable[..., Ended]) -> None:
+    assert "scored by onnx:ms-marco-MiniLM-L-12-v2;" in run("search", "bread", "--mode", "bm25").out
 
 
 @pytest.mark.usefixtures("filled")
@@ -673,6 +691,16 @@ def test_an_evaluation_writes_a_page_and_a_picture(beir: str, run: Callable[...,
     assert "Why not just retrieve more?" in ended.out
     assert Path("r.html").read_text(encoding="utf-8").count("<svg") == 4
     assert Path("r.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_an_evaluation_takes_k_from_the_settings(beir: str, run: Callable[..., Ended]) -> None:
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write("[search]\nk = 4\nlimit = 2\n")
+    evaluation = ("evaluate", beir, "--modes", "bm25", "--queries", "1", "--json", "-")
+    for option, k in (((), 4), (("--k", "3"), 3)):
+        result = json.loads(run(*evaluation, *option).out)
+        assert result["k"] == k
+        assert f"recall@{k}" in result["stages"]["bm25"]
 
 
 @pytest.mark.parametrize(

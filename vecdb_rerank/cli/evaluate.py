@@ -20,7 +20,10 @@ def command(
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
     modes: Annotated[str, typer.Option(help="Which first passes.")] = "bm25,dense,hybrid",
-    k: Annotated[int, typer.Option("--k", help="First-pass candidates to rerank.")] = 50,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", help="First-pass candidates to rerank; default: search.k."),
+    ] = None,
     queries: Annotated[int | None, typer.Option(help="Only so many sampled queries.")] = None,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
     cache: Annotated[

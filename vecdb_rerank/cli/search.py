@@ -48,7 +48,7 @@ def command(
     if as_json:
         common.out.print_json(json.dumps(_plain(response)))
         return
-    common.out.print(_table(outcome, candidates))
+    common.out.print(_table(outcome, candidates) if candidates else "no hits")
     common.out.print(_status(outcome), highlight=False, markup=False)
 
 
@@ -92,6 +92,6 @@ def _status(outcome: Outcome) -> str:
     said = outcome.status.replace("_", " ")
     because = f" ({outcome.reason})" if outcome.reason else ""
     fused = ", fused by the client" if outcome.fused_by == "client" else ""
-    return (
-        f"{said}{because}: {outcome.scored} of {outcome.seen} candidates scored{fused}; {timings}"
-    )
+    by = f" by {outcome.reranker}" if outcome.scored else ""
+    scored = f"{outcome.scored} of {outcome.seen} candidates scored{by}"
+    return f"{said}{because}: {scored}{fused}; {timings}"

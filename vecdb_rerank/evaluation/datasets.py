@@ -60,9 +60,12 @@ def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict[str,
 
 
 def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """One JSON object in UTF-8; `ConfigurationError` says ``where`` it is not one."""
+    """One JSON object in UTF-8 (a byte order mark is no part of it).
+
+    `ConfigurationError` says ``where`` it is not one.
+    """
     try:
-        value = json.loads(line.decode())
+        value = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ConfigurationError(f"{where}: not valid UTF-8") from None
     except ValueError as error:

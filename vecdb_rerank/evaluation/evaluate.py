@@ -26,17 +26,19 @@ def evaluate(
     dataset: Dataset,
     *,
     modes: Sequence[Mode] = runs.MODES,
-    k: int = 50,
+    k: int | None = None,
     cache: bool = False,
     on_progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
     """Index the collection, run its queries, and delete it again; the result as `report` has it.
 
     It lives in a collection of its own beside the configured one; an embedded Qdrant is kept in
-    memory. ``cache`` keeps the reranker's scores on disk and takes those that are there; no time
-    is told of a stage that they came from. ``on_progress`` gets (what, done, total).
+    memory. ``k`` is that of ``settings.search`` where it is None; the depth always is. ``cache``
+    keeps the reranker's scores on disk and takes those that are there; no time is told of a stage
+    that they came from. ``on_progress`` gets (what, done, total).
     """
     main = "hybrid" if "hybrid" in modes else modes[-1]
+    k = settings.search.k if k is None else k
     total = len(dataset.queries) * (len(modes) + 1)
     done = iter(range(1, total + 1))
 
