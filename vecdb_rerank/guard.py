@@ -13,7 +13,12 @@ from vecdb_rerank.breaker import Circuit
 from vecdb_rerank.candidates import Scores
 from vecdb_rerank.cost import LEDGER, Ledger
 from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.errors import NotAskedError, RerankError, RerankTimeoutError
+from vecdb_rerank.errors import (
+    NotAskedError,
+    RerankError,
+    RerankTimeoutError,
+    VecdbRerankError,
+)
 from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.pace import Pace
 from vecdb_rerank.passages import Split, split
@@ -186,6 +191,8 @@ def as_rerank_error(error: Exception, name: str) -> RerankError:
         return error
     if isinstance(error, TimeoutError):
         mapped: RerankError = RerankTimeoutError(f"{name} was late")
+    elif isinstance(error, VecdbRerankError):
+        mapped = RerankError(f"{name}: {error}")
     else:
         # The type alone: the message of a foreign error may hold the query or a document.
         mapped = RerankError(f"{name} failed with {type(error).__name__}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from vecdb_rerank.errors import MissingDependencyError
@@ -18,6 +19,15 @@ def require(module: str, extra: str) -> Any:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         raise MissingDependencyError.for_extra(error.name, extra) from error
+
+
+def require_installed(library: str, extra: str) -> None:
+    """`MissingDependencyError` names ``extra`` where ``library`` is not installed.
+
+    Imports nothing: for libraries that take seconds and are used later.
+    """
+    if find_spec(library) is None:
+        raise MissingDependencyError.for_extra(library, extra)
 
 
 @contextmanager

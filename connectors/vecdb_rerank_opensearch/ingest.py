@@ -81,7 +81,7 @@ def bm25_misfits(mappings: Mapping[str, Any], layout: Layout) -> list[str]:
         for name in layout.bm25_fields:
             plain = name.partition("^")[0]
             if "*" not in plain and not _is_text(_field(properties, plain)):
-                problems.append(f"it has no text field {plain!r} (it has: {_names(properties)})")
+                problems.append(f"has no text field {plain!r} (it has: {_names(properties)})")
     return list(dict.fromkeys(problems))
 
 
@@ -89,7 +89,7 @@ def _dense_misfits(
     field: Mapping[str, Any] | None, layout: Layout, dimension: int | None
 ) -> list[str]:
     if field is None or field.get("type") != "knn_vector":
-        return [f"it has no knn_vector field {layout.dense_vector!r}"]
+        return [f"has no knn_vector field {layout.dense_vector!r}"]
     size = field.get("dimension")
     if dimension is not None and size is not None and size != dimension:
         return [f"{layout.dense_vector!r} has {size} dimensions, the embedder makes {dimension}"]

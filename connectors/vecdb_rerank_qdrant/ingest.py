@@ -65,7 +65,7 @@ def _dense_misfits(vectors: Any, name: str | None, dimension: int | None) -> lis
     named = vectors if isinstance(vectors, dict) else {None: vectors} if vectors else {}
     if name not in named:
         held = ", ".join(repr(n) if n else "the unnamed one" for n in named) or "none"
-        return [f"it has no dense vector {name!r} (it has: {held})"]
+        return [f"has no dense vector {name!r} (it has: {held})"]
     distance = named[name].distance
     if distance in (models.Distance.EUCLID, models.Distance.MANHATTAN):
         return [f"vector {name!r} has distance {distance.value}, where less is better"]
@@ -77,7 +77,7 @@ def _dense_misfits(vectors: Any, name: str | None, dimension: int | None) -> lis
 
 def _bm25_misfits(sparse: dict[str, models.SparseVectorParams], name: str) -> list[str]:
     if name not in sparse:
-        return [f"it has no sparse vector {name!r} (it has: {', '.join(sparse) or 'none'})"]
+        return [f"has no sparse vector {name!r} (it has: {', '.join(sparse) or 'none'})"]
     if sparse[name].modifier != models.Modifier.IDF:
         return [f"sparse vector {name!r} lacks modifier=idf, which BM25 needs"]
     return []

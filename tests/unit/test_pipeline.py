@@ -394,6 +394,10 @@ def nan(documents: Sequence[str]) -> Scores:
     return Scores.from_relevance([math.nan] * len(documents))
 
 
+def wrongly_set(_: Sequence[str]) -> Scores:
+    raise ConfigurationError("model: no such folder")
+
+
 def infinite(documents: Sequence[str]) -> Scores:
     return Scores([math.inf] * len(documents), [1.0] * len(documents))
 
@@ -410,6 +414,7 @@ FAILURES = pytest.mark.parametrize(
     ("answer", "told"),
     [
         (raising, "broken failed with LookupError"),
+        (wrongly_set, "broken: model: no such folder"),
         (one_too_few, "3 scores came back for 4 documents"),
         (uneven, "1 relevances came back for 4 documents"),
         (half_scored, "a score or a relevance, but not both"),

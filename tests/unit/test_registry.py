@@ -234,6 +234,25 @@ def test_a_missing_library_names_its_extra(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [
+        ("cross_encoder", "torch", "torch"),
+        ("cross_encoder", "transformers", "torch"),
+        ("late_interaction", "safetensors", "torch"),
+        ("flag_embedding", "FlagEmbedding", "flagembedding"),
+    ],
+)
+def test_a_reranker_without_its_library_is_not_even_made(
+    name: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as where it is not installed
+    settings = load(reranker={"type": name, "model": "some/model"}).settings
+    with pytest.raises(MissingDependencyError) as caught:
+        factory.reranker(settings)
+    assert str(caught.value) == f'{library} is not installed: pip install "vecdb-rerank[{extra}]"'
+
+
+@pytest.mark.parametrize(
     ("source", "error", "match"),
     [
         ("import acme_other_missing", ModuleNotFoundError, "acme_other_missing"),

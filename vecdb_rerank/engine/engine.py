@@ -15,7 +15,7 @@ from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import valid_unicode
 from vecdb_rerank.engine.batching import Job, Queue
 from vecdb_rerank.engine.cache import LruCache, digest
-from vecdb_rerank.engine.spec import Spec
+from vecdb_rerank.engine.spec import LIBRARIES, Spec
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.optional import require
 
@@ -164,7 +164,7 @@ class Engine:
 
     def _load(self) -> None:
         try:
-            for library in ("torch", "transformers", "safetensors"):
+            for library in LIBRARIES:
                 require(library, "torch")
             self._runner = self._new_runner()
             self._queue = self._new_queue(self._runner)

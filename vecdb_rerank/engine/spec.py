@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from vecdb_rerank.errors import ConfigurationError
 
+LIBRARIES = ("torch", "transformers", "safetensors")  # of the extra "torch"
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:

@@ -32,7 +32,8 @@ class CrossEncoderReranker(TorchReranker):
 
     The model is loaded on first use, once a process for all rerankers with these arguments, and
     calls from all threads are computed together. Scores do not depend on what else is scored.
-    Raises `ConfigurationError` where an argument is wrong or the model does not load.
+    Raises `ConfigurationError` where an argument is wrong, torch is not installed or the model
+    does not load.
 
     """
 
@@ -52,19 +53,21 @@ class CrossEncoderReranker(TorchReranker):
         token_cache_mb: float = 64.0,
         score_cache_mb: float = 32.0,
     ) -> None:
-        self._spec = Spec(
-            model,
-            revision=revision,
-            max_length=max_length,
-            device=device,
-            dtype=dtype,
-            prompt=_prompt(prompt),
-            trust_remote_code=trust_remote_code,
-            compile=compile,
-            fused=fused,
-            batch_tokens=batch_tokens,
-            token_cache_mb=token_cache_mb,
-            score_cache_mb=score_cache_mb,
+        super().__init__(
+            Spec(
+                model,
+                revision=revision,
+                max_length=max_length,
+                device=device,
+                dtype=dtype,
+                prompt=_prompt(prompt),
+                trust_remote_code=trust_remote_code,
+                compile=compile,
+                fused=fused,
+                batch_tokens=batch_tokens,
+                token_cache_mb=token_cache_mb,
+                score_cache_mb=score_cache_mb,
+            )
         )
 
     @property

@@ -22,7 +22,7 @@ from vecdb_rerank.documents import valid_unicode
 from vecdb_rerank.engine.memory import Budget, within
 from vecdb_rerank.engine.spec import Spec
 from vecdb_rerank.errors import ConfigurationError, RerankError
-from vecdb_rerank.optional import require
+from vecdb_rerank.optional import require, require_installed
 
 Kind = Literal["encoder", "llm", "layerwise"]
 _CLASSES = {
@@ -48,9 +48,9 @@ class FlagEmbeddingReranker:
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
 
     The model is loaded on first use, once a process. Calls that come at once are computed one
-    after another. Raises `ConfigurationError` where an argument is wrong or the model does not
-    load, as the library's own layerwise MiniCPM does not on transformers 5; `RerankError` where
-    one document does not fit into memory or the model fails.
+    after another. Raises `ConfigurationError` where an argument is wrong, the library is not
+    installed or the model does not load, as the library's own layerwise MiniCPM does not on
+    transformers 5; `RerankError` where one document does not fit into memory or the model fails.
 
     """
 
@@ -75,6 +75,7 @@ class FlagEmbeddingReranker:
             raise ConfigurationError("cutoff_layer: only for kind = 'layerwise'")
         if batch_size < 1:
             raise ConfigurationError(f"batch_size: {batch_size} is below 1")
+        require_installed("FlagEmbedding", "flagembedding")
         self._spec = Spec(
             model, revision=revision, max_length=max_length, trust_remote_code=trust_remote_code
         )

@@ -26,7 +26,8 @@ class LateInteractionReranker(TorchReranker):
     with mask tokens, the linear projection, no punctuation in documents. Any other encoder is
     taken plain. The relevance is the mean of MaxSim, bounded to 0 to 1, which is no probability:
     ``vecdb-rerank calibrate`` makes it one. Scores do not depend on what else is scored. Raises
-    `ConfigurationError` where an argument is wrong or the model does not load.
+    `ConfigurationError` where an argument is wrong, torch is not installed or the model does not
+    load.
 
     """
 
@@ -41,15 +42,17 @@ class LateInteractionReranker(TorchReranker):
         batch_tokens: int | None = None,
         vector_cache_mb: float = 256.0,
     ) -> None:
-        self._spec = VectorSpec(
-            model,
-            revision=revision,
-            max_length=max_length,
-            device=device,
-            dtype=dtype,
-            batch_tokens=batch_tokens,
-            token_cache_mb=0.0,
-            score_cache_mb=vector_cache_mb,
+        super().__init__(
+            VectorSpec(
+                model,
+                revision=revision,
+                max_length=max_length,
+                device=device,
+                dtype=dtype,
+                batch_tokens=batch_tokens,
+                token_cache_mb=0.0,
+                score_cache_mb=vector_cache_mb,
+            )
         )
 
     @property

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from vecdb_rerank.candidates import Scores
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import valid_unicode
-from vecdb_rerank.engine.spec import Spec
+from vecdb_rerank.engine.spec import LIBRARIES, Spec
 from vecdb_rerank.flow import Flow, Request, in_thread, run
+from vecdb_rerank.optional import require_installed
 
 Device = str
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -22,7 +23,12 @@ class TorchReranker(ABC):
 
     keeps_deadline = True
     local = True
-    _spec: Spec
+
+    def __init__(self, spec: Spec) -> None:
+        """`MissingDependencyError` where torch is not installed, rather now than in a search."""
+        for library in LIBRARIES:
+            require_installed(library, "torch")
+        self._spec = spec
 
     @property
     @abstractmethod
