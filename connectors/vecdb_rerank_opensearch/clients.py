@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank.connector import AsyncDriver, Rerankers, SyncDriver, refuse_other_colour
+from vecdb_rerank.connector import (
+    AsyncDriver,
+    DropInClient,
+    Rerankers,
+    SyncDriver,
+    refuse_wrong_client,
+)
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.dropin import DropIn, MissingQuery, Rerank
 from vecdb_rerank.errors import ConfigurationError
@@ -43,7 +49,7 @@ def _signed_as(native: Callable[..., Any]) -> Callable[[F], F]:
     return sign
 
 
-class _Reranking:
+class _Reranking(DropInClient):
     """An OpenSearch client whose ``search`` and ``msearch`` give reranked hits, and all else as is.
 
     Args:
@@ -72,9 +78,7 @@ class _Reranking:
         k: int = SearchDefaults().k,
         on_missing_query: MissingQuery = "pass",
     ) -> None:
-        if isinstance(client, _Reranking):
-            raise ConfigurationError("client: is a reranking one already")
-        refuse_other_colour(client, self._other, self._instead)
+        refuse_wrong_client(client, self._other, self._instead)
         if not isinstance(client, self._native):
             given, wanted = type(client).__name__, self._native.__name__
             raise ConfigurationError(f"client: is of type {given}, not {wanted}")

@@ -527,14 +527,12 @@ def test_a_wrong_rerank_argument_is_refused_before_anything_is_sent(local: World
     assert local.calls == []
 
 
-def test_the_other_kind_of_client_and_a_wrapped_one_are_refused(local: World) -> None:
+def test_the_other_kind_of_client_is_refused(local: World) -> None:
     other = AsyncQdrantClient(":memory:")
     with pytest.raises(ConfigurationError, match="give it to AsyncRerankingQdrantClient"):
         RerankingQdrantClient(other, None)
     with pytest.raises(ConfigurationError, match="give it to RerankingQdrantClient"):
         AsyncRerankingQdrantClient(local.client, None)
-    with pytest.raises(ConfigurationError, match="reranking one already"):
-        RerankingQdrantClient(wrap(local), None)
 
 
 # -- failures and deadlines
