@@ -196,7 +196,7 @@ def _loaded(spec: Spec, options: tuple[Any, ...], _process: int) -> _Fenced:
     described = loading.describe(folder)
     if kind == "layerwise":
         _check_layers(described, cutoff_layer)
-    loading.check_code(spec, described)
+    loading.check_code(spec, folder)
     licences.tell(spec.model, folder)
     reranker = getattr(library, _CLASSES[kind])
     with loading.explained(spec):
