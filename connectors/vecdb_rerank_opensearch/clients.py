@@ -43,7 +43,7 @@ def _signed_as(native: Callable[..., Any]) -> Callable[[F], F]:
         theirs = inspect.signature(native)
         added = [ours[name] for name in ("rerank_query", "rerank")]
         parameters = [*theirs.parameters.values(), *added]
-        method.__signature__ = theirs.replace(parameters=parameters)  # type: ignore[attr-defined]
+        method.__signature__ = theirs.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect's
         return method
 
     return sign
@@ -132,7 +132,7 @@ class _Reranking(DropInClient):
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *dir(self._client)})
 
-    @property  # type: ignore[misc]
+    @property  # type: ignore[misc]  # an attribute of object's
     def __class__(self) -> Any:
         """The wrapped client's class: whoever checks for it gets what he wants."""
         return type(self._client)
