@@ -44,7 +44,6 @@ from vecdb_rerank.testing import KeepingReranker, RaisingReranker, ReversingRera
 from vecdb_rerank_qdrant import (
     AsyncRerankingQdrantClient,
     Bm25,
-    QdrantConnector,
     RerankingQdrantClient,
     widen,
 )
@@ -149,14 +148,6 @@ async def test_an_async_wrapper_closes_the_wrapped_client() -> None:
     await AsyncRerankingQdrantClient(inner, KeepingReranker()).close()
     with pytest.raises(RuntimeError, match="closed"):
         await inner.get_collections()
-
-
-def test_connectors_take_a_reranking_client(local: World) -> None:
-    connector = QdrantConnector(
-        wrap(local), local.name, embedder=None, bm25_vector=SPARSE, reranker=KeepingReranker()
-    )
-    response = connector.search("harbour", mode="bm25", limit=3)
-    assert len(response.points) == 3
 
 
 # -- query_points: queries that are reranked
