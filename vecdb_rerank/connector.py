@@ -258,10 +258,23 @@ class AsyncDriver:
         return run_async(flow)
 
 
-def refuse_other_colour(client: Any, other: type, instead: str) -> None:
-    """`ConfigurationError` where ``client`` is an ``other`` one, which is for ``instead``."""
+class DropInClient:
+    """Mixin that marks the drop-in clients: their searches are reranked already."""
+
+
+def refuse_wrong_client(client: Any, other: type, instead: str) -> None:
+    """`ConfigurationError` where ``client`` is none to search with.
+
+    That is a drop-in one, whose every search would be reranked twice, or one of the ``other``
+    colour, which is for ``instead``.
+    """
+    given = type(client).__name__
+    if isinstance(client, DropInClient):
+        raise ConfigurationError(
+            f"client: a {given} reranks already, and its hits would be reranked twice; "
+            "give the plain client that it wraps"
+        )
     if isinstance(client, other):
-        given = type(client).__name__
         raise ConfigurationError(f"client: is of type {given}; give it to {instead}")
 
 

@@ -151,7 +151,7 @@ def _instruments() -> _Instruments | None:
 def _installed() -> bool:
     try:
         import opentelemetry.metrics
-        import opentelemetry.trace  # noqa: F401
+        import opentelemetry.trace  # noqa: F401 - only whether it is there
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank.connector import AsyncDriver, Rerankers, SyncDriver, refuse_other_colour
+from vecdb_rerank.connector import (
+    AsyncDriver,
+    DropInClient,
+    Rerankers,
+    SyncDriver,
+    refuse_wrong_client,
+)
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.dropin import DropIn, MissingQuery, Rerank
 from vecdb_rerank.errors import ConfigurationError
@@ -37,13 +43,13 @@ def _signed_as(native: Callable[..., Any]) -> Callable[[F], F]:
         theirs = inspect.signature(native)
         added = [ours[name] for name in ("rerank_query", "rerank")]
         parameters = [*theirs.parameters.values(), *added]
-        method.__signature__ = theirs.replace(parameters=parameters)  # type: ignore[attr-defined]
+        method.__signature__ = theirs.replace(parameters=parameters)  # type: ignore[attr-defined]  # inspect's
         return method
 
     return sign
 
 
-class _Reranking:
+class _Reranking(DropInClient):
     """An OpenSearch client whose ``search`` and ``msearch`` give reranked hits, and all else as is.
 
     Args:
@@ -72,9 +78,7 @@ class _Reranking:
         k: int = SearchDefaults().k,
         on_missing_query: MissingQuery = "pass",
     ) -> None:
-        if isinstance(client, _Reranking):
-            raise ConfigurationError("client: is a reranking one already")
-        refuse_other_colour(client, self._other, self._instead)
+        refuse_wrong_client(client, self._other, self._instead)
         if not isinstance(client, self._native):
             given, wanted = type(client).__name__, self._native.__name__
             raise ConfigurationError(f"client: is of type {given}, not {wanted}")
@@ -128,7 +132,7 @@ class _Reranking:
     def __dir__(self) -> list[str]:
         return sorted({*object.__dir__(self), *dir(self._client)})
 
-    @property  # type: ignore[misc]
+    @property  # type: ignore[misc]  # an attribute of object's
     def __class__(self) -> Any:
         """The wrapped client's class: whoever checks for it gets what he wants."""
         return type(self._client)

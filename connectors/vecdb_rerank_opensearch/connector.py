@@ -19,7 +19,7 @@ from vecdb_rerank.connector import (
     Rerankers,
     SearchT,
     SyncDriver,
-    refuse_other_colour,
+    refuse_wrong_client,
 )
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
@@ -74,7 +74,7 @@ class _OpenSearch(
         defaults: SearchDefaults | None = None,
         close_client: bool = False,
     ) -> None:
-        refuse_other_colour(client, self._other, self._instead)
+        refuse_wrong_client(client, self._other, self._instead)
         if isinstance(bm25_fields, str):
             raise ConfigurationError(f"bm25_fields: give a list: [{bm25_fields!r}]")
         documents = documents or Documents()

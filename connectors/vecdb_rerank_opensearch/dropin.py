@@ -209,7 +209,7 @@ def _split(count: int, answer: Any) -> list[Any]:
     """The response to each search; nothing for any where the answer has another form."""
     responses = answer.get("responses") if isinstance(answer, Mapping) else None
     whole = isinstance(responses, list) and len(responses) == count
-    return [*responses] if whole else [{}] * count  # type: ignore[misc]
+    return [*responses] if whole else [{}] * count  # type: ignore[misc]  # None is not whole
 
 
 def _joined(answer: Any, responses: Sequence[Any]) -> Any:

@@ -12,10 +12,15 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.conversions import common_types as types
 from qdrant_client.http import models
 
-from vecdb_rerank.connector import AsyncDriver, Rerankers, SyncDriver, refuse_other_colour
+from vecdb_rerank.connector import (
+    AsyncDriver,
+    DropInClient,
+    Rerankers,
+    SyncDriver,
+    refuse_wrong_client,
+)
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.dropin import DropIn, Job, MissingQuery, Rerank, batch, each, single
-from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
@@ -37,7 +42,6 @@ _OWN = frozenset(
         "query_points_groups",
         "close",
         "_batch",
-        "_check",
         "_instead",
         "_other",
         "_reranking",
@@ -48,7 +52,7 @@ _OWN = frozenset(
 )
 
 
-class _Reranking(Generic[PointsT, BatchT, GroupsT]):
+class _Reranking(DropInClient, Generic[PointsT, BatchT, GroupsT]):
     """A client's queries, reranked.
 
     Args:
@@ -79,7 +83,7 @@ class _Reranking(Generic[PointsT, BatchT, GroupsT]):
         on_missing_query: MissingQuery = "pass",
     ) -> None:
         # The client's own __init__ is not called: it would make another connection.
-        self._check(client)
+        refuse_wrong_client(client, self._other, self._instead)
         object.__setattr__(self, "_wrapped", client)
         drop_in = DropIn.of(
             reranker, documents=documents, policy=policy, k=k, on_missing_query=on_missing_query
@@ -295,12 +299,6 @@ class _Reranking(Generic[PointsT, BatchT, GroupsT]):
         jobs = [plan.job for plan in planned]
         _, responses = yield from batch(jobs, lambda: send(**call), lambda answer: answer)
         return responses
-
-    def _check(self, client: Any) -> None:
-        """`ConfigurationError` where ``client`` is of the other colour, or wrapped already."""
-        if isinstance(client, _Reranking):
-            raise ConfigurationError("client: is a reranking one already; wrap the client in it")
-        refuse_other_colour(client, self._other, self._instead)
 
     def __getattribute__(self, name: str) -> Any:
         if name in _OWN or name.startswith("__"):

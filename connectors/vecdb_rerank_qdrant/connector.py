@@ -20,7 +20,7 @@ from vecdb_rerank.connector import (
     Rerankers,
     SearchT,
     SyncDriver,
-    refuse_other_colour,
+    refuse_wrong_client,
 )
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.ingest import IngestReport
@@ -72,7 +72,7 @@ class _Qdrant(
         defaults: SearchDefaults | None = None,
         close_client: bool = False,
     ) -> None:
-        refuse_other_colour(client, self._other, self._instead)
+        refuse_wrong_client(client, self._other, self._instead)
         documents = documents or Documents()
         layout = Layout(collection, dense_vector, bm25_vector)
         super().__init__(

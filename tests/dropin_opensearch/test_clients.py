@@ -99,8 +99,6 @@ def test_a_client_of_the_other_kind_is_refused() -> None:
         AsyncRerankingOpenSearch(OpenSearch("http://localhost:1"), None)
     with pytest.raises(ConfigurationError, match="client: is of type str, not OpenSearch"):
         RerankingOpenSearch("http://localhost:1", None)
-    with pytest.raises(ConfigurationError, match="client: is a reranking one already"):
-        RerankingOpenSearch(RerankingOpenSearch(OpenSearch("http://localhost:1"), None), None)
 
 
 def test_a_copy_shares_the_client() -> None:

@@ -44,7 +44,6 @@ from vecdb_rerank.testing import KeepingReranker, RaisingReranker, ReversingRera
 from vecdb_rerank_qdrant import (
     AsyncRerankingQdrantClient,
     Bm25,
-    QdrantConnector,
     RerankingQdrantClient,
     widen,
 )
@@ -149,14 +148,6 @@ async def test_an_async_wrapper_closes_the_wrapped_client() -> None:
     await AsyncRerankingQdrantClient(inner, KeepingReranker()).close()
     with pytest.raises(RuntimeError, match="closed"):
         await inner.get_collections()
-
-
-def test_connectors_take_a_reranking_client(local: World) -> None:
-    connector = QdrantConnector(
-        wrap(local), local.name, embedder=None, bm25_vector=SPARSE, reranker=KeepingReranker()
-    )
-    response = connector.search("harbour", mode="bm25", limit=3)
-    assert len(response.points) == 3
 
 
 # -- query_points: queries that are reranked
@@ -527,14 +518,12 @@ def test_a_wrong_rerank_argument_is_refused_before_anything_is_sent(local: World
     assert local.calls == []
 
 
-def test_the_other_kind_of_client_and_a_wrapped_one_are_refused(local: World) -> None:
+def test_the_other_kind_of_client_is_refused(local: World) -> None:
     other = AsyncQdrantClient(":memory:")
     with pytest.raises(ConfigurationError, match="give it to AsyncRerankingQdrantClient"):
         RerankingQdrantClient(other, None)
     with pytest.raises(ConfigurationError, match="give it to RerankingQdrantClient"):
         AsyncRerankingQdrantClient(local.client, None)
-    with pytest.raises(ConfigurationError, match="reranking one already"):
-        RerankingQdrantClient(wrap(local), None)
 
 
 # -- failures and deadlines

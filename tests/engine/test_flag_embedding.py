@@ -197,7 +197,7 @@ def test_past_the_deadline_documents_stay_unscored(reranker: FlagEmbeddingRerank
 
 def test_a_call_does_not_wait_longer_than_its_deadline(reranker: FlagEmbeddingReranker) -> None:
     numbers(reranker)
-    with fenced(reranker)._lock:
+    with flag_embedding._computing:
         scores = reranker.score(QUERY, SHORT, deadline=Deadline.after(0.05))
     assert list(scores.raw) == [None] * len(SHORT)
 

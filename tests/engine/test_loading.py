@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from tests.engine.checkpoints import padded
 from tests.engine.test_packing import DOCUMENTS, QUERY, exact, logits
@@ -33,8 +35,8 @@ def copy(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     return shutil.copytree(checkpoint("bert"), tmp_path / "model")
 
 
-def change(folder: Path, **values: object) -> None:
-    path = folder / "config.json"
+def change(folder: Path, file: str = "config.json", **values: object) -> None:
+    path = folder / file
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
@@ -135,6 +137,63 @@ def test_code_of_another_repository_is_refused(copy: Path) -> None:
     assert "code of another repository (someone/else--code.Config)" in error_of(
         copy, trust_remote_code=True
     )
+
+
+# -- code that comes with a tokenizer
+
+BY_AUTO = {"AutoTokenizer": [None, "own_tokenizer.OwnTokenizer"]}
+
+
+def own_tokenizer(source: Path, folder: Path, auto_map: object, **values: object) -> Path:
+    """A checkpoint whose tokenizer_config.json names code."""
+    shutil.copytree(source, folder)
+    shutil.copy(Path(__file__).with_name("own_tokenizer.py"), folder)
+    change(folder, "tokenizer_config.json", auto_map=auto_map, **values)
+    return folder
+
+
+@pytest.mark.parametrize("auto_map", [BY_AUTO, ["own_tokenizer.OwnTokenizer", None]])
+def test_a_tokenizers_code_is_refused_unless_asked_for(
+    auto_map: object, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    # A LLaMA may have one of several tokenizers, so that its type says nothing.
+    named = {"tokenizer_class": "OwnTokenizer"}
+    folder = own_tokenizer(checkpoint("llama"), tmp_path / "own", auto_map, **named)
+    with pytest.raises(ValueError, match="contains custom code"):  # transformers refuses it too
+        AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    assert re.match("trust_remote_code: the tokenizer of .* read that code", error_of(folder))
+
+
+def test_a_tokenizers_code_runs_where_it_is_trusted_and_is_left_aside_where_not(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = own_tokenizer(checkpoint("bert"), tmp_path / "own", BY_AUTO)
+    berts = padded(checkpoint("bert"), QUERY, DOCUMENTS, 128)
+    own = padded(folder, QUERY, DOCUMENTS, 128, trust_remote_code=True)
+    assert own != pytest.approx(berts, abs=1e-2)
+    assert logits(exact(folder, trust_remote_code=True)) == pytest.approx(own, abs=1e-5)
+    assert logits(exact(folder)) == pytest.approx(berts, abs=1e-5)
+
+
+def test_a_tokenizers_class_that_transformers_has_needs_no_code(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    named = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    folder = own_tokenizer(checkpoint("llama"), tmp_path / "own", BY_AUTO, **named)
+    expected = logits(exact(checkpoint("llama")))
+    assert logits(exact(folder)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_tokenizers_code_of_another_repository_is_refused(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    elsewhere = {"AutoTokenizer": ["someone/else--code.Tokenizer", None]}
+    folder = own_tokenizer(checkpoint("bert"), tmp_path / "own", elsewhere)
+    error = error_of(folder, trust_remote_code=True)
+    assert "code of another repository (someone/else--code.Tokenizer)" in error
+    assert "in auto_map of its tokenizer_config.json" in error
+    change(folder, "tokenizer_config.json", auto_map={"AutoProcessor": "someone/else--code.P"})
+    assert len(logits(exact(folder, trust_remote_code=True))) == len(DOCUMENTS)  # of no use here
 
 
 def test_code_that_does_not_run_here_is_an_error_that_says_so(

@@ -9,8 +9,18 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank_opensearch import AsyncOpenSearchConnector, OpenSearchConnector
-from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
+from vecdb_rerank_opensearch import (
+    AsyncOpenSearchConnector,
+    AsyncRerankingOpenSearch,
+    OpenSearchConnector,
+    RerankingOpenSearch,
+)
+from vecdb_rerank_qdrant import (
+    AsyncQdrantConnector,
+    AsyncRerankingQdrantClient,
+    QdrantConnector,
+    RerankingQdrantClient,
+)
 
 BARE: dict[str, Any] = {"reranker": None, "embedder": None}
 
@@ -25,10 +35,41 @@ BARE: dict[str, Any] = {"reranker": None, "embedder": None}
     ],
 )
 async def test_a_client_of_the_other_kind_is_refused(connector: Any, kind: Any, right: str) -> None:
-    client = kind(":memory:" if "Qdrant" in kind.__name__ else "http://127.0.0.1:1")
+    client = made(kind)
     told = f"^client: is of type {kind.__name__}; give it to {right}$"
     with pytest.raises(ConfigurationError, match=told):
         connector(client, "docs", **BARE)
+    await closed(client)
+
+
+@pytest.mark.parametrize(
+    ("connector", "wrapper", "kind"),
+    [
+        (QdrantConnector, RerankingQdrantClient, QdrantClient),
+        (AsyncQdrantConnector, AsyncRerankingQdrantClient, AsyncQdrantClient),
+        (OpenSearchConnector, RerankingOpenSearch, OpenSearch),
+        (AsyncOpenSearchConnector, AsyncRerankingOpenSearch, AsyncOpenSearch),
+    ],
+)
+async def test_a_drop_in_client_is_refused_by_connectors_and_drop_ins(
+    connector: Any, wrapper: Any, kind: Any
+) -> None:
+    client = made(kind)
+    drop_in = wrapper(client, None)
+    told = f"^client: a {wrapper.__name__} reranks already, .* give the plain client"
+    with pytest.raises(ConfigurationError, match=told):
+        connector(drop_in, "docs", **BARE)
+    with pytest.raises(ConfigurationError, match=told):
+        wrapper(drop_in, None)
+    assert connector(client, "docs", **BARE).client is client
+    await closed(client)
+
+
+def made(kind: Any) -> Any:
+    return kind(":memory:" if "Qdrant" in kind.__name__ else "http://127.0.0.1:1")
+
+
+async def closed(client: Any) -> None:
     if (closing := client.close()) is not None:
         await closing
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vecdb_rerank.candidates import Scores
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import valid_unicode
+from vecdb_rerank.engine import forks
 from vecdb_rerank.engine.batching import Job, Queue
 from vecdb_rerank.engine.cache import LruCache, digest
 from vecdb_rerank.engine.spec import LIBRARIES, Spec
@@ -164,10 +165,11 @@ class Engine:
 
     def _load(self) -> None:
         try:
-            for library in LIBRARIES:
-                require(library, "torch")
-            self._runner = self._new_runner()
-            self._queue = self._new_queue(self._runner)
+            with forks.loading():
+                for library in LIBRARIES:
+                    require(library, "torch")
+                self._runner = self._new_runner()
+                self._queue = self._new_queue(self._runner)
         except Exception as error:
             self._error = error
             _forget(self)
@@ -211,7 +213,7 @@ class Engine:
         self.scores.after_fork()
         runner = self._runner
         if runner is None or not self._loaded.is_set():
-            self._loading, self._loaded = None, threading.Event()
+            self._loading, self._loaded, self._error = None, threading.Event(), None
             return
         if runner.on_gpu:
             self._error = RerankError(

@@ -86,5 +86,6 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for path in _files(folder):
         with safe_open(path, "pt") as opened:
-            found |= {name: opened.get_tensor(name).float() for name in opened.keys()}  # noqa: SIM118
+            names = opened.keys()  # it is no dict, and cannot be iterated over
+            found |= {name: opened.get_tensor(name).float() for name in names}
     return found

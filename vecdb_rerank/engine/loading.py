@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 import transformers
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
+from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from vecdb_rerank.engine import hardware, jina, licences
 from vecdb_rerank.engine.architectures import positions
@@ -49,7 +50,7 @@ def load(spec: Spec) -> Loaded:
     """Load what ``spec`` names. Raises `ConfigurationError` that says what is wrong with it."""
     folder = find(spec)
     described = describe(folder)
-    check_code(spec, described)
+    check_code(spec, folder)
     licences.tell(spec.model, folder)
     device = hardware.pick_device(spec.device)
     dtype = hardware.pick_dtype(spec.dtype, device)
@@ -123,30 +124,62 @@ def _from_hub(spec: Spec) -> Path:
 
 def describe(folder: Path) -> Mapping[str, Any]:
     """What the model's config.json says."""
-    path = folder / "config.json"
+    return _read(folder / "config.json")
+
+
+def _read(path: Path) -> Mapping[str, Any]:
     try:
-        read: Mapping[str, Any] = json.loads(path.read_text())
+        read: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigurationError(f"model: {path} is no JSON: {error}") from error
     return read
 
 
-def check_code(spec: Spec, described: Mapping[str, Any]) -> None:
-    """Refuse code that comes with a model, unless it is trusted and is the code of ``revision``."""
-    known = described.get("model_type") in transformers.CONFIG_MAPPING
-    code = described.get("auto_map", {})
+def check_code(spec: Spec, folder: Path) -> None:
+    """Refuse code that comes with a model, unless it is trusted and is the code of ``revision``.
+
+    Code that is not trusted may be there where transformers has classes of its own for the model
+    and for its tokenizer: then it takes those.
+    """
+    described = describe(folder)
+    model_type = described.get("model_type")
+    code = (described.get("auto_map") or {}).values()
+    known = model_type in transformers.CONFIG_MAPPING
+    _check_code(spec, f"{spec.model!r}", code, known=known, file="config.json")
+    if (path := folder / "tokenizer_config.json").is_file():
+        tokenizer = _read(path)
+        code = _code_of_tokenizer(tokenizer)
+        known = _knows_tokenizer(model_type, tokenizer)
+        _check_code(spec, f"the tokenizer of {spec.model!r}", code, known=known, file=path.name)
+
+
+def _check_code(spec: Spec, what: str, code: Collection[Any], *, known: bool, file: str) -> None:
     if code and not known and not spec.trust_remote_code:
         raise ConfigurationError(
-            f"trust_remote_code: {spec.model!r} runs by code that comes with it; read that code, "
+            f"trust_remote_code: {what} runs by code that comes with it; read that code, "
             "then set trust_remote_code = true and a revision, or choose another model"
         )
-    elsewhere = sorted(str(name) for name in code.values() if "--" in str(name))
+    elsewhere = sorted(str(name) for name in code if "--" in str(name))
     if elsewhere and spec.trust_remote_code:
         raise ConfigurationError(
-            f"trust_remote_code: {spec.model!r} runs by code of another repository "
+            f"trust_remote_code: {what} runs by code of another repository "
             f"({elsewhere[0]}), which no revision names; copy that code into a folder with the "
-            "model, name it in auto_map of its config.json, and give the folder"
+            f"model, name it in auto_map of its {file}, and give the folder"
         )
+
+
+def _code_of_tokenizer(described: Mapping[str, Any]) -> Collection[Any]:
+    """The classes that a tokenizer_config.json names, slow and fast; the older form is a list."""
+    named = described.get("auto_map") or []
+    classes = named.get("AutoTokenizer") or [] if isinstance(named, Mapping) else named
+    return [name for name in classes if name is not None]
+
+
+def _knows_tokenizer(model_type: Any, described: Mapping[str, Any]) -> bool:
+    """Whether transformers has a tokenizer for the model, by its type or the name of its class."""
+    configs, name = transformers.CONFIG_MAPPING, described.get("tokenizer_class")
+    typed = model_type in configs and configs[model_type] in transformers.TOKENIZER_MAPPING
+    return typed or (name is not None and tokenizer_class_from_name(name) is not None)
 
 
 def _kind(spec: Spec, config: Any) -> Any:

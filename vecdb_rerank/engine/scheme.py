@@ -82,7 +82,7 @@ def _dense(folder: Path) -> list[tuple[Tensor, Tensor | None]]:
 def _weight(folder: Path, name: str) -> Tensor | None:
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as opened:
-            if name in opened.keys():  # noqa: SIM118
+            if name in opened.keys():  # noqa: SIM118 - no dict: it cannot be searched
                 weight: Tensor = opened.get_tensor(name)
                 return weight.float()
     return None

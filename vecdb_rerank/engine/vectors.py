@@ -69,7 +69,7 @@ class Texts(Tokens):
         if self._fill and self.mask is None:
             raise ConfigurationError("model: its queries are filled up, but it has no mask token")
 
-    def query(self, text: str) -> Text:  # noqa: ARG002
+    def query(self, text: str) -> Text:  # noqa: ARG002 - `Tokens` has it
         """Nothing: documents are read by themselves."""
         return Text(_EMPTY, 0)
 

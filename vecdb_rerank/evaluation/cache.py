@@ -124,7 +124,8 @@ class CachedReranker:
         keys = [_key(self._key, query, document) for document in documents]
         known = self._kept.found(keys)
         missing = [d for k, d in zip(keys, documents, strict=True) if k not in known]
-        return float(self.reranker.predicted_units(query, missing)) if missing else 0.0  # type: ignore[attr-defined]
+        reranker: Any = self.reranker  # one that predicts units, or this is not handed out
+        return float(reranker.predicted_units(query, missing)) if missing else 0.0
 
     def closing(self) -> Flow[None]:
         """Close the file and the reranker."""

@@ -9,7 +9,7 @@ tables of ``vecdb_rerank.toml``), keys in them as Haystack's `Secret`. Loading w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from vecdb_rerank.connector import Rerankers
 from vecdb_rerank.documents import Documents
@@ -29,7 +29,7 @@ with importing("haystack", extra="haystack"):
 
 Options = Mapping[str, Any]
 _CONTENT = "content"
-_BUNDLED = "bundled"
+_BUNDLED: Final = "bundled"
 
 
 @component
@@ -44,7 +44,7 @@ class VecdbRerankRanker:
 
     def __init__(
         self,
-        reranker: Rerankers | Options | Sequence[Options] = _BUNDLED,  # type: ignore[assignment]
+        reranker: Rerankers | Options | Sequence[Options] = _BUNDLED,
         *,
         top_k: int | None = 10,
         meta_fields_to_embed: Sequence[str] = (),

@@ -90,7 +90,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         self,
         documents: Sequence[Document],
         query: str,
-        callbacks: Callbacks = None,  # noqa: ARG002
+        callbacks: Callbacks = None,  # noqa: ARG002 - as above
     ) -> Sequence[Document]:
         """`compress_documents` without blocking the event loop."""
         places = await run_async(self._steps(documents, query))
@@ -152,7 +152,7 @@ class VecdbRerankRetriever(BaseRetriever):
         self,
         query: str,
         *,
-        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain gives it
         **search: Any,
     ) -> list[Document]:
         return [_document(hit) for hit in self._searcher().search(query, **self._given(search))]
@@ -161,7 +161,7 @@ class VecdbRerankRetriever(BaseRetriever):
         self,
         query: str,
         *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain gives it
         **search: Any,
     ) -> list[Document]:
         found = await self._searcher().asearch(query, **self._given(search))

@@ -19,9 +19,11 @@ from typing import Any, Literal
 from vecdb_rerank.candidates import Scores
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.documents import valid_unicode
+from vecdb_rerank.engine import forks
 from vecdb_rerank.engine.memory import Budget, within
 from vecdb_rerank.engine.spec import Spec
 from vecdb_rerank.errors import ConfigurationError, RerankError
+from vecdb_rerank.flow import in_thread
 from vecdb_rerank.optional import require, require_installed
 
 Kind = Literal["encoder", "llm", "layerwise"]
@@ -92,8 +94,13 @@ class FlagEmbeddingReranker:
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Logits of the documents; a batch that begins before the deadline is computed."""
-        found: list[float | None] = []
         pairs = [(valid_unicode(query), valid_unicode(document)) for document in documents]
+        # Never in the caller's thread: if that one forks later, torch would wait in the child for
+        # threads that it began for it, which only the parent has.
+        return in_thread(lambda: self._score(pairs, deadline)).result()
+
+    def _score(self, pairs: Sequence[tuple[str, str]], deadline: Deadline) -> Scores:
+        found: list[float | None] = []
         while len(found) < len(pairs) and not deadline.expired:
             model = _load(self._spec, self._options, os.getpid())
             batch = pairs[len(found) : len(found) + self._batch_size]
@@ -113,26 +120,26 @@ class _Failed(Exception):
 
 
 class _Fenced:
-    """One of the library's rerankers; one call at a time."""
+    """One of the library's rerankers; one call at a time, whichever of them it is."""
 
     def __init__(self, model: Any, options: dict[str, Any]) -> None:
         self._model = model
         self._options = options
-        self._lock = threading.Lock()
         self._budget = Budget(1 << 30)
         self._output: Any = None
         model.model.forward = self._fence(model.model.forward)
 
     def scores(self, pairs: Sequence[tuple[str, str]], deadline: Deadline) -> list[float] | None:
         """One logit a pair; None where the deadline came before it was this call's turn."""
-        if not self._lock.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
+        turn = _computing
+        if not turn.acquire(timeout=min(deadline.remaining(), threading.TIMEOUT_MAX)):
             return None
         try:
             at_once = self._budget.tokens
             parts = [pairs[n : n + at_once] for n in range(0, len(pairs), at_once)]
             return [x for part in parts for x in within(self._budget, self._scored, part, len)]
         finally:
-            self._lock.release()
+            turn.release()
 
     def _scored(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         torch = require("torch", "torch")
@@ -180,6 +187,20 @@ def _quiet(model: Any) -> Iterator[None]:
 
 
 _loading = threading.Lock()
+_computing = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _loading, _computing
+    _loading, _computing = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # no batch is under way in a fork
+    os.register_at_fork(
+        before=lambda: _computing.acquire(),
+        after_in_parent=lambda: _computing.release(),
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def _load(spec: Spec, options: tuple[Any, ...], process: int) -> _Fenced:
@@ -189,6 +210,11 @@ def _load(spec: Spec, options: tuple[Any, ...], process: int) -> _Fenced:
 
 @lru_cache(maxsize=8)
 def _loaded(spec: Spec, options: tuple[Any, ...], _process: int) -> _Fenced:
+    with forks.loading():
+        return _made(spec, options)
+
+
+def _made(spec: Spec, options: tuple[Any, ...]) -> _Fenced:
     library = require("FlagEmbedding", "flagembedding")
     from vecdb_rerank.engine import licences, loading
 
@@ -197,7 +223,7 @@ def _loaded(spec: Spec, options: tuple[Any, ...], _process: int) -> _Fenced:
     described = loading.describe(folder)
     if kind == "layerwise":
         _check_layers(described, cutoff_layer)
-    loading.check_code(spec, described)
+    loading.check_code(spec, folder)
     licences.tell(spec.model, folder)
     reranker = getattr(library, _CLASSES[kind])
     with loading.explained(spec):

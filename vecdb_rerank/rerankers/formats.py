@@ -26,7 +26,7 @@ class Ask:
     scale: Scale
 
 
-def _nothing(query: str, documents: Sequence[str]) -> float:  # noqa: ARG001
+def _nothing(query: str, documents: Sequence[str]) -> float:  # noqa: ARG001 - `units` of a Format
     return 0.0
 
 
@@ -77,7 +77,7 @@ def _tei(ask: Ask) -> Body:
     }
 
 
-def _searches(query: str, documents: Sequence[str]) -> float:  # noqa: ARG001
+def _searches(query: str, documents: Sequence[str]) -> float:  # noqa: ARG001 - `units` of a Format
     """Cohere's search units: one for a query with up to 100 documents (Cohere, Pricing)."""
     return float(math.ceil(len(documents) / 100))
 

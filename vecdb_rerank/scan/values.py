@@ -71,7 +71,7 @@ def evaluate(expression: ast.expr, scope: Scope, project: Project, depth: int = 
                 return unknown
             named = {k.arg: inner(k.value) for k in keywords if k.arg}
             if any(k.arg is None for k in keywords):
-                named[OPEN] = True  # type: ignore[index]
+                named[OPEN] = True  # type: ignore[index]  # no name that a call could have
             return Made(path, named, tuple(map(inner, arguments)))
         case ast.Name(name):
             return _named(name, scope, project, depth - 1) or unknown

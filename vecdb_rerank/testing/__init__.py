@@ -25,16 +25,16 @@ pytest.register_assert_rewrite(
     )
 )
 
-from vecdb_rerank.testing.connectors import ConnectorContract  # noqa: E402
-from vecdb_rerank.testing.corpus import CORPUS, QUERIES  # noqa: E402
-from vecdb_rerank.testing.doubles import (  # noqa: E402
+from vecdb_rerank.testing.connectors import ConnectorContract  # noqa: E402 - after the rewriting
+from vecdb_rerank.testing.corpus import CORPUS, QUERIES  # noqa: E402 - as above
+from vecdb_rerank.testing.doubles import (  # noqa: E402 - as above
     HashEmbedder,
     KeepingReranker,
     RaisingReranker,
     ReversingReranker,
 )
-from vecdb_rerank.testing.embedders import EmbedderContract  # noqa: E402
-from vecdb_rerank.testing.rerankers import RerankerContract  # noqa: E402
+from vecdb_rerank.testing.embedders import EmbedderContract  # noqa: E402 - as above
+from vecdb_rerank.testing.rerankers import RerankerContract  # noqa: E402 - as above
 
 __all__ = [
     "CORPUS",

@@ -43,7 +43,7 @@ class KeepingReranker:
 
     name = "keeping"
 
-    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002 - the protocol's
         """Scores that fall with the position."""
         count = len(documents)
         return Scores.from_relevance([(count - n) / (count + 1) for n in range(count)])
@@ -57,7 +57,7 @@ class ReversingReranker:
     def __init__(self, best: float = 1.0) -> None:
         self._best = best
 
-    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002 - the protocol's
         """Scores that rise with the position."""
         count = len(documents)
         return Scores.from_relevance([self._best * (n + 1) / (count + 1) for n in range(count)])
@@ -68,6 +68,6 @@ class RaisingReranker:
 
     name = "raising"
 
-    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002 - the protocol's
         """Raise a RuntimeError."""
         raise RuntimeError("the model is on fire")

@@ -107,7 +107,7 @@ class Fusing(ConnectorFixtures):
         for method in self.fusions:
             if method == "dbsf" and weights:
                 continue
-            fusion = Fusion(method, weights=weights)  # type: ignore[arg-type]
+            fusion = Fusion(method, weights=weights)  # type: ignore[arg-type]  # one of them
             with observe() as outcomes:
                 response = call(
                     connector.search(WIDE, k=15, limit=15, fusion=fusion, explain=explain)
@@ -146,8 +146,8 @@ class Fusing(ConnectorFixtures):
     def test_fusions(self, call: Call, connector: Any) -> None:
         """Every fusion joins the same hits, best first."""
         for method in self.fusions:
-            arguments = {"k": 40, "limit": 40, "depth": 15, "rerank": False}
-            response = call(connector.search(WIDE, fusion=Fusion(method), **arguments))  # type: ignore[arg-type]
+            arguments: dict[str, Any] = {"k": 40, "limit": 40, "depth": 15, "rerank": False}
+            response = call(connector.search(WIDE, fusion=Fusion(method), **arguments))  # type: ignore[arg-type]  # one of them
             rrf = call(connector.search(WIDE, **arguments))
             assert sorted(ids(connector, response)) == sorted(ids(connector, rrf)), method
             assert descending(scores(connector, response)), method
