@@ -16,7 +16,6 @@ import pytest
 from tests.engine.test_packing import DOCUMENTS, QUERY
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
-from vecdb_rerank.rerankers.flag_embedding import FlagEmbeddingReranker
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
@@ -80,10 +79,7 @@ def test_a_child_of_a_process_that_was_loading_says_so(kind: str, checkpoint: Ch
     assert "forked while a model was being loaded" in done.stdout
 
 
-@pytest.mark.parametrize("kind", [CrossEncoderReranker, FlagEmbeddingReranker])
-def test_a_child_scores_where_the_thread_that_forks_had_scored(
-    kind: Any, checkpoint: Checkpoint
-) -> None:
-    reranker = kind(str(checkpoint("xlm-roberta")), device="cpu", max_length=91)
+def test_a_child_scores_where_the_thread_that_forks_had_scored(checkpoint: Checkpoint) -> None:
+    reranker = CrossEncoderReranker(str(checkpoint("xlm-roberta")), device="cpu", max_length=91)
     expected = raw(reranker, DOCUMENTS)
     assert of_child(reranker) == pytest.approx(expected, abs=1e-5)
