@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FEW, _ENOUGH = 5, 50  # documents: none and all of the correction
 _BEST = 3  # documents that are taken for relevant
 _NEAREST = 7  # neighbours that a score is smoothed by
-_MOST = 64  # candidates that are compared; what comes after them stays after them,
+_MOST = 56  # candidates that are compared; what comes after them stays after them,
 _BELOW = 1 - 1e-9  # at scores this far below
 
 
@@ -34,7 +34,7 @@ def adjusted(
     First each gains by its likeness to the three best, with the weight ``feedback`` (0 to 1)
     against its own score (pseudo-relevance feedback); then it goes towards the mean of its seven
     nearest neighbours by the share ``smoothing`` (0 to 1; regularised scores, Diaz, 2005). Only
-    the 64 best are compared, the others stay after them. Scores stay in 0 to 1.
+    the 56 best are compared, the others stay after them. Scores stay in 0 to 1.
 
     Few documents tell little of each other: both weights count in full from 50 documents on, and
     not at all up to five.

@@ -143,12 +143,9 @@ def _passages(
 
 def _spread(scores: Scores, texts: Sequence[str], candidates: Sequence[Candidate]) -> Scores:
     """Scores by distinct text become scores by candidate."""
-    raw = dict(zip(texts, scores.raw, strict=True))
-    relevance = dict(zip(texts, scores.relevance, strict=True))
-    return Scores(
-        [_number(raw.get(c.text)) for c in candidates],
-        [_number(relevance.get(c.text)) for c in candidates],
-    )
+    said = dict(zip(texts, zip(scores.raw, scores.relevance, strict=True), strict=True))
+    both = [said.get(candidate.text, (None, None)) for candidate in candidates]
+    return Scores([_number(raw) for raw, _ in both], [_number(given) for _, given in both])
 
 
 def _number(value: Any) -> float | None:

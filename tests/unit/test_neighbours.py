@@ -96,8 +96,8 @@ def test_what_is_not_compared_stays_after_what_is() -> None:
     texts = [f"document{n % 7} about topic{n % 3}" for n in range(300)]
     found = adjusted(scores[::-1], texts, feedback=0.25, smoothing=0.4)
     order = sorted(range(300), key=lambda n: -found[n])
-    assert {299 - n for n in order[:64]} == set(range(64))
-    assert order[64:] == list(range(235, -1, -1))
+    assert {299 - n for n in order[:56]} == set(range(56))
+    assert order[56:] == list(range(243, -1, -1))
 
 
 def candidates(texts: list[str]) -> list[Candidate]:
