@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import varlen
 from torch.nn.functional import scaled_dot_product_attention
 
-from vecdb_rerank.engine import attention, head_major
-from vecdb_rerank.engine.attention import Layout, packed_attention
+from vecdb_rerank.engine import attention, head_major, layout
+from vecdb_rerank.engine.attention import packed_attention
+from vecdb_rerank.engine.layout import Layout
 from vecdb_rerank.engine.linear import PackedLinear, pack
 from vecdb_rerank.errors import ConfigurationError
 
@@ -66,14 +68,39 @@ def test_each_document_attends_to_itself_alone(
     piece: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(attention, "_PIECE", piece)
+    monkeypatch.setattr(layout, "_PIECE", piece)
     q, k, v = tensors(heads, groups)
-    layout = Layout(LENGTHS, q.device)
+    packed = Layout(LENGTHS, q.device)
     found, weights = packed_attention(
-        Layer(causal), q, k, v, None, packed=layout, sliding_window=window
+        Layer(causal), q, k, v, None, packed=packed, sliding_window=window
     )
     assert weights is None
     torch.testing.assert_close(found, one_by_one(q, k, v, causal, window), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("heads", "groups", "causal", "window"), CASES)
+def test_rows_that_only_fill_tiles_are_not_attended_to(
+    heads: int, groups: int, causal: bool, window: int | None, dtype: torch.dtype
+) -> None:
+    q, k, v = tensors(heads, groups, dtype)
+    packed = Layout(LENGTHS, q.device, tiles=True)
+    assert packed.rows % 16 == 0
+    assert all(room % 16 == 0 for room in packed.rooms)
+    rows = torch.from_numpy(packed.spread(np.arange(sum(LENGTHS)), fill=-1))
+    filled = []
+    for x in (q, k, v):
+        more = torch.cat([x, torch.full_like(x[:, :, :1], 1e4)], 2)  # would outweigh all tokens
+        filled.append(more[:, :, rows])
+    found, _ = packed_attention(
+        Layer(causal), filled[0], filled[1], filled[2], None, packed=packed, sliding_window=window
+    )
+    assert found.isfinite().all()
+    expected = one_by_one(q, k, v, causal, window)
+    error = 1e-5 if dtype == torch.float32 else 0.05
+    torch.testing.assert_close(
+        torch.cat(packed.split(found[0])).float()[None], expected, atol=error, rtol=error
+    )
 
 
 @pytest.mark.parametrize("piece", [64, 5_000, 1 << 20])

@@ -12,6 +12,7 @@ import pytest
 
 from tests.engine.checkpoints import CLASSIFIERS, padded
 from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.engine import hardware
 from vecdb_rerank.engine.linear import can_pack
 from vecdb_rerank.engine.spec import GEMMA, QWEN3
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
@@ -42,6 +43,20 @@ def test_scores_are_those_of_the_padded_forward(name: str, checkpoint: Checkpoin
     expected = padded(folder, QUERY, DOCUMENTS, 128)
     assert max(expected) - min(expected) > 0.05  # else any error would pass
     assert logits(exact(folder)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_rows_that_fill_tiles_change_no_score(
+    name: str, fused: bool, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a processor with AMX is given in bfloat16, here in float32 on any."""
+    monkeypatch.setattr(hardware, "multiplies_tiles", lambda *_: True)
+    folder = checkpoint(name)
+    reranker = exact(folder, fused=fused, token_cache_mb=3)  # an engine that no other test has
+    assert logits(reranker) == pytest.approx(padded(folder, QUERY, DOCUMENTS, 128), abs=1e-5)
+    alone = [logits(reranker, [document])[0] for document in DOCUMENTS]
+    assert alone == pytest.approx(logits(reranker), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta"])

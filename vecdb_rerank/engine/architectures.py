@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vecdb_rerank.engine.attention import Layout
+from vecdb_rerank.engine.layout import Layout
 
 Pooling = Literal["first", "last", "mean"]
 
@@ -34,10 +34,10 @@ class Architecture:
 def pooled(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
     """(documents, width) of the packed last hidden state, (tokens, width)."""
     if pooling == "first":
-        return hidden[layout.bounds[:-1].long()]
+        return hidden[layout.first]
     if pooling == "last":
-        return hidden[layout.bounds[1:].long() - 1]
-    return torch.stack([rows.float().mean(0) for rows in torch.split(hidden, list(layout.lengths))])
+        return hidden[layout.last]
+    return torch.stack([rows.float().mean(0) for rows in layout.split(hidden)])
 
 
 def _bert(model: Any, rows: Tensor) -> Tensor:

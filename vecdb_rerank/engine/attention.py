@@ -8,10 +8,6 @@ argument ``packed`` of the model's forward.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import accumulate, groupby
 from typing import Any
 
 import torch
@@ -19,86 +15,12 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from vecdb_rerank.engine.head_major import HeadMajor
+from vecdb_rerank.engine.layout import Group, Layout
 from vecdb_rerank.errors import ConfigurationError
 
 NAME = "vecdb_rerank_packed"
 OPAQUE = f"{NAME}_opaque"
-_PIECE = 512  # tokens of a document computed at once where a window limits what they see
 _HALF = (torch.float16, torch.bfloat16)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where documents begin and end in a packed sequence.
-
-    ``lengths`` (tokens, at least 1 each) should be sorted: neighbours of equal length are
-    computed together. With ``seen``, only the first so many tokens of each are attended to.
-    """
-
-    lengths: Sequence[int]
-    device: torch.device
-    seen: int | None = None
-    _masks: dict[Any, Tensor] = field(default_factory=dict, repr=False)
-    _head_major: dict[Any, HeadMajor] = field(default_factory=dict, repr=False)
-
-    @cached_property
-    def groups(self) -> list[tuple[int, int, int]]:
-        """(start, documents, length) of each run of documents of equal length."""
-        runs = [(length, len(list(run))) for length, run in groupby(self.lengths)]
-        starts = accumulate((length * count for length, count in runs), initial=0)
-        return [
-            (start, count, length) for start, (length, count) in zip(starts, runs, strict=False)
-        ]
-
-    @cached_property
-    def bounds(self) -> Tensor:
-        """The first token of each document and the end of the last: int32, (documents + 1,)."""
-        ends = list(accumulate(self.lengths, initial=0))
-        return torch.tensor(ends, dtype=torch.int32, device=self.device)
-
-    @cached_property
-    def longest(self) -> int:
-        """The tokens of the longest document."""
-        return max(self.lengths)
-
-    def pieces(
-        self, length: int, window: int | None, causal: bool
-    ) -> Iterator[tuple[slice, slice, Tensor | None]]:
-        """Which queries of a document are computed at once, the keys they see, and the mask.
-
-        ``window`` is how many tokens a token sees to each side, itself not counted; all see all
-        where there is none, and no mask. Where there is one, memory grows with the length and not
-        with its square.
-        """
-        if window is None or window >= length - 1:
-            yield slice(0, length), slice(0, self.seen or length), None
-            return
-        seen = self.seen or length
-        for first in range(0, length, _PIECE):
-            last = min(first + _PIECE, length)
-            low = max(0, first - window)
-            high = last if causal else min(length, last + window)
-            mask = self._mask(last - first, high - low, first - low, window, causal)
-            if seen < high:
-                mask = mask & (torch.arange(low, high, device=self.device) < seen)
-            yield slice(first, last), slice(low, high), mask
-
-    def _mask(self, rows: int, columns: int, before: int, window: int, causal: bool) -> Tensor:
-        """Which keys a query sees, (rows, columns); ``before`` are before the first query."""
-        shape = (rows, columns, before, window, causal)
-        if (known := self._masks.get(shape)) is None:
-            place = torch.arange(max(rows + before, columns), device=self.device)
-            distance = place[before : rows + before, None] - place[None, :columns]
-            known = (distance <= window) & (distance >= (0 if causal else -window))
-            self._masks[shape] = known
-        return known
-
-    def head_major(self, heads: int, width: int) -> HeadMajor:
-        """Attention in bfloat16 on a CPU, the same one for every layer."""
-        if (known := self._head_major.get((heads, width))) is None:
-            known = self._head_major[heads, width] = HeadMajor(self.groups, heads, width)
-        return known
 
 
 def packed_attention(
@@ -144,7 +66,7 @@ def within_documents(
     if q.is_cuda and q.dtype in _HALF:
         return _on_cuda(q, k, v, layout, scale, window, causal)
     plain = not causal and window is None and q.shape[1] == k.shape[1]
-    if plain and q.device.type == "cpu" and q.dtype == torch.bfloat16:
+    if plain and not layout.tiles and q.device.type == "cpu" and q.dtype == torch.bfloat16:
         return layout.head_major(*q.shape[1:])(q, k, v, scale)
     return _by_group(q, k, v, layout, scale, window, causal)
 
@@ -158,13 +80,13 @@ def _by_group(
     window: int | None,
     causal: bool,
 ) -> Tensor:
-    """Torch's attention for all documents of a length at once."""
+    """Torch's attention for all documents of as many rows at once."""
     out = q.new_empty(q.shape)
+    out[sum(layout.rooms) :] = 0
     grouped = q.shape[1] != k.shape[1]
-    for start, count, length in layout.groups:
-        rows = slice(start, start + count * length)
-        q_some, k_some, v_some, into = (by_document(x[rows], count) for x in (q, k, v, out))
-        for queries, keys, mask in layout.pieces(length, window, causal):
+    for group in layout.groups:
+        q_some, k_some, v_some, into = (by_document(x, group) for x in (q, k, v, out))
+        for queries, keys, mask in layout.pieces(group, window, causal):
             into[:, :, queries] = scaled_dot_product_attention(
                 q_some[:, :, queries],
                 k_some[:, :, keys],
@@ -177,9 +99,9 @@ def _by_group(
     return out
 
 
-def by_document(rows: Tensor, count: int) -> Tensor:
-    """(documents x tokens, heads, width) as (documents, heads, tokens, width), not copied."""
-    return rows.view(count, -1, *rows.shape[1:]).transpose(1, 2)
+def by_document(x: Tensor, group: Group) -> Tensor:
+    """The rows of a group, of (rows, heads, width), as (documents, heads, room, width): a view."""
+    return x[group.rows].view(group.count, group.room, *x.shape[1:]).transpose(1, 2)
 
 
 def _on_cuda(

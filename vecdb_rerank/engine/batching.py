@@ -34,8 +34,8 @@ class Job:
         self.pairs = pairs
         self.deadline = deadline
         self.scores: list[Any] = [None] * len(pairs)
-        self.taken = 0
-        self.left = sum(pair.length for pair in pairs)  # tokens that no worker has taken
+        self.open = list(range(len(pairs)))  # places that no worker has taken
+        self.left = sum(pair.length for pair in pairs)  # their tokens
         self.error: Exception | None = None
         self._missing = len(pairs)
         self._over = threading.Event()
@@ -60,6 +60,11 @@ class Job:
         """Computing raised an error."""
         self.error = error
         self._over.set()
+
+    def take(self, place: int) -> None:
+        """A worker computes the pair at ``place``; only under the queue's lock."""
+        self.open.remove(place)
+        self.left -= self.pairs[place].length
 
     def settle(self, place: int, value: Any) -> None:
         """The pair at ``place`` is computed; only workers call this, under the queue's lock."""
@@ -137,7 +142,7 @@ class Queue:
             lock.release()
 
     def _waiting(self) -> int:
-        return sum(len(job.pairs) - job.taken for job in self._jobs)
+        return sum(len(job.open) for job in self._jobs)
 
     def _start(self) -> None:
         while len(self._threads) < self._workers:
@@ -170,26 +175,35 @@ class Queue:
                 self._changed.wait()
 
     def _take(self) -> Batch:
-        """Pairs from the front of the queue, to their share of the work; at least one."""
-        while self._jobs and not self._jobs[0].waiting:
-            self._jobs.popleft()
+        """Pairs from the front of the queue, to their share of the work; at least one.
+
+        Where a long one would go far beyond the share, shorter ones of its call fill it.
+        """
+        self._drop()
         share, most = self._room()
         batch: Batch = []
         used = 0
-        while self._jobs:
+        full = False
+        while self._jobs and not full:
             job = self._jobs[0]
-            while job.taken < len(job.pairs):
-                length = job.pairs[job.taken].length
-                if batch and (used + length > most or used + length / 2 > share):
+            for place in tuple(job.open):
+                length = job.pairs[place].length
+                over = used + length > share if full else used + length / 2 > share
+                if not batch or (used + length <= most and not over):
+                    batch.append((job, place))
+                    job.take(place)
+                    used += length
+                elif share < most:
+                    full = True
+                else:  # time or memory is short: the first ones first
                     return batch
-                batch.append((job, job.taken))
-                used += length
-                job.taken += 1
-                job.left -= length
-            self._jobs.popleft()
-            while self._jobs and not self._jobs[0].waiting:
-                self._jobs.popleft()
+            self._drop()
         return batch
+
+    def _drop(self) -> None:
+        """Take jobs from the front that have nothing left, or that nobody waits for."""
+        while self._jobs and not (self._jobs[0].open and self._jobs[0].waiting):
+            self._jobs.popleft()
 
     def _room(self) -> tuple[float, float]:
         """Tokens for the next batch, about and at most.
@@ -199,9 +213,12 @@ class Queue:
         be interrupted, so one that would outlive the deadline would leave that job with nothing.
         """
         most: float = self._budget.tokens
-        left = sum(job.left for job in self._jobs) + self._in_work()
+        waiting = sum(job.left for job in self._jobs)
+        left = waiting + self._in_work()
         rounds = math.ceil(left / (self._workers * most))
         share = max(_LEAST, left / (self._workers * max(1, rounds))) if self._workers > 1 else most
+        if waiting - share < _LEAST / 2:  # too little for a batch of its own
+            share = waiting
         if self._jobs and self._speed:
             most = min(most, self._speed * self._jobs[0].deadline.remaining() / 2)
         return share, most

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from vecdb_rerank.engine.attention import Layout, by_document, within_documents
+from vecdb_rerank.engine.attention import by_document, within_documents
+from vecdb_rerank.engine.layout import Layout
 from vecdb_rerank.engine.linear import PackedLinear, can_pack, is_close
 
 _FAMILY = ("bert", "roberta", "xlm-roberta")
@@ -48,7 +49,7 @@ def _is_right(layer: Any, activation: tuple[str, str]) -> bool:
     """Whether fused layers give what ``layer`` gives, all rows and the first ones."""
     weight = layer.output.dense.weight
     packed = Layout([3, 15, 15], weight.device)
-    x = torch.randn(1, sum(packed.lengths), len(weight)).to(weight.dtype)
+    x = torch.randn(1, packed.rows, len(weight)).to(weight.dtype)
     try:
         expected = layer(x, packed=packed)
         found = [
@@ -56,7 +57,7 @@ def _is_right(layer: Any, activation: tuple[str, str]) -> bool:
         ]
     except (RuntimeError, AttributeError):
         return False
-    first = packed.bounds[:-1].long()
+    first = packed.first
     return is_close(found[0], expected) and is_close(found[1][:, first], expected[:, first])
 
 
@@ -87,7 +88,7 @@ class FusedLayer(nn.Module):
             q, k, v = self._heads(self.project(x), 3)
             rows = self._rest(within_documents(q, k, v, packed, self.scale), x)
             return rows[None]
-        first = packed.bounds[:-1].long()
+        first = packed.first
         (q,) = self._heads(self.query(x[first]), 1)
         k, v = self._heads(self.project(x), 2)
         rows = self._rest(_of_first(q, k, v, packed, self.scale), x[first])
@@ -109,9 +110,11 @@ def _of_first(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float) -> 
     """Attention of the first token of each document: ``q`` has a row a document."""
     found = []
     place = 0
-    for start, count, length in layout.groups:
-        keys, values = (by_document(rows[start : start + count * length], count) for rows in (k, v))
-        asked = q[place : place + count].unsqueeze(2)
-        place += count
-        found.append(scaled_dot_product_attention(asked, keys, values, scale=scale).squeeze(2))
+    for group in layout.groups:
+        keys, values = (by_document(rows, group) for rows in (k, v))
+        asked = q[place : place + group.count].unsqueeze(2)
+        place += group.count
+        mask = layout.tokens_of(group)
+        attended = scaled_dot_product_attention(asked, keys, values, attn_mask=mask, scale=scale)
+        found.append(attended.squeeze(2))
     return torch.cat(found)

@@ -66,6 +66,13 @@ def _multiplies_bfloat16() -> bool:
     return bool(can.get("amx_bf16") or can.get("avx512_bf16") or can.get("sve_bf16"))
 
 
+def multiplies_tiles(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether products in this format are of tiles of 16 rows: AMX, of bfloat16."""
+    library = require("torch.cpu", "torch")
+    amx = device.type == "cpu" and library.get_capabilities().get("amx_bf16", False)
+    return bool(amx) and dtype == require("torch", "torch").bfloat16
+
+
 def physical_cores() -> int:
     """Physical cores that this process may use; at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)

@@ -8,28 +8,29 @@ documents of 85 to 512 tokens this takes 30 to 50 % of the time of torch's own k
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from vecdb_rerank.engine.layout import Group
 
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 _PIECE = 1 << 20  # attention weights computed at once: 2 MB in bfloat16, 4 MB in float32
 
 
 class HeadMajor:
-    """Attention within documents of one layout, and the room that it needs, for all layers.
+    """Attention within documents of one layout, and the room that it needs, for all layers."""
 
-    ``groups`` are (start, documents, length) of runs of documents of equal length.
-    """
-
-    def __init__(self, groups: Sequence[tuple[int, int, int]], heads: int, width: int) -> None:
-        self._order = torch.from_numpy(np.concatenate([_places(*g, heads) for g in groups]))
+    def __init__(self, groups: Sequence[Group], heads: int, width: int) -> None:
+        self._order = torch.from_numpy(np.concatenate([_places(g, heads) for g in groups]))
         rows = len(self._order)
         self._back = torch.empty_like(self._order)
         self._back[self._order] = torch.arange(rows)
         self._room = [torch.empty(rows, width, dtype=torch.bfloat16) for _ in range(4)]
-        pieces = [piece for group in groups for piece in self._pieces(*group, heads)]
+        pieces = [piece for group in groups for piece in self._pieces(group, heads)]
         most = max(q.shape[0] * q.shape[1] * k.shape[1] for q, k, _, _ in pieces)
         self._weights = torch.empty(most, dtype=torch.bfloat16)
         self._exact = torch.empty(most, dtype=torch.float32)
@@ -48,11 +49,10 @@ class HeadMajor:
             torch.bmm(weights, v_piece, out=out)
         return torch.index_select(self._room[3], 0, self._back).view(shape)
 
-    def _pieces(
-        self, start: int, count: int, length: int, heads: int
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def _pieces(self, group: Group, heads: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """What of queries, keys, values and results is computed at once."""
-        rows = slice(start * heads, (start + count * length) * heads)
+        count, length = group.count, group.room
+        rows = slice(group.rows.start * heads, group.rows.stop * heads)
         q, k, v, out = (room[rows].view(count * heads, length, -1) for room in self._room)
         matrices = max(1, _PIECE // (length * length))
         tokens = max(1, min(length, _PIECE // length))
@@ -69,8 +69,8 @@ class HeadMajor:
         return self._weights[:size].view(shape), self._exact[:size].view(shape)
 
 
-def _places(start: int, count: int, length: int, heads: int) -> Places:
+def _places(group: Group, heads: int) -> Places:
     """Where the rows of a group are, in the order (document, head, token)."""
-    document, head, token = np.ogrid[:count, :heads, :length]
-    places: Places = ((start + document * length + token) * heads + head).ravel()
+    document, head, token = np.ogrid[: group.count, :heads, : group.room]
+    places: Places = ((group.start + document * group.room + token) * heads + head).ravel()
     return places

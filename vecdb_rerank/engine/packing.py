@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vecdb_rerank.engine.architectures import Architecture, pooled
-from vecdb_rerank.engine.attention import Layout
+from vecdb_rerank.engine.layout import Layout
 from vecdb_rerank.engine.memory import Budget
 from vecdb_rerank.engine.tokens import Pair, Template
 
@@ -49,6 +49,7 @@ class Packed:
         head: Head | None = None,
         *,
         body: Callable[..., Any] | None = None,
+        tiles: bool = False,
     ) -> None:
         self.model = model
         self._body = model.base_model if body is None else body
@@ -57,6 +58,7 @@ class Packed:
         self._pooling = architecture.pooling(model.config) if head is None else "last"
         self._head = head or architecture.head
         self._typed = template.types is not None
+        self._tiles = tiles
 
     def tokens(self, pairs: Sequence[Pair]) -> int:
         """The sum of their lengths."""
@@ -75,23 +77,20 @@ class Packed:
         """The last hidden state of each pair, (its length, width); ``seen`` as in `Layout`."""
         order = by_length(pairs)
         hidden, layout = self._hidden([pairs[n] for n in order], seen)
-        return in_place(torch.split(hidden, list(layout.lengths)), order)
+        return in_place(layout.split(hidden), order)
 
     def _hidden(self, pairs: Sequence[Pair], seen: int | None = None) -> tuple[Tensor, Layout]:
         """The last hidden state of all ``pairs``, (tokens, width), and where each lies in it."""
         device = self.model.device
-        layout = Layout([pair.length for pair in pairs], device, seen)
-        inputs = {"input_ids": self._template.ids_of(pairs), "position_ids": self._places(layout)}
+        layout = Layout([pair.length for pair in pairs], device, seen, self._tiles)
+        inputs: dict[str, npt.NDArray[Any]] = {
+            "input_ids": layout.spread(self._template.ids_of(pairs)),
+            "position_ids": layout.spread(layout.places + self._offset, fill=self._offset),
+        }
         if self._typed:
-            inputs["token_type_ids"] = self._template.types_of(pairs)
+            inputs["token_type_ids"] = layout.spread(self._template.types_of(pairs))
         sent = {name: _row(ids, device) for name, ids in inputs.items()}
         return self._body(**sent, packed=layout).last_hidden_state[0], layout
-
-    def _places(self, layout: Layout) -> npt.NDArray[np.int32]:
-        """Position ids, which begin anew with each document."""
-        lengths = np.array(layout.lengths)
-        starts = np.repeat(lengths.cumsum() - lengths, lengths)
-        return (np.arange(lengths.sum()) - starts + self._offset).astype(np.int32)
 
 
 class Padded:
@@ -178,5 +177,5 @@ def in_place(sorted_values: Sequence[T], order: Sequence[int]) -> list[T]:
     return [found[n] for n in range(len(order))]
 
 
-def _row(ids: npt.NDArray[np.int32], device: torch.device) -> Tensor:
+def _row(ids: npt.NDArray[Any], device: torch.device) -> Tensor:
     return torch.from_numpy(ids).to(device, torch.int64)[None]

@@ -99,7 +99,10 @@ def computing(
         return lambda template: Padded(model, template, budget, loaded.head)
     architecture = PACKED[model.config.model_type]
     body = _body(spec, loaded)
-    return lambda template: Packed(model, template, architecture, loaded.head, body=body)
+    tiles = hardware.multiplies_tiles(loaded.device, loaded.dtype)
+    return lambda template: Packed(
+        model, template, architecture, loaded.head, body=body, tiles=tiles
+    )
 
 
 def _body(spec: Spec, loaded: loading.Loaded) -> Callable[..., Any]:
