@@ -10,7 +10,7 @@ from vecdb_rerank.candidates import Scores
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError, NotAskedError, RerankError
 from vecdb_rerank.flow import Flow
-from vecdb_rerank.guard import Guard, told
+from vecdb_rerank.guard import Guard, told, warm_up
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Reranker
 
@@ -91,6 +91,10 @@ class Chain:
                 failed.update(scores.failed)
                 return Answer(guard.name, scores, failed=failed, billed=billed)
         return Answer(self.name, error=_joined(error, failed), failed=failed, billed=billed)
+
+    def warmup(self) -> None:
+        """Load the models of those that have any; nothing is sent to a server."""
+        warm_up(*self.rerankers)
 
     def closing(self) -> Flow[None]:
         """Close the connections of those that have any."""

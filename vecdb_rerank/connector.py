@@ -28,6 +28,7 @@ CreatedT = TypeVar("CreatedT")
 ProblemsT = TypeVar("ProblemsT")
 
 PAGE = 10  # hits, where nobody says how many
+_SAMPLE = 16  # documents that `check` looks at
 Bundled = Literal["bundled"]
 # One, or several in order: the next one is asked where one fails.
 Rerankers = Reranker | Sequence[Reranker] | Bundled | None
@@ -56,6 +57,10 @@ class Store(Database[ResponseT]):
 
     def check(self, dimension: int | None) -> Flow[list[Finding]]:
         """Look at connection, version, plugins and schema, changing nothing."""
+        raise NotImplementedError
+
+    def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
+        """The payloads of a few documents, whichever come first."""
         raise NotImplementedError
 
     def delete(self) -> Flow[None]:
@@ -142,6 +147,23 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
         return self._run(flow())
 
+    def warmup(self) -> Any:
+        """Load the models of embedder and rerankers, so that no search has to wait for them.
+
+        For the start of a server, before it says that it is ready: loading counts in the deadline
+        of the search that it happens in. Nothing is sent to the database or to a remote reranker.
+        Raises `ConfigurationError` where a model does not load.
+        """
+        embedder, chain = self.pipeline.embedder, self.pipeline.chain
+
+        def flow() -> Flow[None]:
+            if embedder is not None:
+                yield Compute(lambda: embedder.embed_query("warm up"))
+            if chain is not None:
+                yield Compute(chain.warmup)
+
+        return self._run(flow())
+
     def check(self) -> ProblemsT:
         """What stands between this connector and a search, with a fix for each."""
         return self._run(self._guarded(self._checked()))
@@ -172,7 +194,11 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
     def _checked(self) -> Flow[list[Finding]]:
         dimension = yield from self._dimension()
-        return (yield from self.store.check(dimension))
+        findings = yield from self.store.check(dimension)
+        if all(finding.ok for finding in findings):
+            payloads = yield from self.store.sample(_SAMPLE)
+            findings += _text_findings(payloads, self.pipeline.documents)
+        return findings
 
     def _dimension(self) -> Flow[int | None]:
         embedder = self.pipeline.embedder
@@ -230,6 +256,23 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
     def _run(self, flow: Flow[Any]) -> Any:
         """Drive a flow in the client's colour."""
         raise NotImplementedError
+
+
+def _text_findings(payloads: Sequence[Mapping[str, Any]], documents: Documents) -> list[Finding]:
+    """Whether stored documents have a text to search and rerank."""
+    empty = [payload for payload in payloads if not documents.text(payload).strip()]
+    names = ", ".join(documents.paths)
+    if not empty:
+        return [Finding("documents", True, f"their text is in {names}")] if payloads else []
+    held = ", ".join(map(str, empty[0])) or "nothing"
+    return [
+        Finding(
+            "documents",
+            False,
+            f"{len(empty)} of {len(payloads)} looked at have no text in {names}; one has: {held}",
+            "name the fields that hold it in documents.fields",
+        )
+    ]
 
 
 class SyncDriver:

@@ -7,11 +7,12 @@ reranked, when, and what the outcome says of it is decided here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from vecdb_rerank import telemetry
@@ -26,6 +27,7 @@ from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.search import NativeSearch, SearchDefaults
 from vecdb_rerank.trip import Clock, Trip
 
+log = logging.getLogger("vecdb_rerank")
 R = TypeVar("R")
 MissingQuery = Literal["pass", "raise"]
 # What a call's ``rerank`` may be: off, on, or on under another policy.
@@ -167,6 +169,7 @@ class DropIn:
                 f"rerank_query: is not given and the request {holds}; give the text to rerank by, "
                 "or rerank=False"
             )
+        _warn_once(holds)
         return f"no query: the request {holds}, and no rerank_query was given"
 
     def _search(self, asked: Asked, text: str) -> NativeSearch:
@@ -261,6 +264,16 @@ def _text(given: str | None, found: Iterable[str]) -> str | None:
             return valid_unicode(text)
     distinct = {text for text in found if text.strip()}
     return valid_unicode(distinct.pop()) if len(distinct) == 1 else None
+
+
+@cache
+def _warn_once(holds: str) -> None:
+    """Say it once a process: who put this in place of their client expects all to be reranked."""
+    log.warning(
+        "a search is not reranked: its request %s; give rerank_query=, or refuse such calls with "
+        "on_missing_query='raise' (said once)",
+        holds,
+    )
 
 
 def each(name: str, given: Any, kind: Any, count: int) -> list[Any]:

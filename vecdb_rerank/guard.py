@@ -198,3 +198,10 @@ def as_rerank_error(error: Exception, name: str) -> RerankError:
         mapped = RerankError(f"{name} failed with {type(error).__name__}")
     mapped.__cause__ = error
     return mapped
+
+
+def warm_up(*rerankers: Reranker) -> None:
+    """Have those that hold a model load it; one without a method ``warmup`` has nothing to load."""
+    for reranker in rerankers:
+        if (warmup := getattr(reranker, "warmup", None)) is not None:
+            warmup()

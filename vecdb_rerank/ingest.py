@@ -6,9 +6,10 @@ Colourless like the pipeline; a database only says how to write a batch and what
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.protocols import Embedder, Vector
 from vecdb_rerank.retry import retry
 
+log = logging.getLogger("vecdb_rerank")
 T = TypeVar("T")
 ItemT = TypeVar("ItemT")
 # Whose fault a failed write is: a passing state of the server, one of the documents, or the set-up.
@@ -65,12 +67,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of the documents: ``added`` were stored, each of ``failed`` was not."""
+    """What became of the documents: ``added`` were stored, each of ``failed`` was not.
+
+    ``without_text`` of those stored have none of the fields that make up their text: no word of
+    them is found, and a reranker reads nothing.
+    """
 
     added: int = 0
     failed: tuple[Failure, ...] = ()
     retries: int = 0
     seconds: float = 0.0
+    without_text: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,7 @@ def ingest(
     started = time.monotonic()
     batch_writer = _BatchWriter(writer, options.give_up_after)
     failed: list[Failure] = []
-    done = 0
+    done = without_text = 0
     for batch in constrained_batches(
         map(_document, source),
         options.batch_chars,
@@ -147,12 +154,24 @@ def ingest(
             stored = done - len(failed)
             raise IngestError(f"{error}; {stored} documents are stored, run again") from error
         failed += [*unfit, *rejected]
+        without_text += _without_text(batch, {failure.id for failure in failed}, texts)
         done += len(batch)
         if options.on_progress is not None:
             options.on_progress(done)
+    if without_text:
+        names = ", ".join(texts.paths)
+        log.warning("%d documents have no text: no %s in them", without_text, names)
     return IngestReport(
-        done - len(failed), tuple(failed), batch_writer.retries, time.monotonic() - started
+        done - len(failed),
+        tuple(failed),
+        batch_writer.retries,
+        time.monotonic() - started,
+        without_text,
     )
+
+
+def _without_text(batch: Sequence[Document], failed: Set[HitId], texts: Documents) -> int:
+    return sum(not texts.text(d.payload).strip() for d in batch if d.id not in failed)
 
 
 def _document(given: Document | Mapping[str, Any]) -> Document:

@@ -32,15 +32,16 @@ class Reranker(Protocol):
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """One score a document, in the same order.
 
-        A reranker with an attribute ``keeps_deadline = True`` promises to return by
-        ``deadline`` with what it has (None for the rest) and is called inline; any other is
-        watched from outside. One with a method ``steps``, a `vecdb_rerank.flow.Flow` of the same
-        arguments, is driven by it instead, so that its I/O is asynchronous where the search is;
-        it counts as remote unless it has ``local = True``. One with a method ``closing`` is
-        closed with its connector. ``calibration``, if it has one, puts its relevance on the
-        common scale (`vecdb_rerank.calibration.Calibration`). ``listwise = True`` says that a
-        score depends on what else is scored, so that none is kept for another list. By
-        ``room(query)`` and ``token_offsets(text)`` long documents are cut at its own tokens.
+        A reranker with an attribute ``keeps_deadline = True`` promises to return by ``deadline``
+        with what it has (None for the rest) and is called inline; any other is watched from
+        outside. One with a method ``steps``, a `vecdb_rerank.flow.Flow` of the same arguments, is
+        driven by it instead, so that its I/O is asynchronous where the search is; it counts as
+        remote unless it has ``local = True``. One with a method ``closing`` is closed with its
+        connector, and one with a method ``warmup`` is loaded by its connector's. ``calibration``,
+        if it has one, puts its relevance on the common scale
+        (`vecdb_rerank.calibration.Calibration`). ``listwise = True`` says that a score depends on
+        what else is scored, so that none is kept for another list. By ``room(query)`` and
+        ``token_offsets(text)`` long documents are cut at its own tokens.
         """
         ...
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.ingest import Cause, Document, WriteResult
 from vecdb_rerank.protocols import Vector
+from vecdb_rerank.search import Language
 from vecdb_rerank_opensearch import errors
 from vecdb_rerank_opensearch.requests import BM25_TEXT, Layout
 
@@ -34,8 +35,6 @@ def create(client: Any, layout: Layout, dimension: int) -> Flow[bool]:
 
 def index_body(layout: Layout, dimension: int) -> dict[str, Any]:
     """Settings and mappings: BM25 in the language and an HNSW graph of cosine similarity."""
-    # The analyzers have Snowball's languages and others, but not this one.
-    analyzer = "standard" if layout.language == "tamil" else layout.language
     return {
         "settings": {"index": {"knn": True}},
         "mappings": {
@@ -47,7 +46,7 @@ def index_body(layout: Layout, dimension: int) -> dict[str, Any]:
                     "dimension": dimension,
                     "method": {"name": "hnsw", "space_type": "cosinesimil", "engine": "lucene"},
                 },
-                BM25_TEXT: {"type": "text", "analyzer": analyzer},
+                BM25_TEXT: {"type": "text", "analyzer": _analyzer(layout)},
                 # Ids of all kinds in one collection: a first number must not refuse later words.
                 "id": {"type": "keyword"},
             },
@@ -55,12 +54,17 @@ def index_body(layout: Layout, dimension: int) -> dict[str, Any]:
     }
 
 
+def _analyzer(layout: Layout) -> str:
+    # OpenSearch's own are Snowball's languages and others, but not this one.
+    return "standard" if layout.language == "tamil" else layout.language
+
+
 def _require_fit(client: Any, layout: Layout, dimension: int) -> Flow[None]:
     mappings = yield Call(lambda: client.indices.get_mapping(index=layout.index))
     if problems := misfits(mappings, layout, dimension):
         raise SchemaError(
-            f"index {layout.index!r} does not fit: {'; '.join(problems)}. "
-            "Use another index name, or set backend.dense_vector / backend.bm25_fields"
+            f"index {layout.index!r} does not fit: {'; '.join(problems)}. Use another "
+            "index name, or set backend.dense_vector / backend.bm25_fields / backend.language"
         )
 
 
@@ -70,6 +74,7 @@ def misfits(mappings: Mapping[str, Any], layout: Layout, dimension: int | None) 
     for mapping in mappings.values():
         properties = mapping["mappings"].get("properties", {})
         problems += _dense_misfits(_field(properties, layout.dense_vector), layout, dimension)
+        problems += _language_misfits(properties.get(BM25_TEXT, {}), layout)
     return list(dict.fromkeys([*problems, *bm25_misfits(mappings, layout)]))
 
 
@@ -94,6 +99,14 @@ def _dense_misfits(
     if dimension is not None and size is not None and size != dimension:
         return [f"{layout.dense_vector!r} has {size} dimensions, the embedder makes {dimension}"]
     return []
+
+
+def _language_misfits(field: Mapping[str, Any], layout: Layout) -> list[str]:
+    """That the text for BM25 is analyzed in another language; an index of one's own may be."""
+    analyzer = field.get("analyzer")
+    if analyzer not in get_args(Language) or analyzer == _analyzer(layout):
+        return []
+    return [f"analyzes {BM25_TEXT!r} as {analyzer}, language is {layout.language!r}"]
 
 
 def _field(properties: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:

@@ -17,7 +17,7 @@ from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.search import BRANCHES, Search
 from vecdb_rerank_opensearch import errors, ingest, requests, responses
-from vecdb_rerank_opensearch.requests import URL_PARAMS, Body, Layout
+from vecdb_rerank_opensearch.requests import BM25_TEXT, URL_PARAMS, Body, Layout
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
 log = logging.getLogger("vecdb_rerank")
@@ -195,10 +195,17 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             return [*findings, Finding(subject, False, "is missing", fix)]
         mappings = yield Call(lambda: self._client.indices.get_mapping(index=self._layout.index))
         if problems := ingest.misfits(mappings, self._layout, dimension):
-            fix = "correct backend.dense_vector / backend.bm25_fields, or index it anew"
+            fix = "correct backend.dense_vector, bm25_fields or language, or index it anew"
             return [*findings, Finding(subject, False, "; ".join(problems), fix)]
         count = yield Call(lambda: self._client.count(index=self._layout.index))
         return [*findings, Finding(subject, True, f"{count['count']} documents")]
+
+    def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
+        """The sources of the first documents, as a search shows them."""
+        hidden = [self._layout.dense_vector, BM25_TEXT]
+        body = {"size": count, "_source": {"excludes": hidden}}
+        answer = yield Call(lambda: self._client.search(body=body, index=self._layout.index))
+        return [hit.get("_source", {}) for hit in answer["hits"]["hits"]]
 
     def delete(self) -> Flow[None]:
         """Delete the index."""

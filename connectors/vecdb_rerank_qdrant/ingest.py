@@ -10,18 +10,23 @@ from typing import Any
 from qdrant_client.http import models
 
 from vecdb_rerank.candidates import DOC_ID, HitId
+from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.ingest import Cause, Document, WriteResult, stable_uuid
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank_qdrant import errors
+from vecdb_rerank_qdrant.bm25 import Bm25
+from vecdb_rerank_qdrant.language import language_misfits
 from vecdb_rerank_qdrant.requests import Encoder, Layout
 
 
-def create(client: Any, layout: Layout, dimension: int) -> Flow[bool]:
+def create(
+    client: Any, layout: Layout, dimension: int, bm25: Bm25, documents: Documents
+) -> Flow[bool]:
     """Create the collection if it is missing; True if this call did."""
     if (yield Call(lambda: client.collection_exists(layout.collection))):
-        yield from _require_fit(client, layout, dimension)
+        yield from _require_fit(client, layout, dimension, bm25, documents)
         return False
     vectors = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
     name = layout.dense_vector
@@ -38,17 +43,21 @@ def create(client: Any, layout: Layout, dimension: int) -> Flow[bool]:
     except Exception as error:
         if not errors.already_exists(error):
             raise
-        yield from _require_fit(client, layout, dimension)  # somebody else was faster
+        # somebody else was faster
+        yield from _require_fit(client, layout, dimension, bm25, documents)
         return False
     return True
 
 
-def _require_fit(client: Any, layout: Layout, dimension: int) -> Flow[None]:
+def _require_fit(
+    client: Any, layout: Layout, dimension: int, bm25: Bm25, documents: Documents
+) -> Flow[None]:
     info = yield Call(lambda: client.get_collection(layout.collection))
-    if problems := misfits(info, layout, dimension):
+    problems = misfits(info, layout, dimension)
+    if problems := problems or (yield from language_misfits(client, layout, bm25, documents)):
         raise SchemaError(
-            f"collection {layout.collection!r} does not fit: {'; '.join(problems)}. "
-            "Use another collection name, or set backend.dense_vector / backend.bm25_vector"
+            f"collection {layout.collection!r} does not fit: {'; '.join(problems)}. Use another "
+            "collection name, or set backend.dense_vector / backend.bm25_vector / backend.language"
         )
 
 

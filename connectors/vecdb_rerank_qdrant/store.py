@@ -23,6 +23,7 @@ from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.search import BRANCHES, Search
 from vecdb_rerank_qdrant import errors, ingest, payloads, requests, responses
 from vecdb_rerank_qdrant.bm25 import Bm25
+from vecdb_rerank_qdrant.language import language_misfits
 from vecdb_rerank_qdrant.requests import Layout
 
 
@@ -144,7 +145,7 @@ class QdrantStore(Store[models.QueryResponse]):
 
     def create(self, dimension: int) -> Flow[bool]:
         """Create the collection if it is missing."""
-        return ingest.create(self._client, self._layout, dimension)
+        return ingest.create(self._client, self._layout, dimension, self._bm25, self._documents)
 
     def writer(self) -> ingest.QdrantWriter:
         """How documents are written."""
@@ -167,11 +168,18 @@ class QdrantStore(Store[models.QueryResponse]):
             fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
             return [*findings, Finding(subject, False, "is missing", fix)]
         info = yield Call(lambda: self._client.get_collection(self._layout.collection))
-        problems = ingest.misfits(info, self._layout, dimension)
+        problems = ingest.misfits(info, self._layout, dimension) or (
+            yield from language_misfits(self._client, self._layout, self._bm25, self._documents)
+        )
         if problems:
-            fix = "correct backend.dense_vector / backend.bm25_vector, or index it anew"
+            fix = "correct backend.dense_vector, bm25_vector or language, or index it anew"
             return [*findings, Finding(subject, False, "; ".join(problems), fix)]
         return [*findings, Finding(subject, True, f"{info.points_count} points")]
+
+    def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
+        """The payloads of the first points."""
+        points, _ = yield Call(lambda: self._client.scroll(self._layout.collection, limit=count))
+        return [point.payload or {} for point in points]
 
     def delete(self) -> Flow[None]:
         """Delete the collection."""

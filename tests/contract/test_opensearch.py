@@ -371,3 +371,19 @@ def test_bm25_stems_in_the_language_of_the_collection(
         assert found == (language != "tamil")  # which has no analyzer of its own
     finally:
         opensearch.call(connector.delete())
+
+
+def test_an_index_in_another_language_is_told(opensearch: Backend, models: Remembering) -> None:
+    name = new_name()
+    german = opensearch.connect(name, language="german", embedder=models, reranker=None)
+    english = opensearch.connect(name, embedder=models, reranker=None)
+    opensearch.call(german.create())
+    try:
+        assert not opensearch.call(german.create())
+        with pytest.raises(SchemaError, match="'bm25_text' as german, language is 'english'"):
+            opensearch.call(english.create())
+        wrong = opensearch.call(english.check())[-1]
+        assert not wrong.ok
+        assert "language" in wrong.fix
+    finally:
+        opensearch.call(german.delete())

@@ -18,6 +18,7 @@ from vecdb_rerank.errors import FirstPassError, SchemaError
 from vecdb_rerank.ingest import Document
 from vecdb_rerank.outcomes import observe
 from vecdb_rerank.search import Fusion, Language
+from vecdb_rerank.testing import HashEmbedder
 from vecdb_rerank.testing.base import ids, new_name, one_line
 from vecdb_rerank.testing.searching import WIDE, every_mode
 from vecdb_rerank_qdrant import Bm25
@@ -241,5 +242,49 @@ def test_bm25_stems_in_the_language_of_the_collection(
         qdrant.call(connector.add({"id": n, "text": text} for n, text in enumerate(texts)))
         response = qdrant.call(connector.search(asked_form, mode="bm25"))
         assert len(connector.candidates(response)) == 1
+    finally:
+        qdrant.call(connector.delete())
+
+
+def test_a_collection_in_another_language_is_told(qdrant: Backend) -> None:
+    """A query in the wrong one would miss most words, and nobody would see it."""
+    name = new_name()
+    german = qdrant.connect(
+        name, bm25=Bm25(language="german"), embedder=HashEmbedder(), reranker=None
+    )
+    english = qdrant.connect(name, embedder=HashEmbedder(), reranker=None)
+    qdrant.call(german.create())
+    try:
+        texts = [
+            "Die Häuser der Städte werden häufig gebaut",
+            "Bücher und Zeitungen wurden gelesen",
+        ]
+        qdrant.call(german.add({"id": n, "text": text} for n, text in enumerate(texts)))
+        assert not qdrant.call(german.create())
+        assert [finding for finding in qdrant.call(german.check()) if not finding.ok] == []
+        with pytest.raises(SchemaError, match="made of german texts, language is 'english'"):
+            qdrant.call(english.create())
+        wrong = qdrant.call(english.check())[-1]
+        assert not wrong.ok
+        assert "made of german texts" in wrong.detail
+        assert "language" in wrong.fix
+    finally:
+        qdrant.call(german.delete())
+
+
+def test_foreign_vectors_are_no_other_language(qdrant: Backend) -> None:
+    """Terms that no language explains are somebody's own: not our matter."""
+    name = new_name()
+    connector = qdrant.connect(name, embedder=HashEmbedder(), reranker=None)
+    qdrant.call(connector.create())
+    try:
+        vector = {
+            "dense": [1.0] + [0.0] * (HashEmbedder().dimension - 1),
+            "bm25": models.SparseVector(indices=[1, 2, 3], values=[1.0, 1.0, 1.0]),
+        }
+        point = models.PointStruct(id=1, vector=vector, payload={"text": "the houses of a city"})
+        qdrant.call(qdrant.client.upsert(name, [point]))
+        assert not qdrant.call(connector.create())
+        assert all(finding.ok for finding in qdrant.call(connector.check()))
     finally:
         qdrant.call(connector.delete())

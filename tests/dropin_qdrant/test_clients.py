@@ -35,6 +35,7 @@ from vecdb_rerank import (
     Policy,
     RerankError,
     Scores,
+    dropin,
     observe,
     rerank_query,
 )
@@ -262,6 +263,16 @@ def test_without_a_text_a_request_is_sent_as_it_is(local: World) -> None:
         )
         assert call.arguments["limit"] == 5
         assert response == call.response
+
+
+def test_that_a_search_is_not_reranked_for_want_of_a_text_is_said_once(
+    local: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    dropin._warn_once.cache_clear()
+    for _ in range(2):
+        ask(local, query=VECTOR, using=DENSE, rerank_query=None)
+    (said,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "holds no text; give rerank_query=" in said.message
 
 
 def test_without_a_text_or_with_two_a_client_may_refuse(local: World) -> None:

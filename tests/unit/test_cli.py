@@ -613,6 +613,29 @@ def test_the_doctor_names_the_section_of_a_model_that_does_not_load(
     assert "correct the section [embedder]" in ended.out
 
 
+@pytest.mark.usefixtures("filled")
+def test_the_doctor_checks_the_database_whatever_else_is_wrong(
+    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECDB_RERANK__RERANKER__MODEL", "/no/such/folder")
+    monkeypatch.setenv("VECDB_RERANK__EMBEDDER__MODEL", "/no/such/folder")
+    ended = run("doctor")
+    assert ended.code == 1
+    for row in ("│ no │ embedder", "│ no │ reranker", "│ ok │ collection"):
+        assert row in ended.out
+
+
+def test_documents_without_text_are_told(run: Callable[..., Ended]) -> None:
+    lines = b'{"id": 1, "titel": "honey"}\n{"id": 2, "text": "bees"}\n{"id": 3, "text": " "}\n'
+    ended = run("index", "-", stdin=lines)
+    assert ended.code == 0
+    assert "2 of them have no text: no field title, text in them" in plain(ended.err)
+    ended = run("doctor")
+    assert ended.code == 1
+    assert "2 of 3 looked at have no text in title, text; one has:" in plain(ended.out)
+    assert "documents.fields" in plain(ended.out)
+
+
 def test_the_doctor_shows_no_key(run: Callable[..., Ended], httpserver: HTTPServer) -> None:
     httpserver.expect_request("/").respond_with_json({}, status=401)
     url = httpserver.url_for("/").replace("//", f"//admin:{SECRET}@")

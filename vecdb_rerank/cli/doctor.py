@@ -119,23 +119,40 @@ def _reranker(section: Any) -> str:
     return f"{reranker.name}; about {foretold:.0f} ms for k=50 with documents of 60 tokens"
 
 
-def _database(settings: Any) -> list[Finding]:
+def _database(settings: Settings) -> list[Finding]:
     from vecdb_rerank import factory
     from vecdb_rerank.connector import Finding
     from vecdb_rerank.errors import VecdbRerankError
 
     try:
-        with closing(factory.build(settings)) as connector:
+        with closing(factory.build(_by_itself(settings))) as connector:
             return list(connector.check())
     except VecdbRerankError as error:
-        return [Finding(settings.backend.type, False, str(error), "see the message")]
+        return [Finding(settings.backend.type, False, str(error), "correct the section [backend]")]
+
+
+def _by_itself(settings: Settings) -> Settings:
+    """The settings of the database alone: it is checked whatever else is wrong."""
+    from vecdb_rerank import factory
+    from vecdb_rerank.errors import VecdbRerankError
+    from vecdb_rerank.settings import NoneSettings
+
+    bare: dict[str, Any] = {"reranker": NoneSettings(), "rerankers": ()}
+    try:
+        if (embedder := factory.embedder(settings)) is not None:
+            _ = embedder.dimension
+    except VecdbRerankError:
+        bare["embedder"] = NoneSettings()
+    return settings.model_copy(update=bare)
 
 
 def _try(subject: str, check: Callable[[], str]) -> Finding:
     from vecdb_rerank.connector import Finding
-    from vecdb_rerank.errors import VecdbRerankError
+    from vecdb_rerank.errors import MissingDependencyError, VecdbRerankError
 
     try:
         return Finding(subject, True, check())
+    except MissingDependencyError as error:
+        return Finding(subject, False, str(error), "install it")
     except VecdbRerankError as error:
         return Finding(subject, False, str(error), f"correct the section [{subject}]")

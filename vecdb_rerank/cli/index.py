@@ -46,6 +46,12 @@ def command(
         connector.close()
     where = "a new collection" if created else "an existing collection"
     common.err.print(f"{report.added:,} documents added to {where} in {report.seconds:.1f} s")
+    if report.without_text:
+        names = escape(", ".join(connector.pipeline.documents.paths))
+        common.err.print(
+            f"[yellow]{report.without_text:,} of them have no text[/]: no field {names} in them; "
+            "name theirs in documents.fields and index them again"
+        )
     if report.retries:
         common.err.print(f"{report.retries} requests had to be repeated")
     failed = [*bad_lines, *report.failed]

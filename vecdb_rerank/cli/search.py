@@ -37,6 +37,8 @@ def command(
     connector = factory.build(common.settings(config, backend, collection).settings)
     try:
         _require_ready(connector)
+        if rerank:
+            connector.warmup()  # a deadline is about searching, not about loading
         with observe() as outcomes:
             response = connector.search(
                 query, mode=mode, k=k, limit=limit, offset=offset, rerank=rerank, explain=True

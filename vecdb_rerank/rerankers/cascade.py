@@ -9,7 +9,7 @@ from vecdb_rerank.cost import Ledger
 from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow import Flow, run
-from vecdb_rerank.guard import Guard, told
+from vecdb_rerank.guard import Guard, told, warm_up
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Reranker
 
@@ -85,6 +85,10 @@ class CascadeReranker:
                 error.billed = scores.billed
                 raise error
         return scores
+
+    def warmup(self) -> None:
+        """Load the models of those that have any."""
+        warm_up(self._first.reranker, self._then.reranker)
 
     def closing(self) -> Flow[None]:
         """Close the connections of those that have any."""

@@ -92,6 +92,10 @@ class FlagEmbeddingReranker:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._spec.model!r})"
 
+    def warmup(self) -> None:
+        """Load the model and compute once, so that the first search does not wait for it."""
+        self.score("warm up", ["warm up"], deadline=Deadline())
+
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Logits of the documents; a batch that begins before the deadline is computed."""
         pairs = [(valid_unicode(query), valid_unicode(document)) for document in documents]

@@ -58,6 +58,10 @@ class OnnxReranker:
         """The loaded model."""
         return onnx_model.load(self._weights, self._max_length, self._device)
 
+    def warmup(self) -> None:
+        """Load the model and compute once, so that the first search does not wait for it."""
+        self.score("warm up", ["warm up"], deadline=Deadline())
+
     def room(self, query: str) -> int:
         """The tokens of a document that are read beside ``query``."""
         return self.model.room(query)
