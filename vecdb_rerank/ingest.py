@@ -6,10 +6,9 @@ Colourless like the pipeline; a database only says how to write a batch and what
 from __future__ import annotations
 
 import json
-import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -23,7 +22,6 @@ from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.protocols import Embedder, Vector
 from vecdb_rerank.retry import retry
 
-log = logging.getLogger("vecdb_rerank")
 T = TypeVar("T")
 ItemT = TypeVar("ItemT")
 # Whose fault a failed write is: a passing state of the server, one of the documents, or the set-up.
@@ -147,20 +145,18 @@ def ingest(
         get_len=lambda document: len(texts.text(document.payload)),
         strict=False,
     ):
-        items, unfit = yield from _prepared(writer, batch, embedder, texts)
+        items, unfit, empty = yield from _prepared(writer, batch, embedder, texts)
         try:
             rejected = yield from batch_writer.write(items)
         except IngestError as error:
             stored = done - len(failed)
             raise IngestError(f"{error}; {stored} documents are stored, run again") from error
         failed += [*unfit, *rejected]
-        without_text += _without_text(batch, {failure.id for failure in failed}, texts)
+        lost = {failure.id for failure in failed}
+        without_text += sum(doc_id not in lost for doc_id in empty)
         done += len(batch)
         if options.on_progress is not None:
             options.on_progress(done)
-    if without_text:
-        names = ", ".join(texts.paths)
-        log.warning("%d documents have no text: no %s in them", without_text, names)
     return IngestReport(
         done - len(failed),
         tuple(failed),
@@ -168,10 +164,6 @@ def ingest(
         time.monotonic() - started,
         without_text,
     )
-
-
-def _without_text(batch: Sequence[Document], failed: Set[HitId], texts: Documents) -> int:
-    return sum(not texts.text(d.payload).strip() for d in batch if d.id not in failed)
 
 
 def _document(given: Document | Mapping[str, Any]) -> Document:
@@ -183,7 +175,8 @@ def _prepared(
     batch: Sequence[Document],
     embedder: Embedder | None,
     documents: Documents,
-) -> Flow[tuple[list[tuple[HitId, ItemT]], list[Failure]]]:
+) -> Flow[tuple[list[tuple[HitId, ItemT]], list[Failure], list[HitId]]]:
+    """What is written of a batch, what cannot be, and which of all have no text."""
     texts = [documents.text(document.payload) for document in batch]
     missing = [n for n, document in enumerate(batch) if document.vector is None]
     made: dict[int, Vector] = {}
@@ -199,7 +192,8 @@ def _prepared(
             unfit.append(Failure(document.id, str(error)))
         else:
             items.append((document.id, item))
-    return items, unfit
+    empty = [document.id for document, text in zip(batch, texts, strict=True) if not text.strip()]
+    return items, unfit, empty
 
 
 class _BatchWriter(Generic[ItemT]):

@@ -17,7 +17,7 @@ from vecdb_rerank.flow import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.search import BRANCHES, Search
 from vecdb_rerank_opensearch import errors, ingest, requests, responses
-from vecdb_rerank_opensearch.requests import BM25_TEXT, URL_PARAMS, Body, Layout
+from vecdb_rerank_opensearch.requests import URL_PARAMS, Body, Layout
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
 log = logging.getLogger("vecdb_rerank")
@@ -202,8 +202,8 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
 
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
         """The sources of the first documents, as a search shows them."""
-        hidden = [self._layout.dense_vector, BM25_TEXT]
-        body = {"size": count, "_source": {"excludes": hidden}}
+        shown = requests.project({}, self._documents.paths, self._layout).parts
+        body = {"size": count, **shown}
         answer = yield Call(lambda: self._client.search(body=body, index=self._layout.index))
         return [hit.get("_source", {}) for hit in answer["hits"]["hits"]]
 

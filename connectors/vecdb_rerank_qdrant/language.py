@@ -15,10 +15,8 @@ from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.requests import Layout
 
 _SAMPLE = 16  # points; a dozen words tell languages apart
-_OTHER, _SAME = (
-    0.9,
-    0.95,
-)  # shares of terms: below the one it was not made so, from the other it was
+# Shares of terms: below the one vectors were not made in a language, from the other they were.
+_OTHER, _SAME = 0.9, 0.95
 
 
 def language_misfits(
