@@ -12,12 +12,12 @@ from typing import ClassVar, Literal, get_args
 
 from vecdb_rerank import neighbours
 from vecdb_rerank.calibration import logit
-from vecdb_rerank.candidates import Candidate, sigmoid
+from vecdb_rerank.candidates import Candidate
 from vecdb_rerank.errors import ConfigurationError
 
-Method = Literal["confidence", "convex", "log_odds", "rrf", "replace"]
+Method = Literal["confidence", "convex", "rrf", "replace"]
 # The methods that `Blend.weight` is for.
-WEIGHTED = ("convex", "log_odds", "rrf")
+WEIGHTED = ("convex", "rrf")
 # Chosen by measurement (docs/quality.md): between which relevances of its best document a reranker
 # goes from unsure to certain of a query.
 UNSURE, CERTAIN = 0.79, 0.935
@@ -29,9 +29,6 @@ MISSING = 0.1
 RANK_CONSTANT = 5
 # Reciprocal rank fusion of reranker and branches (Cormack et al., 2009, use 60).
 RRF_CONSTANT = 10
-# Log-odds of a candidate's relevance by its share of the first pass: slope and intercept, fitted to
-# the judged candidates of six collections alike (Platt, 1999), by branches' scores and by rank.
-BY_SCORES, BY_RANK = (5.0, -3.0), (2.6, -2.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +38,7 @@ class Blend:
     ``confidence`` (default) is ``w * r + (1 - w) * f``: r the relevance, f the first pass (the
     mean of its branches' normalised scores, or a share by rank), and w between 0.3 and 1, growing
     with the best relevance of the query from 0.79 to 0.935. ``convex`` is the same with the fixed
-    ``weight``. ``log_odds`` adds evidence instead, as a logarithmic opinion pool does (Genest and
-    Zidek, 1986): ``sigmoid(w * logit(r) + (1 - w) * (a * f + b))``, w the fixed ``weight``; a and b
-    turn f into log-odds of relevance, fitted to judged collections (Platt, 1999). ``rrf`` fuses
+    ``weight``. ``rrf`` fuses
     the ranks of reranker and branches, the reranker's with ``weight`` against 1 - weight.
     ``replace`` is the relevance alone.
 
@@ -56,7 +51,7 @@ class Blend:
     method: Method = "confidence"
     """The formula."""
     weight: float = 0.5
-    """The reranker's, for ``convex``, ``log_odds`` and ``rrf`` (0 to 1)."""
+    """The reranker's, for ``convex`` and ``rrf`` (0 to 1)."""
     feedback: float = 0.25
     """The weight of a document's likeness to the three best, against its own score (0 to 1)."""
     smoothing: float = 0.4
@@ -94,8 +89,6 @@ def _blended(
         return _rrf(candidates, relevance, blend.weight)
     witnesses = _branch_names(candidates)
     first = _branch_shares(candidates, witnesses) if witnesses else _rank_shares(len(candidates))
-    if blend.method == "log_odds":
-        return _pooled(relevance, first, BY_SCORES if witnesses else BY_RANK, blend.weight)
     weight = blend.weight
     if blend.method == "confidence":
         least = AGAINST_TWO if len(witnesses) > 1 else AGAINST_ONE
@@ -113,17 +106,6 @@ def min_max(scores: Sequence[float]) -> list[float]:
     """Scores on 0 to 1; all alike count fully."""
     low, high = min(scores, default=0.0), max(scores, default=0.0)
     return [1.0 if high == low else (s - low) / (high - low) for s in scores]
-
-
-def _pooled(
-    relevance: Sequence[float], first: Sequence[float], fitted: tuple[float, float], weight: float
-) -> list[float]:
-    """The logarithmic opinion pool of relevance and first pass (a line in its log-odds)."""
-    slope, intercept = fitted
-    return [
-        sigmoid(weight * logit(r) + (1 - weight) * (slope * f + intercept))
-        for r, f in zip(relevance, first, strict=True)
-    ]
 
 
 def _branch_names(candidates: Sequence[Candidate]) -> list[str]:

@@ -122,12 +122,11 @@ class Ranking:
 class Outcome:
     """What happened to one search; never part of the native response.
 
-    ``timings`` are milliseconds by stage (``embed``, ``first_pass``, ``rarity``, ``rerank``,
-    ``total``). ``k`` is the size of the window, ``widened`` says that it was enlarged during the
-    search (see `AdaptiveK`). ``seen`` counts candidates, ``scored`` those the reranker scored,
-    ``empty`` those without text (never sent, ranked after the scored ones). ``relevance`` and
-    ``first_pass_score`` hold every candidate by id, not only those on the page. ``hits`` explains
-    the page's hits when ``explain=True``. ``fused_by`` says who fused a hybrid search:
+    ``timings`` are milliseconds by stage (``embed``, ``first_pass``, ``rerank``,
+    ``total``). ``k`` is the size of the window. ``seen`` counts candidates, ``scored`` those
+    the reranker scored, ``empty`` those without text (never sent, ranked after the scored ones).
+    ``relevance`` and ``first_pass_score`` hold every candidate by id, not only those on the
+    page. ``hits`` explains the page's hits when ``explain=True``. ``fused_by`` says who fused a hybrid search:
     ``database`` or ``client`` (a server that cannot); ``none`` for a single branch.
 
     ``reranker`` is the one whose scores were taken, or the first of the chain where none were.
@@ -148,7 +147,6 @@ class Outcome:
     mode: str = ""
     fused_by: Literal["database", "client", "none"] = "none"
     k: int = 0
-    widened: bool = False
     seen: int = 0
     scored: int = 0
     empty: int = 0

@@ -65,11 +65,6 @@ class Chain:
         """The name of the first one."""
         return self._guards[0].name
 
-    @property
-    def listwise(self) -> bool:
-        """Whether a score of one of them depends on what else is scored."""
-        return any(getattr(guard.reranker, "listwise", False) for guard in self._guards)
-
     def ask(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Answer]:
         """The scores of the first reranker that answers; never raises what a reranker raises."""
         failed: dict[str, str] = {}

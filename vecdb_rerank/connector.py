@@ -240,7 +240,6 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
             native={name: value for name, value in native.items() if value is not None},
             # The same first pass with and without rerank: equal ranks are broken the same way.
             evidence=explain or self.pipeline.uses_evidence,
-            adapts=k is None and offset == 0,
         )
         return self._run(pipeline.search(self.store, search, explain=explain))
 

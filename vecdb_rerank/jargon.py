@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,39 +28,13 @@ _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th|s)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class IndexRarity:
-    """Asks the index about terms that the candidates cannot decide, in one more round trip.
-
-    The candidates are those that match the query best: a term that a third of them holds may be
-    one that hardly another document has. What the index says is kept for a while, so that terms
-    that come again cost nothing.
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    share: float = 0.001
-    """A term is rare that at most this share of the collection's documents holds (0 to 1)."""
-    ttl: float = 600.0
-    """Seconds for which the share of a term is kept."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise ConfigurationError(f"policy.jargon.index.share: {self.share} is not in 0 to 1")
-        if not (math.isfinite(self.ttl) and self.ttl >= 0):
-            raise ConfigurationError(
-                f"policy.jargon.index.ttl: {self.ttl} is not a number of seconds from 0"
-            )
-
-
-@dataclass(frozen=True, slots=True)
 class Jargon:
     """Keeps hits that hold the query's rare exact terms near the top, whatever the reranker says.
 
     Exact terms are what stands in quotes, what looks like an identifier (``ERR_4032``, ``utf8``,
     ``os.path``, ``readLine``, ``SCSI``), and those of ``terms`` that the query has. Rare is one
-    that at least one candidate and at most the share ``rare`` of them holds, with ``index`` also
-    one that hardly a document of the collection holds. Its hits come no lower than rank ``floor``,
-    each further one a rank below.
+    that at least one candidate and at most the share ``rare`` of them holds. Its hits come no lower
+    than rank ``floor``, each further one a rank below.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -73,8 +47,6 @@ class Jargon:
     """Words of your domain that count as exact terms."""
     boost: float = 0.0
     """Added to a hit's final score for holding one of ``terms``, rare or not (0 to 1)."""
-    index: IndexRarity | None = None
-    """Asks the index about terms that more candidates hold; None goes by the candidates alone."""
 
     def __post_init__(self) -> None:
         if self.floor < 1:
@@ -86,10 +58,6 @@ class Jargon:
                 )
         if not all(term.strip() for term in self.terms):
             raise ConfigurationError("policy.jargon.terms: one of them is empty")
-        if self.index is not None and not isinstance(self.index, IndexRarity):
-            raise ConfigurationError(
-                f"policy.jargon.index: {self.index!r} is no IndexRarity; give IndexRarity(...)"
-            )
 
 
 def exact_terms(query: str) -> list[str]:
@@ -107,25 +75,10 @@ def exact_terms(query: str) -> list[str]:
     return list(dict.fromkeys([*filter(None, quoted), *named]))
 
 
-def undecided(query: str, texts: Sequence[str], rules: Jargon) -> list[str]:
-    """The query's exact terms of which the candidates' ``texts`` cannot tell whether they are rare.
-
-    A term that no candidate holds protects none, one that hardly any holds is rare as it is, and
-    one that most hold tells them apart no more. In between, its holders may be all there are.
-    """
-    terms = _terms(query, rules)
-    if not terms:
-        return []
-    held = _held(terms, [text.casefold() for text in texts])
-    most = _most(len(texts), rules)
-    return [term for term, found in held.items() if most < len(found) <= len(texts) / 2]
-
-
-def guard(ranking: Ranking, query: str, rules: Jargon, rare_terms: Collection[str] = ()) -> Ranking:
+def guard(ranking: Ranking, query: str, rules: Jargon) -> Ranking:
     """``ranking`` (in final order) with no rare exact term below its floor.
 
-    ``rare_terms`` are rare whatever the candidates say. A hit that is moved up takes the score of
-    the one that it comes before.
+    A hit that is moved up takes the score of the one that it comes before.
     """
     terms = _terms(query, rules)
     if not terms:
@@ -133,9 +86,7 @@ def guard(ranking: Ranking, query: str, rules: Jargon, rare_terms: Collection[st
     held = _held(terms, [hit.candidate.text.casefold() for hit in ranking.hits])
     boosted = {n for term in rules.terms for n in held.get(term, ())} if rules.boost else set()
     few = _most(len(ranking.hits), rules)
-    rare = {
-        n for term, found in held.items() if len(found) <= few or term in rare_terms for n in found
-    }
+    rare = {n for found in held.values() if len(found) <= few for n in found}
     hits = ranking.hits
     scores = [hit.score + (rules.boost if n in boosted else 0.0) for n, hit in enumerate(hits)]
     order = sorted(range(len(hits)), key=lambda n: -scores[n])

@@ -14,14 +14,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
 from vecdb_rerank import registry
-from vecdb_rerank.adaptive import AdaptiveK
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.breaker import Breaker
 from vecdb_rerank.calibration import Calibration
 from vecdb_rerank.cost import Cost
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.jargon import IndexRarity, Jargon
+from vecdb_rerank.jargon import Jargon
 from vecdb_rerank.passages import Passages
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.search import Bm25Params, Fusion, SearchDefaults
@@ -278,9 +277,7 @@ _PLAIN: dict[str, type[Any]] = {
     "cost": Cost,
     "skip": Skip,
     "jargon": Jargon,
-    "index": IndexRarity,
     "passages": Passages,
-    "adaptive_k": AdaptiveK,
 }
 
 

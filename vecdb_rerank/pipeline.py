@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Generic, TypeVar
 
 from vecdb_rerank import fusion, jargon, report, skipping, telemetry
-from vecdb_rerank.adaptive import Needs
 from vecdb_rerank.candidates import Candidate, Outcome, Ranking
 from vecdb_rerank.chain import Chain
 from vecdb_rerank.documents import Documents
@@ -22,12 +20,11 @@ from vecdb_rerank.errors import (
 from vecdb_rerank.flow import Compute, Flow
 from vecdb_rerank.outcomes import publish
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, KnowsTerms, Vector
-from vecdb_rerank.rarity import Rarity
+from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, Vector
 from vecdb_rerank.report import AnySearch, Judged
 from vecdb_rerank.search import Search
 from vecdb_rerank.trip import Clock, Trip
-from vecdb_rerank.verdict import Verdict, ask, reason_to_skip, verdict
+from vecdb_rerank.verdict import Verdict, reason_to_skip, verdict
 
 R = TypeVar("R")
 
@@ -44,8 +41,6 @@ class Pipeline:
     embedder: Embedder | None = None
     documents: Documents = field(default_factory=Documents)
     policy: Policy = field(default_factory=Policy)
-    rarity: Rarity = field(default_factory=Rarity, repr=False)
-    needs: Needs = field(default_factory=Needs, repr=False)
 
     @property
     def uses_evidence(self) -> bool:
@@ -59,20 +54,14 @@ class Pipeline:
 
     def search(self, database: Database[R], search: Search, *, explain: bool = False) -> Flow[R]:
         """The flow of one search: its value is the native response."""
-        rules = self.policy.adaptive_k if search.adapts and self.chain else None
-        begun = search if rules is None else self.needs.begin(search, rules)
-        with self.trip(database, begun) as trip:
+        with self.trip(database, search) as trip:
             try:
                 vector = yield from self._query_vector(search, trip)
-                first = yield from self._first_pass(database, begun, vector, trip)
+                first = yield from self._first_pass(database, search, vector, trip)
             except Exception as error:
                 telemetry.count_failed(database.name, error)
                 raise
-            judged = yield from self._judge(database, begun, first, trip)
-            if rules is not None and judged.verdict.status == "reranked":
-                another = partial(self._again, database, vector, trip)
-                again = another if trip.has_time_again else None
-                judged = yield from self.needs.adapt(search, judged, rules, again)
+            judged = yield from self._judge(database, search, first, trip)
             return self._told(self._settled(database, judged, trip, explain))
 
     @contextmanager
@@ -116,9 +105,8 @@ class Pipeline:
         search: AnySearch,
         first: FirstPass[R],
         trip: Trip,
-        earlier: Verdict | None = None,
     ) -> Flow[Judged[R]]:
-        """Rerank what the first pass found, without asking for what an ``earlier`` verdict has."""
+        """Rerank what the first pass found."""
         found, rest = _window(database.candidates(first, self.documents), search, first.rising)
         window = found if self._may_use_evidence(first) else _without_branches(found)
         rule = skipping.rule(search.query, window, self.policy.skip) if self.chain else None
@@ -126,21 +114,9 @@ class Pipeline:
             name = self.chain.name if self.chain else ""
             verdict = Verdict(fusion.unchanged(window), "skipped", name, rule)
         else:
-            verdict = yield from self._rerank(database, search, window, trip, earlier)
+            verdict = yield from self._rerank(search, window, trip)
         kept = fusion.keep_relevant(verdict.ranking, self.policy.min_relevance)
         return Judged(search, first, found, rest, verdict, kept, rule)
-
-    def _again(
-        self,
-        database: Database[R],
-        vector: Vector | None,
-        trip: Trip,
-        search: Search,
-        earlier: Verdict,
-    ) -> Flow[Judged[R]]:
-        """Another first pass in a search that has a verdict already, and what comes of it."""
-        first = yield from self._first_pass(database, search, vector, trip)
-        return (yield from self._judge(database, search, first, trip, earlier))
 
     def _settled(
         self, database: Hits[R], judged: Judged[R], trip: Trip, explain: bool
@@ -234,12 +210,7 @@ class Pipeline:
         return first
 
     def _rerank(
-        self,
-        database: Hits[R],
-        search: AnySearch,
-        candidates: Sequence[Candidate],
-        trip: Trip,
-        earlier: Verdict | None,
+        self, search: AnySearch, candidates: Sequence[Candidate], trip: Trip
     ) -> Flow[Verdict]:
         if self.chain is None:
             return Verdict(fusion.unchanged(candidates), "skipped", reason="no reranker")
@@ -250,27 +221,13 @@ class Pipeline:
         if reason := reason_to_skip(candidates, texts, self.documents):
             unchanged = fusion.unchanged(candidates)
             return Verdict(unchanged, "skipped", self.chain.name, reason)
-        rare = yield from self._rare_terms(database, search.query, candidates, trip)
         with trip.clock.stage("rerank"):
-            answer = yield from ask(self.chain, search.query, texts, trip.deadline, earlier)
+            answer = yield from self.chain.ask(search.query, texts, trip.deadline)
         said = verdict(candidates, texts, answer, self.policy.blend)
         if self.policy.jargon is None or answer.scores is None:
             return said
-        guarded = jargon.guard(said.ranking, search.query, self.policy.jargon, rare)
+        guarded = jargon.guard(said.ranking, search.query, self.policy.jargon)
         return replace(said, ranking=guarded)
-
-    def _rare_terms(
-        self, database: Hits[R], query: str, candidates: Sequence[Candidate], trip: Trip
-    ) -> Flow[frozenset[str]]:
-        """Exact terms that the index, where it can be asked, knows to be rare."""
-        rules = self.policy.jargon
-        if rules is None or rules.index is None or not isinstance(database, KnowsTerms):
-            return frozenset()
-        terms = jargon.undecided(query, [candidate.text for candidate in candidates], rules)
-        if not terms:
-            return frozenset()
-        with trip.clock.stage("rarity"):
-            return (yield from self.rarity.rare(database, terms, rules.index, trip.deadline))
 
 
 @dataclass(frozen=True, slots=True)

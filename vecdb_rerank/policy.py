@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from vecdb_rerank.adaptive import AdaptiveK
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.breaker import Breaker
 from vecdb_rerank.calibration import Calibration
@@ -27,7 +26,6 @@ _PARTS = {
     "skip": Skip,
     "jargon": Jargon,
     "passages": Passages,
-    "adaptive_k": AdaptiveK,
 }
 
 
@@ -65,8 +63,6 @@ class Policy:
     """Keeps hits with rare exact terms of the query near the top; None leaves all to the score."""
     passages: Passages | None = None
     """How long documents are read in parts; None reads their beginning."""
-    adaptive_k: AdaptiveK | None = None
-    """Lets ``k`` follow what searches need; None leaves it as it is."""
     record_query: bool = False
     """Write the query into traces and log records, where it is not otherwise."""
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)

@@ -98,24 +98,6 @@ class Hits(Protocol[ResponseT]):
         ...
 
 
-@runtime_checkable
-class KnowsTerms(Protocol):
-    """What a database may have beside: it tells how common words are in its index."""
-
-    @property
-    def collection(self) -> str:
-        """The name of what is searched."""
-        ...
-
-    def term_shares(self, terms: Sequence[str], deadline: Deadline) -> Flow[Mapping[str, float]]:
-        """The share (0 to 1) of the collection's documents that hold each term, in one round trip.
-
-        It may be an estimate, or, of a term of several words, that of its rarest word. A term that
-        the index cannot tell of is left out.
-        """
-        ...
-
-
 class Database(Hits[ResponseT], Protocol[ResponseT]):
     """One database as the pipeline sees it."""
 

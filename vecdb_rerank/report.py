@@ -22,7 +22,7 @@ class Judged(Generic[R]):
     """A search whose window is in final order: the ``window`` and what follows it, as found.
 
     ``kept`` are the hits of the verdict that are relevant enough. ``rule`` is the skip rule that
-    applied; ``widened`` says that the window was enlarged.
+    applied.
     """
 
     search: AnySearch
@@ -32,7 +32,6 @@ class Judged(Generic[R]):
     verdict: Verdict
     kept: Ranking
     rule: str | None
-    widened: bool = False
 
 
 def outcome(
@@ -66,7 +65,6 @@ def _counted(
         mode=search.mode,
         fused_by=judged.first.fused_by,
         k=search.k,
-        widened=judged.widened,
         seen=len(candidates),
         scored=sum(h.relevance is not None for h in hits),
         empty=sum(not c.text for c in candidates),

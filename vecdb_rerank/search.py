@@ -132,9 +132,7 @@ class SearchDefaults:
 class Search:
     """A checked search.
 
-    ``filter`` and ``native`` (pass-through arguments) are in the database's own terms. ``adapts``
-    says that ``k`` may become another one (see `AdaptiveK`), as it may where a call that does not
-    page did not name it.
+    ``filter`` and ``native`` (pass-through arguments) are in the database's own terms.
     """
 
     query: str
@@ -148,7 +146,6 @@ class Search:
     filter: Any = None
     native: Mapping[str, Any] = field(default_factory=dict)
     evidence: bool = False
-    adapts: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.query, str) or not self.query.strip():

@@ -77,7 +77,6 @@ def record(outcome: Outcome, search: Span, query: str | None) -> None:
         "reason": outcome.reason,
         "reranker": outcome.reranker,
         "k": outcome.k,
-        "widened": outcome.widened or None,
         "seen": outcome.seen,
         "scored": outcome.scored,
         "truncated": outcome.truncated,
@@ -108,9 +107,6 @@ class _Instruments:
         self._fallbacks = meter.create_counter(
             f"{_NAME}.fallbacks", description="Rerankers that did not answer, by name"
         )
-        self._widened = meter.create_counter(
-            f"{_NAME}.widened", description="Searches whose window was enlarged"
-        )
         self._units = meter.create_counter(
             f"{_NAME}.billed_units", description="Units billed by rerank services"
         )
@@ -121,8 +117,6 @@ class _Instruments:
             self._duration.record(milliseconds / 1e3, {**backend, "stage": stage})
         name = {"reranker": outcome.reranker}
         self.searches.add(1, {**backend, **name, "status": outcome.status})
-        if outcome.widened:
-            self._widened.add(1, backend)
         for reranker in outcome.failed:
             self._fallbacks.add(1, {"reranker": reranker})
         for reranker, units in outcome.billed.items():

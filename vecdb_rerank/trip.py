@@ -57,8 +57,3 @@ class Trip:
     clock: Clock
     deadline: Deadline
     span: telemetry.Span
-
-    @property
-    def has_time_again(self) -> bool:
-        """Whether what was done so far could be done once more before the deadline."""
-        return self.deadline.remaining() * 1e3 > sum(self.clock.stages.values())

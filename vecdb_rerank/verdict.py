@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +10,9 @@ from typing import Any
 from vecdb_rerank import fusion
 from vecdb_rerank.blending import Blend
 from vecdb_rerank.candidates import Candidate, HitId, Ranking, Scores, Span, Status
-from vecdb_rerank.chain import Answer, Chain
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.chain import Answer
 from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import RerankError
-from vecdb_rerank.flow import Flow
 
 log = logging.getLogger("vecdb_rerank")
 
@@ -82,48 +79,6 @@ def verdict(
         billed=answer.billed,
         passages=_passages(scores, texts, candidates),
     )
-
-
-def ask(
-    chain: Chain,
-    query: str,
-    texts: Sequence[str],
-    deadline: Deadline,
-    earlier: Verdict | None = None,
-) -> Flow[Answer]:
-    """The scores of ``texts``; those that an ``earlier`` verdict has are taken as they are.
-
-    Scores of two rerankers are not joined: the answer is then an error. Nor are two lists of a
-    listwise one, which is asked for all anew.
-    """
-    if earlier is None:
-        return (yield from chain.ask(query, texts, deadline))
-    known = {} if chain.listwise else _known(earlier)
-    new = [text for text in texts if text not in known]
-    answer = Answer(earlier.reranker, Scores((), ()))
-    if new:
-        answer = yield from chain.ask(query, new, deadline)
-    billed = dict(Counter(earlier.billed) + Counter(answer.billed))
-    failed = {**earlier.failed, **answer.failed}
-    scores, error = answer.scores, answer.error
-    if scores is not None and known and answer.reranker != earlier.reranker:
-        scores, error = None, RerankError(f"{answer.reranker} answered, not {earlier.reranker}")
-    if scores is not None:
-        spans = scores.passages or [None] * len(new)
-        known |= zip(new, zip(scores.raw, scores.relevance, spans, strict=True), strict=True)
-        raw, relevance, passages = zip(*(known[text] for text in texts), strict=True)
-        truncated = scores.truncated + (0 if chain.listwise else earlier.truncated)
-        scores = Scores(raw, relevance, truncated, passages=passages, failed=scores.failed)
-    return Answer(answer.reranker, scores, error, failed, billed)
-
-
-def _known(verdict: Verdict) -> dict[str, tuple[float | None, float | None, Span | None]]:
-    """Raw score, relevance and best passage of each text that was scored."""
-    return {
-        hit.candidate.text: (hit.raw, hit.relevance, verdict.passages.get(hit.candidate.id))
-        for hit in verdict.ranking.hits
-        if hit.raw is not None
-    }
 
 
 def _missing(scores: Scores, scored: int, count: int) -> str:

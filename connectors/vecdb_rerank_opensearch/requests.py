@@ -169,20 +169,6 @@ def branch_body(
     return {**shape, "size": search.depth, "query": branch(name, search, vector, layout)}
 
 
-def shares_body(terms: Sequence[str], layout: Layout) -> Body:
-    """A body that counts all documents, and those that hold each term as a phrase."""
-    fields = list(layout.bm25_fields)
-    phrases = {
-        str(n): {"multi_match": {"query": term, "type": "phrase", "fields": fields}}
-        for n, term in enumerate(terms)
-    }
-    return {
-        "size": 0,
-        "track_total_hits": True,
-        "aggs": {"terms": {"filters": {"filters": phrases}}},
-    }
-
-
 def without_facets(shape: Mapping[str, Any]) -> tuple[Body, bool]:
     """The shape without aggregations, and whether it had any."""
     plain = {name: value for name, value in shape.items() if name not in _FACETS}

@@ -94,17 +94,6 @@ def evidence(branches: Mapping[str, Response]) -> Evidence:
     }
 
 
-def term_shares(response: Response, terms: Sequence[str]) -> dict[str, float]:
-    """The share (0 to 1) of documents that hold each term; without those that none holds.
-
-    The caller has seen such a one in a document: the index knows it in other words.
-    """
-    total = response["hits"]["total"]["value"]
-    buckets = response["aggregations"]["terms"]["buckets"]
-    counts = {term: buckets[str(n)]["doc_count"] for n, term in enumerate(terms)}
-    return {term: count / total for term, count in counts.items() if count}
-
-
 def fuse(
     branches: Mapping[str, Response], how: Fusion, k: int, union: Response | None = None
 ) -> Response:

@@ -156,16 +156,6 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         )
         return errors.responses(answer)
 
-    @property
-    def collection(self) -> str:
-        """The name of the index, alias or pattern."""
-        return self._layout.index
-
-    def term_shares(self, terms: Sequence[str], deadline: Deadline) -> Flow[Mapping[str, float]]:
-        """How common terms are, as phrases in the fields that BM25 searches."""
-        response = yield self._search(requests.shares_body(terms, self._layout), {}, deadline)
-        return responses.term_shares(response, terms)
-
     def describe_error(self, error: Exception) -> str:
         """One line for a foreign error."""
         return errors.describe(error, self._where)

@@ -17,8 +17,6 @@ from vecdb_rerank.search import BRANCHES, Fusion, Search
 # Qdrant takes equal RRF scores (ranks a and b, b and a) in any order: so many hits more are asked
 # for that the k-th place, decided by (score, id) on our side, does not depend on its mood.
 TIES = 8
-# Words that one request asks the rarity of; a quoted passage may hold hundreds.
-MAX_WORDS = 64
 # Arguments of `query_points` under their names in a `QueryRequest`; the rest go with the call.
 BATCH_NAMES = {
     "query": "query",
@@ -120,18 +118,6 @@ def batch(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if name in requests[0]
     }
     return {**shared, "requests": [_query_request(request) for request in requests]}
-
-
-def word(term_id: int, layout: Layout) -> dict[str, Any]:
-    """The arguments of ``query_points`` that bring one word's best hit, with its BM25 vector."""
-    return {
-        "collection_name": layout.collection,
-        "query": models.SparseVector(indices=[term_id], values=[1.0]),
-        "using": layout.bm25_vector,
-        "limit": 1,
-        "with_payload": False,
-        "with_vectors": [layout.bm25_vector],
-    }
 
 
 def timeout(remaining: float) -> int | None:

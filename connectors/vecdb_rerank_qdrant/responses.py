@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -106,21 +105,6 @@ def fuse(
     return next(iter(branches.values())).model_copy(
         update={"points": [points[i].model_copy(update={"score": s}) for i, s in kept]}
     )
-
-
-def word_share(term_id: int, response: models.QueryResponse, vector: str) -> float | None:
-    """The share (0 to 1) of a collection's documents that hold a word, by its best hit.
-
-    A hit's score is its weight times the word's inverse document frequency, which is
-    ``ln((N + 1) / (n + 0.5))`` for n of N documents, as Qdrant has it. None where the hit does not
-    tell.
-    """
-    for point in response.points:
-        held = (point.vector or {}).get(vector) if isinstance(point.vector, dict) else None
-        if isinstance(held, models.SparseVector) and term_id in held.indices:
-            weight = held.values[held.indices.index(term_id)]
-            return math.exp(-point.score / weight) if weight else None
-    return None
 
 
 def _hit_id(point: models.ScoredPoint) -> HitId:

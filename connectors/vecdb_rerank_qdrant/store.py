@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -107,37 +106,6 @@ class QdrantStore(Store[models.QueryResponse]):
     ) -> models.QueryResponse:
         """The response with the ranking's points."""
         return responses.rebuild(first, ranking, self._over_grpc)
-
-    @property
-    def collection(self) -> str:
-        """The collection's name."""
-        return self._layout.collection
-
-    def term_shares(self, terms: Sequence[str], deadline: Deadline) -> Flow[Mapping[str, float]]:
-        """How common terms are, by the index of BM25: of several words, the rarest one's share.
-
-        A payload filter would count phrases, too, but without an index of its own it reads every
-        document.
-        """
-        words = {term: self._bm25.query(term).indices for term in terms}
-        asked = list(dict.fromkeys(chain(*words.values())))[: requests.MAX_WORDS]
-        if not asked:
-            return {}
-        request = requests.batch([requests.word(word, self._layout) for word in asked])
-        if not self._local:
-            request["timeout"] = requests.timeout(deadline.remaining())
-        answers = yield Call(
-            lambda: self._client.query_batch_points(**request), deadline.remaining()
-        )
-        shares = {
-            word: share
-            for word, answer in zip(asked, answers, strict=True)
-            if (share := responses.word_share(word, answer, self._layout.bm25_vector)) is not None
-        }
-        known = {
-            term: [shares[word] for word in held if word in shares] for term, held in words.items()
-        }
-        return {term: min(found) for term, found in known.items() if found}
 
     def describe_error(self, error: Exception) -> str:
         """One line for a foreign error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,11 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.faults.cases import CLIENTS, COLOURS, SECRET, TEXTS, Found, Shelf, search
 from tests.faults.server import UNITS, fault_server
-from vecdb_rerank import FirstPassError, Policy
-from vecdb_rerank.adaptive import AdaptiveK
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.chain import Chain
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank import FirstPassError
 from vecdb_rerank.flow import Call, Flow, run
 from vecdb_rerank.pipeline import Pipeline
 from vecdb_rerank.search import Fusion, Search
@@ -129,30 +125,6 @@ def test_searches_retries_fallbacks_and_units_are_counted(colour: str) -> None:
     assert counted("retries", reranker=names["fell_back"]) == 2
     assert counted("fallbacks", reranker=names["fell_back"]) == 1
     assert counted("billed_units", reranker=names["reranked"]) == UNITS
-
-
-def test_a_widened_window_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
-    class Second:
-        name = "second"
-
-        def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
-            return Scores.from_relevance([float(TEXTS[1] == text) for text in documents])
-
-    before = points()
-    policy = Policy(adaptive_k=AdaptiveK(least=1, most=4))
-    asked = Search(QUERY, 2, 1, 0, "bm25", 2, Fusion(), adapts=True)
-    with caplog.at_level(logging.DEBUG, "vecdb_rerank"):
-        run(Pipeline(Chain([Second()], policy), policy=policy).search(Shelf(), asked))
-    key = "vecdb_rerank.widened", json.dumps({"backend": "shelf"})
-    assert points()[key] - before.get(key, 0) == 1
-    attributes = dict(tree()["search"][0].attributes or {})
-    assert (attributes["vecdb_rerank.k"], attributes["vecdb_rerank.widened"]) == (4, True)
-    assert len(tree()["search/first_pass"]) == len(tree()["search/rerank"]) == 2
-    [record] = [r for r in caplog.records if r.getMessage() == "search reranked"]
-    assert (record.__dict__["vecdb_rerank"]["k"], record.__dict__["vecdb_rerank"]["widened"]) == (
-        4,
-        True,
-    )
 
 
 def test_a_search_without_a_response_is_counted_and_its_span_says_so() -> None:

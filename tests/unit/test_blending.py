@@ -15,7 +15,7 @@ from vecdb_rerank.errors import ConfigurationError
 
 relevances = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 blends = st.builds(
-    Blend, st.sampled_from(["confidence", "convex", "log_odds", "rrf", "replace"]), st.floats(0, 1)
+    Blend, st.sampled_from(["confidence", "convex", "rrf", "replace"]), st.floats(0, 1)
 )
 
 
@@ -104,29 +104,6 @@ def test_the_only_hits_of_a_branch_are_above_those_that_it_lacks(count: int) -> 
 def test_a_fixed_weight_of_one_is_the_relevance() -> None:
     final = final_scores(candidates(2), [0.5, 0.1], Blend("convex", weight=1.0))
     assert final == pytest.approx([0.5, 0.1])
-
-
-def test_log_odds_adds_the_evidence_of_reranker_and_first_pass() -> None:
-    hits = candidates(3, bm25=[9.0, 5.0, 1.0], dense=[0.9, 0.6, 0.1])
-    relevance, first = [0.2, 0.5, 0.9], [1.0, (0.5 + 0.5 / 0.8) / 2, 0.0]
-    final = final_scores(hits, relevance, Blend("log_odds", weight=0.4))
-    odds = [
-        (r / (1 - r)) ** 0.4 * math.exp(5 * f - 3) ** 0.6
-        for r, f in zip(relevance, first, strict=True)
-    ]
-    assert final == pytest.approx([o / (1 + o) for o in odds])
-
-
-def test_log_odds_by_rank_has_a_scale_of_its_own() -> None:
-    final = final_scores(candidates(3), [0.5] * 3, Blend("log_odds", weight=0.0))
-    odds = [math.exp(2.6 * 5 / (5 + rank) - 2.2) for rank in range(3)]
-    assert final == pytest.approx([o / (1 + o) for o in odds])
-
-
-def test_log_odds_with_a_weight_of_one_is_the_relevance() -> None:
-    relevance = [0.0, 0.1, 0.97, 1.0]
-    final = final_scores(candidates(4), relevance, Blend("log_odds", weight=1.0))
-    assert final == pytest.approx(relevance)
 
 
 def test_rrf_fuses_the_ranks_of_reranker_and_branches() -> None:

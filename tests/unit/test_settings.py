@@ -277,14 +277,6 @@ def test_a_typo_in_the_table_of_another_backend_is_one_too(env: Any) -> None:
         ),
         ("[[rerankers]]\ntype = 'onxx'", "rerankers.0.type: 'onxx' is no installed one"),
         ("[policy.breaker]\npuase = 3", "policy.breaker.puase: no such key; did you mean 'pause'?"),
-        (
-            "[policy.adaptive_k]\nleest = 3",
-            "policy.adaptive_k.leest: no such key; did you mean 'least'?",
-        ),
-        (
-            "[policy.jargon.index]\nshre = 3",
-            "policy.jargon.index.shre: no such key; did you mean 'share'?",
-        ),
         ("[policy.cost]\nprice = 3", "policy.cost.price: no such key; did you mean 'prices'?"),
         ("[documents]\nfeilds = ['x']", "documents.feilds: no such key; did you mean 'fields'?"),
         ("[search]\nlimt = 3", "search.limt: no such key; did you mean 'limit'?"),
@@ -378,8 +370,6 @@ def test_all_problems_are_told_at_once(env: Any) -> None:
         ("[[rerankers]]\ntype = 'http'\nurl = 'http://h'", "rerankers.0.model"),
         ("[policy.breaker]\nfailures = 0", "policy.breaker.failures"),
         ("[policy.cost]\nper_day = -1", "policy.cost.per_day"),
-        ("[policy.adaptive_k]\nedge = 1", "policy.adaptive_k.edge"),
-        ("[policy.jargon.index]\nshare = 2", "policy.jargon.index.share"),
         (f"{HTTP}\ntimeout = 0", "reranker.timeout"),
         (f"{HTTP}\nretries = -1", "reranker.retries"),
         (f"{HTTP}\nbatch_size = 0", "reranker.batch_size"),
