@@ -22,16 +22,18 @@ from functools import partial
 from pathlib import Path
 
 from vecdb_rerank import observe
-from vecdb_rerank.blending import Blend, final_scores
-from vecdb_rerank.calibration import MS_MARCO_MINILM, logit
-from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Scores, sigmoid
-from vecdb_rerank.documents import Documents
+from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import datasets, metrics
 from vecdb_rerank.evaluation.evaluate import filled
 from vecdb_rerank.evaluation.significance import bootstrap
-from vecdb_rerank.fusion import rerank
-from vecdb_rerank.jargon import Jargon, exact_terms, guard
-from vecdb_rerank.settings import Settings
+from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores, sigmoid
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.policy.calibration import MS_MARCO_MINILM, logit
+from vecdb_rerank.policy.exact_terms import ExactTerms
+from vecdb_rerank.ranking.blending import final_scores
+from vecdb_rerank.ranking.exact_terms import exact_terms, protect
+from vecdb_rerank.ranking.ordering import rerank
+from vecdb_rerank.text_fields import TextFields
 
 K = 50
 FIRST = "hybrid first pass"
@@ -55,11 +57,11 @@ class Judged:
         order = sorted(range(len(final)), key=lambda n: -final[n])
         return self._ndcg([self.candidates[n].id for n in order])
 
-    def guarded(self, rules: Jargon) -> float:
+    def guarded(self, rules: ExactTerms) -> float:
         """NDCG@10 of the default order with exact terms guarded."""
         scores = MS_MARCO_MINILM.scores(Scores.from_logits(self.logits))
         ranking = rerank(self.candidates, scores, Blend())
-        return self._ndcg([h.candidate.id for h in guard(ranking, self.query, rules).hits])
+        return self._ndcg([h.candidate.id for h in protect(ranking, self.query, rules).hits])
 
     def _ndcg(self, ids: Sequence[HitId]) -> float:
         ranked = {self.query_id: [str(i) for i in ids]}
@@ -137,7 +139,7 @@ def held_out(judged: Mapping[str, Sequence[Judged]]) -> dict[str, tuple[Blend, f
     first = {n: statistics.fmean(q.ndcg(METHODS[FIRST]) for q in qs) for n, qs in judged.items()}
     found: dict[str, list[float]] = {}
     for name, queries in judged.items():
-        # All blends of a query after one another: they ask for the same likeness.
+        # All blends of a query after one another: they ask for the same similarity.
         by_query = [[q.ndcg(partial(_by, blend)) for blend in CHOICES] for q in queries]
         found[name] = [statistics.fmean(column) for column in zip(*by_query, strict=True)]
 
@@ -188,7 +190,7 @@ def collect(folder: Path, queries: int, seed: int) -> list[dict[str, object]]:
 def load(folder: Path, cache: Path, queries: int, seed: int) -> list[Judged]:
     """The judged queries of a collection, from the cache where it has them."""
     dataset = datasets.load(folder)
-    texts = {str(d["_id"]): Documents().text(d) for d in dataset.corpus}
+    texts = {str(d["_id"]): TextFields().text(d) for d in dataset.corpus}
     file = cache / f"{folder.resolve().name}-{queries}-{seed}.json"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -262,7 +264,7 @@ def main() -> None:
     print("\nexact terms guarded:")
     for name, queries in judged.items():
         named = [q for q in queries if exact_terms(q.query)]
-        changes = [q.guarded(Jargon()) - q.ndcg(METHODS[DEFAULT]) for q in named]
+        changes = [q.guarded(ExactTerms()) - q.ndcg(METHODS[DEFAULT]) for q in named]
         print(f"{name}: {sum(changes) / len(queries):+.4f}, {len(named)} queries with such terms")
 
 

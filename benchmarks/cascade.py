@@ -18,14 +18,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vecdb_rerank.chain import Chain
+from vecdb_rerank.config.loading import load
 from vecdb_rerank.evaluation import datasets, metrics, runs
 from vecdb_rerank.evaluation.evaluate import filled
-from vecdb_rerank.loading import load
 from vecdb_rerank.protocols import Reranker
 from vecdb_rerank.rerankers.cascade import CascadeReranker
 from vecdb_rerank.rerankers.late_interaction import LateInteractionReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
+from vecdb_rerank.resilience.chain import Chain
 
 
 def late() -> LateInteractionReranker:

@@ -27,7 +27,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from vecdb_rerank.weights import BUNDLED, MS_MARCO_MINILM, locate
+from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
 
 _MATRIX = "MatMulInteger"
 _TENSORS = {  # transformers' name of a matrix by the name of the node that multiplies by it

@@ -1,6 +1,6 @@
 """What a drop-in client adds to a call: the wrapped call less the raw one that is as deep.
 
-In turns, so that both see the same machine: the raw client is sent the widened request (`widen`),
+In turns, so that both see the same machine: the raw client is sent the widened request (`deepen`),
 the drop-in the caller's own, with an identity reranker, so that all that is left is our work:
 reading the request, widening, the candidates, their order, the response, the outcome. A "replay"
 answers at once with a recorded response; the others are real calls. The overhead is the median
@@ -28,7 +28,7 @@ from qdrant_client.http import models
 import vecdb_rerank_opensearch
 from vecdb_rerank import Deadline, Scores
 from vecdb_rerank_opensearch import RerankingOpenSearch
-from vecdb_rerank_qdrant import RerankingQdrantClient, widen
+from vecdb_rerank_qdrant import RerankingQdrantClient, deepen
 
 TEXT = "A cross-encoder reads the query and the document together. " * 16  # about 1 kB
 DIMENSION, COUNT = 384, 500
@@ -81,7 +81,7 @@ def qdrant(client: Any, k: int) -> Iterator[tuple[Call, Call]]:
         "limit": 10,
         "with_payload": ["title", "n"],
     }
-    deep = widen(request, k)
+    deep = deepen(request, k)
     wrapped = RerankingQdrantClient(client, Identity(), k=k)
 
     try:
@@ -119,7 +119,7 @@ def opensearch(client: Any, k: int) -> Iterator[tuple[Call, Call]]:
         "size": 10,
         "_source": ["title", "n"],
     }
-    deep = vecdb_rerank_opensearch.widen(body, k)
+    deep = vecdb_rerank_opensearch.deepen(body, k)
     wrapped = RerankingOpenSearch(client, Identity(), k=k)
     yield (
         lambda: client.search(index="docs", body=deep),

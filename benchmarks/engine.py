@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.checkpoints import english, minilm, xlmr_long
 from benchmarks.rerankers import QUERY, Texts
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 
 

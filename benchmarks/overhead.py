@@ -4,9 +4,9 @@ A client that answers at once with a recorded response (k hits of about 1 kB), a
 reranker and a given query vector leave only our own work: building the request, reading the
 candidates, ordering, rebuilding the response, and the outcome. "breaker open" is the same with a
 reranker that has failed and is left alone. "order" is what makes the final order of a reranker's
-scores, apart from any database: calibration, blending, and the guard of exact terms, of which the
+scores, apart from any database: calibration, blending, and the protect of exact terms, of which the
 query has two, for hits of about 1 kB that both branches know in part; with and without the
-documents' likeness to each other.
+documents' similarity to each other.
 
     python benchmarks/overhead.py [--k 50] [--searches 2000]
 """
@@ -30,13 +30,13 @@ from qdrant_client import QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank import Deadline, Policy, Reranker, Scores
-from vecdb_rerank.blending import Blend
-from vecdb_rerank.breaker import Breaker
-from vecdb_rerank.calibration import MS_MARCO_MINILM
-from vecdb_rerank.candidates import BranchHit, Candidate, Ranking
-from vecdb_rerank.chain import Answer
-from vecdb_rerank.jargon import Jargon, guard
-from vecdb_rerank.verdict import verdict
+from vecdb_rerank.model import Answer, BranchHit, Candidate, Ranking
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.policy.breaker import Breaker
+from vecdb_rerank.policy.calibration import MS_MARCO_MINILM
+from vecdb_rerank.policy.exact_terms import ExactTerms
+from vecdb_rerank.ranking.exact_terms import protect
+from vecdb_rerank.search.result import verdict
 from vecdb_rerank_opensearch import OpenSearchConnector
 from vecdb_rerank_qdrant import QdrantConnector
 
@@ -113,15 +113,15 @@ def opensearch(k: int, reranker: Reranker) -> Callable[[], Any]:
 
 def order(k: int, blend: Blend) -> Callable[[], Any]:
     """Calibration, blending and guarding of one window's scores, another window every time."""
-    # More windows than `neighbours.likeness` remembers.
+    # More windows than `neighbours.similarity` remembers.
     windows = cycle([Window(k, random.Random(seed)) for seed in range(20)])
-    rules = Jargon(terms=("cluster",), boost=0.05)
+    rules = ExactTerms(terms=("cluster",), boost=0.05)
 
     def ordered() -> Ranking:
         window = next(windows)
         answer = Answer("identity", MS_MARCO_MINILM.scores(window.given))
         said = verdict(window.candidates, window.texts, answer, blend)
-        return guard(said.ranking, "what does ERR_4032 mean on a cluster?", rules)
+        return protect(said.ranking, "what does ERR_4032 mean on a cluster?", rules)
 
     return ordered
 

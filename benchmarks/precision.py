@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.checkpoints import minilm
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.evaluation import datasets, metrics
 from vecdb_rerank.evaluation.structure import _bm25
+from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.protocols import Reranker
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker

@@ -34,7 +34,7 @@ import numpy as np
 import torch
 
 from benchmarks.checkpoints import english, minilm, xlmr_large
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.rerankers.torch_model import DType
@@ -186,7 +186,7 @@ def _flashrank() -> Score:
     import onnxruntime
     from tokenizers import Tokenizer
 
-    from vecdb_rerank.weights import BUNDLED, MS_MARCO_MINILM, locate
+    from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
 
     weights = locate(BUNDLED, MS_MARCO_MINILM)
     options = onnxruntime.SessionOptions()

@@ -46,11 +46,13 @@ from rich.console import Console
 from rich.table import Table
 
 from vecdb_rerank import CohereReranker, HttpReranker, Policy, observe
-from vecdb_rerank.blending import Blend
-from vecdb_rerank.breaker import Breaker
-from vecdb_rerank.candidates import HitId, Outcome
-from vecdb_rerank.flow import Call, Flow, Wait, run, run_async
-from vecdb_rerank.search import Mode
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.flow.steps import Call, Flow, Wait
+from vecdb_rerank.model import HitId
+from vecdb_rerank.outcome import Outcome
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.policy.breaker import Breaker
+from vecdb_rerank.request import Mode
 from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
 
 ROOT = Path(__file__).parents[1]

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vecdb_rerank.blending import Blend
+from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import datasets
 from vecdb_rerank.evaluation.significance import paired
 from vecdb_rerank.evaluation.tuning import (
@@ -31,7 +31,7 @@ from vecdb_rerank.evaluation.tuning import (
     grid,
     sections,
 )
-from vecdb_rerank.settings import Settings
+from vecdb_rerank.policy.blend import Blend
 
 SPLITS = 20
 Quality = Mapping[Setting, Sequence[float]]

@@ -22,7 +22,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 import vecdb_rerank
-from vecdb_rerank.settings import ENV_DELIMITER, ENV_PREFIX, TYPES, Settings
+from vecdb_rerank.config.settings import ENV_DELIMITER, ENV_PREFIX, TYPES, Settings
 
 ROOT = Path(__file__).parents[1]
 _MARK = re.compile(r"<!-- generated: (\w+) -->")

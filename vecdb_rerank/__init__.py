@@ -18,13 +18,7 @@ from typing import TYPE_CHECKING, Any
 from vecdb_rerank._version import __version__
 
 if TYPE_CHECKING:
-    from vecdb_rerank.blending import Blend
-    from vecdb_rerank.breaker import Breaker
-    from vecdb_rerank.candidates import BranchHit, Candidate, Outcome, Scores
-    from vecdb_rerank.cost import Cost, billed_units
-    from vecdb_rerank.deadline import Deadline
-    from vecdb_rerank.documents import Documents
-    from vecdb_rerank.dropin import rerank_query
+    from vecdb_rerank.config.factory import connect, connect_async
     from vecdb_rerank.embedders.function import FunctionEmbedder
     from vecdb_rerank.embedders.onnx import OnnxEmbedder
     from vecdb_rerank.embedders.sentence_transformers import SentenceTransformersEmbedder
@@ -35,17 +29,22 @@ if TYPE_CHECKING:
         FirstPassTimeoutError,
         IngestError,
         MissingDependencyError,
-        NotAskedError,
         RerankError,
+        RerankerSkippedError,
         RerankTimeoutError,
         SchemaError,
         VecdbRerankError,
     )
-    from vecdb_rerank.factory import connect, connect_async
-    from vecdb_rerank.ingest import Document, IngestReport
-    from vecdb_rerank.outcomes import observe
+    from vecdb_rerank.flow.deadline import Deadline
+    from vecdb_rerank.ingest.model import Document, IngestReport
+    from vecdb_rerank.model import BranchHit, Candidate, Scores
+    from vecdb_rerank.outcome import Outcome, observe
     from vecdb_rerank.policy import Policy
+    from vecdb_rerank.policy.blend import Blend
+    from vecdb_rerank.policy.breaker import Breaker
+    from vecdb_rerank.policy.cost import Cost
     from vecdb_rerank.protocols import Embedder, Reranker
+    from vecdb_rerank.request import Fusion, SearchDefaults
     from vecdb_rerank.rerankers.cascade import CascadeReranker
     from vecdb_rerank.rerankers.cohere import CohereReranker
     from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
@@ -53,51 +52,53 @@ if TYPE_CHECKING:
     from vecdb_rerank.rerankers.http import HttpReranker
     from vecdb_rerank.rerankers.late_interaction import LateInteractionReranker
     from vecdb_rerank.rerankers.onnx import OnnxReranker
-    from vecdb_rerank.search import Fusion, SearchDefaults
+    from vecdb_rerank.resilience.ledger import billed_units
+    from vecdb_rerank.search.dropin import rerank_query
+    from vecdb_rerank.text_fields import TextFields
 
 _HOMES = {
-    "Blend": "blending",
-    "BranchHit": "candidates",
-    "Breaker": "breaker",
-    "Candidate": "candidates",
+    "Blend": "policy.blend",
+    "BranchHit": "model",
+    "Breaker": "policy.breaker",
+    "Candidate": "model",
     "CascadeReranker": "rerankers.cascade",
     "CohereReranker": "rerankers.cohere",
     "ConfigurationError": "errors",
     "DatabaseError": "errors",
-    "Cost": "cost",
+    "Cost": "policy.cost",
     "CrossEncoderReranker": "rerankers.cross_encoder",
-    "Deadline": "deadline",
-    "Document": "ingest",
-    "Documents": "documents",
+    "Deadline": "flow.deadline",
+    "Document": "ingest.model",
+    "TextFields": "text_fields",
     "Embedder": "protocols",
     "FirstPassError": "errors",
     "FirstPassTimeoutError": "errors",
     "FlagEmbeddingReranker": "rerankers.flag_embedding",
     "FunctionEmbedder": "embedders.function",
-    "Fusion": "search",
+    "Fusion": "request",
     "HttpReranker": "rerankers.http",
     "IngestError": "errors",
-    "IngestReport": "ingest",
+    "IngestReport": "ingest.model",
     "LateInteractionReranker": "rerankers.late_interaction",
     "MissingDependencyError": "errors",
-    "NotAskedError": "errors",
+    "RerankerSkippedError": "errors",
     "OnnxEmbedder": "embedders.onnx",
     "OnnxReranker": "rerankers.onnx",
-    "Outcome": "candidates",
+    "Outcome": "outcome",
     "Policy": "policy",
     "RerankError": "errors",
     "RerankTimeoutError": "errors",
     "Reranker": "protocols",
     "SchemaError": "errors",
-    "Scores": "candidates",
-    "SearchDefaults": "search",
+    "Scores": "model",
+    "SearchDefaults": "request",
     "SentenceTransformersEmbedder": "embedders.sentence_transformers",
     "VecdbRerankError": "errors",
-    "billed_units": "cost",
-    "connect": "factory",
-    "connect_async": "factory",
-    "observe": "outcomes",
-    "rerank_query": "dropin",
+    "billed_units": "resilience.ledger",
+    "connect": "config.factory",
+    "connect_async": "config.factory",
+    "observe": "outcome",
+    "rerank_query": "search.dropin",
 }
 
 __all__ = [
@@ -113,7 +114,6 @@ __all__ = [
     "DatabaseError",
     "Deadline",
     "Document",
-    "Documents",
     "Embedder",
     "FirstPassError",
     "FirstPassTimeoutError",
@@ -125,7 +125,6 @@ __all__ = [
     "IngestReport",
     "LateInteractionReranker",
     "MissingDependencyError",
-    "NotAskedError",
     "OnnxEmbedder",
     "OnnxReranker",
     "Outcome",
@@ -133,10 +132,12 @@ __all__ = [
     "RerankError",
     "RerankTimeoutError",
     "Reranker",
+    "RerankerSkippedError",
     "SchemaError",
     "Scores",
     "SearchDefaults",
     "SentenceTransformersEmbedder",
+    "TextFields",
     "VecdbRerankError",
     "__version__",
     "billed_units",
@@ -154,7 +155,7 @@ def __getattr__(name: str) -> Any:
     try:
         module = import_module(f"{__name__}.{home}")
     except ModuleNotFoundError as error:
-        from vecdb_rerank.registry import missing
+        from vecdb_rerank._optional import missing
 
         if (known := missing(error, home.rpartition(".")[2])) is None:
             raise

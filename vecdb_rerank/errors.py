@@ -11,7 +11,7 @@
     │       └── FirstPassTimeoutError    ... or was late (also a TimeoutError)
     ├── RerankError                  the reranker failed (seen with ``on_error="raise"``)
     │   ├── RerankTimeoutError       ... or was late (also a TimeoutError)
-    │   └── NotAskedError            ... or was left out: breaker, budget, too little time
+    │   └── RerankerSkippedError            ... or was left out: breaker, budget, too little time
     └── IngestError                  a batch could not be written and retrying is over
 
 The foreign error that caused one is its ``__cause__``.
@@ -66,7 +66,7 @@ class RerankTimeoutError(RerankError, TimeoutError):
     """The reranker did not answer before the deadline."""
 
 
-class NotAskedError(RerankError):
+class RerankerSkippedError(RerankError):
     """The reranker was left out: it keeps failing, is too slow for the time left, or too dear."""
 
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
-from vecdb_rerank.candidates import BranchHit, Candidate, HitId, Ranking, Scores
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import Documents
-from vecdb_rerank.flow import Flow
-from vecdb_rerank.search import Search
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.steps import Flow
+from vecdb_rerank.model import BranchHit, Candidate, HitId, Ranking, Scores
+from vecdb_rerank.request import Search
+from vecdb_rerank.text_fields import TextFields
 
 Vector = Sequence[float]
 Evidence = Mapping[str, Mapping[HitId, BranchHit]]
@@ -34,12 +34,12 @@ class Reranker(Protocol):
 
         A reranker with an attribute ``keeps_deadline = True`` promises to return by ``deadline``
         with what it has (None for the rest) and is called inline; any other is watched from
-        outside. One with a method ``steps``, a `vecdb_rerank.flow.Flow` of the same arguments, is
+        outside. One with a method ``steps``, a `Flow` of the same arguments, is
         driven by it instead, so that its I/O is asynchronous where the search is; it counts as
         remote unless it has ``local = True``. One with a method ``closing`` is closed with its
         connector, and one with a method ``warmup`` is loaded by its connector's. ``calibration``,
         if it has one, puts its relevance on the common scale
-        (`vecdb_rerank.calibration.Calibration`). ``listwise = True`` says that a score depends on
+        (`policy.calibration.Calibration`). ``listwise = True`` says that a score depends on
         what else is scored, so that none is kept for another list. By ``room(query)`` and
         ``token_offsets(text)`` long documents are cut at its own tokens.
         """
@@ -48,7 +48,7 @@ class Reranker(Protocol):
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns text into vectors; may treat queries and documents differently."""
+    """UrlRotation text into vectors; may treat queries and documents differently."""
 
     @property
     def dimension(self) -> int:
@@ -69,16 +69,16 @@ class FirstPass(Generic[ResponseT]):
     """A first pass that came back: the native response and what is known beside it.
 
     ``evidence`` maps a branch name to its hits by id; empty where the policy did not ask.
-    ``forced`` says what the request asked for beyond the caller's wish (the text to rerank), in
-    the database's own terms; `Hits.rebuild` takes it out again. ``rising`` says that the
-    scores are distances: less is better.
+    ``injected_fields`` says what the request asked for beyond the caller's wish (the text to
+    rerank), in the database's own terms; `Hits.rebuild` takes it out again. ``ascending`` says
+    that the scores are distances: less is better.
     """
 
     response: ResponseT
     fused_by: Literal["database", "client", "none"] = "none"
     evidence: Evidence = field(default_factory=dict)
-    forced: Any = ()
-    rising: bool = False
+    injected_fields: Any = ()
+    ascending: bool = False
 
 
 class Hits(Protocol[ResponseT]):
@@ -89,7 +89,9 @@ class Hits(Protocol[ResponseT]):
         """The database's name, for outcomes and traces."""
         ...
 
-    def candidates(self, first: FirstPass[ResponseT], documents: Documents) -> Sequence[Candidate]:
+    def candidates(
+        self, first: FirstPass[ResponseT], text_fields: TextFields
+    ) -> Sequence[Candidate]:
         """The response's hits, in its order."""
         ...
 

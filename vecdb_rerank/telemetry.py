@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from vecdb_rerank._version import __version__
-from vecdb_rerank.candidates import Outcome
+from vecdb_rerank.outcome import Outcome
 
 log = logging.getLogger("vecdb_rerank")
 _NAME = "vecdb_rerank"

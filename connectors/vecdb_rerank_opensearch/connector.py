@@ -8,7 +8,12 @@ from typing import Any, ClassVar, Generic
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank.connector import (
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.ingest.model import IngestReport
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import Embedder, Vector
+from vecdb_rerank.request import Fusion, Language, Mode, SearchDefaults, check_language
+from vecdb_rerank.search.connector import (
     AsyncDriver,
     Bundled,
     Connector,
@@ -21,14 +26,9 @@ from vecdb_rerank.connector import (
     SyncDriver,
     refuse_wrong_client,
 )
-from vecdb_rerank.documents import Documents
-from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.ingest import IngestReport
-from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Embedder, Vector
-from vecdb_rerank.search import Fusion, Language, Mode, SearchDefaults, check_language
-from vecdb_rerank_opensearch import requests
-from vecdb_rerank_opensearch.requests import BM25_TEXT, Layout
+from vecdb_rerank.text_fields import TextFields
+from vecdb_rerank_opensearch import queries
+from vecdb_rerank_opensearch.layout import BM25_TEXT, Layout
 from vecdb_rerank_opensearch.responses import Response
 from vecdb_rerank_opensearch.store import OpenSearchStore
 
@@ -69,7 +69,7 @@ class _OpenSearch(
         language: Language = "english",
         reranker: Rerankers = "bundled",
         embedder: Embedder | Bundled | None = "bundled",
-        documents: Documents | None = None,
+        text_fields: TextFields | None = None,
         policy: Policy | None = None,
         defaults: SearchDefaults | None = None,
         close_client: bool = False,
@@ -77,14 +77,14 @@ class _OpenSearch(
         refuse_wrong_client(client, self._other, self._instead)
         if isinstance(bm25_fields, str):
             raise ConfigurationError(f"bm25_fields: give a list: [{bm25_fields!r}]")
-        documents = documents or Documents()
+        documents = text_fields or TextFields()
         check_language(language)
         layout = Layout(index, dense_vector, tuple(bm25_fields), language)
         super().__init__(
             OpenSearchStore(client, layout, documents),
             reranker=reranker,
             embedder=embedder,
-            documents=documents,
+            text_fields=text_fields,
             policy=policy,
             defaults=defaults,
             close_client=close_client,
@@ -135,7 +135,7 @@ class _OpenSearch(
         ``on_error="raise"``.
 
         """
-        requests.check_body(body or {})
+        queries.check_body(body or {})
         return self._search(
             query,
             k=k,

@@ -9,7 +9,7 @@ from opensearchpy.exceptions import ConnectionError as Unreachable
 from opensearchpy.exceptions import ConnectionTimeout, SerializationError, TransportError
 
 from vecdb_rerank.errors import VecdbRerankError
-from vecdb_rerank.ingest import Cause
+from vecdb_rerank.ingest.model import Cause
 
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _PLUGINS = {

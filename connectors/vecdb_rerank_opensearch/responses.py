@@ -6,21 +6,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vecdb_rerank import fusion
-from vecdb_rerank.candidates import Candidate, HitId, Ranking
-from vecdb_rerank.documents import Documents
+from vecdb_rerank.model import Candidate, HitId, Ranking
 from vecdb_rerank.protocols import Evidence, FirstPass
-from vecdb_rerank.search import Fusion
-from vecdb_rerank_opensearch.requests import NOTHING, Forced
+from vecdb_rerank.ranking import fusion
+from vecdb_rerank.request import Fusion
+from vecdb_rerank.text_fields import TextFields
+from vecdb_rerank_opensearch.source_selection import NOTHING, Forced
 
 Response = dict[str, Any]
 
 
-def candidates(first: FirstPass[Response], documents: Documents) -> list[Candidate]:
+def candidates(first: FirstPass[Response], text_fields: TextFields) -> list[Candidate]:
     """The response's hits as candidates, in its order; their ids are those of `ids`."""
     hits = _hits(first.response)
     return [
-        _candidate(position, hit, hit_id, first.evidence, documents)
+        _candidate(position, hit, hit_id, first.evidence, text_fields)
         for position, (hit, hit_id) in enumerate(zip(hits, ids(hits), strict=True))
     ]
 
@@ -49,14 +49,14 @@ def _candidate(
     hit: Mapping[str, Any],
     hit_id: str,
     evidence: Evidence,
-    documents: Documents,
+    text_fields: TextFields,
 ) -> Candidate:
     shown = _merged(hit.get("_source") or {}, unflatten(hit.get("fields") or {}))
     key = _key(hit) if evidence else ""
     return Candidate(
         position=position,
         id=hit_id,
-        text=documents.text(shown),
+        text=text_fields.text(shown),
         score=hit["_score"] if hit.get("_score") is not None else 0.0,
         payload=shown,
         branches={name: hits[key] for name, hits in evidence.items() if key in hits},
@@ -73,14 +73,14 @@ def _merged(source: Any, fields: Any) -> Any:
 
 def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
     """The response with the ranking's hits, in its order, with its scores; nothing is added."""
-    found, forced = _hits(first.response), first.forced or NOTHING
+    found, injected_fields = _hits(first.response), first.injected_fields or NOTHING
     hits = {**(first.response.get("hits") or {})}
     if "hits" not in hits:
         return first.response
     if "max_score" in hits:
         hits["max_score"] = ranking.max_score
     hits["hits"] = [
-        {**_without(found[hit.candidate.position], forced), "_score": hit.score}
+        {**_without(found[hit.candidate.position], injected_fields), "_score": hit.score}
         for hit in ranking.hits
     ]
     return {**first.response, "hits": hits}
@@ -160,10 +160,10 @@ def unflatten(fields: Mapping[str, Any]) -> dict[str, Any]:
     return payload
 
 
-def _without(hit: Mapping[str, Any], forced: Forced) -> Mapping[str, Any]:
-    if not forced.paths or "fields" not in hit:
+def _without(hit: Mapping[str, Any], injected_fields: Forced) -> Mapping[str, Any]:
+    if not injected_fields.paths or "fields" not in hit:
         return hit
-    kept = {name: values for name, values in hit["fields"].items() if name not in forced}
+    kept = {name: values for name, values in hit["fields"].items() if name not in injected_fields}
     cut = {**hit, "fields": kept}  # in its place
     return cut if kept else {key: value for key, value in cut.items() if key != "fields"}
 
@@ -173,9 +173,11 @@ class OpenSearchHits:
 
     name = "opensearch"
 
-    def candidates(self, first: FirstPass[Response], documents: Documents) -> Sequence[Candidate]:
+    def candidates(
+        self, first: FirstPass[Response], text_fields: TextFields
+    ) -> Sequence[Candidate]:
         """The response's hits as candidates."""
-        return candidates(first, documents)
+        return candidates(first, text_fields)
 
     def rebuild(self, first: FirstPass[Response], ranking: Ranking) -> Response:
         """The response with the ranking's hits."""

@@ -9,15 +9,16 @@ from typing import Any
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank.connector import Finding, Store
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import SchemaError
-from vecdb_rerank.flow import Call, Flow
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
-from vecdb_rerank.search import BRANCHES, Search
-from vecdb_rerank_opensearch import errors, ingest, requests, responses
-from vecdb_rerank_opensearch.requests import URL_PARAMS, Body, Layout
+from vecdb_rerank.request import BRANCHES, Search
+from vecdb_rerank.search.connector import Finding, Store
+from vecdb_rerank.text_fields import TextFields
+from vecdb_rerank_opensearch import errors, queries, responses, schema, source_selection, writer
+from vecdb_rerank_opensearch.layout import Layout
+from vecdb_rerank_opensearch.queries import URL_PARAMS, Body
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
 log = logging.getLogger("vecdb_rerank")
@@ -31,11 +32,11 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
     """
 
     def __init__(
-        self, client: OpenSearch | AsyncOpenSearch, layout: Layout, documents: Documents
+        self, client: OpenSearch | AsyncOpenSearch, layout: Layout, text_fields: TextFields
     ) -> None:
         self._client: Any = client
         self._layout = layout
-        self._documents = documents
+        self._text_fields = text_fields
         self._where = where(client)
         self._fuses_hybrid = True  # until the server says otherwise
         self._knows_bm25 = False  # until a hit, or the mapping, shows that the fields are there
@@ -57,7 +58,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
                 lambda: self._client.indices.get_mapping(index=index, params=params),
                 deadline.remaining(),
             )
-            if problems := ingest.bm25_misfits(mappings, self._layout):
+            if problems := schema.bm25_misfits(mappings, self._layout):
                 raise SchemaError(f"index {index!r}: {'; '.join(problems)}: correct bm25_fields")
         self._knows_bm25 = True
 
@@ -67,10 +68,10 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         params = {name: search.native[name] for name in URL_PARAMS if name in search.native}
         shape = {**search.native.get("body", {})}
         shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}
-        projection = requests.project(shape, self._documents.paths, self._layout)
+        projection = source_selection.project(shape, self._text_fields.paths, self._layout)
         shape |= projection.parts
         first = yield from self._shaped(search, vector, shape, params, deadline)
-        return replace(first, forced=projection.forced)
+        return replace(first, injected_fields=projection.injected_fields)
 
     def _shaped(
         self,
@@ -81,10 +82,10 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         deadline: Deadline,
     ) -> Flow[FirstPass[Response]]:
         if search.mode != "hybrid":
-            body = requests.body(search, vector, self._layout, shape)
+            body = queries.body(search, vector, self._layout, shape)
             response = yield self._search(body, params, deadline)
             return FirstPass(response, "none", responses.evidence({search.mode: response}))
-        if requests.fused_by_database(search.fusion) and self._fuses_hybrid:
+        if queries.fused_by_database(search.fusion) and self._fuses_hybrid:
             try:
                 return (yield from self._fused(search, vector, shape, params, deadline))
             except Exception as error:
@@ -107,10 +108,10 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         deadline: Deadline,
     ) -> Flow[FirstPass[Response]]:
         """Both branches, and their union where facets are asked for, which neither of them has."""
-        plain, facets = requests.without_facets(shape)
+        plain, facets = queries.without_facets(shape)
         bodies = [self._branch(name, search, vector, plain) for name in BRANCHES]
         if facets:
-            bodies.append(requests.union_body(search, vector, self._layout, shape))
+            bodies.append(queries.union_body(search, vector, self._layout, shape))
         bm25, dense, *union = yield from self._msearch(bodies, params, deadline)
         branches = {"bm25": bm25, "dense": dense}
         fused = responses.fuse(branches, search.fusion, search.k, *union)
@@ -124,7 +125,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         params: Mapping[str, Any],
         deadline: Deadline,
     ) -> Flow[FirstPass[Response]]:
-        body = requests.body(search, vector, self._layout, shape)
+        body = queries.body(search, vector, self._layout, shape)
         if not search.evidence:
             response = yield self._search(body, params, deadline)
             return FirstPass(response, "database")
@@ -137,7 +138,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
     def _branch(
         self, name: str, search: Search, vector: Vector | None, shape: Mapping[str, Any]
     ) -> Body:
-        return requests.branch_body(name, search, vector, self._layout, shape)
+        return queries.branch_body(name, search, vector, self._layout, shape)
 
     def _search(self, body: Body, params: Mapping[str, Any], deadline: Deadline) -> Call:
         given = {**params, **_timeout(deadline)}
@@ -149,7 +150,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
     def _msearch(
         self, bodies: Sequence[Body], params: Mapping[str, Any], deadline: Deadline
     ) -> Flow[list[Response]]:
-        lines = requests.msearch(self._layout, params, bodies)
+        lines = queries.msearch(self._layout, params, bodies)
         answer = yield Call(
             lambda: self._client.msearch(body=lines, params=_timeout(deadline)),
             deadline.remaining(),
@@ -162,11 +163,11 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
 
     def create(self, dimension: int) -> Flow[bool]:
         """Create the index if it is missing."""
-        return ingest.create(self._client, self._layout, dimension)
+        return schema.create(self._client, self._layout, dimension)
 
-    def writer(self) -> ingest.OpenSearchWriter:
+    def writer(self) -> writer.OpenSearchWriter:
         """How documents are written."""
-        return ingest.OpenSearchWriter(self._client, self._layout, self._where)
+        return writer.OpenSearchWriter(self._client, self._layout, self._where)
 
     def check(self, dimension: int | None) -> Flow[list[Finding]]:
         """Connection, version, plugins and index."""
@@ -184,7 +185,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
             return [*findings, Finding(subject, False, "is missing", fix)]
         mappings = yield Call(lambda: self._client.indices.get_mapping(index=self._layout.index))
-        if problems := ingest.misfits(mappings, self._layout, dimension):
+        if problems := schema.misfits(mappings, self._layout, dimension):
             fix = "correct backend.dense_vector, bm25_fields or language, or index it anew"
             return [*findings, Finding(subject, False, "; ".join(problems), fix)]
         count = yield Call(lambda: self._client.count(index=self._layout.index))
@@ -192,7 +193,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
 
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
         """The sources of the first documents, as a search shows them."""
-        shown = requests.project({}, self._documents.paths, self._layout).parts
+        shown = source_selection.project({}, self._text_fields.paths, self._layout).parts
         body = {"size": count, **shown}
         answer = yield Call(lambda: self._client.search(body=body, index=self._layout.index))
         return [hit.get("_source", {}) for hit in answer["hits"]["hits"]]

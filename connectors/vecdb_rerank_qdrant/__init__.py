@@ -1,12 +1,15 @@
 """vecdb_rerank over Qdrant."""
 
-from vecdb_rerank.optional import importing
+from vecdb_rerank._optional import importing
 
 with importing("qdrant_client", "qdrant"):
     from vecdb_rerank_qdrant.bm25 import Bm25
-    from vecdb_rerank_qdrant.clients import AsyncRerankingQdrantClient, RerankingQdrantClient
     from vecdb_rerank_qdrant.connector import AsyncQdrantConnector, QdrantConnector
-    from vecdb_rerank_qdrant.widening import widen
+    from vecdb_rerank_qdrant.deepen import deepen
+    from vecdb_rerank_qdrant.reranking_client import (
+        AsyncRerankingQdrantClient,
+        RerankingQdrantClient,
+    )
 
 __all__ = [
     "AsyncQdrantConnector",
@@ -14,5 +17,5 @@ __all__ = [
     "Bm25",
     "QdrantConnector",
     "RerankingQdrantClient",
-    "widen",
+    "deepen",
 ]

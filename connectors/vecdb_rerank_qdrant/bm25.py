@@ -17,8 +17,8 @@ from typing import Any
 
 from qdrant_client.http import models
 
-from vecdb_rerank.optional import require
-from vecdb_rerank.search import Bm25Params, Language, check_language
+from vecdb_rerank._optional import require
+from vecdb_rerank.request import Bm25Params, Language, check_language
 
 MODEL = "qdrant/bm25"
 # The server's English list, without words that hold an apostrophe: no term can equal those.

@@ -9,7 +9,11 @@ from typing import Any, ClassVar, Generic
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
-from vecdb_rerank.connector import (
+from vecdb_rerank.ingest.model import IngestReport
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import Embedder, Vector
+from vecdb_rerank.request import Fusion, Mode, SearchDefaults
+from vecdb_rerank.search.connector import (
     AsyncDriver,
     Bundled,
     Connector,
@@ -22,13 +26,9 @@ from vecdb_rerank.connector import (
     SyncDriver,
     refuse_wrong_client,
 )
-from vecdb_rerank.documents import Documents
-from vecdb_rerank.ingest import IngestReport
-from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Embedder, Vector
-from vecdb_rerank.search import Fusion, Mode, SearchDefaults
+from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant.bm25 import Bm25
-from vecdb_rerank_qdrant.requests import Layout
+from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.store import QdrantStore
 
 
@@ -67,19 +67,19 @@ class _Qdrant(
         bm25: Bm25 | None = None,
         reranker: Rerankers = "bundled",
         embedder: Embedder | Bundled | None = "bundled",
-        documents: Documents | None = None,
+        text_fields: TextFields | None = None,
         policy: Policy | None = None,
         defaults: SearchDefaults | None = None,
         close_client: bool = False,
     ) -> None:
         refuse_wrong_client(client, self._other, self._instead)
-        documents = documents or Documents()
+        documents = text_fields or TextFields()
         layout = Layout(collection, dense_vector, bm25_vector)
         super().__init__(
             QdrantStore(client, layout, bm25 or Bm25(), documents),
             reranker=reranker,
             embedder=embedder,
-            documents=documents,
+            text_fields=text_fields,
             policy=policy,
             defaults=defaults,
             close_client=close_client,

@@ -9,7 +9,7 @@ from typing import Any
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from vecdb_rerank.ingest import Cause
+from vecdb_rerank.ingest.model import Cause
 
 # gRPC status names under the HTTP statuses that mean the same.
 _GRPC = {

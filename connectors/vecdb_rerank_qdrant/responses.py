@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from qdrant_client.http import models
 
-from vecdb_rerank import fusion
-from vecdb_rerank.candidates import Candidate, HitId, Ranking
-from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import SchemaError
+from vecdb_rerank.model import Candidate, HitId, RankedHit, Ranking
 from vecdb_rerank.protocols import Evidence, FirstPass
-from vecdb_rerank.search import Fusion, Mode
-from vecdb_rerank_qdrant.payloads import Projection
+from vecdb_rerank.ranking import fusion, ordering
+from vecdb_rerank.request import Fusion, Mode
+from vecdb_rerank.text_fields import TextFields
+from vecdb_rerank_qdrant.payload_selection import Projection
 
 
-def candidates(first: FirstPass[models.QueryResponse], documents: Documents) -> list[Candidate]:
+def candidates(first: FirstPass[models.QueryResponse], text_fields: TextFields) -> list[Candidate]:
     """The response's points as candidates, in its order."""
-    return read(first.response.points, documents, first.evidence)
+    return read(first.response.points, text_fields, first.evidence)
 
 
 def read(
-    points: Sequence[models.ScoredPoint], documents: Documents, evidence: Evidence | None = None
+    points: Sequence[models.ScoredPoint], text_fields: TextFields, evidence: Evidence | None = None
 ) -> list[Candidate]:
     """Points as candidates, in their order, with what single branches said of them."""
     return [
         Candidate(
             position=position,
             id=_hit_id(point),
-            text=documents.text(point.payload),
+            text=text_fields.text(point.payload),
             score=point.score,
             payload=point.payload or {},
             branches={
@@ -46,18 +47,18 @@ def rebuild(
     first: FirstPass[models.QueryResponse], ranking: Ranking, over_grpc: bool = False
 ) -> models.QueryResponse:
     """The response with the ranking's points, in its order, with its scores."""
-    points = reordered(first.response.points, first.forced, ranking, over_grpc)
+    points = reordered(first.response.points, first.injected_fields, ranking, over_grpc)
     return first.response.model_copy(update={"points": points})
 
 
 def reordered(
-    points: Sequence[models.ScoredPoint], forced: Any, ranking: Ranking, over_grpc: bool
+    points: Sequence[models.ScoredPoint], injected_fields: Any, ranking: Ranking, over_grpc: bool
 ) -> list[models.ScoredPoint]:
-    """The ranking's points, with its scores and without what was ``forced`` in."""
+    """The ranking's points, with its scores and without what was ``injected_fields`` in."""
     found = [points[hit.candidate.position] for hit in ranking.hits]
     payloads = [point.payload for point in found]
-    if isinstance(forced, Projection):
-        payloads = forced.shown(payloads, over_grpc)
+    if isinstance(injected_fields, Projection):
+        payloads = injected_fields.shown(payloads, over_grpc)
     return [
         point.model_copy(update={"score": hit.score, "payload": payload})
         for point, hit, payload in zip(found, ranking.hits, payloads, strict=True)
@@ -109,3 +110,78 @@ def fuse(
 
 def _hit_id(point: models.ScoredPoint) -> HitId:
     return point.id if isinstance(point.id, int | str) else str(point.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The points of a query."""
+
+    name: ClassVar[str] = "qdrant"
+    over_grpc: bool
+
+    def candidates(
+        self, first: FirstPass[models.QueryResponse], text_fields: TextFields
+    ) -> Sequence[Candidate]:
+        """The response's points, in its order."""
+        return candidates(first, text_fields)
+
+    def rebuild(
+        self, first: FirstPass[models.QueryResponse], ranking: Ranking
+    ) -> models.QueryResponse:
+        """The response with the ranking's points."""
+        return rebuild(first, ranking, self.over_grpc)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The points of the groups of a query: in order within each, groups by their best one.
+
+    The response keeps ``limit`` groups.
+    """
+
+    name: ClassVar[str] = "qdrant"
+    over_grpc: bool
+    limit: int
+
+    def candidates(
+        self, first: FirstPass[models.GroupsResult], text_fields: TextFields
+    ) -> Sequence[Candidate]:
+        """The points of all groups, best first."""
+        found = read(_points(first.response), text_fields)
+        return ordering.first_pass_order(found, first.ascending)
+
+    def rebuild(
+        self, first: FirstPass[models.GroupsResult], ranking: Ranking
+    ) -> models.GroupsResult:
+        """The response with the ranking's points, each in its group."""
+        groups = first.response.groups
+        home = [n for n, group in enumerate(groups) for _ in group.hits]
+        members: dict[int, list[RankedHit]] = {}
+        for hit in ranking.hits:
+            members.setdefault(home[hit.candidate.position], []).append(hit)
+        points = _points(first.response)
+        kept = [
+            groups[n].model_copy(
+                update={
+                    "hits": reordered(
+                        points, first.injected_fields, Ranking.of(hits), self.over_grpc
+                    )
+                }
+            )
+            for n, hits in list(members.items())[: self.limit]
+        ]
+        return first.response.model_copy(update={"groups": kept})
+
+
+def ascending(points: Sequence[models.ScoredPoint]) -> bool:
+    """Whether less is better (a distance): the first point is not the one with the most."""
+    return bool(points) and points[0].score < max(point.score for point in points)
+
+
+def groups_ascending(response: models.GroupsResult) -> bool:
+    """The same of groups."""
+    return ascending(_points(response))
+
+
+def _points(response: models.GroupsResult) -> list[models.ScoredPoint]:
+    return [point for group in response.groups for point in group.hits]

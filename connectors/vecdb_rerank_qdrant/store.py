@@ -10,20 +10,17 @@ from typing import Any
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
-from vecdb_rerank.candidates import Candidate, Ranking
-from vecdb_rerank.connector import (
-    Finding,
-    Store,
-)
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import Documents
-from vecdb_rerank.flow import Call, Flow
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
-from vecdb_rerank.search import BRANCHES, Search
-from vecdb_rerank_qdrant import errors, ingest, payloads, requests, responses
+from vecdb_rerank.request import BRANCHES, Search
+from vecdb_rerank.search.connector import Finding, Store
+from vecdb_rerank.text_fields import TextFields
+from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
 from vecdb_rerank_qdrant.bm25 import Bm25
-from vecdb_rerank_qdrant.language import language_misfits
-from vecdb_rerank_qdrant.requests import Layout
+from vecdb_rerank_qdrant.bm25_language import language_misfits
+from vecdb_rerank_qdrant.layout import Layout
 
 
 class QdrantStore(Store[models.QueryResponse]):
@@ -39,17 +36,17 @@ class QdrantStore(Store[models.QueryResponse]):
         client: QdrantClient | AsyncQdrantClient,
         layout: Layout,
         bm25: Bm25,
-        documents: Documents,
+        text_fields: TextFields,
     ) -> None:
         self._client: Any = client
         self._layout = layout
         self._bm25 = bm25
-        self._documents = documents
+        self._text_fields = text_fields
         self._local = is_local(client)
         self._over_grpc = is_grpc(client)
         self._where = _where(client)
-        self._encode_query: requests.Encoder = bm25.query if self._local else bm25.on_server
-        self._encode_document: requests.Encoder = bm25.document if self._local else bm25.on_server
+        self._encode_query: queries.Encoder = bm25.query if self._local else bm25.on_server
+        self._encode_document: queries.Encoder = bm25.document if self._local else bm25.on_server
 
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
@@ -59,23 +56,25 @@ class QdrantStore(Store[models.QueryResponse]):
         Branches tell what a fused list has lost, and their RRF is the server's own; so where
         evidence is asked for, they are all that is sent.
         """
-        projection = payloads.project(search.native.get("with_payload"), self._documents.paths)
+        projection = payload_selection.project(
+            search.native.get("with_payload"), self._text_fields.paths
+        )
         native = {
             **search.native,
             "with_payload": projection.selector,
-            "timeout": requests.timeout(deadline.remaining()),
+            "timeout": queries.timeout(deadline.remaining()),
         }
         if self._local:
             native.pop("timeout")
         parts = (replace(search, native=native), vector, self._layout, self._encode_query)
-        if search.mode == "hybrid" and requests.fused_here(search.fusion, search.evidence):
+        if search.mode == "hybrid" and queries.fused_here(search.fusion, search.evidence):
             first = yield from self._branches(search, native, vector, deadline)
         else:
-            response = yield self._query(requests.query(*parts), deadline)
+            response = yield self._query(queries.query(*parts), deadline)
             if search.mode == "dense":
                 responses.require_similarity(response, self._where)
             first = responses.first_pass(search.mode, response)
-        return replace(first, forced=projection)
+        return replace(first, injected_fields=projection)
 
     def _branches(
         self, search: Search, native: dict[str, Any], vector: Vector | None, deadline: Deadline
@@ -83,7 +82,7 @@ class QdrantStore(Store[models.QueryResponse]):
         threshold = native.get("score_threshold")  # tests fused scores, not a branch's
         alone = replace(search, native={**native, "score_threshold": None})
         parts = (alone, vector, self._layout, self._encode_query)
-        request = requests.batch([requests.branch(name, *parts, search.depth) for name in BRANCHES])
+        request = queries.batch([queries.branch(name, *parts, search.depth) for name in BRANCHES])
         answers = yield Call(
             lambda: self._client.query_batch_points(**request), deadline.remaining()
         )
@@ -96,10 +95,10 @@ class QdrantStore(Store[models.QueryResponse]):
         return Call(lambda: self._client.query_points(**request), deadline.remaining())
 
     def candidates(
-        self, first: FirstPass[models.QueryResponse], documents: Documents
+        self, first: FirstPass[models.QueryResponse], text_fields: TextFields
     ) -> Sequence[Candidate]:
         """The response's points as candidates."""
-        return responses.candidates(first, documents)
+        return responses.candidates(first, text_fields)
 
     def rebuild(
         self, first: FirstPass[models.QueryResponse], ranking: Ranking
@@ -113,11 +112,11 @@ class QdrantStore(Store[models.QueryResponse]):
 
     def create(self, dimension: int) -> Flow[bool]:
         """Create the collection if it is missing."""
-        return ingest.create(self._client, self._layout, dimension, self._bm25, self._documents)
+        return schema.create(self._client, self._layout, dimension, self._bm25, self._text_fields)
 
-    def writer(self) -> ingest.QdrantWriter:
+    def writer(self) -> writer.QdrantWriter:
         """How documents are written."""
-        return ingest.QdrantWriter(self._client, self._layout, self._encode_document, self._where)
+        return writer.QdrantWriter(self._client, self._layout, self._encode_document, self._where)
 
     def check(self, dimension: int | None) -> Flow[list[Finding]]:
         """Connection, version and collection."""
@@ -136,8 +135,8 @@ class QdrantStore(Store[models.QueryResponse]):
             fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
             return [*findings, Finding(subject, False, "is missing", fix)]
         info = yield Call(lambda: self._client.get_collection(self._layout.collection))
-        problems = ingest.misfits(info, self._layout, dimension) or (
-            yield from language_misfits(self._client, self._layout, self._bm25, self._documents)
+        problems = schema.misfits(info, self._layout, dimension) or (
+            yield from language_misfits(self._client, self._layout, self._bm25, self._text_fields)
         )
         if problems:
             fix = "correct backend.dense_vector, bm25_vector or language, or index it anew"

@@ -11,16 +11,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from vecdb_rerank.config.loading import load
 from vecdb_rerank.evaluation import datasets
 from vecdb_rerank.evaluation.evaluate import evaluate
-from vecdb_rerank.loading import load
 
 BACKEND = {"path": ":memory:"}  # or {"type": "opensearch", "url": "..."}
 CONFIGURATIONS = {
     "default, k=50": (50, {}),
     "default, k=10": (10, {}),
     "reranker alone, k=50": (50, {"policy": {"blend": {"method": "replace"}}}),
-    "titles alone, k=50": (50, {"documents": {"fields": ["title"]}}),
+    "titles alone, k=50": (50, {"text_fields": {"fields": ["title"]}}),
 }
 FIRST_PASS, RERANKED = "hybrid", "hybrid+rerank"
 TOLERANCE = 0.01

@@ -22,9 +22,9 @@ from sentence_transformers.cross_encoder import (
 )
 from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
+from vecdb_rerank.config.loading import load
 from vecdb_rerank.evaluation import datasets
 from vecdb_rerank.evaluation.evaluate import filled
-from vecdb_rerank.loading import load
 
 MAX_TOKENS = 512
 Pair = tuple[str, str, float]  # query, document, 1 if it is relevant
@@ -80,7 +80,7 @@ def judged(dataset: datasets.Dataset, negatives: int) -> Iterator[Pair]:
     The negatives are what the reranker will have to tell apart: hits of the search itself.
     """
     settings = load(backend={"path": ":memory:"}, reranker={"type": "none"}).settings
-    text_of = settings.documents.text
+    text_of = settings.text_fields.text
     corpus = {str(document["_id"]): text_of(document) for document in dataset.corpus}
     with filled(settings, dataset, lambda *_: None) as connector:
         for key, query in dataset.queries.items():

@@ -12,9 +12,9 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from tests.servers import qdrant_source
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.testing.base import caller

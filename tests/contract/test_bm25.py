@@ -18,7 +18,7 @@ from qdrant_client import QdrantClient, models
 from tests.contract.backends import SERVED
 from tests.contract.documents import NESTED
 from tests.servers import qdrant_source
-from vecdb_rerank.search import Language
+from vecdb_rerank.request import Language
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import Bm25
 

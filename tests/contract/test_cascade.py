@@ -13,9 +13,9 @@ from qdrant_client import QdrantClient
 from werkzeug import Request, Response
 
 from vecdb_rerank import Blend, CascadeReranker, HttpReranker, OnnxReranker, Policy, observe
-from vecdb_rerank.candidates import Outcome
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.flow import run, run_async
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.testing import CORPUS, QUERIES, HashEmbedder, RerankerContract
 from vecdb_rerank_qdrant import QdrantConnector
 

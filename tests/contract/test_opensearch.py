@@ -18,15 +18,15 @@ from tests.contract.backends import (
 )
 from tests.contract.documents import BY_ID, FORMS, NESTED
 from tests.servers import free_port
-from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import ConfigurationError, FirstPassError, SchemaError
-from vecdb_rerank.ingest import Document
-from vecdb_rerank.outcomes import observe
+from vecdb_rerank.ingest.model import Document
+from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.search import Fusion, Language
+from vecdb_rerank.request import Fusion, Language
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
 from vecdb_rerank.testing.base import ids, new_name, one_line
 from vecdb_rerank.testing.searching import WIDE, every_mode
+from vecdb_rerank.text_fields import TextFields
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_sources(
 ) -> None:
     """Whatever is selected: all is reranked alike, and hits hold what was selected."""
     options: dict[str, Any] = {"embedder": models, "reranker": models}
-    connector = opensearch.connect(index, documents=Documents(names), **options)
+    connector = opensearch.connect(index, text_fields=TextFields(names), **options)
     with observe() as outcomes:
         plain = opensearch.call(connector.search(WIDE, mode=mode))
         response = opensearch.call(connector.search(WIDE, mode=mode, _source=source))
@@ -217,7 +217,7 @@ def test_routing_and_preference(
     """Both reach the server: each narrows the search to one of three shards."""
     name = new_name()
     connector = opensearch.connect(name, embedder=models, reranker=models)
-    from vecdb_rerank_opensearch.ingest import index_body
+    from vecdb_rerank_opensearch.schema import index_body
 
     shards: Mapping[str, Any] = index_body(connector.store._layout, models.dimension)
     shards["settings"]["index"]["number_of_shards"] = 3

@@ -13,14 +13,14 @@ from qdrant_client.http import models as rest
 from tests.contract.backends import SERVED, Backend, Remembering, opened, qdrant_client
 from tests.contract.documents import FORMS, NESTED
 from tests.servers import free_port
-from vecdb_rerank.documents import Documents
 from vecdb_rerank.errors import FirstPassError, SchemaError
-from vecdb_rerank.ingest import Document
-from vecdb_rerank.outcomes import observe
-from vecdb_rerank.search import Fusion, Language
+from vecdb_rerank.ingest.model import Document
+from vecdb_rerank.outcome import observe
+from vecdb_rerank.request import Fusion, Language
 from vecdb_rerank.testing import HashEmbedder
 from vecdb_rerank.testing.base import ids, new_name, one_line
 from vecdb_rerank.testing.searching import WIDE, every_mode
+from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import Bm25
 
 
@@ -78,7 +78,7 @@ def test_payload_selectors(
 ) -> None:
     """Whatever is selected: all is reranked alike, and hits hold what was selected."""
     options: dict[str, Any] = {"embedder": models, "reranker": models}
-    connector = qdrant.connect(collection, documents=Documents(fields), **options)
+    connector = qdrant.connect(collection, text_fields=TextFields(fields), **options)
     with observe() as outcomes:
         plain = qdrant.call(connector.search(WIDE, mode=mode))
         response = qdrant.call(connector.search(WIDE, mode=mode, with_payload=selector))

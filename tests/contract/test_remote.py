@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults import server as faults
 from vecdb_rerank import CohereReranker, HttpReranker
-from vecdb_rerank.flow import run
+from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.rerankers.remote import RemoteReranker
 from vecdb_rerank.testing import RerankerContract
 

@@ -21,9 +21,9 @@ from typer.testing import CliRunner
 
 from tests.compose import Compose
 from tests.docs.pages import ROOT
-from tests.engine import checkpoints
+from tests.torch_engine import checkpoints
 from vecdb_rerank.cli import app
-from vecdb_rerank.loading import load
+from vecdb_rerank.config.loading import load
 
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -24,12 +24,12 @@ from typer.testing import CliRunner
 
 from tests.docs import commands, pages
 from tests.docs.pages import PAGES, source, title
-from vecdb_rerank import factory
 from vecdb_rerank.cli import app
-from vecdb_rerank.connector import Connector
+from vecdb_rerank.config import factory
+from vecdb_rerank.config.loading import load
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.errors import VecdbRerankError
-from vecdb_rerank.loading import load
+from vecdb_rerank.search.connector import Connector
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import QdrantConnector
 

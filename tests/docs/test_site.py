@@ -12,7 +12,7 @@ import pytest
 
 from docs import generate
 from tests.docs.pages import ROOT
-from vecdb_rerank.settings import TYPES, Settings
+from vecdb_rerank.config.settings import TYPES, Settings
 
 SEARCHES = """
 from prometheus_client import generate_latest

@@ -10,17 +10,19 @@ from typing import Any
 
 from tests.faults.server import BEHAVIOURS, FaultServer, fault_server
 from vecdb_rerank import CohereReranker, HttpReranker, Policy, observe
-from vecdb_rerank.blending import Blend
-from vecdb_rerank.candidates import Candidate, Outcome, Ranking, Scores
-from vecdb_rerank.chain import Chain
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import Documents
-from vecdb_rerank.flow import Call, Flow, run, run_async
-from vecdb_rerank.pipeline import Pipeline
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.model import Candidate, Ranking, Scores
+from vecdb_rerank.outcome import Outcome
+from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.protocols import FirstPass, Reranker, Vector
-from vecdb_rerank.rerankers.formats import FORMATS, FormatName
+from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.rerankers.remote import RemoteReranker
-from vecdb_rerank.search import Fusion, Search
+from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName
+from vecdb_rerank.resilience.chain import Chain
+from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.text_fields import TextFields
 
 SECRET = "the-secret-key"  # of nothing
 RETRIES = 2
@@ -104,7 +106,9 @@ class Shelf:
         response = yield Call(lambda: list(range(COUNT)))
         return FirstPass(response)
 
-    def candidates(self, first: FirstPass[list[int]], documents: Documents) -> Sequence[Candidate]:
+    def candidates(
+        self, first: FirstPass[list[int]], text_fields: TextFields
+    ) -> Sequence[Candidate]:
         return [Candidate(n, n, TEXTS[n], 1.0 - n / 10) for n in first.response]
 
     def rebuild(self, first: FirstPass[list[int]], ranking: Ranking) -> list[int]:
@@ -132,7 +136,7 @@ def search(
         chain = rerankers
     else:
         chain = Chain([rerankers] if isinstance(rerankers, Reranker) else rerankers, policy)
-    pipeline = Pipeline(chain, None, Documents(("text",)), policy)
+    pipeline = Pipeline(chain, None, TextFields(("text",)), policy)
 
     def flow() -> Flow[Found]:
         asked = Search("number five", 50, 50, 0, "bm25", 50, Fusion())

@@ -9,9 +9,10 @@ import pytest
 from tests.faults.cases import CLIENTS, COLOURS, COUNT, SECRET, search
 from tests.faults.server import BEHAVIOURS, TOKENS, UNITS, FaultServer, fault_server
 from vecdb_rerank import OnnxReranker, Policy
-from vecdb_rerank.breaker import Breaker
-from vecdb_rerank.chain import Chain
-from vecdb_rerank.cost import Cost, billed_units
+from vecdb_rerank.policy.breaker import Breaker
+from vecdb_rerank.policy.cost import Cost
+from vecdb_rerank.resilience.chain import Chain
+from vecdb_rerank.resilience.ledger import billed_units
 
 both_colours = pytest.mark.parametrize("colour", COLOURS)
 every_client = pytest.mark.parametrize("client", CLIENTS)

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.cases import COLOURS, COUNT, SECRET, TEXTS, score, search
 from tests.faults.server import fault_server
 from vecdb_rerank import CohereReranker, ConfigurationError, Deadline
-from vecdb_rerank.flow import run_async
+from vecdb_rerank.flow.drivers import run_async
 
 both_colours = pytest.mark.parametrize("colour", COLOURS)
 

@@ -12,9 +12,10 @@ import pytest
 from tests.faults.cases import COLOURS, COUNT, SECRET, Found, search
 from tests.faults.server import FaultServer, fault_server
 from vecdb_rerank import ConfigurationError, HttpReranker, Policy
-from vecdb_rerank.chain import Chain
-from vecdb_rerank.flow import Flow, Race, Wait, run, run_async
-from vecdb_rerank.pace import ENOUGH
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.flow.steps import Flow, Race, Wait
+from vecdb_rerank.resilience.chain import Chain
+from vecdb_rerank.resilience.latency import ENOUGH
 
 both_colours = pytest.mark.parametrize("colour", COLOURS)
 

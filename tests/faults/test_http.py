@@ -11,10 +11,11 @@ import pytest
 
 from tests.faults.cases import COLOURS, COUNT, SECRET, TEXTS, Found, score, search
 from tests.faults.server import fault_server
-from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, Policy, RerankError, pace
-from vecdb_rerank.chain import Chain
-from vecdb_rerank.flow import run, run_async
-from vecdb_rerank.rerankers.formats import FORMATS, FormatName
+from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, Policy, RerankError
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName
+from vecdb_rerank.resilience import latency
+from vecdb_rerank.resilience.chain import Chain
 
 both_colours = pytest.mark.parametrize("colour", COLOURS)
 
@@ -226,7 +227,7 @@ def test_the_query_and_the_documents_are_in_no_error_and_no_log(
 def test_a_slow_reranker_is_warned_of_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "SLOW", 0.05)
+    monkeypatch.setattr(latency, "SLOW", 0.05)
     with caplog.at_level(logging.WARNING), fault_server("slow") as server:
         chain = Chain([reranker(server.url)], Policy())
         for _ in range(25):

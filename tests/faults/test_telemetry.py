@@ -18,9 +18,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.faults.cases import CLIENTS, COLOURS, SECRET, TEXTS, Found, Shelf, search
 from tests.faults.server import UNITS, fault_server
 from vecdb_rerank import FirstPassError
-from vecdb_rerank.flow import Call, Flow, run
-from vecdb_rerank.pipeline import Pipeline
-from vecdb_rerank.search import Fusion, Search
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.request import Fusion, Search
+from vecdb_rerank.search.pipeline import Pipeline
 
 QUERY = "number five"
 SPANS = InMemorySpanExporter()

@@ -19,17 +19,17 @@ from tests.faults import server as faults
 from tests.faults.cases import TEXTS, score
 from tests.faults.server import FaultServer, authority, fault_server
 from vecdb_rerank import Deadline, HttpReranker, RerankTimeoutError
-from vecdb_rerank.clients import Clients
-from vecdb_rerank.flow import run_async
-from vecdb_rerank.proxies import proxy_of
-from vecdb_rerank.transport import until
+from vecdb_rerank.flow.drivers import run_async
+from vecdb_rerank.http.client_pool import ClientPool
+from vecdb_rerank.http.proxies import proxy_of
+from vecdb_rerank.http.transport import until
 
 LATE = ["hang before headers", "drip", "headers, then stall"]
-Plain = Clients[httpx.Client, httpx.AsyncClient]
+Plain = ClientPool[httpx.Client, httpx.AsyncClient]
 
 
 def clients(**options: Any) -> Plain:
-    return Clients(lambda client: client, lambda client: client, **options)
+    return ClientPool(lambda client: client, lambda client: client, **options)
 
 
 def lateness(call: Callable[[], Any], seconds: float = 0.3, times: int = 5) -> list[float]:
@@ -71,7 +71,7 @@ def test_an_asynchronous_call_ends_with_its_deadline(fault: str, http2: bool) ->
 def test_waiting_for_a_connection_ends_with_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from vecdb_rerank import transport
+    from vecdb_rerank.http import transport
 
     monkeypatch.setitem(transport._POOL, "max_connections", 1)
     one = clients()
@@ -244,7 +244,7 @@ def test_a_certificate_of_an_authority_that_is_trusted_is_accepted(
 
 
 def test_a_response_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vecdb_rerank import transport
+    from vecdb_rerank.http import transport
 
     monkeypatch.setattr(transport, "MAX_BODY", 50)
     one = clients()
@@ -305,7 +305,7 @@ def test_clients_of_ended_loops_are_not_kept() -> None:
 def test_connections_of_calls_that_were_given_up_are_not_lost(
     fault: str, ends: str, http2: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vecdb_rerank import transport
+    from vecdb_rerank.http import transport
 
     monkeypatch.setitem(transport._POOL, "max_connections", 5)
 

@@ -75,7 +75,7 @@ class Blocking:
         self.go = go
 
     def score(self, query: str, documents: Any, *, deadline: Any) -> Any:
-        from vecdb_rerank.candidates import Scores
+        from vecdb_rerank.model import Scores
 
         assert self.go.wait(30), "the event loop was blocked"
         return Scores.from_relevance([(n + 1) / 100 for n in range(len(documents))])

@@ -16,7 +16,7 @@ from haystack.utils import Secret
 from qdrant_client import AsyncQdrantClient
 
 from tests.frameworks.conftest import Blocking
-from vecdb_rerank import ConfigurationError, Documents, OnnxReranker, RerankError, observe
+from vecdb_rerank import ConfigurationError, OnnxReranker, RerankError, TextFields, observe
 from vecdb_rerank.integrations.haystack import VecdbRerankRanker, VecdbRerankRetriever
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank.testing.corpus import CORPUS, QUERIES
@@ -290,7 +290,7 @@ async def test_a_retriever_from_settings_is_saved_and_serves_both_colours(
                 "url": Secret.from_env_var("OPENSEARCH_URL"),
                 "collection": name,
             },
-            "documents": {"fields": ["text"]},
+            "text_fields": {"fields": ["text"]},
         },
         top_k=3,
         filters={"term": {"subject.keyword": "bees"}},
@@ -303,7 +303,10 @@ async def test_a_retriever_from_settings_is_saved_and_serves_both_colours(
     from opensearchpy import OpenSearch
 
     filler = OpenSearchConnector(
-        OpenSearch(opensearch_url), name, documents=Documents(fields=("text",)), close_client=True
+        OpenSearch(opensearch_url),
+        name,
+        text_fields=TextFields(fields=("text",)),
+        close_client=True,
     )
     filler.create()
     try:

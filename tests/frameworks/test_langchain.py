@@ -25,13 +25,13 @@ from tests.frameworks.conftest import Blocking
 from vecdb_rerank import (
     Blend,
     ConfigurationError,
-    Documents,
     FirstPassError,
     OnnxEmbedder,
     OnnxReranker,
     Policy,
     Reranker,
     RerankError,
+    TextFields,
     observe,
 )
 from vecdb_rerank.integrations.langchain import (
@@ -244,7 +244,7 @@ def test_metadata_is_read_where_it_is_named(reranker: OnnxReranker) -> None:
         for title in ("Cooking pasta", "Income tax of freelancers", "Sailing knots")
     ]
     compressor = VecdbRerankCompressor(
-        reranker, top_n=1, documents=Documents(fields=("title", "page_content"))
+        reranker, top_n=1, text_fields=TextFields(fields=("title", "page_content"))
     )
     (best,) = compressor.compress_documents(documents, "when do freelancers pay tax?")
     assert best.metadata["title"] == "Income tax of freelancers"
@@ -452,7 +452,7 @@ def test_a_collection_that_langchain_filled_is_read_in_its_shape(
         dense_vector=None,
         embedder=embedder,
         reranker=reranker,
-        documents=Documents(fields=("page_content",)),
+        text_fields=TextFields(fields=("page_content",)),
     )
     retriever = VecdbRerankRetriever(
         connector=connector,

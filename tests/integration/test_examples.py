@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.servers import free_port
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.testing.base import new_name
 
@@ -130,7 +130,7 @@ def test_a_trained_reranker_learns_and_loads(folder: Path) -> None:
     from sentence_transformers.cross_encoder import CrossEncoder
     from torch.nn import Identity
 
-    from tests.engine import checkpoints
+    from tests.torch_engine import checkpoints
     from vecdb_rerank.evaluation import datasets
 
     collection = EXAMPLES / "batch_evaluation" / "collection"

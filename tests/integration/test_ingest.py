@@ -14,7 +14,7 @@ from tests.integration.clients import MODELS, opensearch
 from tests.servers import Node, free_port
 from vecdb_rerank.embedders.function import FunctionEmbedder
 from vecdb_rerank.errors import IngestError
-from vecdb_rerank.ingest import Document
+from vecdb_rerank.ingest.model import Document
 from vecdb_rerank.testing.base import everything, ids, new_name, one_line
 
 COUNT = 2_000

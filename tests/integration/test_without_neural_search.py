@@ -11,10 +11,10 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 from tests.contract.backends import OPENSEARCH
 from tests.integration.clients import Requests, opensearch
 from tests.servers import Node
-from vecdb_rerank.candidates import HitId, Outcome
-from vecdb_rerank.outcomes import observe
+from vecdb_rerank.model import HitId
+from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.search import Fusion
+from vecdb_rerank.request import Fusion
 from vecdb_rerank.testing import CORPUS, QUERIES
 from vecdb_rerank.testing.base import by_id, explained, ids, new_name
 from vecdb_rerank.testing.searching import WIDE

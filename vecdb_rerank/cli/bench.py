@@ -69,7 +69,7 @@ def command(
 
 def _sections(models: Sequence[str], config: Any, remote: bool) -> list[Any]:
     """What to measure, none of it twice."""
-    from vecdb_rerank.settings import (
+    from vecdb_rerank.config.settings import (
         CrossEncoderSettings,
         NoneSettings,
         OnnxRerankerSettings,

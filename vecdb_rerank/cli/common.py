@@ -15,7 +15,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from vecdb_rerank.loading import Loaded
+    from vecdb_rerank.config.loading import Loaded
 
 ConfigOption = Annotated[
     Path | None,
@@ -48,7 +48,7 @@ def settings(
     config: Path | None, backend: str | None = None, collection: str | None = None
 ) -> Loaded:
     """The effective settings of a command."""
-    from vecdb_rerank.loading import load
+    from vecdb_rerank.config.loading import load
 
     given = {"type": backend, "collection": collection}
     chosen = {key: value for key, value in given.items() if value is not None}

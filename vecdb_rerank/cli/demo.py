@@ -35,7 +35,7 @@ def command(
     """
     from vecdb_rerank.demo.questions import questions
     from vecdb_rerank.demo.session import open_demo, remove_demos
-    from vecdb_rerank.evaluation import report
+    from vecdb_rerank.evaluation.report import tables
 
     if rebuild:
         remove_demos()
@@ -49,7 +49,7 @@ def command(
         if not question:
             with common.progress() as shown:
                 result = demo.measured(common.Bars(shown))
-            common.out.print(report.table(result))
+            common.out.print(tables.table(result))
             common.out.print(
                 f"Measured on {len(judged)} judged questions, on this machine; kept in "
                 f"{demo.folder} (--rebuild measures again).\n"

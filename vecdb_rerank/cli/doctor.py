@@ -15,8 +15,8 @@ import typer
 from vecdb_rerank.cli import common
 
 if TYPE_CHECKING:
-    from vecdb_rerank.connector import Finding
-    from vecdb_rerank.settings import Settings
+    from vecdb_rerank.config.settings import Settings
+    from vecdb_rerank.search.connector import Finding
 
 
 def command(
@@ -41,8 +41,9 @@ def command(
     threshold and what to do. The documents go to a collection of their own,
     deleted afterwards.
     """
-    from vecdb_rerank import __version__, factory
-    from vecdb_rerank.settings import inside
+    from vecdb_rerank import __version__
+    from vecdb_rerank.config import factory
+    from vecdb_rerank.config.settings import inside
 
     settings = common.settings(config, backend, collection).settings
     if diagnose is not None:
@@ -98,9 +99,9 @@ def _embedder(embedder: Any) -> str:
 
 
 def _reranker(section: Any) -> str:
-    from vecdb_rerank import factory
-    from vecdb_rerank.deadline import Deadline
-    from vecdb_rerank.pace import Estimate, Timed
+    from vecdb_rerank.config import factory
+    from vecdb_rerank.flow.deadline import Deadline
+    from vecdb_rerank.resilience.latency import Estimate, Timed
 
     if (reranker := factory.component("rerankers", section)) is None:
         return "none: hits stay in first-pass order"
@@ -115,14 +116,14 @@ def _reranker(section: Any) -> str:
         started = time.perf_counter()
         reranker.score("what does it read?", documents[:count], deadline=Deadline())
         timed.append(Timed(0.0, count, time.perf_counter() - started))
-    foretold = Estimate.of(timed).seconds(50) * 1e3
-    return f"{reranker.name}; about {foretold:.0f} ms for k=50 with documents of 60 tokens"
+    predict_count = Estimate.of(timed).seconds(50) * 1e3
+    return f"{reranker.name}; about {predict_count:.0f} ms for k=50 with documents of 60 tokens"
 
 
 def _database(settings: Settings) -> list[Finding]:
-    from vecdb_rerank import factory
-    from vecdb_rerank.connector import Finding
+    from vecdb_rerank.config import factory
     from vecdb_rerank.errors import VecdbRerankError
+    from vecdb_rerank.search.connector import Finding
 
     try:
         with closing(factory.build(_by_itself(settings))) as connector:
@@ -133,9 +134,9 @@ def _database(settings: Settings) -> list[Finding]:
 
 def _by_itself(settings: Settings) -> Settings:
     """The settings of the database alone: it is checked whatever else is wrong."""
-    from vecdb_rerank import factory
+    from vecdb_rerank.config import factory
+    from vecdb_rerank.config.settings import NoneSettings
     from vecdb_rerank.errors import VecdbRerankError
-    from vecdb_rerank.settings import NoneSettings
 
     bare: dict[str, Any] = {"reranker": NoneSettings(), "rerankers": ()}
     try:
@@ -147,8 +148,8 @@ def _by_itself(settings: Settings) -> Settings:
 
 
 def _try(subject: str, check: Callable[[], str]) -> Finding:
-    from vecdb_rerank.connector import Finding
     from vecdb_rerank.errors import MissingDependencyError, VecdbRerankError
+    from vecdb_rerank.search.connector import Finding
 
     try:
         return Finding(subject, True, check())

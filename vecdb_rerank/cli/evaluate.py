@@ -56,9 +56,11 @@ def command(
     started.
     """
     from vecdb_rerank.errors import ConfigurationError
-    from vecdb_rerank.evaluation import charts, datasets, page, report
+    from vecdb_rerank.evaluation import datasets
     from vecdb_rerank.evaluation.evaluate import evaluate
-    from vecdb_rerank.search import Mode
+    from vecdb_rerank.evaluation.report import charts, tables
+    from vecdb_rerank.evaluation.report import html as page
+    from vecdb_rerank.request import Mode
 
     chosen = [mode.strip() for mode in modes.split(",")]
     for mode in chosen:
@@ -83,11 +85,11 @@ def command(
     if html is not None:
         html.write_text(page.evaluation(result), encoding="utf-8")
     if chart is not None:
-        charts.save(charts.EVALUATION, result, chart, report.title(result))
+        charts.save(charts.EVALUATION, result, chart, tables.title(result))
     if json_file is not None:
         common.write_json(result, json_file)
     if json_file == "-":
         return
-    common.out.print(report.table(result), report.more_table(result))
-    for line in report.sentences(result):
+    common.out.print(tables.table(result), tables.more_table(result))
+    for line in tables.sentences(result):
         common.out.print(line, highlight=False, markup=False, soft_wrap=True)

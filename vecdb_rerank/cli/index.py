@@ -22,13 +22,13 @@ def command(
     """Add documents from JSON lines, creating the collection if it is missing.
 
     Each line is an object. Its id is taken from "_id" or "id" (else a hash of the content), so
-    running again changes nothing. Which fields are its text: documents.fields in the settings,
+    running again changes nothing. Which fields are its text: text_fields.fields in the settings,
     by default "title" and "text". A database that goes away is waited for.
     """
     from rich.markup import escape
 
-    from vecdb_rerank import factory
-    from vecdb_rerank.ingest import Failure
+    from vecdb_rerank.config import factory
+    from vecdb_rerank.ingest.model import Failure
 
     bad_lines: list[Failure] = []
     connector = factory.build(common.settings(config, backend, collection).settings)
@@ -47,10 +47,10 @@ def command(
     where = "a new collection" if created else "an existing collection"
     common.err.print(f"{report.added:,} documents added to {where} in {report.seconds:.1f} s")
     if report.without_text:
-        names = escape(", ".join(connector.pipeline.documents.paths))
+        names = escape(", ".join(connector.pipeline.text_fields.paths))
         common.err.print(
             f"[yellow]{report.without_text:,} of them have no text[/]: no field {names} in them; "
-            "name theirs in documents.fields and index them again"
+            "name theirs in text_fields.fields and index them again"
         )
     if report.retries:
         common.err.print(f"{report.retries} requests had to be repeated")
@@ -84,7 +84,7 @@ def _count_lines(file: Path) -> int | None:
 def _documents(lines: IO[bytes], name: str, bad_lines: list[Any]) -> Iterator[dict[str, Any]]:
     from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.evaluation.datasets import parse_line
-    from vecdb_rerank.ingest import Failure
+    from vecdb_rerank.ingest.model import Failure
 
     for number, line in enumerate(lines, start=1):
         if not line.strip():

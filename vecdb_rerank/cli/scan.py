@@ -45,7 +45,7 @@ def command(
     the reason given. refused: it raises an error. unclear: the request is
     put together where only a run can tell.
 
-    The code is read, never run. Clients are followed from where they are
+    The code is read, never run. ClientPool are followed from where they are
     made or named in an annotation, through names, attributes, functions and
     imports of the code base. Hidden folders and virtual environments are
     left out.

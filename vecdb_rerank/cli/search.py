@@ -13,7 +13,8 @@ from vecdb_rerank.cli import common
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vecdb_rerank.candidates import Candidate, Outcome
+    from vecdb_rerank.model import Candidate
+    from vecdb_rerank.outcome import Outcome
 
 
 def command(
@@ -31,8 +32,8 @@ def command(
     ] = False,
 ) -> None:
     """Search the configured collection and show what reranking changed."""
-    from vecdb_rerank import factory
-    from vecdb_rerank.outcomes import observe
+    from vecdb_rerank.config import factory
+    from vecdb_rerank.outcome import observe
 
     connector = factory.build(common.settings(config, backend, collection).settings)
     try:

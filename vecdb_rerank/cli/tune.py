@@ -55,9 +55,10 @@ def command(
     first. --out writes your configuration with the chosen settings, never
     over a file that is there.
     """
+    from vecdb_rerank.config.loading import DEFAULT_FILE
     from vecdb_rerank.errors import ConfigurationError
-    from vecdb_rerank.evaluation import charts, datasets, tuning
-    from vecdb_rerank.loading import DEFAULT_FILE
+    from vecdb_rerank.evaluation import datasets, tuning
+    from vecdb_rerank.evaluation.report import charts
 
     if out is not None and out.exists():
         raise ConfigurationError(f"--out: {out} is there already; give another name or remove it")

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vecdb_rerank import factory
 from vecdb_rerank._version import __version__
+from vecdb_rerank.config import factory
+from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.demo.corpus import standard_library
 from vecdb_rerank.demo.questions import questions
-from vecdb_rerank.evaluation import report, runs
+from vecdb_rerank.evaluation import runs
 from vecdb_rerank.evaluation.cache import cache_folder
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.evaluate import Progress
-from vecdb_rerank.settings import Settings
+from vecdb_rerank.evaluation.report import tables
 
 COLLECTION = "python-standard-library"
 
@@ -58,7 +59,7 @@ class Demo:
                 rerank=mode == "hybrid",
                 on_progress=lambda: on_progress("measuring", next(done), total),
             )
-        return report.summary(dataset, found, 50, "embedded Qdrant")
+        return tables.summary(dataset, found, 50, "embedded Qdrant")
 
 
 def open_demo(on_progress: Progress) -> Demo:

@@ -1,1 +1,1 @@
-"""Embedders, one file each; found by name through the entry points of `vecdb_rerank.registry`."""
+"""Embedders, one file each, found by name through entry points (`config.registry`)."""

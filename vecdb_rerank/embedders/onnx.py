@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from vecdb_rerank import onnx_model
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.onnx_model import Device, OnnxModel
-from vecdb_rerank.weights import BGE_SMALL, BUNDLED, locate
+from vecdb_rerank.onnx import runtime
+from vecdb_rerank.onnx.runtime import Device, OnnxModel
+from vecdb_rerank.onnx.weights import BGE_SMALL, BUNDLED, locate
 
 if TYPE_CHECKING:
-    from vecdb_rerank.onnx_model import Array
+    from vecdb_rerank.onnx.runtime import Array
 
 # From the model card of BAAI/bge-small-en-v1.5: queries have it, documents do not.
 BGE_QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
@@ -61,7 +61,7 @@ class OnnxEmbedder:
     @cached_property
     def model(self) -> OnnxModel:
         """The loaded model."""
-        return onnx_model.load(self._weights, self._max_length, self._device)
+        return runtime.load(self._weights, self._max_length, self._device)
 
     @cached_property
     def dimension(self) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.optional import require
 from vecdb_rerank.protocols import Vector
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.flow import Compute, Flow, run
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.flow.steps import Compute, Flow
+from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import Embedder, Reranker, Vector
 
 
@@ -136,7 +137,7 @@ class CachedReranker:
 
 def score_key(section: Mapping[str, Any]) -> str:
     """What a reranker's scores depend on: its settings, without what is secret or about time."""
-    from vecdb_rerank.settings import concealed
+    from vecdb_rerank.config.secrets import concealed
 
     about_time = ("timeout", "retries", "hedge", "http2", "verify", "batch_size", "device")
     kept = {k: concealed(k, v) for k, v in section.items() if k not in about_time}

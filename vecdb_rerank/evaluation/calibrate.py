@@ -7,14 +7,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vecdb_rerank.calibration import Calibration, logit
+from vecdb_rerank._optional import require
+from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.evaluate import Progress, filled
-from vecdb_rerank.optional import require
-from vecdb_rerank.outcomes import observe
+from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.settings import Settings
+from vecdb_rerank.policy.calibration import Calibration, logit
 
 Pair = tuple[float, bool]  # relevance as the reranker gives it, and whether it was judged relevant
 ENOUGH = 20  # relevant pairs, below which a fit says little

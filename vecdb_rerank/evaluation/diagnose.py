@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from vecdb_rerank.connector import Finding
+from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import details, metrics, runs
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
 from vecdb_rerank.evaluation.evaluate import Progress, filled
 from vecdb_rerank.evaluation.runs import Run
 from vecdb_rerank.evaluation.significance import Paired, paired
 from vecdb_rerank.evaluation.structure import Comparison, compare, fields
-from vecdb_rerank.settings import Settings
+from vecdb_rerank.search.connector import Finding
 
 # A finding is not fine beyond these.
 LEAST_RECALL = 0.95  # recall@k as a part of recall@200
@@ -150,7 +150,9 @@ def structure(compared: Comparison) -> Finding:
         ok,
         f"as {most.rendering}, a document's relevance differs by {most.difference:.0%} from that "
         f"as plain text (threshold: {MOST_DIFFERENT:.0%})",
-        "" if ok else f"read best as {best.rendering}: documents.template; vecdb-rerank structure",
+        ""
+        if ok
+        else f"read best as {best.rendering}: text_fields.template; vecdb-rerank structure",
     )
 
 

@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vecdb_rerank import factory
-from vecdb_rerank.chain import Chain
+from vecdb_rerank.config import factory
+from vecdb_rerank.config.settings import QdrantSettings, Settings
 from vecdb_rerank.errors import ConfigurationError, IngestError
-from vecdb_rerank.evaluation import details, report, runs
+from vecdb_rerank.evaluation import details, runs
 from vecdb_rerank.evaluation.cache import CachedEmbedder, CachedReranker, score_key
 from vecdb_rerank.evaluation.datasets import Dataset
-from vecdb_rerank.search import Mode
-from vecdb_rerank.settings import QdrantSettings, Settings
+from vecdb_rerank.evaluation.report import tables
+from vecdb_rerank.request import Mode
+from vecdb_rerank.resilience.chain import Chain
 
 Progress = Callable[[str, int, int], None]
 
@@ -58,13 +59,13 @@ def evaluate(
             rerank=False,
             on_progress=step,
         ).values()
-        text = details.texts(dataset, connector.pipeline.documents.text)
+        text = details.texts(dataset, connector.pipeline.text_fields.text)
         reranker = "" if connector.pipeline.chain is None else connector.pipeline.chain.name
     stages = {name: found[name] for mode in modes for name in (mode, f"{mode}+rerank")}
     return {
-        **report.summary(dataset, stages, k, settings.backend.type),
+        **tables.summary(dataset, stages, k, settings.backend.type),
         "reranker": reranker,
-        "details": report.detailed(dataset, stages, deep, main, k, text),
+        "details": tables.detailed(dataset, stages, deep, main, k, text),
     }
 
 

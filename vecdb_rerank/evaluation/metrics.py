@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vecdb_rerank._optional import require
 from vecdb_rerank.evaluation.datasets import Qrels
-from vecdb_rerank.optional import require
 
 Ranked = Mapping[str, Sequence[str]]  # document ids by query, best first
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vecdb_rerank.fusion import by_score
-from vecdb_rerank.outcomes import observe
-from vecdb_rerank.search import Mode
+from vecdb_rerank.outcome import observe
+from vecdb_rerank.ranking.fusion import by_score
+from vecdb_rerank.request import Mode
 
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 

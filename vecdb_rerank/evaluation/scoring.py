@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import RerankError, VecdbRerankError
-from vecdb_rerank.flow import run
-from vecdb_rerank.guard import Guard, as_rerank_error
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.model import Scores
+from vecdb_rerank.resilience.checks import as_rerank_error
+from vecdb_rerank.resilience.guarded import GuardedReranker
 
 
-def all_scores(guard: Guard, query: str, texts: Sequence[str]) -> Scores:
+def all_scores(guard: GuardedReranker, query: str, texts: Sequence[str]) -> Scores:
     """The scores of all ``texts``, however long it takes."""
     try:
         scores = run(guard.ask(query, texts, Deadline()))

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vecdb_rerank.optional import require
+from vecdb_rerank._optional import require
 
 ROUNDS = 2_000
 ENOUGH = 20  # queries, below which an interval promises too much

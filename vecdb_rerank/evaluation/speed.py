@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pydoc_data.topics import topics
 from typing import Any
 
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.config.settings import RerankerSettings
 from vecdb_rerank.errors import RerankError
-from vecdb_rerank.settings import RerankerSettings
+from vecdb_rerank.flow.deadline import Deadline
 
 KS = (10, 20, 50, 100)
 CHARACTERS_A_TOKEN = 4
@@ -50,7 +50,7 @@ class Speed:
     gpu_mb: float | None = None
     error: str | None = None
 
-    def fitting(self, budget: float) -> int | None:
+    def max_documents(self, budget: float) -> int | None:
         """The most documents whose p95 is within ``budget`` milliseconds; None for none."""
         return max((each.k for each in self.latencies if each.p95 <= budget), default=None)
 
@@ -83,7 +83,9 @@ def recommended(speeds: Iterable[Speed], budget: float) -> tuple[Speed, int] | N
     Of two that read as many, the slower one: it has the larger model, as a rule. None where no
     reranker is fast enough.
     """
-    fitting = [(k, -each.pairs, each) for each in speeds if (k := each.fitting(budget)) is not None]
+    fitting = [
+        (k, -each.pairs, each) for each in speeds if (k := each.max_documents(budget)) is not None
+    ]
     if not fitting:
         return None
     k, _, best = max(fitting, key=lambda one: one[:2])
@@ -102,7 +104,7 @@ def _in_process(
 
 
 def _measured(section: RerankerSettings, ks: tuple[int, ...], words: int, seconds: float) -> Speed:
-    from vecdb_rerank import factory
+    from vecdb_rerank.config import factory
 
     name = section.type
     try:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from vecdb_rerank import factory
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.documents import Documents, as_text
+from vecdb_rerank._optional import require
+from vecdb_rerank.config import factory
+from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.embedders.function import FunctionEmbedder
 from vecdb_rerank.errors import ConfigurationError, IngestError
 from vecdb_rerank.evaluation import metrics, runs
@@ -20,12 +20,12 @@ from vecdb_rerank.evaluation.datasets import Dataset, Qrels
 from vecdb_rerank.evaluation.evaluate import Progress
 from vecdb_rerank.evaluation.scoring import all_scores
 from vecdb_rerank.evaluation.significance import ENOUGH, bootstrap
-from vecdb_rerank.flow import run
-from vecdb_rerank.fusion import by_score
-from vecdb_rerank.guard import Guard
-from vecdb_rerank.optional import require
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import Reranker
-from vecdb_rerank.settings import Settings
+from vecdb_rerank.ranking.fusion import by_score
+from vecdb_rerank.resilience.guarded import GuardedReranker
+from vecdb_rerank.text_fields import TextFields, as_text
 
 Fields = Mapping[str, Any]
 PLAIN = "plain text"
@@ -96,10 +96,10 @@ def compare(
     require("ir_measures", "evaluation")  # rather now than after calls that cost money
     if k < 2:
         raise ConfigurationError(f"k: {k} is below 2: one to be found, and one to be told from it")
-    renderer = _Renderer(settings.documents.max_chars)
+    renderer = _Renderer(settings.text_fields.max_chars)
     documents = {str(document["_id"]): fields(document) for document in dataset.corpus}
     with _reranker(settings) as reranker:
-        guard = Guard(reranker, settings.policy)
+        guard = GuardedReranker(reranker, settings.policy)
         candidates = _candidates(dataset, renderer.plain(documents), k, on_progress)
         questions = [
             _Question(dataset.queries[q], q, {i: documents[i] for i in ids})
@@ -149,7 +149,7 @@ def _json(held: Fields) -> str:
     return json.dumps(held, ensure_ascii=False, separators=(",", ":"))
 
 
-# Documents writes structures as YAML, strings as they are.
+# TextFields writes structures as YAML, strings as they are.
 RENDERINGS: Mapping[str, Callable[[Fields], str | Fields]] = {
     PLAIN: _plain,
     "key: value": _lines,
@@ -162,7 +162,7 @@ class _Renderer:
     """Renders as a search would read it: valid Unicode, at most so many characters."""
 
     def __init__(self, max_chars: int) -> None:
-        self._documents = Documents(fields=(_TEXT,), max_chars=max_chars)
+        self._documents = TextFields(fields=(_TEXT,), max_chars=max_chars)
 
     def text(self, rendering: str, held: Fields) -> str:
         """One document."""
@@ -225,7 +225,7 @@ def _bm25(
         backend={"type": "qdrant", "path": ":memory:"},
         embedder={"type": "none"},
         reranker={"type": "none"},
-        documents={"fields": [_TEXT]},
+        text_fields={"fields": [_TEXT]},
         policy={"deadline": None},
     )
     done = iter(range(1, len(queries) + 1))
@@ -288,7 +288,7 @@ class _Reading:
 
 
 def _read(
-    guard: Guard,
+    guard: GuardedReranker,
     questions: Sequence[_Question],
     renderer: _Renderer,
     qrels: Qrels,

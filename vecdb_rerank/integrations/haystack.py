@@ -11,16 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from vecdb_rerank.connector import Rerankers
-from vecdb_rerank.documents import Documents
+from vecdb_rerank._optional import importing
+from vecdb_rerank.config.factory import connect, connect_async, rerankers
+from vecdb_rerank.config.loading import check
+from vecdb_rerank.config.secrets import concealed
+from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.factory import connect, connect_async, rerankers
-from vecdb_rerank.flow import Flow, run, run_async
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.integrations.shared import AnyConnector, Found, Searcher, Shape, marks
-from vecdb_rerank.loading import check
-from vecdb_rerank.optional import importing
-from vecdb_rerank.reorder import Place, Reorder
-from vecdb_rerank.settings import Settings, concealed
+from vecdb_rerank.search.connector import Rerankers
+from vecdb_rerank.search.rerank_list import ListReranker, Place
+from vecdb_rerank.text_fields import TextFields
 
 with importing("haystack", extra="haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
@@ -70,20 +72,20 @@ class VecdbRerankRanker:
         self.top_k = top_k
         self.meta_fields_to_embed = tuple(meta_fields_to_embed)
         self.policy = dict(policy or {})
-        self._documents = Documents(fields=(*self.meta_fields_to_embed, _CONTENT))
-        self._reorder: Reorder | None = None
+        self._text_fields = TextFields(fields=(*self.meta_fields_to_embed, _CONTENT))
+        self._reorder: ListReranker | None = None
         self._settings(secrets=False)
 
     def warm_up(self) -> None:
         """Read the keys and make the reranker."""
         self._warm()
 
-    def _warm(self) -> Reorder:
+    def _warm(self) -> ListReranker:
         if self._reorder is None:
             settings = self._settings(secrets=True)
             described = self._described()
             chosen: Any = rerankers(settings) or None if described else self.reranker
-            self._reorder = Reorder("haystack", chosen, settings.policy)
+            self._reorder = ListReranker("haystack", chosen, settings.policy)
         return self._reorder
 
     def close(self) -> None:
@@ -136,7 +138,7 @@ class VecdbRerankRanker:
     def _steps(
         self, query: str, documents: Sequence[Document], top_k: int | None
     ) -> Flow[list[Place]]:
-        texts = [self._documents.text({**d.meta, _CONTENT: d.content}) for d in documents]
+        texts = [self._text_fields.text({**d.meta, _CONTENT: d.content}) for d in documents]
         limit = self.top_k if top_k is None else _checked_top_k(top_k)
         return self._warm().steps(query, texts, [d.score for d in documents], limit)
 
@@ -194,7 +196,7 @@ class VecdbRerankRetriever:
                 filter as JSON has it.
             mode: ``hybrid``, ``dense`` or ``bm25``; default is the connector's.
             content_field: the stored field that becomes the content; by default the text that
-                the connector's `Documents` read.
+                the connector's `TextFields` read.
             metadata_field: the stored field that holds the meta; by default the whole document.
 
         Raises `ConfigurationError` that names the key, also for a secret in clear.

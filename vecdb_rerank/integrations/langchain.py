@@ -8,15 +8,16 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from vecdb_rerank.connector import Bundled, Connector, Rerankers, embedder_of
-from vecdb_rerank.documents import Documents
-from vecdb_rerank.factory import connect, connect_async
-from vecdb_rerank.flow import Flow, run, run_async
+from vecdb_rerank._optional import importing
+from vecdb_rerank.config.factory import connect, connect_async
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.integrations.shared import Found, Searcher, Shape, marks
-from vecdb_rerank.optional import importing
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
-from vecdb_rerank.reorder import Place, Reorder
+from vecdb_rerank.search.connector import Bundled, Connector, Rerankers, make_embedder
+from vecdb_rerank.search.rerank_list import ListReranker, Place
+from vecdb_rerank.text_fields import TextFields
 
 with importing("langchain_core", extra="langchain"):
     from langchain_core.callbacks import (
@@ -47,7 +48,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         top_n: documents returned; None for all.
         policy: deadline, what a failure does, minimum relevance, blending.
         documents: what the reranker reads, of metadata and ``page_content``: by default the
-            content; ``Documents(fields=("title", "page_content"))`` puts a title before it.
+            content; ``TextFields(fields=("title", "page_content"))`` puts a title before it.
 
     The documents that come out are copies: id and content are as they came, metadata has
     ``relevance_score``, ``rerank_score`` and ``first_pass_rank`` besides, and
@@ -61,20 +62,20 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
     reranker: Any = "bundled"
     top_n: int | None = Field(default=5, ge=1)
     policy: Policy | None = None
-    documents: Documents = Documents(fields=(_CONTENT,))
-    _reorder: Reorder = PrivateAttr()
+    text_fields: TextFields = TextFields(fields=(_CONTENT,))
+    _reorder: ListReranker = PrivateAttr()
 
     def __init__(
         self,
         reranker: Rerankers = "bundled",
         top_n: int | None = 5,
         policy: Policy | None = None,
-        documents: Documents | None = None,
+        text_fields: TextFields | None = None,
     ) -> None:
         """See the class; `ConfigurationError` where ``reranker`` is none."""
-        documents = documents or Documents(fields=(_CONTENT,))
-        super().__init__(reranker=reranker, top_n=top_n, policy=policy, documents=documents)
-        self._reorder = Reorder("langchain", reranker, policy)
+        text_fields = text_fields or TextFields(fields=(_CONTENT,))
+        super().__init__(reranker=reranker, top_n=top_n, policy=policy, text_fields=text_fields)
+        self._reorder = ListReranker("langchain", reranker, policy)
 
     def compress_documents(
         self,
@@ -97,7 +98,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         return [_placed(documents[place.position], place) for place in places]
 
     def _steps(self, documents: Sequence[Document], query: str) -> Flow[list[Place]]:
-        texts = [self.documents.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
+        texts = [self.text_fields.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
         scores = [document.metadata.get("score") for document in documents]
         return self._reorder.steps(query, texts, scores, self.top_n)
 
@@ -113,7 +114,7 @@ class VecdbRerankRetriever(BaseRetriever):
         filter: a filter in the database's own terms.
         search_kwargs: more arguments of the connector's ``search``, such as ``mode``.
         content_field: the stored field that becomes ``page_content``; by default the text that
-            the connector's `Documents` read. ``"page_content"`` for LangChain's own collections.
+            the connector's `TextFields` read. ``"page_content"`` for LangChain's own collections.
         metadata_field: the stored field that holds the metadata; by default the whole document.
 
     ``k``, ``limit``, ``filter`` and all that ``search`` takes can also be given to ``invoke``.
@@ -180,7 +181,7 @@ class VecdbRerankEmbeddings(Embeddings):
     """Any of our embedders, by default the bundled one (384 wide, offline), for vector stores."""
 
     def __init__(self, embedder: Embedder | Bundled = "bundled") -> None:
-        self.embedder = embedder_of(embedder)
+        self.embedder = make_embedder(embedder)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """The vectors of documents, shape (len(texts), dimension)."""

@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vecdb_rerank.connector import Bundled, Rerankers, embedder_of
+from vecdb_rerank._optional import importing
+from vecdb_rerank.config.factory import connect, connect_async
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.factory import connect, connect_async
-from vecdb_rerank.flow import Flow, run, run_async
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.integrations.shared import MARKS, AnyConnector, Found, Searcher, Shape, marks
-from vecdb_rerank.optional import importing
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
-from vecdb_rerank.reorder import Place, Reorder
+from vecdb_rerank.search.connector import Bundled, Rerankers, make_embedder
+from vecdb_rerank.search.rerank_list import ListReranker, Place
 
 with importing("llama_index", extra="llama-index"):
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -62,7 +63,7 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
     metadata_mode: MetadataMode = MetadataMode.EMBED
     keep_scores: bool = True
     policy: Policy | None = Field(default=None, exclude=True)
-    _reorder: Reorder = PrivateAttr()
+    _reorder: ListReranker = PrivateAttr()
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
             policy=policy,
             callback_manager=callback_manager or CallbackManager(),
         )
-        self._reorder = Reorder("llama_index", reranker, policy)
+        self._reorder = ListReranker("llama_index", reranker, policy)
 
     @classmethod
     def class_name(cls) -> str:
@@ -154,7 +155,7 @@ class VecdbRerankRetriever(BaseRetriever):
         filter: a filter in the database's own terms.
         search_kwargs: more arguments of the connector's ``search``, such as ``mode``.
         content_field: the stored field that becomes the node's text; by default the text that
-            the connector's `Documents` read.
+            the connector's `TextFields` read.
         metadata_field: the stored field that holds the metadata; by default the whole document.
         keep_scores: put the scores into the nodes' metadata, as the postprocessor does. A
             fusion of several queries then no longer sees that two nodes are one.
@@ -186,7 +187,7 @@ class VecdbRerankRetriever(BaseRetriever):
         self._arguments = {"k": k, "limit": limit, "filter": filter, **(search_kwargs or {})}
         self._keep_scores = keep_scores
         # What is the text already is not shown to a model again.
-        paths = (content_field,) if content_field else connector.pipeline.documents.paths
+        paths = (content_field,) if content_field else connector.pipeline.text_fields.paths
         self._hidden = [path for path in paths if path]
 
     @classmethod
@@ -234,7 +235,7 @@ class VecdbRerankEmbedding(BaseEmbedding):
 
     def __init__(self, embedder: Embedder | Bundled = "bundled", **options: Any) -> None:
         """``options`` are those of LlamaIndex's embedding models."""
-        chosen = embedder_of(embedder)
+        chosen = make_embedder(embedder)
         options.setdefault("model_name", str(getattr(chosen, "name", type(chosen).__name__)))
         super().__init__(**options)
         self._embedder = chosen

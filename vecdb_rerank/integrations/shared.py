@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vecdb_rerank.candidates import DOC_ID, Candidate, ExplainedHit, Outcome
-from vecdb_rerank.connector import AsyncDriver, Connector
-from vecdb_rerank.documents import as_text, lookup
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.outcomes import observe
+from vecdb_rerank.model import DOC_ID, Candidate
+from vecdb_rerank.outcome import ExplainedHit, Outcome, observe
+from vecdb_rerank.search.connector import AsyncDriver, Connector
+from vecdb_rerank.text_fields import as_text, lookup
 
 RELEVANCE = "relevance_score"
 SCORE = "rerank_score"
@@ -51,7 +51,7 @@ class Found:
 class Shape:
     """Where a stored document has its text and its metadata.
 
-    ``content_field`` (dotted) is the text, by default that which the connector's `Documents`
+    ``content_field`` (dotted) is the text, by default that which the connector's `TextFields`
     read; ``metadata_field`` (dotted) holds the metadata, by default the whole document.
     """
 

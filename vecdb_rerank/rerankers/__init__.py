@@ -1,1 +1,1 @@
-"""Rerankers, one file each; found by name through the entry points of `vecdb_rerank.registry`."""
+"""Rerankers, one file each, found by name through entry points (`config.registry`)."""

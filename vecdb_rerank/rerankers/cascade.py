@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.cost import Ledger
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError, RerankError
-from vecdb_rerank.flow import Flow, run
-from vecdb_rerank.guard import Guard, told, warm_up
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.flow.steps import Flow
+from vecdb_rerank.model import Scores
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.resilience.checks import log_and_convert
+from vecdb_rerank.resilience.guarded import GuardedReranker, warm_up
+from vecdb_rerank.resilience.ledger import Ledger
 
 # With no deadline to measure a call against, being late always counts as failing.
 _POLICY = Policy(deadline=None)
@@ -50,7 +52,7 @@ class CascadeReranker:
         if best < 1:
             raise ConfigurationError(f"best: {best} is below 1")
         # Units are written down once, under the name of the cascade.
-        self._first, self._then = (Guard(one, _POLICY, Ledger()) for one in (first, then))
+        self._first, self._then = (GuardedReranker(one, _POLICY, Ledger()) for one in (first, then))
         self._best = best
         if self._first.bills or self._then.bills:
             self.predicted_units = self._predicted
@@ -75,7 +77,7 @@ class CascadeReranker:
         if not documents:
             return Scores((), ())
         places = range(len(documents))
-        share = deadline.sharing([self._then.expected(len(places[: self._best]))])
+        share = deadline.reserving_for([self._then.expected(len(places[: self._best]))])
         first, cheap = yield from _asked(self._first, query, documents, share)
         best = (by_score(first) or places)[: self._best]
         then, strong = yield from _asked(self._then, query, [documents[n] for n in best], deadline)
@@ -103,13 +105,13 @@ class CascadeReranker:
 
 
 def _asked(
-    guard: Guard, query: str, documents: Sequence[str], deadline: Deadline
+    guard: GuardedReranker, query: str, documents: Sequence[str], deadline: Deadline
 ) -> Flow[tuple[Scores, RerankError | None]]:
     """What one of the two says; where it fails no document has a score, and the error is there."""
     try:
         return (yield from guard.ask(query, documents, deadline)), None
     except Exception as caught:
-        error = told(caught, guard.name)
+        error = log_and_convert(caught, guard.name)
         nothing = [None] * len(documents)
         failed = {guard.name: str(error)}
         return Scores(nothing, nothing, billed=error.billed, failed=failed), error

@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from vecdb_rerank.clients import Clients, Verify
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError, RerankError
-from vecdb_rerank.flow import Compute, Flow, Request, Step
-from vecdb_rerank.optional import require
-from vecdb_rerank.rerankers.formats import FORMATS, Ask, Reply, reply, root
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.steps import Compute, Flow, Request, Step
+from vecdb_rerank.http.client_pool import ClientPool, Verify
+from vecdb_rerank.http.retry import ServiceError
+from vecdb_rerank.http.transport import until
 from vecdb_rerank.rerankers.remote import (
     RemoteReranker,
     checked_url,
@@ -23,8 +24,7 @@ from vecdb_rerank.rerankers.remote import (
     message,
     refusal,
 )
-from vecdb_rerank.retry import ServiceError
-from vecdb_rerank.transport import until
+from vecdb_rerank.rerankers.wire_formats import FORMATS, Ask, Reply, reply, root
 
 DEFAULT_MODEL = "rerank-v3.5"
 _WIRE = FORMATS["cohere"]
@@ -34,8 +34,8 @@ _OPTIONS = {"max_retries": 0}  # retries have one owner, and it is not the SDK
 class CohereReranker(RemoteReranker):
     """Scores documents by Cohere's API, or by one that the SDK can be pointed at.
 
-    Documents come as text. Which fields of a structured one are sent, and in what order (the API's
-    old ``rank_fields``), is said by ``documents.fields``; objects become YAML, as Cohere asks for.
+    Documents are sent as text. ``text_fields.fields`` names the fields of a structured document
+    and their order (the API's old ``rank_fields``); objects become YAML, as Cohere recommends.
 
     Args:
         model: the model's name, such as ``rerank-v3.5``.
@@ -95,7 +95,7 @@ class CohereReranker(RemoteReranker):
                 raise ConfigurationError("api_key: set it, or the environment variable CO_API_KEY")
             # Imported now, by being named, rather than in the first search.
             self._sdks = self._cohere.ClientV2, self._cohere.AsyncClientV2
-            self._clients = Clients(self._sdk, self._sdk_async, http2=http2, verify=verify)
+            self._clients = ClientPool(self._sdk, self._sdk_async, http2=http2, verify=verify)
             host = urlsplit(self._base_url or "https://api.cohere.com").netloc
             self._where = f"Cohere ({host})"
         else:

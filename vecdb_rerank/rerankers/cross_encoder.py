@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vecdb_rerank.engine.spec import PROMPTS, Prompt, Spec
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.rerankers.torch_model import Device, DType, TorchReranker
+from vecdb_rerank.torch_engine.spec import PROMPTS, Prompt, Spec
 
 
 class CrossEncoderReranker(TorchReranker):

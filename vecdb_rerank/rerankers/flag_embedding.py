@@ -16,15 +16,15 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, Literal
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import valid_unicode
-from vecdb_rerank.engine import forks
-from vecdb_rerank.engine.memory import Budget, within
-from vecdb_rerank.engine.spec import Spec
+from vecdb_rerank._optional import require, require_installed
 from vecdb_rerank.errors import ConfigurationError, RerankError
-from vecdb_rerank.flow import in_thread
-from vecdb_rerank.optional import require, require_installed
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.threads import in_thread
+from vecdb_rerank.model import Scores
+from vecdb_rerank.text_fields import valid_unicode
+from vecdb_rerank.torch_engine import fork_guard
+from vecdb_rerank.torch_engine.memory import Budget, within
+from vecdb_rerank.torch_engine.spec import Spec
 
 Kind = Literal["encoder", "llm", "layerwise"]
 _CLASSES = {
@@ -214,13 +214,13 @@ def _load(spec: Spec, options: tuple[Any, ...], process: int) -> _Fenced:
 
 @lru_cache(maxsize=8)
 def _loaded(spec: Spec, options: tuple[Any, ...], _process: int) -> _Fenced:
-    with forks.loading():
+    with fork_guard.loading():
         return _made(spec, options)
 
 
 def _made(spec: Spec, options: tuple[Any, ...]) -> _Fenced:
     library = require("FlagEmbedding", "flagembedding")
-    from vecdb_rerank.engine import licences, loading
+    from vecdb_rerank.torch_engine.checkpoints import licences, loading
 
     kind, device, use_fp16, cutoff_layer = options
     folder = loading.find(spec)

@@ -10,12 +10,23 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from vecdb_rerank.clients import Clients, Verify
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError, RerankError
-from vecdb_rerank.flow import Flow, Race, Request
-from vecdb_rerank.pace import Pace
-from vecdb_rerank.rerankers.formats import (
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.steps import Flow, Race, Request
+from vecdb_rerank.http.client_pool import ClientPool, Verify
+from vecdb_rerank.http.retry import ServiceError
+from vecdb_rerank.http.transport import until
+from vecdb_rerank.rerankers.failover import UrlRotation
+from vecdb_rerank.rerankers.remote import (
+    RemoteReranker,
+    checked_url,
+    clean_key,
+    display_url,
+    message,
+    refusal,
+    without_user,
+)
+from vecdb_rerank.rerankers.wire_formats import (
     FORMATS,
     Ask,
     FormatName,
@@ -24,18 +35,7 @@ from vecdb_rerank.rerankers.formats import (
     endpoint,
     reply,
 )
-from vecdb_rerank.rerankers.remote import (
-    RemoteReranker,
-    checked_url,
-    clean_key,
-    message,
-    place,
-    refusal,
-    without_user,
-)
-from vecdb_rerank.rerankers.turns import Turns
-from vecdb_rerank.retry import ServiceError
-from vecdb_rerank.transport import until
+from vecdb_rerank.resilience.latency import LatencyModel
 
 
 class HttpReranker(RemoteReranker):
@@ -96,14 +96,14 @@ class HttpReranker(RemoteReranker):
         )
         self._key = clean_key(api_key)
         self._urls = [endpoint(checked_url(given), self._wire.path) for given in urls]
-        self._turns = Turns(self._urls)
+        self._turns = UrlRotation(self._urls)
         self._model = model
         if hedge and len(self._urls) < 2:
             raise ConfigurationError("hedge: needs a second url")
         self._hedge = hedge
-        self._pace = Pace(self.name, warns=False)
+        self._pace = LatencyModel(self.name, warns=False)
         self._extra_body = _checked_body(extra_body or {})
-        self._clients = Clients(_itself, _itself_async, http2=http2, verify=verify)
+        self._clients = ClientPool(_itself, _itself_async, http2=http2, verify=verify)
 
     @property
     def name(self) -> str:
@@ -142,7 +142,7 @@ class HttpReranker(RemoteReranker):
         body = {**self._wire.body(ask), **self._extra_body}
         *others, last = urls
         for left, url in zip(range(len(urls), 1, -1), others, strict=True):
-            share = deadline.capped(deadline.remaining() / left)
+            share = deadline.at_most(deadline.remaining() / left)
             try:
                 return (yield from self._asked(url, body, ask, share))
             except (ServiceError, TimeoutError) as error:
@@ -166,7 +166,7 @@ class HttpReranker(RemoteReranker):
         started = time.monotonic()
         scored = 0
         try:
-            reply = yield from self._tried(attempt, place(url), deadline)
+            reply = yield from self._tried(attempt, display_url(url), deadline)
             scored = len(ask.documents)
             self._turns.answered(url)
         except (ServiceError, TimeoutError) as error:
@@ -179,7 +179,7 @@ class HttpReranker(RemoteReranker):
         return reply
 
     def _read(self, response: httpx.Response, url: str, ask: Ask) -> Reply:
-        where, status = place(url), response.status_code
+        where, status = display_url(url), response.status_code
         if status != httpx.codes.OK:
             said = message(response.content)
             sent = (ask.query, *ask.documents)
@@ -210,7 +210,7 @@ def _ends(error: Exception, deadline: Deadline) -> bool:
 
 def _is_of_request(error: Exception) -> bool:
     """Whether this request was refused, which says nothing of the url."""
-    return isinstance(error, ServiceError) and error.of_request
+    return isinstance(error, ServiceError) and error.request_rejected
 
 
 def _check(urls: Sequence[str], format: str, model: str | None, scale: str | None) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vecdb_rerank.engine.spec import VectorSpec
 from vecdb_rerank.rerankers.torch_model import Device, DType, TorchReranker
+from vecdb_rerank.torch_engine.spec import VectorSpec
 
 
 class LateInteractionReranker(TorchReranker):
@@ -63,7 +63,7 @@ class LateInteractionReranker(TorchReranker):
     @property
     def engine(self) -> Any:
         """The engine of this process, shared by all rerankers with the same arguments."""
-        from vecdb_rerank.engine import engine
-        from vecdb_rerank.engine.late import LateEngine
+        from vecdb_rerank.torch_engine import engine
+        from vecdb_rerank.torch_engine.late_interaction import LateEngine
 
         return engine.of(self._spec, LateEngine)

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vecdb_rerank import calibration, onnx_model
-from vecdb_rerank.candidates import Scores, Span
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.onnx_model import Device, OnnxModel
-from vecdb_rerank.weights import BUNDLED, MS_MARCO_MINILM, locate
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.model import Scores, Span
+from vecdb_rerank.onnx import runtime
+from vecdb_rerank.onnx.runtime import Device, OnnxModel
+from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
+from vecdb_rerank.policy import calibration
 
 if TYPE_CHECKING:
-    from vecdb_rerank.onnx_model import Array
+    from vecdb_rerank.onnx.runtime import Array
 
 
 class OnnxReranker:
@@ -56,7 +57,7 @@ class OnnxReranker:
     @cached_property
     def model(self) -> OnnxModel:
         """The loaded model."""
-        return onnx_model.load(self._weights, self._max_length, self._device)
+        return runtime.load(self._weights, self._max_length, self._device)
 
     def warmup(self) -> None:
         """Load the model and compute once, so that the first search does not wait for it."""

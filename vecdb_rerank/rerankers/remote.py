@@ -15,14 +15,16 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 import httpx
 
 from vecdb_rerank import telemetry
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import valid_unicode
+from vecdb_rerank.config.secrets import is_secret
 from vecdb_rerank.errors import ConfigurationError, RerankError, RerankTimeoutError
-from vecdb_rerank.flow import Flow, run
-from vecdb_rerank.rerankers.formats import Format, Reply, Scale
-from vecdb_rerank.retry import ServiceError, is_passing, retry, retry_after, within
-from vecdb_rerank.urls import is_secret, names_server
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.flow.steps import Flow
+from vecdb_rerank.http.retry import ServiceError, is_passing, retry, retry_after, within
+from vecdb_rerank.http.urls import names_server
+from vecdb_rerank.model import Scores
+from vecdb_rerank.rerankers.wire_formats import Format, Reply, Scale
+from vecdb_rerank.text_fields import valid_unicode
 
 _SHORT, _PIECE = 3, 16  # characters: below, a text says nothing; above, a piece gives it away
 _OF_REQUEST = {400, 413, 422}  # documents that this server does not take
@@ -108,7 +110,7 @@ class RemoteReranker(ABC):
                 telemetry.count_retry(self.name)
             try:
                 with telemetry.span("attempt", {"server.address": where, "number": number}):
-                    return (yield from attempt(deadline.capped(self._timeout)))
+                    return (yield from attempt(deadline.at_most(self._timeout)))
             except (TimeoutError, httpx.RequestError) as error:
                 if isinstance(error, RerankError):
                     raise
@@ -172,7 +174,7 @@ def refusal(
         f"{where} answered {status}{_advice(status)}{f': {said}' if said else ''}",
         passing=is_passing(status),
         retry_after=retry_after(headers.get("retry-after")),
-        of_request=status in _OF_REQUEST,
+        request_rejected=status in _OF_REQUEST,
     )
 
 
@@ -197,7 +199,7 @@ def _advice(status: int) -> str:
     if 300 <= status < 400:
         return " (a redirect: set the final url)"
     if status in (413, 422):
-        return " (too many or too long documents: lower batch_size or documents.max_chars)"
+        return " (too many or too long documents: lower batch_size or text_fields.max_chars)"
     return ""
 
 
@@ -246,7 +248,7 @@ def without_user(url: str) -> tuple[str, str | None]:
     return urlunsplit(parts._replace(netloc=host)), f"Basic {encoded}"
 
 
-def place(url: str) -> str:
+def display_url(url: str) -> str:
     """The address without user, password and query."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname

@@ -7,12 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
-from vecdb_rerank.documents import valid_unicode
-from vecdb_rerank.engine.spec import LIBRARIES, Spec
-from vecdb_rerank.flow import Flow, Request, in_thread, run
-from vecdb_rerank.optional import require_installed
+from vecdb_rerank._optional import require_installed
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.flow.steps import Flow, Request
+from vecdb_rerank.flow.threads import in_thread
+from vecdb_rerank.model import Scores
+from vecdb_rerank.text_fields import valid_unicode
+from vecdb_rerank.torch_engine.spec import LIBRARIES, Spec
 
 Device = str
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -41,7 +43,7 @@ class TorchReranker(ABC):
     @property
     def engine(self) -> Any:
         """The engine of this process, shared by all rerankers with the same arguments."""
-        from vecdb_rerank.engine import engine
+        from vecdb_rerank.torch_engine import engine
 
         return engine.of(self._spec)
 
@@ -77,7 +79,7 @@ class TorchReranker(ABC):
 
     def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
         """`score` as a flow: an asynchronous search that is cancelled is computed no further."""
-        from vecdb_rerank.engine.engine import Call
+        from vecdb_rerank.torch_engine.engine import Call
 
         call = Call(query, documents, deadline)
         engine = self.engine

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank.blending import Blend
-from vecdb_rerank.candidates import HitId, Outcome
-from vecdb_rerank.outcomes import observe
+from vecdb_rerank.model import HitId
+from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.protocols import Embedder, Reranker
 from vecdb_rerank.testing.corpus import CORPUS
 from vecdb_rerank.testing.doubles import HashEmbedder, KeepingReranker

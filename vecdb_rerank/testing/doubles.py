@@ -7,8 +7,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.model import Scores
 
 
 class HashEmbedder:

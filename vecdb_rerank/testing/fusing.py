@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank.blending import Blend, final_scores
-from vecdb_rerank.candidates import Candidate
-from vecdb_rerank.fusion import by_score, fuse
-from vecdb_rerank.outcomes import observe
+from vecdb_rerank.model import Candidate
+from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.search import Fusion
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.ranking.blending import final_scores
+from vecdb_rerank.ranking.fusion import by_score, fuse
+from vecdb_rerank.request import Fusion
 from vecdb_rerank.testing.base import (
     Call,
     Connect,

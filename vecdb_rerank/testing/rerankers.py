@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import Reranker
 from vecdb_rerank.testing.corpus import CORPUS, QUERIES
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank.candidates import Scores
-from vecdb_rerank.deadline import Deadline
 from vecdb_rerank.errors import (
     ConfigurationError,
     FirstPassError,
     RerankError,
     VecdbRerankError,
 )
-from vecdb_rerank.outcomes import observe
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.model import Scores
+from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
 from vecdb_rerank.testing.base import (

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank.candidates import DOC_ID
 from vecdb_rerank.errors import IngestError, SchemaError
-from vecdb_rerank.ingest import Document
+from vecdb_rerank.ingest.model import Document
+from vecdb_rerank.model import DOC_ID
 from vecdb_rerank.testing.base import (
     Call,
     Connect,

@@ -1,10 +1,10 @@
 """Choosing settings on judged queries: `collect` is dear, trying settings on it is cheap."""
 
-from vecdb_rerank.evaluation.tuning.choosing import Choice, choose, evaluate
-from vecdb_rerank.evaluation.tuning.collecting import Collected, Scorer, collect, sections
+from vecdb_rerank.evaluation.tuning.choose import Choice, choose, evaluate
+from vecdb_rerank.evaluation.tuning.collect import Collected, Scorer, collect, sections
 from vecdb_rerank.evaluation.tuning.grid import Setting, current, grid
-from vecdb_rerank.evaluation.tuning.report import summary
-from vecdb_rerank.evaluation.tuning.writing import configuration
+from vecdb_rerank.evaluation.tuning.summary import summary
+from vecdb_rerank.evaluation.tuning.write_config import configuration
 
 __all__ = [
     "Choice",

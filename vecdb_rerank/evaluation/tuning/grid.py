@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import TypeVar
 
-from vecdb_rerank.blending import WEIGHTED, Blend
-from vecdb_rerank.search import Fusion
-from vecdb_rerank.settings import Settings
+from vecdb_rerank.config.settings import Settings
+from vecdb_rerank.policy.blend import WEIGHTED, Blend
+from vecdb_rerank.request import Fusion
 
 T = TypeVar("T")
 KS = (20, 30, 50, 75, 100)

@@ -1,0 +1,128 @@
+"""From a search to OpenSearch's own request bodies: pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.protocols import Vector
+from vecdb_rerank.request import BRANCHES, Fusion, Search
+from vecdb_rerank_opensearch.layout import Layout
+
+Body = dict[str, Any]
+
+# Native arguments that go beside the body, and those that belong to the search itself.
+URL_PARAMS = ("routing", "preference")
+# Lucene refuses a query of more clauses (1,024); each word makes one in each field.
+MAX_CLAUSES = 1_000
+# What the analysers split a text into, or smaller: East Asian characters are words of their own.
+_WORD = re.compile(r"[\u2e80-\U0003ffff]|[^\W\u2e80-\U0003ffff]+")
+# What the search itself decides.
+_OURS = ("query", "size", "from", "search_pipeline", "sort", "search_after", "pit")
+_FACETS = ("aggs", "aggregations")
+
+
+def check_body(extra: Mapping[str, Any]) -> None:
+    """`ConfigurationError` for keys of the body that the search itself decides."""
+    for name in _OURS:
+        if name in extra:
+            raise ConfigurationError(f"body: {name!r} is decided by the search; leave it out")
+
+
+def fused_by_database(fusion: Fusion) -> bool:
+    """Whether neural-search has this fusion; its RRF takes no weights."""
+    if fusion.method == "dbsf":
+        raise ConfigurationError("fusion.method: dbsf is Qdrant's; use min_max or rrf")
+    return fusion.method != "rrf" or fusion.weights is None
+
+
+def body(search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]) -> Body:
+    """The body for the search's mode, k hits deep; hybrid ones bring their fusion with them."""
+    if search.mode != "hybrid":
+        return {**shape, "size": search.k, "query": branch(search.mode, search, vector, layout)}
+    branches = [branch(name, search, vector, layout) for name in BRANCHES]
+    return {
+        **shape,
+        "size": search.k,
+        "query": {"hybrid": {"queries": branches, "pagination_depth": search.depth}},
+        "search_pipeline": pipeline(search.fusion),
+    }
+
+
+def branch(name: str, search: Search, vector: Vector | None, layout: Layout) -> Body:
+    """The query of one branch, with the filter inside."""
+    if name == "dense":
+        depth = search.depth if search.mode == "hybrid" else search.k
+        knn = {"vector": list(vector or ()), "k": depth}
+        if search.filter is not None:
+            knn["filter"] = _one_query(search.filter)
+        return {"knn": {layout.dense_vector: knn}}
+    text = _cut(search.query, MAX_CLAUSES // len(layout.bm25_fields))
+    if len(layout.bm25_fields) == 1 and "^" not in layout.bm25_fields[0]:
+        match: Body = {"match": {layout.bm25_fields[0]: text}}
+    else:
+        match = {"multi_match": {"query": text, "fields": list(layout.bm25_fields)}}
+    if search.filter is None:
+        return match
+    return {"bool": {"must": [match], "filter": search.filter}}
+
+
+def branch_body(
+    name: str, search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]
+) -> Body:
+    """The body of one branch alone, as deep as the branch goes."""
+    return {**shape, "size": search.depth, "query": branch(name, search, vector, layout)}
+
+
+def without_facets(shape: Mapping[str, Any]) -> tuple[Body, bool]:
+    """The shape without aggregations, and whether it had any."""
+    plain = {name: value for name, value in shape.items() if name not in _FACETS}
+    return plain, len(plain) < len(shape)
+
+
+def union_body(
+    search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]
+) -> Body:
+    """The body that counts what either branch finds, as a hybrid query does; it brings no hits."""
+    branches = [branch(name, search, vector, layout) for name in BRANCHES]
+    return {**shape, "size": 0, "query": {"bool": {"should": branches}}}
+
+
+def pipeline(fusion: Fusion) -> Body:
+    """The fusion as an inline search pipeline of neural-search."""
+    if fusion.method == "rrf":
+        # rank_constant counts only under `parameters`; beside `technique` it is ignored.
+        constant = {"rank_constant": fusion.rank_constant}
+        combination: Body = {"technique": "rrf", "parameters": constant}
+        processor: Body = {"score-ranker-processor": {"combination": combination}}
+    else:
+        processor = {
+            "normalization-processor": {
+                "normalization": {"technique": fusion.method},
+                "combination": {
+                    "technique": "arithmetic_mean",
+                    "parameters": {"weights": list(fusion.shares)},
+                },
+            }
+        }
+    return {"phase_results_processors": [processor]}
+
+
+def msearch(layout: Layout, params: Mapping[str, Any], bodies: Sequence[Body]) -> list[Body]:
+    """The lines of an ``_msearch``: a header and a body for each search."""
+    header = {"index": layout.index, **params}
+    return [line for body in bodies for line in (header, body)]
+
+
+def _cut(query: str, words: int) -> str:
+    """The first ``words`` words of a query, far more than an embedder or reranker reads."""
+    next_word = next(islice(_WORD.finditer(query), words, None), None)
+    return query if next_word is None else query[: next_word.start()]
+
+
+def _one_query(given: Any) -> Any:
+    """A knn filter is a single query; a list of filters means all of them."""
+    return given if isinstance(given, Mapping) else {"bool": {"filter": given}}

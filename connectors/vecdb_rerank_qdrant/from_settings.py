@@ -1,0 +1,61 @@
+"""The connector from settings, with a client of its own."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import asdict
+from typing import Any
+
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from vecdb_rerank.config.settings import QdrantSettings
+from vecdb_rerank.errors import DatabaseError
+from vecdb_rerank_qdrant.bm25 import Bm25
+from vecdb_rerank_qdrant.connector import AsyncQdrantConnector, QdrantConnector
+
+EMBEDDED = ".vecdb_rerank/qdrant"
+
+
+def from_settings(
+    settings: QdrantSettings, *, use_async: bool = False, **shared: Any
+) -> QdrantConnector | AsyncQdrantConnector:
+    """The connector; ``shared`` are the arguments that all connectors take."""
+    options = client_options(settings)
+    try:
+        client = AsyncQdrantClient(**options) if use_async else QdrantClient(**options)
+    except (RuntimeError, OSError) as error:  # of an embedded one, open elsewhere or no folder
+        raise DatabaseError(f"Qdrant at {options.get('path')}: {error}") from error
+    connector = AsyncQdrantConnector if use_async else QdrantConnector
+    return connector(
+        client,
+        settings.collection,
+        dense_vector=settings.dense_vector,
+        bm25_vector=settings.bm25_vector,
+        bm25=Bm25(**asdict(settings.bm25), language=settings.language),
+        **shared,
+    )
+
+
+def client_options(settings: QdrantSettings) -> dict[str, Any]:
+    """The arguments of a Qdrant client; without a URL it is embedded, in this folder."""
+    if settings.url is None:
+        path = settings.path or EMBEDDED
+        if str(path) == ":memory:":
+            return {"location": ":memory:", "force_disable_check_same_thread": True}
+        return {"path": str(path), "force_disable_check_same_thread": True}
+    key = settings.api_key
+    return {
+        "url": settings.url,
+        "api_key": None if key is None else key.get_secret_value(),
+        "prefer_grpc": settings.prefer_grpc,
+        "grpc_port": settings.grpc_port,
+        "timeout": max(1, round(settings.timeout)),
+        "check_compatibility": False,  # `doctor` does it; a client must not call home when made
+        **({} if settings.verify is True else {"verify": _verify(settings)}),
+    }
+
+
+def _verify(settings: QdrantSettings) -> bool | ssl.SSLContext:
+    if isinstance(settings.verify, bool):
+        return settings.verify
+    return ssl.create_default_context(cafile=settings.verify)

@@ -1,0 +1,18 @@
+"""Where a collection keeps what is searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a collection keeps its vectors; ``dense_vector`` None or empty is the unnamed one."""
+
+    collection: str
+    dense_vector: str | None = "dense"
+    bm25_vector: str = "bm25"
+
+    def __post_init__(self) -> None:
+        if self.dense_vector == "":  # its name on the wire, and all that TOML can say
+            object.__setattr__(self, "dense_vector", None)

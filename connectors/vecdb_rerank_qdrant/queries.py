@@ -1,0 +1,137 @@
+"""From a search to Qdrant's own requests: pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from qdrant_client.http import models
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.protocols import Vector
+from vecdb_rerank.request import BRANCHES, Fusion, Search
+from vecdb_rerank_qdrant.layout import Layout
+
+# Qdrant takes equal RRF scores (ranks a and b, b and a) in any order: so many hits more are asked
+# for that the k-th place, decided by (score, id) on our side, does not depend on its mood.
+TIES = 8
+# Arguments of `query_points` under their names in a `QueryRequest`; the rest go with the call.
+BATCH_NAMES = {
+    "query": "query",
+    "using": "using",
+    "prefetch": "prefetch",
+    "query_filter": "filter",
+    "search_params": "params",
+    "limit": "limit",
+    "offset": "offset",
+    "with_payload": "with_payload",
+    "with_vectors": "with_vector",
+    "score_threshold": "score_threshold",
+    "lookup_from": "lookup_from",
+    "shard_key_selector": "shard_key",
+}
+Encoder = Callable[[str], models.SparseVector | models.Document]
+
+
+def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Filter | None:
+    """Qdrant's filter, also where it was given as JSON; `ConfigurationError` for none of them."""
+    if not isinstance(given, Mapping):
+        return given
+    try:
+        return models.Filter.model_validate(given)
+    except ValidationError as error:
+        first, *_ = error.errors()
+        where = ".".join(map(str, ("filter", *first["loc"])))
+        raise ConfigurationError(f"{where}: {first['msg']}") from None
+
+
+def fused_here(fusion: Fusion, evidence: bool) -> bool:
+    """Whether both branches are sent alone and fused by this package.
+
+    Qdrant lacks min_max and l2, and its weighted RRF is another formula
+    (``1 / (rank / weight + k - 1)``). Plain RRF gives the same here as there, so that branches
+    that are wanted as evidence are enough.
+    """
+    if fusion.method == "dbsf":
+        return False
+    return fusion.method != "rrf" or fusion.weights is not None or evidence
+
+
+def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder) -> dict[str, Any]:
+    """The arguments of ``query_points`` for the search's mode: k hits, hybrid `TIES` more."""
+    if search.mode != "hybrid":
+        return branch(search.mode, search, vector, layout, encode, search.k)
+    return {
+        "collection_name": layout.collection,
+        "prefetch": [
+            _prefetch(branch(name, search, vector, layout, encode, search.depth))
+            for name in BRANCHES
+        ],
+        "query": fusion_query(search.fusion),
+        "limit": search.k + TIES,
+        **{name: v for name, v in search.native.items() if name != "search_params"},
+    }
+
+
+def branch(
+    name: str,
+    search: Search,
+    vector: Vector | None,
+    layout: Layout,
+    encode: Encoder,
+    limit: int,
+) -> dict[str, Any]:
+    """The arguments of ``query_points`` for one branch alone."""
+    native = dict(search.native)
+    if name == "bm25":
+        native.pop("search_params", None)  # they tune the dense index
+    return {
+        "collection_name": layout.collection,
+        "query": encode(search.query) if name == "bm25" else list(vector or ()),
+        "using": layout.bm25_vector if name == "bm25" else layout.dense_vector,
+        "query_filter": native_filter(search.filter),
+        "limit": limit,
+        **native,
+    }
+
+
+def batch(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several ``query_points`` calls on one collection as one ``query_batch_points``."""
+    shared = {
+        name: requests[0][name]
+        for name in ("collection_name", "consistency", "timeout")
+        if name in requests[0]
+    }
+    return {**shared, "requests": [_query_request(request) for request in requests]}
+
+
+def timeout(remaining: float) -> int | None:
+    """The time left as Qdrant takes it: whole seconds, at least one."""
+    return None if math.isinf(remaining) else max(1, math.ceil(remaining))
+
+
+def fusion_query(fusion: Fusion) -> models.FusionQuery | models.RrfQuery:
+    """The fusion in Qdrant's terms, whose ranks start at 0."""
+    if fusion.method == "dbsf":
+        return models.FusionQuery(fusion=models.Fusion.DBSF)
+    return models.RrfQuery(rrf=models.Rrf(k=fusion.rank_constant + 1))
+
+
+def _prefetch(request: Mapping[str, Any]) -> models.Prefetch:
+    return models.Prefetch(
+        query=request["query"],
+        using=request["using"],
+        filter=request["query_filter"],
+        params=request.get("search_params"),
+        limit=request["limit"],
+    )
+
+
+def _query_request(request: Mapping[str, Any]) -> models.QueryRequest:
+    # A batch leaves the payload out unless asked; a single call brings it unless told.
+    named = {"with_payload": True, **request}
+    return models.QueryRequest(
+        **{theirs: named[ours] for ours, theirs in BATCH_NAMES.items() if ours in named}
+    )

@@ -1,0 +1,916 @@
+"""The command line: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pytest_httpserver import HTTPServer
+from qdrant_client import QdrantClient
+from qdrant_client.http import models
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tests.servers import free_port
+from vecdb_rerank import __version__
+from vecdb_rerank.cli import app, common, main
+from vecdb_rerank.config import factory
+from vecdb_rerank.config.loading import DEFAULT_FILE, load
+from vecdb_rerank.config.settings import ENV_PREFIX
+from vecdb_rerank.demo import session
+from vecdb_rerank.demo.corpus import Entry, standard_library
+from vecdb_rerank.testing import CORPUS, QUERIES
+
+SCRIPT = Path(sys.executable).with_name("vecdb-rerank")
+SECRET = "s3cr3t-that-nobody-may-see"
+COMMANDS = (
+    "demo",
+    "index",
+    "search",
+    "evaluate",
+    "tune",
+    "calibrate",
+    "structure",
+    "scan",
+    "doctor",
+    "config",
+)
+FILE = '[backend]\npath = "index"\n'
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a configuration, and nothing of the user's; tables are not squeezed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in list(os.environ):
+        if name.upper().startswith(ENV_PREFIX):
+            monkeypatch.delenv(name)
+    Path(DEFAULT_FILE).write_text(FILE, encoding="utf-8")
+    monkeypatch.setattr(common, "out", Console(width=200))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs the command in this process, by the console script's own entry point."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Ended:
+        monkeypatch.setattr(sys, "argv", ["vecdb-rerank", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+            sys.exit(0)  # as the console script does
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0, *capfd.readouterr())
+
+    return run
+
+
+def script(*arguments: str, stdin: str = "", **environment: str) -> Ended:
+    """The real console script, in a process of its own."""
+    done = subprocess.run(
+        [str(SCRIPT), *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def plain(text: str) -> str:
+    """Without colours and without frames, one space between words."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
+
+
+def cells(table: str) -> list[list[str]]:
+    """The cells of a table's rows, without its header."""
+    rows = [line.strip("│").split("│") for line in table.splitlines() if line[:1] == "│"]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def write(path: str, documents: Sequence[Mapping[str, Any]]) -> str:
+    Path(path).write_text("".join(f"{json.dumps(d)}\n" for d in documents), encoding="utf-8")
+    return path
+
+
+def stored() -> int:
+    """How many documents the configured collection holds."""
+    connector = factory.connect(reranker={"type": "none"}, embedder={"type": "none"})
+    try:
+        return int(connector.client.count("documents").count)
+    finally:
+        connector.close()
+
+
+def assert_one_line(ended: Ended) -> str:
+    """The error of a command that failed as it should."""
+    assert ended.code == 1, ended
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert ended.err.endswith("\n")
+    assert ended.out == ""
+    assert SECRET not in ended.err
+    return ended.err.removeprefix("error: ").rstrip()
+
+
+# -- help
+
+
+def test_without_a_command_the_commands_are_listed() -> None:
+    for arguments in ([], ["--help"]):
+        text = plain(CliRunner().invoke(app, arguments).output)
+        for name in COMMANDS:
+            assert f" {name} " in text
+        assert "vecdb-rerank demo" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "mentions"),
+    [
+        ("demo", ["question", "--rebuild"]),
+        ("index", ["file", "--config", "--backend", "--collection", "--batch-size"]),
+        (
+            "search",
+            [
+                "query",
+                "--config",
+                "--backend",
+                "--collection",
+                "--mode",
+                "--k",
+                "--limit",
+                "--offset",
+                "--rerank",
+                "--no-rerank",
+                "--json",
+            ],
+        ),
+        (
+            "evaluate",
+            [
+                "DIR",
+                "BEIR",
+                "--config",
+                "--backend",
+                "--modes",
+                "--k",
+                "--queries",
+                "--seed",
+                "--json",
+                "--html",
+                "--chart",
+                "--cache",
+            ],
+        ),
+        ("calibrate", ["DIR", "BEIR", "--config", "--backend", "--k", "--queries", "--seed"]),
+        (
+            "tune",
+            ["DIR", "--config", "--out", "--folds", "--max-k", "--max-length", "--chart", "--json"],
+        ),
+        ("scan", ["SRC", "--exclude", "--json"]),
+        ("structure", ["DIR", "BEIR", "--config", "--k", "--queries", "--seed"]),
+        ("doctor", ["--config", "--backend", "--collection", "--diagnose"]),
+        ("config", ["--config", "--backend", "--collection", "VECDB_RERANK__SECTION__KEY"]),
+    ],
+)
+def test_the_help_of_a_command_mentions_its_arguments(name: str, mentions: list[str]) -> None:
+    done = CliRunner().invoke(app, [name, "--help"], terminal_width=200)
+    assert done.exit_code == 0
+    text = plain(done.output).lower()
+    for word in mentions:
+        assert word.lower() in text
+
+
+def test_the_version_is_printed() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["serach"], ["search"], ["search", "x", "--nope"], ["index"]]
+)
+def test_a_wrong_call_says_how_to_call(arguments: list[str], run: Callable[..., Ended]) -> None:
+    ended = run(*arguments)
+    assert ended.code == 2
+    assert "--help" in ended.err
+    assert "Traceback" not in ended.err
+
+
+# -- the console script, end to end
+
+
+def test_the_console_script_indexes_and_searches() -> None:
+    documents = [{"_id": d["id"], "title": d["title"], "text": d["text"]} for d in CORPUS[:10]]
+    write("corpus.jsonl", documents)
+    indexed = script("index", "corpus.jsonl")
+    assert indexed.code == 0, indexed
+    assert "10 documents added to a new collection" in indexed.err
+    assert indexed.out == ""
+
+    found = script("search", QUERIES["bread"], "--limit", "3", COLUMNS="200")
+    assert found.code == 0, found
+    assert found.err == ""
+    assert "bread-0" in found.out
+    assert "reranked: 10 of 10 candidates scored" in plain(found.out)
+
+    native = script("search", QUERIES["bread"], "--limit", "3", "--json")
+    assert native.code == 0, native
+    points = json.loads(native.out)["points"]
+    assert points[0]["payload"]["_doc_id"] == "bread-0"
+
+
+def test_a_table_in_a_pipe_has_its_values_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "a-long-name-" * 20
+    rows = cells(script("config", VECDB_RERANK__BACKEND__COLLECTION=name).out)
+    assert ["backend.collection", name, "environment"] in rows
+    narrow = script("config", VECDB_RERANK__BACKEND__COLLECTION=name, COLUMNS="70").out
+    assert max(map(len, narrow.splitlines())) == 70
+
+
+def test_the_console_script_reads_standard_input() -> None:
+    lines = "".join(f"{json.dumps({'id': n, 'text': f'number {n}'})}\n" for n in range(3))
+    ended = script("index", "-", stdin=lines)
+    assert ended.code == 0, ended
+    assert "3 documents added" in ended.err
+    assert stored() == 3
+
+
+def test_the_console_script_ends_in_one_line_where_something_is_wrong() -> None:
+    message = assert_one_line(script("search", "anything"))
+    assert message.startswith("collection 'documents' is missing: fill it with")
+
+
+@pytest.mark.parametrize("kind", ["qdrant", "opensearch"])
+def test_the_console_script_says_what_a_client_logs_in_one_line_of_its_own(kind: str) -> None:
+    # In this process, pytest's own log handlers would keep the client's words to themselves.
+    Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{free_port()}"\n')
+    assert "cannot be reached" in assert_one_line(script("search", "x", "--backend", kind))
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
+    done = subprocess.run(
+        ["bash", "-c", '"$0" config | true', str(SCRIPT)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Traceback" not in done.stderr
+
+
+# -- index
+
+
+def test_documents_in_the_beir_style_keep_their_ids(run: Callable[..., Ended]) -> None:
+    write("corpus.jsonl", [{"_id": "MED-10", "title": "Statins", "text": "and cancer"}])
+    assert run("index", "corpus.jsonl").code == 0
+    found = json.loads(run("search", "statins", "--json").out)["points"]
+    assert found[0]["payload"] == {"_doc_id": "MED-10", "title": "Statins", "text": "and cancer"}
+
+
+def test_a_byte_order_mark_costs_no_document(run: Callable[..., Ended]) -> None:
+    lines = b'\xef\xbb\xbf{"id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n'
+    Path("marked.jsonl").write_bytes(lines)
+    assert (run("index", "marked.jsonl").code, stored()) == (0, 2)
+
+
+def test_documents_without_an_id_are_stored_once(run: Callable[..., Ended]) -> None:
+    three: dict[str, Any] = {"id": 3, "text": "three"}
+    documents = [{"text": "one"}, {"text": "two"}, three, {"text": "one"}]
+    write("plain.jsonl", documents)
+    first = run("index", "plain.jsonl")
+    assert "to a new collection" in first.err
+    assert stored() == 3
+    again = run("index", "plain.jsonl")
+    assert (again.code, stored()) == (0, 3)
+    assert "to an existing collection" in again.err
+
+
+BROKEN = (
+    b'{"id": 1, "text": "good"}\n'
+    b"not JSON\n"
+    b"\n"
+    b'{"id": 2, "text": "good"}\n'
+    b"[1, 2]\n"
+    b'{"id": 3, "text": "\xff"}\n'
+    b'{"id": 4, "text": "no line break after it"}'
+)
+
+
+@pytest.mark.parametrize("name", ["broken.jsonl", "-"])
+def test_bad_lines_are_named_by_number_and_good_ones_stored(
+    name: str, run: Callable[..., Ended]
+) -> None:
+    Path("broken.jsonl").write_bytes(BROKEN)
+    for _ in range(2):
+        ended = run("index", name, stdin=BROKEN)
+        assert ended.code == 1
+        lines = ended.err.splitlines()
+        assert lines[0].startswith("3 documents added to ")
+        assert lines[1].startswith(f"not stored: line 2: {name}:2: not valid JSON: ")
+        assert lines[2:] == [
+            f"not stored: line 5: {name}:5: not a JSON object",
+            f"not stored: line 6: {name}:6: not valid UTF-8",
+            "3 documents were not stored",
+        ]
+        assert stored() == 3
+
+
+def test_what_looks_like_markup_in_a_report_is_shown_as_it_is(run: Callable[..., Ended]) -> None:
+    Path("[b].jsonl").write_text("[/b]\n")
+    ended = run("index", "[b].jsonl")
+    assert "not stored: line 1: [b].jsonl:1: not valid JSON: " in ended.err
+
+
+@pytest.mark.parametrize(("name", "why"), [("nowhere.jsonl", "No such file"), (".", "directory")])
+def test_a_file_that_cannot_be_read_is_one_line(
+    name: str, why: str, run: Callable[..., Ended]
+) -> None:
+    message = assert_one_line(run("index", name))
+    assert message.startswith(f"{name}: ")
+    assert why in message
+
+
+def test_a_wrong_batch_size_is_one_line(run: Callable[..., Ended]) -> None:
+    write("corpus.jsonl", [{"text": "one"}])
+    assert assert_one_line(run("index", "corpus.jsonl", "--batch-size", "0")).startswith(
+        "batch_size: 0"
+    )
+
+
+def test_the_collection_can_be_named(run: Callable[..., Ended]) -> None:
+    write("corpus.jsonl", [{"text": "one"}])
+    assert run("index", "corpus.jsonl", "--collection", "other").code == 0
+    assert run("search", "one", "--collection", "other").code == 0
+    assert "'documents' is missing" in assert_one_line(run("search", "one"))
+
+
+# -- search
+
+
+@pytest.fixture
+def filled() -> None:
+    """The configured collection with a part of the testing corpus."""
+    connector = factory.connect(reranker={"type": "none"})
+    try:
+        connector.create()
+        connector.add(CORPUS[:10])
+        connector.add([{"id": "[b]", "text": "Brackets like [/b] and [red] are no markup."}])
+    finally:
+        connector.close()
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_search_without_hits_says_so(run: Callable[..., Ended]) -> None:
+    ended = run("search", "zyzzyva", "--mode", "bm25")
+    assert ended.code == 0
+    assert ended.out.splitlines()[0] == "no hits"
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_search_names_the_reranker_that_scored(run: Callable[..., Ended]) -> None:
+    assert "scored by onnx:ms-marco-MiniLM-L-12-v2;" in run("search", "bread", "--mode", "bm25").out
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_search_shows_the_new_and_the_old_rank(run: Callable[..., Ended]) -> None:
+    ended = run("search", QUERIES["bread"])
+    assert (ended.code, ended.err) == (0, "")
+    header = next(line for line in ended.out.splitlines() if line[:1] == "┃")
+    names = [cell.strip() for cell in header.strip("┃").split("┃")]
+    assert names == ["rank", "was", "score", "first pass", "id", "text"]
+    rows = cells(ended.out)
+    assert [row[0] for row in rows] == [str(n) for n in range(1, 11)]
+    assert rows[0][4] == "bread-0"
+    assert "Sourdough bread rises" in rows[0][5]
+    for rank, was, score, first, *_ in rows:
+        before, arrow = was.split()
+        moved = int(before) - int(rank)
+        assert arrow == ("=" if moved == 0 else "↑" if moved > 0 else "↓")
+        assert float(score) >= 0
+        assert float(first) > 0
+    scores = [float(row[2]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert re.search(r"reranked: 11 of 11 candidates scored.*; embed \d+ ms", ended.out)
+
+
+@pytest.mark.usefixtures("filled")
+def test_without_reranking_no_hit_moves(run: Callable[..., Ended]) -> None:
+    ended = run("search", QUERIES["bread"], "--no-rerank", "--mode", "bm25")
+    assert ended.code == 0
+    assert "skipped (no reranker)" in ended.out
+    assert "=" in ended.out
+    assert "↑" not in ended.out
+    assert "↓" not in ended.out
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_page_shows_its_ranks(run: Callable[..., Ended]) -> None:
+    pages = [
+        [point["id"] for point in json.loads(run("search", "bread", *more, "--json").out)["points"]]
+        for more in (["--limit", "4"], ["--limit", "2", "--offset", "2"])
+    ]
+    assert pages[0][2:] == pages[1]
+    assert re.search(r"│ +3 │", run("search", "bread", "--limit", "1", "--offset", "2").out)
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_native_response_is_printed_as_json_alone(run: Callable[..., Ended]) -> None:
+    ended = run("search", QUERIES["sailing"], "--json", "--limit", "2", "--k", "5")
+    assert (ended.code, ended.err) == (0, "")
+    points = json.loads(ended.out)["points"]
+    assert points[0]["payload"]["id"] == "sailing-0"
+    assert points[0]["score"] >= points[1]["score"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_texts_and_ids_are_shown_as_they_are(run: Callable[..., Ended]) -> None:
+    ended = run("search", "brackets markup", "--mode", "bm25")
+    assert ended.code == 0
+    assert "Brackets like [/b] and [red] are no markup." in ended.out
+    assert "│ [b] " in ended.out
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["x", "--mode", "hybird"], "mode: 'hybird' is none of hybrid, dense, bm25"),
+        (["x", "--k", "0"], "k: 0 is not in 1 to 10000"),
+        (["x", "--k", "5", "--limit", "6"], "limit: 6 is not in 1 to 5; it cannot exceed k"),
+        (["x", "--offset", "-1"], "offset: -1 is not an integer from 0"),
+        ([""], "query: is empty"),
+    ],
+)
+def test_a_wrong_argument_of_a_search_is_one_line(
+    arguments: list[str], message: str, run: Callable[..., Ended]
+) -> None:
+    assert assert_one_line(run("search", *arguments)).startswith(message)
+
+
+# -- errors of every command
+
+
+@pytest.mark.parametrize("command", [["search", "x"], ["doctor"], ["config"], ["index", "-"]])
+def test_a_wrong_setting_is_one_line(command: list[str], run: Callable[..., Ended]) -> None:
+    Path(DEFAULT_FILE).write_text(f'{FILE}api_key = "{SECRET}"\ncolection = "x"\n')
+    message = assert_one_line(run(*command))
+    assert message == (
+        "backend.colection: no such key; did you mean 'collection'? (vecdb_rerank.toml)"
+    )
+
+
+@pytest.mark.parametrize("command", [["search", "x"], ["doctor"], ["config"], ["index", "-"]])
+def test_a_configuration_file_that_is_missing_is_one_line(
+    command: list[str], run: Callable[..., Ended]
+) -> None:
+    message = assert_one_line(run(*command, "--config", "nowhere.toml"))
+    assert message == "configuration file nowhere.toml does not exist"
+
+
+def test_a_backend_that_is_not_there_is_one_line(run: Callable[..., Ended]) -> None:
+    message = assert_one_line(run("search", "x", "--backend", "opensarch"))
+    assert message.startswith("backend.type: 'opensarch' ")
+    assert "did you mean 'opensearch'" in message
+
+
+def test_an_error_of_several_lines_becomes_one(
+    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("model").mkdir()
+    for name in ("model.onnx", "tokenizer.json"):
+        Path("model", name).write_text("{\n\n}")
+    monkeypatch.setenv("VECDB_RERANK__EMBEDDER__MODEL", "model")
+    write("corpus.jsonl", [{"text": "one"}])
+    assert "cannot be loaded" in assert_one_line(run("index", "corpus.jsonl"))
+
+
+@pytest.mark.parametrize("kind", ["qdrant", "opensearch"])
+@pytest.mark.parametrize("command", [["search", "x"], ["index", "corpus.jsonl"]])
+def test_a_server_that_is_down_is_one_line(
+    kind: str, command: list[str], run: Callable[..., Ended]
+) -> None:
+    write("corpus.jsonl", [{"text": "one"}])
+    Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{free_port()}"\n')
+    message = assert_one_line(run(*command, "--backend", kind))
+    assert "cannot be reached" in message
+
+
+# -- config
+
+
+def test_the_configuration_is_shown_with_origins(
+    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(DEFAULT_FILE).write_text(f'{FILE}[text_fields]\ntemplate = "[b]{{title}}[/b]"\n')
+    monkeypatch.setenv("VECDB_RERANK__SEARCH__K", "77")
+    ended = run("config", "--collection", "other")
+    assert (ended.code, ended.err) == (0, "")
+    shown = {key: (value, origin) for key, value, origin in cells(ended.out)}
+    assert shown["search.k"] == ("77", "environment")
+    assert shown["backend.collection"] == ("other", "arguments")
+    assert shown["backend.path"] == ("index", DEFAULT_FILE)
+    assert shown["text_fields.template"] == ("[b]{title}[/b]", DEFAULT_FILE)
+    assert shown["search.fusion.method"] == ("rrf", "default")
+    assert shown["policy.deadline"] == ("10.0", "default")
+    assert shown["backend.api_key"] == ("-", "default")
+    assert shown["reranker.type"] == ("onnx", "default")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("api_key", SECRET), ("url", f"http://admin:{SECRET}@127.0.0.1:6333")],
+)
+def test_the_configuration_hides_secrets(
+    key: str, value: str, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(DEFAULT_FILE).unlink()
+    monkeypatch.setenv(f"VECDB_RERANK__BACKEND__{key.upper()}", value)
+    ended = run("config")
+    assert ended.code == 0
+    assert SECRET not in ended.out + ended.err
+    assert re.search(rf"backend\.{key} .*\*\*\*.* environment", ended.out)
+
+
+# -- doctor
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_doctor_finds_nothing_wrong(run: Callable[..., Ended]) -> None:
+    ended = run("doctor")
+    assert (ended.code, ended.err) == (0, "")
+    assert f"vecdb-rerank {__version__}" in ended.out
+    for words in ("embedder", "384 wide", "ms for k=50", "11 points"):
+        assert words in ended.out
+    assert "│ no " not in ended.out
+
+
+def test_the_doctor_says_what_to_do_about_a_missing_collection(run: Callable[..., Ended]) -> None:
+    ended = run("doctor")
+    assert ended.code == 1
+    row = next(line for line in ended.out.splitlines() if "collection 'documents'" in line)
+    assert "│ no " in row
+    assert "is missing" in row
+    assert "vecdb-rerank index FILE" in row
+
+
+@pytest.mark.parametrize("kind", ["qdrant", "opensearch"])
+def test_the_doctor_says_what_to_do_about_a_server_that_is_down(
+    kind: str, run: Callable[..., Ended]
+) -> None:
+    Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{free_port()}"\n')
+    ended = run("doctor", "--backend", kind)
+    assert ended.code == 1
+    assert "│ no │ connection" in ended.out
+    assert "cannot be reached" in ended.out
+    assert "backend.url" in ended.out
+    assert "│ ok │ embedder" in ended.out
+
+
+def test_the_doctor_says_what_to_do_about_a_wrong_dimension(run: Callable[..., Ended]) -> None:
+    client = QdrantClient(path="index")
+    try:
+        client.create_collection(
+            "documents",
+            {"dense": models.VectorParams(size=3, distance=models.Distance.COSINE)},
+            {"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        )
+    finally:
+        client.close()
+    ended = run("doctor")
+    assert ended.code == 1
+    row = next(line for line in ended.out.splitlines() if "collection 'documents'" in line)
+    assert "'dense' has 3 dimensions, the embedder makes 384" in plain(ended.out)
+    assert "│ no " in row
+    assert "index it anew" in plain(ended.out)
+    assert "has 3 dimensions" in assert_one_line(run("search", "x"))
+
+
+def test_the_doctor_names_the_section_of_a_model_that_does_not_load(
+    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECDB_RERANK__EMBEDDER__MODEL", "/no/such/folder")
+    ended = run("doctor")
+    assert ended.code == 1
+    assert "│ no │ embedder" in ended.out
+    assert "correct the section [embedder]" in ended.out
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_doctor_checks_the_database_whatever_else_is_wrong(
+    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VECDB_RERANK__RERANKER__MODEL", "/no/such/folder")
+    monkeypatch.setenv("VECDB_RERANK__EMBEDDER__MODEL", "/no/such/folder")
+    ended = run("doctor")
+    assert ended.code == 1
+    for row in ("│ no │ embedder", "│ no │ reranker", "│ ok │ collection"):
+        assert row in ended.out
+
+
+def test_documents_without_text_are_told(run: Callable[..., Ended]) -> None:
+    lines = b'{"id": 1, "titel": "honey"}\n{"id": 2, "text": "bees"}\n{"id": 3, "text": " "}\n'
+    ended = run("index", "-", stdin=lines)
+    assert ended.code == 0
+    assert "2 of them have no text: no field title, text in them" in plain(ended.err)
+    ended = run("doctor")
+    assert ended.code == 1
+    assert "2 of 3 looked at have no text in title, text; one has:" in plain(ended.out)
+    assert "text_fields.fields" in plain(ended.out)
+
+
+def test_the_doctor_shows_no_key(run: Callable[..., Ended], httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/").respond_with_json({}, status=401)
+    url = httpserver.url_for("/").replace("//", f"//admin:{SECRET}@")
+    Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "{url}"\n')
+    for kind in ("qdrant", "opensearch"):
+        ended = run("doctor", "--backend", kind)
+        assert ended.code == 1
+        assert SECRET not in ended.out + ended.err
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_doctor_looks_at_each_of_a_cascade(
+    run: Callable[..., Ended], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request("/rerank").respond_with_data("down", status=503)
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write('[reranker]\ntype = "cascade"\n[reranker.then]\ntype = "http"\nretries = 0\n')
+        file.write(f'format = "tei"\nurl = "{httpserver.url_for("/")}"\n')
+    ended = run("doctor")
+    assert ended.code == 1
+    assert "the second one reads the best 20" in plain(ended.out)
+    assert re.search(r"│ ok │ reranker +│ cascade:onnx:", ended.out)
+    assert re.search(r"ok reranker\.first onnx:.* ms for k=50", plain(ended.out))
+    assert "│ no │ reranker.then" in ended.out
+    assert "correct the section [reranker.then]" in plain(ended.out)
+    shown = {key: (value, origin) for key, value, origin in cells(run("config").out)}
+    assert shown["reranker.then.retries"] == ("0", DEFAULT_FILE)
+    assert shown["reranker.first.type"] == ("onnx", "default")
+
+
+# -- evaluate
+
+
+@pytest.fixture
+def beir() -> Iterator[str]:
+    """A collection of ten documents and two questions."""
+    folder = Path("tiny")
+    folder.mkdir()
+    write("tiny/corpus.jsonl", [{"_id": d["id"], "text": d["text"]} for d in CORPUS[:10]])
+    write("tiny/queries.jsonl", [{"_id": s, "text": QUERIES[s]} for s in ("bread", "sailing")])
+    (folder / "qrels.tsv").write_text("bread\tbread-0\t1\nsailing\tsailing-0\t1\n")
+    yield str(folder)
+
+
+def test_an_evaluation_prints_only_json_where_json_is_asked_for(
+    beir: str, run: Callable[..., Ended]
+) -> None:
+    ended = run("evaluate", beir, "--json", "-", "--queries", "1", "--k", "5", "--seed", "1")
+    assert (ended.code, ended.err) == (0, "")
+    result = json.loads(ended.out)
+    assert (result["dataset"], result["documents"], result["queries"]) == ("tiny", 10, 1)
+    assert list(result["stages"]["hybrid+rerank"]) == [
+        "ndcg@10",
+        "mrr@10",
+        "recall@5",
+        "latency_ms",
+    ]
+
+
+def test_an_evaluation_prints_a_table_and_writes_a_file(
+    beir: str, run: Callable[..., Ended]
+) -> None:
+    ended = run("evaluate", beir, "--modes", "bm25, hybrid", "--k", "5", "--json", "out.json")
+    assert (ended.code, ended.err) == (0, "")
+    assert "tiny: 10 documents, 2 queries, k=5, qdrant" in ended.out
+    result = json.loads(Path("out.json").read_text())
+    assert list(result["stages"]) == ["bm25", "bm25+rerank", "hybrid", "hybrid+rerank"]
+
+
+def test_an_evaluation_writes_a_page_and_a_picture(beir: str, run: Callable[..., Ended]) -> None:
+    ended = run(
+        "evaluate", beir, "--modes", "hybrid", "--k", "5", "--html", "r.html", "--chart=r.svg"
+    )
+    assert (ended.code, ended.err) == (0, "")
+    assert "reranking changes NDCG@10 by" in ended.out
+    assert "Why not just retrieve more?" in ended.out
+    assert Path("r.html").read_text(encoding="utf-8").count("<svg") == 4
+    assert Path("r.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_an_evaluation_takes_k_from_the_settings(beir: str, run: Callable[..., Ended]) -> None:
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write("[search]\nk = 4\nlimit = 2\n")
+    evaluation = ("evaluate", beir, "--modes", "bm25", "--queries", "1", "--json", "-")
+    for option, k in (((), 4), (("--k", "3"), 3)):
+        result = json.loads(run(*evaluation, *option).out)
+        assert result["k"] == k
+        assert f"recall@{k}" in result["stages"]["bm25"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--chart", "a.gif"], "--chart: a.gif: a picture ends in .png or .svg"),
+        (["--html", "no/such/page.html"], "--html: no/such/page.html: No such file"),
+        (["--modes", "bm25,sparse"], "--modes: 'sparse' is none of hybrid, dense, bm25"),
+        (["--queries", "0"], "queries: 0 is below 1"),
+        (["--json", "no/such/folder.json"], "--json: no/such/folder.json: No such file"),
+        (["--k", "0"], "k: 0 is not in 1 to 10000"),
+    ],
+)
+def test_a_wrong_argument_of_an_evaluation_is_one_line(
+    arguments: list[str], message: str, beir: str, run: Callable[..., Ended]
+) -> None:
+    assert assert_one_line(run("evaluate", beir, *arguments)).startswith(message)
+
+
+def test_a_broken_cache_is_one_line(beir: str, run: Callable[..., Ended]) -> None:
+    Path("cache").touch()
+    assert "cache" in assert_one_line(run("evaluate", beir))
+
+
+def test_a_folder_that_is_no_collection_is_one_line(run: Callable[..., Ended]) -> None:
+    assert "BEIR layout" in assert_one_line(run("evaluate", "."))
+
+
+# -- demo
+
+
+def limit_library(monkeypatch: pytest.MonkeyPatch, n: int) -> set[str]:
+    """Leaves the demo the last ``n`` entries of the builtins, those of str among them."""
+    entries = [entry for entry in standard_library() if entry.module == "builtins"][-n:]
+
+    def few() -> Iterator[Entry]:
+        yield from entries
+
+    monkeypatch.setattr(session, "standard_library", few)
+    return {entry.id for entry in entries}
+
+
+def indexes() -> list[Path]:
+    return sorted(Path("cache").rglob("complete"))
+
+
+def test_the_demo_answers_questions_and_keeps_its_index(
+    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = limit_library(monkeypatch, 200)
+    question = "remove whitespace [/b] from both ends of a string"
+    first = run("demo", question)
+    assert (first.code, first.err) == (0, "")
+    title, *table = first.out.splitlines()
+    assert f"“{question}”" in title
+    names = [cell.strip() for cell in table[1].strip("┃").split("┃")]
+    assert names == ["dense", "hybrid", "hybrid + rerank"]
+    rows = cells(first.out)
+    assert len(rows) == 5
+    assert {cell for row in rows for cell in row} <= known
+    assert "str.strip" in [row[2] for row in rows]
+
+    [made] = indexes()
+    marked = made.stat().st_mtime_ns
+    again = run("demo", question)
+    # Hybrid hits with equal scores in a branch are the database's to order, as it likes.
+    assert [row[::2] for row in cells(again.out)] == [row[::2] for row in rows]
+    assert indexes() == [made]
+    assert made.stat().st_mtime_ns == marked
+
+
+def test_the_demo_is_made_anew_where_that_is_asked_for(
+    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_library(monkeypatch, 20)
+    assert run("demo", "sort a list").code == 0
+    [made] = indexes()
+    marked = made.stat().st_mtime_ns
+    assert run("demo", "sort a list", "--rebuild").code == 0
+    assert indexes() == [made]
+    assert made.stat().st_mtime_ns > marked
+
+
+# -- tune
+
+
+def test_tuning_prints_the_trade_off_and_writes_a_configuration(
+    beir: str, run: Callable[..., Ended]
+) -> None:
+    ended = run("tune", beir, "--max-k", "20", "--folds", "2", "--out", "new.toml", "--chart=t.png")
+    assert (ended.code, ended.err) == (0, "")
+    for text in ("tiny: 2 queries", "chosen", "NDCG@10", "too few to tell", "Written to new.toml"):
+        assert text in ended.out
+    assert Path("new.toml").read_text(encoding="utf-8").startswith(FILE)
+    assert load("new.toml").settings.search.k == 50
+    assert Path("t.png").read_bytes().startswith(b"\x89PNG")
+    ended = run("tune", beir, "--out", "new.toml")
+    assert assert_one_line(ended).startswith("--out: new.toml is there already")
+
+
+def test_tuning_prints_only_json_where_json_is_asked_for(
+    beir: str, run: Callable[..., Ended]
+) -> None:
+    ended = run("tune", beir, "--max-k", "20", "--queries", "1", "--json", "-")
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)["queries"] == 1
+
+
+def test_a_cascade_is_not_tuned(beir: str, run: Callable[..., Ended]) -> None:
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write('[reranker]\ntype = "cascade"\n[reranker.then]\nmax_length = 64\n')
+    assert "'cascade' scores depends on k" in assert_one_line(run("tune", beir, "--max-k", "20"))
+
+
+def test_an_evaluation_keeps_no_score_of_a_cascade(beir: str, run: Callable[..., Ended]) -> None:
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write('[reranker]\ntype = "cascade"\nbest = 1\n[reranker.then]\nmax_length = 8\n')
+    evaluation = ("evaluate", beir, "--modes", "bm25", "--cache", "--json", "-")
+    first, again = (json.loads(run(*evaluation).out)["stages"] for _ in range(2))
+    for stages in (first, again):  # no time is told of scores that came from the cache
+        assert stages["bm25+rerank"]["latency_ms"] is not None
+
+
+# -- diagnosing
+
+
+def test_a_diagnosis_names_what_it_looked_for(beir: str, run: Callable[..., Ended]) -> None:
+    ended = run("doctor", "--diagnose", beir, "--queries", "1")
+    assert ended.err == ""
+    for text in ("depth of the first pass", "gain of reranking", "threshold: 95%"):
+        assert text in ended.out
+    assert "BEIR layout" in assert_one_line(run("doctor", "--diagnose", "."))
+
+
+# -- scan
+
+
+CODE = """
+from qdrant_client import QdrantClient, models
+client = QdrantClient()
+client.query_points("c", models.Document(text="what?", model="qdrant/bm25"))
+client.query_points("c", [0.1])
+client.search("c", [0.1])
+client.upsert("c", [])
+"""
+
+
+def test_scan_lists_every_search_with_its_verdict(run: Callable[..., Ended]) -> None:
+    Path("code").mkdir()
+    Path("code/a.py").write_text(CODE, encoding="utf-8")
+    Path("code/bad.py").write_text("def (", encoding="utf-8")
+    ended = run("scan", "code")
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        "code/a.py:4 query_points reranked: by the text in the query",
+        "code/a.py:5 query_points passed through: no query text in the request: give rerank_query=",
+        "code/a.py:6 search refused: search: qdrant-client has it no more; use query_points",
+        "Files: 1 read, 1 unreadable. "
+        "Searches: 3, 1 reranked, 1 passed through, 1 refused, 0 unclear. "
+        "Other calls of the clients, which stay as they are: 1.",
+    ]
+    assert "code/bad.py: not valid Python, line 1: invalid syntax" in ended.err
+
+
+def test_scan_writes_json(run: Callable[..., Ended]) -> None:
+    Path("a.py").write_text(CODE, encoding="utf-8")
+    ended = run("scan", "a.py", "--json", "-")
+    assert ended.code == 0
+    report = json.loads(ended.out)
+    assert report["counts"] == {"reranked": 1, "passed_through": 1, "refused": 1}
+    assert report["calls"][0] == {
+        "file": "a.py",
+        "line": 4,
+        "database": "qdrant",
+        "method": "query_points",
+        "verdict": "reranked",
+        "reason": "by the text in the query",
+    }
+    ended = run("scan", "a.py", "--json", "nowhere/report.json")
+    assert (ended.code, ended.out) == (1, "")
+    assert "--json: nowhere/report.json: No such file or directory" in ended.err
+
+
+def test_scan_of_nothing_is_an_error_and_of_no_search_is_not(run: Callable[..., Ended]) -> None:
+    ended = run("scan", "nothing")
+    assert ended.code == 1
+    assert "nothing: no such file or folder" in ended.err
+    Path("a.py").write_text("x = 1", encoding="utf-8")
+    assert "Files: 1 read, 0 unreadable. Searches: 0" in run("scan", "a.py").out

@@ -1,0 +1,716 @@
+"""Where settings come from, which one wins, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vecdb_rerank.config.loading import DEFAULT_FILE, Loaded, load
+from vecdb_rerank.config.settings import (
+    ENV_PREFIX,
+    CascadeSettings,
+    CohereRerankerSettings,
+    HttpRerankerSettings,
+    NoneSettings,
+    OnnxEmbedderSettings,
+    OnnxRerankerSettings,
+    OpenSearchSettings,
+    QdrantSettings,
+    SentenceTransformersSettings,
+    inside,
+)
+from vecdb_rerank.errors import ConfigurationError
+
+HTTP = "[reranker]\ntype = 'http'\nurl = 'http://h'\nmodel = 'm'"
+SECRET = "s3cr3t-that-nobody-may-see"
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings but those of the test."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.upper().startswith(ENV_PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Sets ``VECDB_RERANK__...`` variables."""
+
+    def set_all(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(f"{ENV_PREFIX}{name}", value)
+
+    return set_all
+
+
+def write(text: str) -> None:
+    Path(DEFAULT_FILE).write_text(text, encoding="utf-8")
+
+
+def refused(file: str | None = None, **arguments: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load(file, **arguments)
+    return str(caught.value)
+
+
+# -- precedence and origin
+
+
+def test_everything_has_a_default() -> None:
+    loaded = load()
+    settings = loaded.settings
+    assert isinstance(settings.backend, QdrantSettings)
+    assert isinstance(settings.embedder, OnnxEmbedderSettings)
+    assert isinstance(settings.reranker, OnnxRerankerSettings)
+    assert (settings.search.k, settings.search.limit, settings.search.mode) == (50, None, "hybrid")
+    assert loaded.origin("search", "k") == "default"
+
+
+def test_arguments_beat_the_environment_and_that_beats_the_file(env: Any) -> None:
+    write('[search]\nk = 20\nlimit = 7\nmode = "bm25"\n[policy]\ndeadline = 1.5\n')
+    env(SEARCH__K="30", SEARCH__LIMIT="8")
+    loaded = load(search={"k": 40})
+    search = loaded.settings.search
+    assert (search.k, search.limit, search.mode) == (40, 8, "bm25")
+    assert loaded.settings.policy.deadline == 1.5
+    origins = [loaded.origin("search", key) for key in ("k", "limit", "mode", "depth")]
+    assert origins == ["arguments", "environment", DEFAULT_FILE, "default"]
+    assert loaded.origin("policy", "deadline") == DEFAULT_FILE
+    assert loaded.origin("text_fields", "fields") == "default"
+
+
+def test_nested_tables_are_merged_key_by_key(env: Any) -> None:
+    write("[search.fusion]\nrank_constant = 10\nweights = [1, 3]\n")
+    env(SEARCH__FUSION__METHOD="min_max")
+    loaded = load(search={"fusion": {"rank_constant": 5}})
+    fusion = loaded.settings.search.fusion
+    assert (fusion.method, fusion.rank_constant, fusion.weights) == ("min_max", 5, (1.0, 3.0))
+    origins = [loaded.origin("search", "fusion", k) for k in ("rank_constant", "method", "weights")]
+    assert origins == ["arguments", "environment", DEFAULT_FILE]
+
+
+def test_the_file_in_the_current_folder_is_read_without_being_named() -> None:
+    write('[backend]\ncollection = "here"\n')
+    assert load().settings.backend.model_dump()["collection"] == "here"
+
+
+def test_a_named_file_is_read_instead_and_names_the_origin(tmp_path: Path) -> None:
+    write('[backend]\ncollection = "here"\n')
+    other = tmp_path / "other.toml"
+    other.write_text('[backend]\ncollection = "there"\n', encoding="utf-8")
+    loaded = load(other)
+    assert loaded.settings.backend.model_dump()["collection"] == "there"
+    assert loaded.origin("backend", "collection") == str(other)
+
+
+def test_a_named_file_that_is_missing_is_an_error() -> None:
+    assert refused("nowhere.toml") == "configuration file nowhere.toml does not exist"
+
+
+@pytest.mark.parametrize("text", ["[backend\n", "a = 1\na = 2\n", "[search]\nk =\n", "\x00"])
+def test_a_file_that_is_not_toml_is_named(text: str) -> None:
+    write(text)
+    assert refused().startswith(f"{DEFAULT_FILE}: not valid TOML: ")
+
+
+def test_a_file_that_is_not_utf_8_is_named() -> None:
+    Path(DEFAULT_FILE).write_bytes(b'[backend]\ncollection = "\xff"\n')
+    assert refused().startswith(f"{DEFAULT_FILE}: not valid TOML: ")
+
+
+# -- unions
+
+
+@pytest.mark.parametrize(
+    ("section", "kind", "expected"),
+    [
+        ("backend", "qdrant", QdrantSettings),
+        ("backend", "opensearch", OpenSearchSettings),
+        ("embedder", "onnx", OnnxEmbedderSettings),
+        ("embedder", "sentence_transformers", SentenceTransformersSettings),
+        ("embedder", "none", NoneSettings),
+        ("reranker", "onnx", OnnxRerankerSettings),
+        ("reranker", "http", HttpRerankerSettings),
+        ("reranker", "cohere", CohereRerankerSettings),
+        ("reranker", "none", NoneSettings),
+    ],
+)
+def test_the_type_chooses_the_keys_of_a_section(section: str, kind: str, expected: type) -> None:
+    more = {
+        "sentence_transformers": {"model": "m"},
+        "http": {"url": "http://localhost", "format": "tei"},
+    }.get(kind, {})
+    given: dict[str, Any] = {section: {"type": kind, **more}}
+    loaded = load(**given)
+    assert type(getattr(loaded.settings, section)) is expected
+
+
+def test_keys_of_the_default_type_need_no_type() -> None:
+    loaded = load(embedder={"pooling": "mean"}, backend={"prefer_grpc": True})
+    assert isinstance(loaded.settings.embedder, OnnxEmbedderSettings)
+    assert loaded.settings.embedder.pooling == "mean"
+    assert isinstance(loaded.settings.backend, QdrantSettings)
+
+
+def test_a_key_of_another_type_is_refused() -> None:
+    message = refused(reranker={"type": "none", "model": "bundled"})
+    assert message == "reranker.model: no such key; known: type (arguments)"
+
+
+@pytest.mark.parametrize(
+    ("section", "given", "meant"),
+    [
+        ("backend", "opensarch", "opensearch"),
+        ("backend", "Qdrant", "qdrant"),
+        ("embedder", "sentence-transformers", "sentence_transformers"),
+        ("reranker", "onxx", "onnx"),
+        ("reranker", "nonee", "none"),
+        ("embedder", "None", "none"),
+    ],
+)
+def test_an_unknown_type_names_the_nearest(env: Any, section: str, given: str, meant: str) -> None:
+    env(**{f"{section.upper()}__TYPE": given})
+    message = refused()
+    assert message.startswith(f"{section}.type: {given!r} ")
+    assert f"did you mean {meant!r}?" in message
+    assert message.endswith("(environment)")
+
+
+# -- one table a backend
+
+BOTH = """
+[backend]
+type = "qdrant"
+collection = "notes"
+
+[backend.qdrant]
+url = "http://qdrant:6333"
+prefer_grpc = true
+
+[backend.opensearch]
+url = "http://opensearch:9200"
+user = "admin"
+bm25_fields = ["title^2", "body"]
+"""
+
+
+def test_the_type_chooses_the_backends_own_table() -> None:
+    write(BOTH)
+    backend = load().settings.backend
+    assert isinstance(backend, QdrantSettings)
+    assert (backend.url, backend.prefer_grpc) == ("http://qdrant:6333", True)
+    assert backend.collection == "notes"
+
+
+def test_one_variable_switches_the_whole_backend(env: Any) -> None:
+    write(BOTH)
+    env(BACKEND__TYPE="opensearch")
+    loaded = load()
+    backend = loaded.settings.backend
+    assert isinstance(backend, OpenSearchSettings)
+    assert (backend.url, backend.user) == ("http://opensearch:9200", "admin")
+    assert backend.bm25_fields == ("title^2", "body")
+    assert backend.collection == "notes"
+    assert loaded.origin("backend", "type") == "environment"
+    assert loaded.origin("backend", "url") == DEFAULT_FILE
+
+
+def test_the_environment_reaches_into_a_backends_table(env: Any) -> None:
+    write(BOTH)
+    env(BACKEND__QDRANT__URL="http://elsewhere:6333", BACKEND__OPENSEARCH__USER="somebody")
+    loaded = load()
+    assert isinstance(loaded.settings.backend, QdrantSettings)
+    assert loaded.settings.backend.url == "http://elsewhere:6333"
+    assert loaded.origin("backend", "url") == "environment"
+
+
+def test_a_stronger_source_wins_over_a_table_of_a_weaker_one(env: Any) -> None:
+    write(BOTH)
+    env(BACKEND__URL="http://elsewhere:6333")
+    backend = load().settings.backend
+    assert isinstance(backend, QdrantSettings)
+    assert backend.url == "http://elsewhere:6333"
+
+
+def test_a_typo_in_the_table_of_another_backend_is_one_too(env: Any) -> None:
+    write(f"{BOTH}passwrd = 'x'\n")
+    assert refused() == (
+        "backend.opensearch.passwrd: no such key; did you mean 'password'? (vecdb_rerank.toml)"
+    )
+    Path(DEFAULT_FILE).unlink()
+    env(BACKEND__QDRANT__PATHS="x", BACKEND__TYPE="opensearch")
+    assert refused() == "backend.qdrant.paths: no such key; did you mean 'path'? (environment)"
+
+
+# -- typos
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[serch]\nk = 3", "serch: no such key; did you mean 'search'?"),
+        ("colection = 'x'", "colection: no such key; "),
+        ("[backend]\ncolection = 1", "backend.colection: no such key; did you mean 'collection'?"),
+        (
+            "[backend]\ntype = 'opensearch'\nbm25_field = ['x']",
+            "backend.bm25_field: no such key; did you mean 'bm25_fields'?",
+        ),
+        ("[backend.qdrnt]\nurl = 'x'", "backend.qdrnt: no such key; did you mean 'qdrant'?"),
+        ("[backend.qdrant]\nurll = 'x'", "backend.urll: no such key; did you mean 'url'?"),
+        ("[backend.bm25]\navglen = 3", "backend.bm25.avglen: no such key; did you mean 'avg_len'?"),
+        ("[embedder]\npoling = 'cls'", "embedder.poling: no such key; did you mean 'pooling'?"),
+        (
+            "[embedder]\ntype = 'sentence_transformers'\nmodel = 'm'\nbatchsize = 3",
+            "embedder.batchsize: no such key; did you mean 'batch_size'?",
+        ),
+        ("[reranker]\nmodle = 'x'", "reranker.modle: no such key; did you mean 'model'?"),
+        ("[[rerankers]]\nmodle = 'x'", "rerankers.0.modle: no such key; did you mean 'model'?"),
+        (
+            "[[rerankers]]\n[[rerankers]]\ntype = 'cohere'\nretrys = 1",
+            "rerankers.1.retrys: no such key; did you mean 'retries'?",
+        ),
+        ("[[rerankers]]\ntype = 'onxx'", "rerankers.0.type: 'onxx' is no installed one"),
+        ("[policy.breaker]\npuase = 3", "policy.breaker.puase: no such key; did you mean 'pause'?"),
+        ("[policy.cost]\nprice = 3", "policy.cost.price: no such key; did you mean 'prices'?"),
+        ("[text_fields]\nfeilds = ['x']", "text_fields.feilds: no such key; did you mean 'fields'?"),
+        ("[search]\nlimt = 3", "search.limt: no such key; did you mean 'limit'?"),
+        ("[search.fusion]\nmetod = 1", "search.fusion.metod: no such key; did you mean 'method'?"),
+        ("[policy]\ndeadlin = 3", "policy.deadlin: no such key; did you mean 'deadline'?"),
+        ("[search]\nzzz = 3", "search.zzz: no such key; known: k, limit, mode, depth, fusion"),
+        # Words that pydantic uses as tags are keys like all others.
+        ("[search]\nnone = 3", "search.none: no such key; did you mean 'mode'?"),
+        ("[embedder]\nonnx = 3", "embedder.onnx: no such key; "),
+    ],
+)
+def test_a_typo_in_the_file_names_the_nearest_key_and_the_file(text: str, message: str) -> None:
+    write(text)
+    said = refused()
+    assert said.startswith(message)
+    assert said.endswith(f"({DEFAULT_FILE})")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("BACKEND__COLECTION", "backend.colection: no such key; did you mean 'collection'?"),
+        ("SEARCH__LIMT", "search.limt: no such key; did you mean 'limit'?"),
+        ("SEARCH__FUSION__METHD", "search.fusion.methd: no such key; did you mean 'method'?"),
+        ("BACKEND__BM25__AVGLEN", "backend.bm25.avglen: no such key; did you mean 'avg_len'?"),
+        ("POLICY__ONERROR", "policy.onerror: no such key; did you mean 'on_error'?"),
+    ],
+)
+def test_a_typo_in_the_environment_names_the_nearest_key(env: Any, name: str, message: str) -> None:
+    env(**{name: "3"})
+    assert refused() == f"{message} (environment)"
+
+
+@pytest.mark.parametrize("name", ["BAKEND__COLLECTION", "BAKEND"])
+def test_a_typo_in_the_section_of_a_variable_names_the_variable(env: Any, name: str) -> None:
+    env(**{name: "3"})
+    assert refused() == (
+        f"environment variable {ENV_PREFIX}{name}: no such section; did you mean 'backend'?"
+    )
+
+
+def test_a_typo_in_an_argument_names_the_nearest_key() -> None:
+    assert refused(bakend={}) == "bakend: no such key; did you mean 'backend'? (arguments)"
+    assert refused(search={"limt": 3}).endswith("did you mean 'limit'? (arguments)")
+
+
+def test_all_problems_are_told_at_once(env: Any) -> None:
+    write("[search]\nlimt = 3\n")
+    env(POLICY__DEADLIN="3")
+    said = refused()
+    assert "search.limt" in said
+    assert "policy.deadlin" in said
+    assert "\n" not in said
+
+
+# -- wrong values
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[backend]\ncollection = ''", "backend.collection"),
+        ("[backend]\ncollection = 3", "backend.collection"),
+        ("[backend]\ntimeout = 0", "backend.timeout"),
+        ("[backend]\ntimeout = nan", "backend.timeout"),
+        ("[backend]\ntimeout = 'soon'", "backend.timeout"),
+        ("[backend]\nverify = [1]", "backend.verify"),
+        ("[backend]\nverify = 'vecdb_rerank.toml'", "backend.verify"),
+        ("[backend]\ntype = [1]", "backend.type"),
+        ("[backend]\nurl = ''", "backend.url"),
+        ("[backend]\nurl = 'http://'", "backend.url"),
+        ("[backend]\nurl = 'ftp://localhost'", "backend.url"),
+        ("[backend]\nurl = 'http://localhost:99999'", "backend.url"),
+        ("[backend]\ntype = 'opensearch'\nurl = 'http://localhost:port'", "backend.url"),
+        ("[backend]\nbm25.b = 'x'", "backend.bm25.b"),
+        ("[backend]\ntype = 'opensearch'\nbm25_fields = []", "backend.bm25_fields"),
+        ("[backend]\ntype = 'opensearch'\nbm25_fields = [1]", "backend.bm25_fields"),
+        ("[embedder]\npooling = 'max'", "embedder.pooling"),
+        ("[embedder]\ntype = 3", "embedder.type"),
+        ("[embedder]\ntype = 'sentence_transformers'", "embedder.model"),
+        ("[reranker]\nmax_length = 3", "reranker.max_length"),
+        ("[reranker]\ndevice = 'gpu'", "reranker.device"),
+        ("[reranker]\ntype = 'http'\nmodel = 'm'", "reranker.url"),
+        ("[reranker]\ntype = 'http'\nmodel = 'm'\nurl = 'localhost:80'", "reranker.url"),
+        ("[reranker]\ntype = 'http'\nmodel = 'm'\nurl = ['http://h', 'h']", "reranker.url"),
+        ("[reranker]\ntype = 'http'\nmodel = 'm'\nurl = []", "reranker.url"),
+        ("[reranker]\ntype = 'http'\nurl = 'http://h'", "reranker.model"),
+        (f"{HTTP}\nformat = 'xml'", "reranker.format"),
+        ("[[rerankers]]\ntype = 'cohere'\ntimeout = -1", "rerankers.0.timeout"),
+        ("[[rerankers]]\n[[rerankers]]\ntype = 'http'\nmodel = 'm'", "rerankers.1.url"),
+        ("[[rerankers]]\ntype = 'http'\nurl = 'http://h'", "rerankers.0.model"),
+        ("[policy.breaker]\nfailures = 0", "policy.breaker.failures"),
+        ("[policy.cost]\nper_day = -1", "policy.cost.per_day"),
+        (f"{HTTP}\ntimeout = 0", "reranker.timeout"),
+        (f"{HTTP}\nretries = -1", "reranker.retries"),
+        (f"{HTTP}\nbatch_size = 0", "reranker.batch_size"),
+        (f"{HTTP}\nscale = 'percent'", "reranker.scale"),
+        (f"{HTTP}\nextra_body = 3", "reranker.extra_body"),
+        (f"{HTTP}\nhedge = true", "reranker.hedge"),
+        ("[reranker]\ntype = 'cohere'\nmodel = ''", "reranker.model"),
+        ("[reranker]\ntype = 'cohere'\nbase_url = 'h'", "reranker.base_url"),
+        ("[reranker]\ntype = 'cohere'\nbatch_size = 1001", "reranker.batch_size"),
+        ("[reranker]\ntype = 'cohere'\nmax_tokens_per_doc = 0", "reranker.max_tokens_per_doc"),
+        ("[reranker]\ntype = 'cohere'\ntimeout = -1", "reranker.timeout"),
+        ("[text_fields]\nfields = 'title'", "text_fields.fields"),
+        ("[text_fields]\nfields = []", "text_fields.fields"),
+        ("[text_fields]\ntemplate = '{title!r}'", "text_fields.template"),
+        ("[text_fields]\nmax_chars = 0", "text_fields.max_chars"),
+        ("[search]\nk = 0", "search.k"),
+        ("[search]\nk = 10001", "search.k"),
+        ("[search]\nk = 2.5", "search.k"),
+        ("[search]\nmode = 'hybird'", "search.mode"),
+        ("[search]\nlimit = 51", "search.limit"),
+        ("[search.fusion]\nmethod = 'sum'", "search.fusion.method"),
+        ("[search.fusion]\nrank_constant = 0", "search.fusion.rank_constant"),
+        ("[search.fusion]\nweights = [0, 0]", "search.fusion.weights"),
+        ("[policy]\ndeadline = -1", "policy.deadline"),
+        ("[policy]\non_error = 'ignore'", "policy.on_error"),
+        ("[policy]\nmin_relevance = 3", "policy.min_relevance"),
+        ("search = 3", "search"),
+        ("backend = 'qdrant'", "backend"),
+        ("[backend]\nqdrant = 3", "backend.qdrant"),
+    ],
+)
+def test_a_wrong_value_names_its_key_once_and_its_source(text: str, key: str) -> None:
+    write(text)
+    for problem in refused().split(" (vecdb_rerank.toml)")[:-1]:
+        assert problem.removeprefix("; ").partition(": ")[0] == key
+
+
+def test_the_source_named_is_that_of_the_field_not_of_its_neighbours(env: Any) -> None:
+    write("[search]\nk = 0\n")
+    env(SEARCH__MODE="bm25")
+    assert refused() == f"search.k: 0 is not in 1 to 10000 ({DEFAULT_FILE})"
+
+
+def test_bm25_parameters_out_of_range_are_refused() -> None:
+    assert "needs k >= 0, b in 0 to 1" in refused(backend={"bm25": {"b": 3}})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost",
+        "https://search.example:9200/prefix",
+        "https://user:password@search.example",
+        "http://[::1]:6333",
+        "localhost:6333",
+    ],
+)
+def test_the_url_of_a_server_is_taken_as_it_is(url: str) -> None:
+    for kind in ("qdrant", "opensearch"):
+        assert load(backend={"type": kind, "url": url}).settings.backend.model_dump()["url"] == url
+
+
+def test_a_server_and_an_embedded_qdrant_exclude_each_other() -> None:
+    message = refused(backend={"url": "http://localhost", "path": "folder"})
+    assert message == "backend: give url (a server) or path (embedded), not both (arguments)"
+
+
+# -- the environment
+
+
+def test_lists_in_the_environment_are_json(env: Any) -> None:
+    env(
+        TEXT_FIELDS__FIELDS='["headline", "body"]',
+        SEARCH__FUSION__WEIGHTS="[1, 2]",
+        BACKEND__TYPE="opensearch",
+        BACKEND__BM25_FIELDS='["title^2", "body"]',
+    )
+    settings = load().settings
+    assert settings.text_fields.fields == ("headline", "body")
+    assert settings.search.fusion.weights == (1.0, 2.0)
+    assert isinstance(settings.backend, OpenSearchSettings)
+    assert settings.backend.bm25_fields == ("title^2", "body")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("TEXT_FIELDS__FIELDS", "text_fields.fields"),
+        ("SEARCH__FUSION__WEIGHTS", "search.fusion.weights"),
+        ("BACKEND__OPENSEARCH__BM25_FIELDS", "backend.bm25_fields"),
+    ],
+)
+@pytest.mark.parametrize("value", ["title,body", '["title"', "title"])
+def test_a_list_that_is_not_json_is_refused_by_its_key(
+    env: Any, name: str, key: str, value: str
+) -> None:
+    env(BACKEND__TYPE="opensearch", **{name: value})
+    message = refused()
+    assert message.startswith(f"{key}: ")
+    assert message.endswith("(environment)")
+
+
+def test_a_section_in_one_variable_is_json(env: Any) -> None:
+    env(SEARCH='{"k": 20, "fusion": {"method": "l2"}}')
+    search = load().settings.search
+    assert (search.k, search.fusion.method) == (20, "l2")
+
+
+def test_a_section_in_one_variable_that_is_not_json_is_refused(env: Any) -> None:
+    env(BACKEND="opensearch")
+    message = refused()
+    assert message.startswith("backend: ")
+    assert message.endswith("(environment)")
+
+
+def test_what_only_looks_like_json_or_a_number_stays_text(env: Any) -> None:
+    env(
+        TEXT_FIELDS__TEMPLATE="{title}: {text}",
+        BACKEND__COLLECTION="2024",
+        BACKEND__API_KEY="12345",
+    )
+    settings = load().settings
+    assert settings.text_fields.template == "{title}: {text}"
+    assert isinstance(settings.backend, QdrantSettings)
+    assert settings.backend.collection == "2024"
+    assert settings.backend.api_key is not None
+    assert settings.backend.api_key.get_secret_value() == "12345"
+
+
+def test_names_of_variables_may_be_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("vecdb_rerank__search__k", "20")
+    assert load().settings.search.k == 20
+
+
+# -- secrets
+
+
+def shown(loaded: Loaded) -> str:
+    settings = loaded.settings
+    parts = (loaded, settings, settings.backend, settings.model_dump())
+    return " ".join(f"{part!r} {part}" for part in parts)
+
+
+@pytest.mark.parametrize("key", ["api_key", "password"])
+def test_a_secret_is_kept_but_never_shown(env: Any, key: str) -> None:
+    env(
+        BACKEND__TYPE="qdrant" if key == "api_key" else "opensearch",
+        **{f"BACKEND__{key.upper()}": SECRET},
+    )
+    loaded = load()
+    assert getattr(loaded.settings.backend, key).get_secret_value() == SECRET
+    assert SECRET not in shown(loaded)
+
+
+def test_credentials_inside_a_url_are_not_shown() -> None:
+    url = f"https://admin:{SECRET}@search.example:9200"
+    backend = load(backend={"type": "opensearch", "url": url}).settings.backend
+    assert isinstance(backend, OpenSearchSettings)
+    assert backend.url == url
+    assert SECRET not in f"{backend!r} {backend}"
+    assert "@search.example:9200" in repr(backend)
+
+
+@pytest.mark.parametrize("kind", ["http", "cohere"])
+def test_the_key_of_a_remote_reranker_is_kept_but_never_shown(env: Any, kind: str) -> None:
+    env(RERANKER__API_KEY=SECRET)
+    more = {"url": f"http://user:{SECRET}@h", "model": "m"} if kind == "http" else {}
+    loaded = load(reranker={"type": kind, **more})
+    section = loaded.settings.reranker
+    assert isinstance(section, HttpRerankerSettings | CohereRerankerSettings)
+    assert section.api_key is not None
+    assert section.api_key.get_secret_value() == SECRET
+    assert SECRET not in f"{loaded!r} {loaded} {section!r} {section} {loaded.settings}"
+
+
+def test_one_url_or_several() -> None:
+    for given, expected in (("http://a", ("http://a",)), (["http://a", "http://b"], None)):
+        section = load(reranker={"type": "http", "url": given, "format": "tei"}).settings.reranker
+        assert isinstance(section, HttpRerankerSettings)
+        assert section.url == (expected or tuple(given))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": -1},
+        {"colection": "x"},
+        {"url": "http://localhost", "path": "x"},
+        {"verify": [1]},
+        {"bm25": {"b": 7}},
+        {"type": "qdrnt"},
+        # What follows the colon is then taken for a port.
+        {"url": f"http://admin:{SECRET}/more@localhost"},
+        {"api_key": [SECRET]},
+        {"api_key": {"value": SECRET}},
+    ],
+)
+def test_an_error_beside_a_secret_does_not_show_it(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(backend={"api_key": SECRET, **wrong})
+    error = caught.value
+    assert SECRET not in f"{error} {error!r}"
+    assert SECRET not in "".join(traceback.format_exception_only(error))
+
+
+def test_a_broken_file_with_a_secret_does_not_show_it() -> None:
+    write(f'[backend]\napi_key = "{SECRET}"\ncollection = \n')
+    assert SECRET not in refused()
+
+
+# -- several rerankers
+
+CHAIN = "[[rerankers]]\ntype = 'cohere'\nmodel = 'm'\n[[rerankers]]\ntype = 'onnx'"
+
+
+def test_a_chain_of_rerankers_is_read_in_its_order() -> None:
+    write(CHAIN)
+    loaded = load()
+    assert [section.type for section in loaded.settings.chain] == ["cohere", "onnx"]
+    assert loaded.origin("rerankers", "0", "model") == DEFAULT_FILE
+    assert loaded.origin("rerankers", "1", "model") == "default"
+
+
+def test_a_chain_in_the_environment_is_json_and_replaces_that_of_the_file(env: Any) -> None:
+    write(CHAIN)
+    env(RERANKERS='[{"type": "onnx", "max_length": 64}]')
+    [section] = load().settings.chain
+    assert isinstance(section, OnnxRerankerSettings)
+    assert section.max_length == 64
+
+
+def test_one_reranker_is_a_chain_of_one() -> None:
+    assert [section.type for section in load().settings.chain] == ["onnx"]
+
+
+def test_one_reranker_and_a_chain_are_too_many(env: Any) -> None:
+    write(CHAIN)
+    env(RERANKER__TYPE="none")
+    assert refused() == (
+        f"rerankers: give these ({DEFAULT_FILE}) or reranker (environment), not both"
+    )
+
+
+def test_the_keys_of_a_chain_are_never_shown() -> None:
+    loaded = load(rerankers=[{"type": "cohere", "api_key": SECRET}])
+    assert SECRET not in f"{loaded!r} {loaded.settings!r}"
+
+
+def test_a_key_of_the_chain_comes_from_the_environment_by_its_place(env: Any) -> None:
+    write(CHAIN)
+    env(RERANKERS__0__API_KEY=SECRET, RERANKERS__1__MAX_LENGTH="64")
+    loaded = load()
+    cohere, onnx = loaded.settings.chain
+    assert isinstance(cohere, CohereRerankerSettings)
+    assert cohere.api_key is not None
+    assert (cohere.model, cohere.api_key.get_secret_value()) == ("m", SECRET)
+    assert isinstance(onnx, OnnxRerankerSettings)
+    assert onnx.max_length == 64
+    assert loaded.origin("rerankers", "0", "api_key") == "environment"
+
+
+def test_an_empty_chain_is_refused() -> None:
+    assert refused(rerankers=[]).startswith("rerankers: is empty (arguments)")
+
+
+@pytest.mark.parametrize("off", ["false", "none"])
+def test_the_breaker_can_be_turned_off(env: Any, off: str) -> None:
+    env(POLICY__BREAKER=off)
+    assert load().settings.policy.breaker is None
+    assert load(policy={"breaker": False}).settings.policy.breaker is None
+
+
+def test_a_typo_in_a_calibration_names_the_key() -> None:
+    said = refused(policy={"calibration": {"cohere:m": {"slop": 1.0}}})
+    assert said.startswith("policy.calibration.cohere:m.slop: no such key; did you mean 'slope'?")
+
+
+# -- a cascade
+
+CASCADE = """
+[reranker]
+type = "cascade"
+best = 10
+
+[reranker.first]
+max_length = 128
+
+[reranker.then]
+type = "http"
+url = "http://h"
+format = "tei"
+"""
+
+
+def test_the_two_of_a_cascade_are_sections_of_their_own(env: Any) -> None:
+    write(CASCADE)
+    env(RERANKER__THEN__API_KEY=SECRET, RERANKER__FIRST__MAX_LENGTH="64")
+    loaded = load()
+    section = loaded.settings.reranker
+    assert isinstance(section, CascadeSettings)
+    assert section.best == 10
+    assert section.first == OnnxRerankerSettings(max_length=64)
+    assert isinstance(section.then, HttpRerankerSettings)
+    assert section.then.api_key is not None
+    assert section.then.api_key.get_secret_value() == SECRET
+    assert SECRET not in f"{loaded!r} {loaded.settings!r}"
+    assert loaded.origin("reranker", "then", "url") == DEFAULT_FILE
+    assert loaded.origin("reranker", "first", "max_length") == "environment"
+
+
+def test_a_cascade_is_one_of_a_chain_and_holds_another() -> None:
+    inner = {"type": "cascade", "then": {"type": "cohere"}}
+    loaded = load(rerankers=[{"type": "cascade", "then": inner}, {}])
+    kinds = [(path, part.type) for path, part in inside(loaded.settings.chain[0])]
+    assert kinds == [
+        ((), "cascade"),
+        (("first",), "onnx"),
+        (("then",), "cascade"),
+        (("then", "first"), "onnx"),
+        (("then", "then"), "cohere"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "reranker.then: Field required"),
+        ({"then": {"type": "none"}}, "reranker.then: a cascade needs a reranker here, not 'none'"),
+        ({"then": {}, "best": 0}, "reranker.best: Input should be greater than or equal to 1"),
+        ({"then": {}, "frist": {}}, "reranker.frist: no such key; did you mean 'first'?"),
+        ({"then": {"modle": "m"}}, "reranker.then.modle: no such key; did you mean 'model'?"),
+        ({"then": {"type": "onxx"}}, "reranker.then.type: 'onxx' is no installed one of rerankers"),
+        ({"then": {"type": "http", "format": "tei"}}, "reranker.then.url: Field required"),
+        ({"then": {"type": "cascade", "then": {"modle": 1}}}, "reranker.then.then.modle: no such"),
+    ],
+)
+def test_what_is_wrong_in_a_cascade_is_named_by_its_place(
+    given: dict[str, Any], message: str
+) -> None:
+    said = refused(reranker={"type": "cascade", **given})
+    assert said.startswith(message)
+    assert said.endswith("(arguments)")
+    said = refused(rerankers=[{"type": "cascade", **given}])
+    assert said.startswith(message.replace("reranker.", "rerankers.0.", 1))

@@ -1,0 +1,408 @@
+"""The drop-in clients: who they are, what else they do, both colours, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import json
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from opensearchpy import AsyncOpenSearch, OpenSearch
+from opensearchpy.exceptions import ConnectionError as Unreachable
+from opensearchpy.exceptions import NotFoundError, RequestError
+from opensearchpy.helpers import scan
+from opensearchpy.helpers.search import Search
+
+from tests.dropin.opensearch.world import World
+from tests.servers import free_port
+from vecdb_rerank import (
+    ConfigurationError,
+    Deadline,
+    Policy,
+    RerankError,
+    Scores,
+    TextFields,
+    observe,
+    rerank_query,
+)
+from vecdb_rerank.flow.steps import Flow, Request
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.testing import KeepingReranker, RaisingReranker, ReversingReranker
+from vecdb_rerank_opensearch import AsyncRerankingOpenSearch, RerankingOpenSearch
+
+POLICY = Policy(deadline=None, breaker=None, blend=Blend("replace"))
+BODY: dict[str, Any] = {"query": {"match": {"text": "honey bees"}}, "size": 5}
+
+
+def wrapped(world: World, reranker: Any = None, **options: Any) -> Any:
+    options = {"policy": POLICY, "k": 20, **options}
+    return RerankingOpenSearch(world.client, reranker or ReversingReranker(), **options)
+
+
+def ids(response: Any) -> list[str]:
+    return [hit["_id"] for hit in response["hits"]["hits"]]
+
+
+# -- who they are
+
+
+@pytest.mark.parametrize("name", ["search", "msearch"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(RerankingOpenSearch, OpenSearch), (AsyncRerankingOpenSearch, AsyncOpenSearch)],
+)
+def test_signatures_are_opensearch_pys_and_two_keywords_more(
+    ours: Any, theirs: Any, name: str
+) -> None:
+    signature = inspect.signature(getattr(ours, name))
+    *parameters, query, rerank = signature.parameters.values()
+    assert parameters == list(inspect.signature(getattr(theirs, name)).parameters.values())
+    assert signature.return_annotation == inspect.signature(getattr(theirs, name)).return_annotation
+    assert [(p.name, p.kind, p.default) for p in (query, rerank)] == [
+        ("rerank_query", inspect.Parameter.KEYWORD_ONLY, None),
+        ("rerank", inspect.Parameter.KEYWORD_ONLY, True),
+    ]
+
+
+def test_a_wrapped_client_is_one_of_the_client_s_class() -> None:
+    class Mine(OpenSearch):
+        def mine(self) -> str:
+            return "mine"
+
+    client: Any = Mine("http://localhost:1")
+    ours: Any = RerankingOpenSearch(client, None)
+    assert isinstance(ours, OpenSearch)
+    assert isinstance(ours, Mine)
+    assert isinstance(ours, RerankingOpenSearch)
+    assert ours.mine() == "mine"
+    assert ours.indices is client.indices
+    assert ours.transport is client.transport
+    ours.mark = 7
+    assert client.mark == 7
+    assert set(dir(client)) <= set(dir(ours))
+
+
+def test_a_repr_holds_no_credentials() -> None:
+    ours = RerankingOpenSearch(OpenSearch("http://user:secret@localhost:9201"), None)
+    assert repr(ours) == "RerankingOpenSearch(http://localhost:9201)"
+
+
+def test_a_client_of_the_other_kind_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="give it to AsyncRerankingOpenSearch"):
+        RerankingOpenSearch(AsyncOpenSearch("http://localhost:1"), None)
+    with pytest.raises(ConfigurationError, match="give it to RerankingOpenSearch"):
+        AsyncRerankingOpenSearch(OpenSearch("http://localhost:1"), None)
+    with pytest.raises(ConfigurationError, match="client: is of type str, not OpenSearch"):
+        RerankingOpenSearch("http://localhost:1", None)
+
+
+def test_a_copy_shares_the_client() -> None:
+    ours: Any = RerankingOpenSearch(OpenSearch("http://localhost:1"), None)
+    assert copy.copy(ours).transport is ours.transport
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"k": 0}, "k: 0"),
+        ({"on_missing_query": "fail"}, "on_missing_query: "),
+        ({"k": 10_001}, "k"),
+    ],
+)
+def test_wrong_options_are_named(options: Any, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        RerankingOpenSearch(OpenSearch("http://localhost:1"), None, **options)
+
+
+# -- all else
+
+
+def test_scan_goes_through_untouched(world: World) -> None:
+    client = wrapped(world)
+    with observe() as outcomes:
+        found = list(scan(client, query={"query": BODY["query"]}, index=world.targets[0], size=20))
+    raw = list(scan(world.client, query={"query": BODY["query"]}, index=world.targets[0], size=20))
+    assert [hit["_id"] for hit in found] == [hit["_id"] for hit in raw]
+    assert {outcome.status for outcome in outcomes} == {"skipped"}
+    ordered = scan(client, query=dict(BODY), index=world.targets[0], preserve_order=True)
+    assert (
+        next(iter(ordered))["_id"] == ids(world.client.search(index=world.targets[0], body=BODY))[0]
+    )
+
+
+def test_the_dsl_of_opensearch_py_is_reranked(world: World) -> None:
+    client = wrapped(world)
+    search = Search(using=client, index=world.targets[0]).query("match", text="honey bees")[2:5]
+    with observe() as outcomes:
+        response = search.execute()
+    assert outcomes[0].status == "reranked"
+    window = client.search(index=world.targets[0], body={**BODY, "size": 20})
+    assert [hit.meta.id for hit in response] == ids(window)[2:5]
+
+
+def test_documents_are_written_and_counted_as_before(world: World) -> None:
+    client = wrapped(world)
+    assert client.count(index=world.targets[0])["count"] == 70
+    assert client.indices.exists(index=world.targets[0])
+    assert client.get(index=world.targets[0], id="3")["_source"]["meta"]["n"] == 3
+
+
+# -- the text
+
+
+def test_the_text_of_a_block_is_for_calls_in_between(world: World) -> None:
+    knn = {"knn": {"dense": {"vector": [0.5, 0.5, 0.5, 0.5], "k": 5}}}
+    client = wrapped(world, on_missing_query="raise")
+    with rerank_query("honey bees"), observe() as outcomes:
+        client.search(index=world.targets[0], body={"query": knn})
+    assert outcomes[0].status == "reranked"
+    with pytest.raises(ConfigurationError, match="rerank_query"):
+        client.search(index=world.targets[0], body={"query": knn})
+
+
+class Listening:
+    """Notes what it is asked."""
+
+    name = "listening"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        self.asked.append((query, list(documents)))
+        return Scores.from_relevance([0.5] * len(documents))
+
+
+@pytest.mark.parametrize("source", [True, False, ["year"], {"excludes": ["te*"]}])
+@pytest.mark.parametrize("fields", [("title", "text"), ("meta.summary",), ("tags.a", "year")])
+def test_a_reranker_reads_the_stored_text_whatever_is_selected(
+    world: World, source: Any, fields: tuple[str, ...]
+) -> None:
+    listening, text_fields = Listening(), TextFields(fields)
+    client = wrapped(world, listening, text_fields=text_fields)
+    client.search(index=world.targets[0], body={**BODY, "_source": source}, rerank_query="q?")
+    ((query, texts),) = listening.asked
+    stored = {text_fields.text(source) for source in world.documents.values()}
+    assert query == "q?"
+    assert set(texts) <= stored
+
+
+# -- failures
+
+
+def test_native_errors_are_the_native_ones(world: World) -> None:
+    client = wrapped(world)
+    with pytest.raises(NotFoundError):
+        client.search(index="no-such-index", body=BODY)
+    with pytest.raises(RequestError, match="unknown query"):
+        client.search(index=world.targets[0], body={"query": {"nope": {}}}, rerank_query="q")
+    away = RerankingOpenSearch(
+        OpenSearch(f"http://127.0.0.1:{free_port()}", max_retries=0), ReversingReranker()
+    )
+    with pytest.raises(Unreachable):
+        away.search(body=BODY)
+    answer = client.search(index="no-such-index", body=BODY, ignore=[400, 404])
+    assert answer["status"] == 404
+
+
+def test_a_search_that_cannot_be_deeper_is_sent_as_it_is(world: World) -> None:
+    """An index may allow fewer hits than the window has."""
+    name = f"{world.name}-small"
+    world.client.indices.create(
+        index=name, body={"settings": {"max_result_window": 10, "number_of_replicas": 0}}
+    )
+    try:
+        world.client.index(index=name, id="1", body={"text": "honey bees"}, refresh=True)
+        client = wrapped(world)
+        for ignored in ({}, {"ignore": 400}, {"params": {"ignore": [400]}}):
+            with observe() as outcomes:
+                response = client.search(index=name, body=BODY, **ignored)
+            assert ids(response) == ["1"]
+            (outcome,) = outcomes
+            assert outcome.status == "skipped"
+            assert "refused the deeper search" in str(outcome.reason)
+        both = [{"index": name}, BODY, {"index": world.targets[0]}, BODY, {"index": name}, BODY]
+        with observe() as outcomes:
+            answer = client.msearch(body=both)
+        assert [outcome.status for outcome in outcomes] == ["skipped", "reranked", "skipped"]
+        assert [len(ids(r)) for r in answer["responses"]] == [1, 5, 1]
+    finally:
+        world.client.indices.delete(index=name)
+
+
+def test_a_failing_reranker_costs_the_order_and_nothing_else(world: World) -> None:
+    with observe() as outcomes:
+        response = wrapped(world, RaisingReranker()).search(index=world.targets[1], body=BODY)
+    assert [outcome.status for outcome in outcomes] == ["fell_back"]
+    assert len(ids(response)) == 5
+    strict = wrapped(world, RaisingReranker(), policy=Policy(on_error="raise", breaker=None))
+    with pytest.raises(RerankError):
+        strict.search(index=world.targets[1], body=BODY)
+
+
+def test_a_late_first_pass_is_given_back_unreranked(world: World) -> None:
+    client = wrapped(world, policy=Policy(deadline=1e-6, breaker=None))
+    with observe() as outcomes:
+        response = client.search(index=world.targets[1], body=BODY)
+    assert [outcome.status for outcome in outcomes] == ["fell_back"]
+    assert len(ids(response)) == 5
+
+
+def test_hits_that_are_not_relevant_are_left_out(world: World) -> None:
+    client = wrapped(world, KeepingReranker())
+    policy = Policy(min_relevance=0.9, blend=Blend("replace"), deadline=None)
+    everything = client.search(index=world.targets[0], body=BODY)
+    fewer = client.search(index=world.targets[0], body=BODY, rerank=policy)
+    assert 0 < len(ids(fewer)) < len(ids(everything))
+    none = client.search(
+        index=world.targets[0], body=BODY, rerank=Policy(min_relevance=1.0, deadline=None)
+    )
+    assert ids(none) == [] or all(hit["_score"] for hit in none["hits"]["hits"])
+
+
+# -- msearch
+
+
+def test_an_msearch_has_its_errors_in_their_places(world: World) -> None:
+    index = world.targets[0]
+    items = [{}, BODY, {"index": "no-such-index"}, BODY, {}, {**BODY, "sort": "year"}, {}, BODY]
+    with observe() as outcomes:
+        answer = wrapped(world).msearch(body=items, index=index)
+    assert [outcome.status for outcome in outcomes] == [
+        "reranked",
+        "skipped",
+        "skipped",
+        "reranked",
+    ]
+    assert [r["status"] for r in answer["responses"]] == [200, 404, 200, 200]
+    assert "no such index" in str(outcomes[1].reason)
+    one, _, by_year, other = answer["responses"]
+    assert ids(one) == ids(other)
+    assert ids(by_year) == ids(world.client.search(index=index, body={**BODY, "sort": "year"}))
+
+
+def test_an_msearch_takes_a_text_for_each_search(world: World) -> None:
+    listening = Listening()
+    client = wrapped(world, listening)
+    items = [{}, BODY, {}, BODY]
+    client.msearch(body=items, index=world.targets[0], rerank_query=["one", None])
+    assert sorted(query for query, _ in listening.asked) == ["honey bees", "one"]
+    with pytest.raises(ConfigurationError, match="rerank_query: 1 "):
+        client.msearch(body=items, index=world.targets[0], rerank_query=["one"])
+
+
+def test_an_msearch_whose_filter_path_may_drop_answers_is_passed_through(world: World) -> None:
+    client, shown = wrapped(world), "responses.hits.hits._id,responses.hits.hits._score"
+    empty = {"query": {"match": {"text": "zebra"}}}
+    for filter_path, statuses in (
+        (f"{shown},responses.hits.hits._source", ["skipped", "skipped"]),
+        (f"{shown},responses.hits.hits._source,responses.status", ["skipped", "reranked"]),
+    ):
+        with observe() as outcomes:
+            answer = client.msearch(
+                body=[{}, empty, {}, BODY], index=world.targets[0], filter_path=filter_path
+            )
+        assert [outcome.status for outcome in outcomes] == statuses
+        assert len(ids(answer["responses"][-1])) == 5
+
+
+@pytest.mark.filterwarnings("ignore:support for empty first line")
+@pytest.mark.parametrize("body", ["{}\n", '\n{"size":1}\n{}\n', [{}]])
+def test_an_msearch_that_does_not_pair_is_the_servers_affair(world: World, body: Any) -> None:
+    with pytest.raises(RequestError) as raw:
+        world.client.msearch(body=body, index=world.targets[0])
+    with pytest.raises(RequestError) as ours:
+        wrapped(world).msearch(body=body, index=world.targets[0])
+    assert str(ours.value) == str(raw.value)
+
+
+@pytest.mark.parametrize("body", [None, "", []])
+def test_an_msearch_without_searches_is_the_clients_affair(world: World, body: Any) -> None:
+    with pytest.raises(ValueError, match="Empty value passed"):
+        wrapped(world).msearch(body=body)
+
+
+# -- both colours, many at a time
+
+
+async def test_the_asynchronous_client_does_the_same(world: World, opensearch_url: str) -> None:
+    sync = wrapped(world)
+    async with AsyncRerankingOpenSearch(
+        AsyncOpenSearch(opensearch_url), ReversingReranker(), policy=POLICY, k=20
+    ) as client:
+        assert isinstance(client, AsyncOpenSearch)
+        index = world.targets[0]
+        with observe() as outcomes:
+            response = await client.search(index=index, body=BODY)
+            answer = await client.msearch(index=index, body=[{}, BODY, {}, {"from": 20_000}])
+        assert [outcome.status for outcome in outcomes] == ["reranked", "reranked", "skipped"]
+        expected = sync.search(index=index, body=BODY)
+        assert without_took(response) == without_took(expected)
+        assert ids(answer["responses"][0]) == ids(expected)
+        with pytest.raises(NotFoundError):
+            await client.search(index="no-such-index", body=BODY)
+        assert (await client.count(index=index))["count"] == 70
+
+
+def without_took(response: Any) -> str:
+    return json.dumps({**response, "took": 0})
+
+
+def test_threads_share_a_client(world: World) -> None:
+    client = wrapped(world)
+    index = world.targets[0]
+    pages = [{**BODY, "from": n % 15} for n in range(60)]
+
+    def search(body: Any) -> tuple[list[str], list[str]]:
+        with observe() as outcomes:
+            found = ids(client.search(index=index, body=body))
+        return found, [outcome.status for outcome in outcomes]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(search, pages))
+    window = ids(client.search(index=index, body={**BODY, "size": 20}))
+    for body, (page, statuses) in zip(pages, found, strict=True):
+        assert page == window[body["from"] : body["from"] + 5]
+        assert statuses == ["reranked"]
+
+
+class Waiting:
+    """A reranker that waits on an event loop, until it is told to end."""
+
+    name = "waiting"
+
+    def __init__(self) -> None:
+        self.begun, self.ended = asyncio.Event(), False
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        raise NotImplementedError
+
+    def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
+        async def wait() -> None:
+            self.begun.set()
+            await asyncio.sleep(60)
+
+        try:
+            yield Request(lambda: None, wait)
+        finally:
+            self.ended = True
+        return Scores.from_relevance([0.5] * len(documents))
+
+
+async def test_cancelling_a_search_cancels_its_rerank(world: World, opensearch_url: str) -> None:
+    waiting = Waiting()
+    client = AsyncRerankingOpenSearch(AsyncOpenSearch(opensearch_url), waiting, policy=POLICY)
+    started = time.monotonic()
+    task = asyncio.ensure_future(client.search(index=world.targets[0], body=BODY))
+    await waiting.begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert waiting.ended
+    assert time.monotonic() - started < 30
+    await client.close()

@@ -1,0 +1,439 @@
+"""Choosing settings: what is tried, that it is what a search does, and when it is chosen."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vecdb_rerank.config import factory
+from vecdb_rerank.config.loading import load
+from vecdb_rerank.config.settings import OnnxRerankerSettings, Settings
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.evaluation.cache import CachedReranker, score_key
+from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.report import charts
+from vecdb_rerank.evaluation.tuning import (
+    Collected,
+    Scorer,
+    Setting,
+    choose,
+    collect,
+    configuration,
+    current,
+    evaluate,
+    grid,
+    sections,
+    summary,
+)
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.model import Scores
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.policy.exact_terms import ExactTerms
+from vecdb_rerank.policy.skip import Skip
+from vecdb_rerank.request import Fusion
+from vecdb_rerank.rerankers.http import HttpReranker
+from vecdb_rerank.rerankers.onnx import OnnxReranker
+from vecdb_rerank.testing import CORPUS, QUERIES
+
+NOW = Setting(50, 50, Fusion(), Blend())
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the user's cache nor the user's settings."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+# -- the cache of scores
+
+
+class Counting:
+    """A reranker that remembers what it was asked; longer texts are better."""
+
+    name = "counting"
+
+    def __init__(self, leaves_out: str = "") -> None:
+        self.asked: list[str] = []
+        self._leaves_out = leaves_out
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        self.asked += documents
+        logits = [None if d == self._leaves_out else len(d) / 3 for d in documents]
+        return Scores.from_logits(logits, truncated=1, billed=2.0)
+
+    def predicted_units(self, query: str, documents: Sequence[str]) -> float:
+        return float(len(documents))
+
+
+def cached(reranker: Counting, folder: Path, key: str = "model") -> CachedReranker:
+    return CachedReranker(reranker, key, folder / "scores.sqlite")
+
+
+def test_a_pair_is_scored_once(tmp_path: Path) -> None:
+    reranker = Counting()
+    cache = cached(reranker, tmp_path)
+    first = cache.score("q", ["a", "bb", "a"], deadline=Deadline())
+    assert (reranker.asked, cache.found) == (["a", "bb"], 0)
+    assert (first.truncated, first.billed) == (1, 2.0)
+    second = cache.score("q", ["bb", "ccc"], deadline=Deadline())
+    assert (reranker.asked, cache.found) == (["a", "bb", "ccc"], 1)
+    assert second.raw[0] == first.raw[1]
+    known = cache.score("q", ["a", "bb", "ccc"], deadline=Deadline())
+    assert (known.truncated, known.billed) == (0, 0.0)
+    assert known.raw == [*first.raw[:2], second.raw[1]]
+
+
+def test_another_run_reads_the_very_same_scores(tmp_path: Path) -> None:
+    first = cached(Counting(), tmp_path).score("q", ["a", "bb"], deadline=Deadline())
+    later = Counting()
+    again = cached(later, tmp_path).score("q", ["a", "bb"], deadline=Deadline())
+    assert later.asked == []
+    assert (list(again.raw), list(again.relevance)) == (list(first.raw), list(first.relevance))
+
+
+def test_another_query_or_model_has_scores_of_its_own(tmp_path: Path) -> None:
+    cached(Counting(), tmp_path).score("q", ["a"], deadline=Deadline())
+    for key, query in (("model", "other"), ("other", "q")):
+        reranker = Counting()
+        cached(reranker, tmp_path, key).score(query, ["a"], deadline=Deadline())
+        assert reranker.asked == ["a"]
+
+
+def test_what_a_reranker_leaves_out_is_not_kept(tmp_path: Path) -> None:
+    first = cached(Counting("bb"), tmp_path).score("q", ["a", "bb"], deadline=Deadline())
+    assert first.raw[1] is None
+    later = Counting()
+    again = cached(later, tmp_path).score("q", ["a", "bb"], deadline=Deadline())
+    assert later.asked == ["bb"]
+    assert again.raw[1] is not None
+
+
+def test_only_what_is_not_known_is_billed(tmp_path: Path) -> None:
+    cache = cached(Counting(), tmp_path)
+    bills = cache.predicted_units
+    assert bills is not None
+    assert bills("q", ["a", "bb"]) == 2.0
+    cache.score("q", ["a"], deadline=Deadline())
+    assert bills("q", ["a", "bb"]) == 1.0
+    assert bills("q", ["a"]) == 0.0
+
+
+def test_a_cached_reranker_is_asked_as_the_one_inside(tmp_path: Path) -> None:
+    local = CachedReranker(OnnxReranker(), "model", tmp_path / "scores.sqlite")
+    assert (local.steps, local.predicted_units, local.keeps_deadline) == (None, None, True)
+    assert local.calibration == OnnxReranker().calibration
+    assert local.room("a query") == OnnxReranker().room("a query")
+    remote = HttpReranker("http://localhost:1", format="tei")
+    cache = CachedReranker(remote, "model", tmp_path / "scores.sqlite")
+    assert cache.steps is not None
+    assert cache.keeps_deadline
+
+
+def test_a_key_names_what_scores_depend_on_and_no_secret() -> None:
+    settings = load(
+        reranker={"type": "cohere", "model": "m", "api_key": "s3cr3t", "timeout": 3}
+    ).settings
+    key = score_key(settings.reranker.model_dump())
+    assert "s3cr3t" not in key
+    assert "timeout" not in key
+    assert json.loads(key)["model"] == "m"
+    short, long = (score_key(OnnxRerankerSettings(max_length=n).model_dump()) for n in (64, 512))
+    assert short != long
+
+
+# -- the grid
+
+
+def test_the_settings_of_now_come_first_and_once() -> None:
+    tried = grid(NOW, limit=10, max_k=100)
+    assert tried[0] == NOW
+    assert len(set(tried)) == len(tried)
+    own = replace(NOW, k=37, depth=64, fusion=Fusion(rank_constant=7), blend=Blend("convex", 0.77))
+    assert grid(own, limit=10, max_k=100)[0] == own
+    assert {s.k for s in grid(own, limit=10, max_k=100)} == {20, 30, 37, 50, 75, 100}
+
+
+def test_no_page_is_longer_than_k_and_no_branch_shallower() -> None:
+    tried = grid(NOW, limit=40, max_k=60)
+    assert {setting.k for setting in tried} == {50}
+    assert min(setting.k for setting in grid(NOW, limit=None, max_k=60)) == 20
+    assert all(setting.depth >= setting.k for setting in grid(NOW, limit=1, max_k=100))
+
+
+def test_beyond_the_largest_k_only_the_hits_of_now_are_scored() -> None:
+    tried = grid(NOW, limit=10, max_k=30)
+    assert {setting.k for setting in tried} == {20, 30, 50}
+    of_now = {replace(setting, blend=NOW.blend) for setting in tried if setting.k == 50}
+    assert of_now == {NOW}
+    assert len({setting.blend for setting in tried if setting.k == 50}) > 5
+
+
+def test_what_is_configured_is_what_is_now() -> None:
+    settings = load(search={"k": 30, "depth": 80}, policy={"blend": {"method": "rrf"}}).settings
+    assert current(settings) == Setting(30, 80, Fusion(), Blend("rrf"))
+    assert current(Settings()) == NOW
+
+
+def test_rerankers_are_those_configured_with_each_length() -> None:
+    assert sections(Settings()) == [OnnxRerankerSettings()]
+    lengths = [s.max_length for s in sections(Settings(), [128, 512])]  # type: ignore[union-attr]
+    assert lengths == [512, 128]
+    with pytest.raises(ConfigurationError, match="'none' leaves nothing to tune"):
+        sections(Settings(reranker={"type": "none"}))
+    with pytest.raises(ConfigurationError, match="--max-length: the reranker 'cohere' takes none"):
+        sections(Settings(reranker={"type": "cohere"}), [128])
+
+
+# -- collecting, and trying settings on it
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    corpus = tuple({"_id": d["id"], "title": d["title"], "text": d["text"]} for d in CORPUS)
+    return Dataset("tiny", corpus, QUERIES, {s: {f"{s}-0": 2, f"{s}-3": 1} for s in QUERIES})
+
+
+SETTINGS = load(backend={"path": ":memory:"}, policy={"deadline": None}).settings
+TRIED = [
+    Setting(30, 30, Fusion(), Blend()),
+    Setting(10, 12, Fusion(weights=(1.0, 3.0)), Blend("convex", 0.3)),
+    Setting(12, 20, Fusion("min_max"), Blend("rrf", 0.5)),
+    Setting(30, 30, Fusion("l2"), Blend("replace")),
+]
+
+
+@pytest.fixture(scope="module")
+def collected(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Collected:
+    scores = tmp_path_factory.mktemp("cache") / "scores.sqlite"
+    return collect(SETTINGS, dataset, TRIED, sections(SETTINGS), scores=scores)
+
+
+@pytest.mark.parametrize("setting", TRIED, ids=lambda s: f"{s.fusion.method}-{s.blend.method}")
+@pytest.mark.parametrize(
+    "also",
+    [{}, {"exact_terms": ExactTerms(terms=("yeast", "wind"))}, {"skip": Skip(few=12)}],
+    ids=["", "guarded", "skipped"],
+)
+def test_a_setting_is_tried_as_a_search_has_it(
+    setting: Setting, also: dict[str, Any], dataset: Dataset, collected: Collected
+) -> None:
+    policy = replace(SETTINGS.policy, blend=setting.blend, **also)
+    connector = factory.build(SETTINGS.model_copy(update={"policy": policy}))
+    try:
+        connector.create()
+        connector.add(dataset.corpus)
+        for query in collected.queries:
+            response = connector.search(
+                dataset.queries[query.query_id],
+                k=setting.k,
+                depth=setting.depth,
+                fusion=setting.fusion,
+                limit=setting.k,
+            )
+            searched = [str(c.doc_id) for c in connector.candidates(response)]
+            candidates = query.first_pass(setting.depth, setting.fusion, setting.k)
+            assert query.reranked(candidates, setting, policy) == searched
+    finally:
+        connector.close()
+
+
+def test_quality_is_told_for_every_query_in_every_setting(collected: Collected) -> None:
+    told: list[tuple[int, int]] = []
+    quality = evaluate(collected, TRIED, lambda *step: told.append(step))
+    assert list(quality) == TRIED
+    assert all(len(values) == len(QUERIES) for values in quality.values())
+    assert all(0 < value <= 1 for values in quality.values() for value in values)
+    assert told[-1] == (len(TRIED), len(TRIED))
+
+
+def test_some_of_the_queries_are_judged_as_they_are_among_all(collected: Collected) -> None:
+    ids = [query.query_id for query in collected.queries][2:5]
+    part, whole = (evaluate(c, TRIED) for c in (collected.of(ids), collected))
+    assert {s: values[2:5] for s, values in whole.items()} == part
+
+
+def test_a_second_collecting_scores_nothing_again_and_still_knows_the_pace(
+    dataset: Dataset, collected: Collected, tmp_path: Path
+) -> None:
+    scores = tmp_path / "scores.sqlite"
+    one = replace(dataset, queries=dict(list(QUERIES.items())[:1]))
+    first, second = (
+        collect(SETTINGS, one, TRIED, sections(SETTINGS), scores=scores) for _ in range(2)
+    )
+    assert first.queries == second.queries
+    assert first.queries[0].scores == collected.queries[0].scores
+    for found in (first, second):
+        [scorer] = found.scorers
+        assert scorer.documents > 0
+        latency = found.latency_ms(TRIED[0])
+        assert latency is not None and latency > found.first_pass_ms > 0
+    assert first.cost(TRIED[0]) is None
+
+
+def test_a_search_of_another_mode_is_refused(dataset: Dataset) -> None:
+    settings = load(backend={"path": ":memory:"}, search={"mode": "dense"}).settings
+    with pytest.raises(ConfigurationError, match=r"search\.mode: 'dense'; tuning is for hybrid"):
+        collect(settings, dataset, TRIED, sections(settings))
+    settings = load(backend={"path": ":memory:"}, search={"fusion": {"method": "dbsf"}}).settings
+    with pytest.raises(ConfigurationError, match=r"search\.fusion\.method: 'dbsf' is known to"):
+        collect(settings, dataset, TRIED, sections(settings))
+    settings = load(backend={"path": ":memory:"}, policy={"branch_evidence": False}).settings
+    with pytest.raises(ConfigurationError, match=r"policy\.branch_evidence: false; tuning is for"):
+        collect(settings, dataset, TRIED, sections(settings))
+
+
+# -- choosing
+
+BETTER, CHEAPER = replace(NOW, k=100, depth=100), replace(NOW, k=20, depth=20)
+
+
+def noisy(count: int, gain: float, spread: float, seed: int = 1) -> list[float]:
+    dice = random.Random(seed)
+    return [0.5 + gain + dice.uniform(-spread, spread) for _ in range(count)]
+
+
+def test_what_is_surely_better_is_chosen() -> None:
+    quality = {NOW: [0.5] * 60, CHEAPER: noisy(60, -0.05, 0.1), BETTER: noisy(60, 0.05, 0.1)}
+    choice = choose(quality, NOW)
+    assert choice.chosen == BETTER
+    assert choice.gain.change == pytest.approx(sum(quality[BETTER]) / 60 - 0.5)
+    assert choice.validated.change == pytest.approx(choice.gain.change)  # each fold chose it too
+    assert choice.tried == 3
+
+
+def test_luck_is_seldom_chosen() -> None:
+    # Of thirty settings that differ by chance alone, the best one nearly always looks better.
+    lucky = 0
+    for seed in range(20):
+        others = {replace(NOW, k=k): noisy(60, 0.0, 0.3, seed * 50 + k) for k in range(10, 40)}
+        assert max(map(sum, others.values())) > 30
+        lucky += choose({NOW: [0.5] * 60, **others}, NOW).chosen != NOW
+    assert lucky <= 4
+
+
+def test_what_loses_in_a_fold_is_not_chosen() -> None:
+    values = [0.6] * 100
+    for n in random.Random(0).sample(range(100), 100)[0::5]:  # all queries of the first fold
+        values[n] = 0.45
+    assert sum(values) > 50
+    assert choose({NOW: [0.5] * 100, BETTER: values}, NOW).chosen == NOW
+
+
+def test_equal_ones_go_to_the_setting_of_now_then_to_fewer_changes_then_to_the_cheaper() -> None:
+    alike = {setting: [0.5] * 40 for setting in (NOW, CHEAPER, BETTER)}
+    assert choose(alike, NOW).chosen == NOW
+    more = [0.6] * 40
+    both = replace(CHEAPER, blend=Blend("replace"))
+    assert choose({NOW: [0.5] * 40, BETTER: more, both: more}, NOW).chosen == BETTER
+    assert choose({NOW: [0.5] * 40, BETTER: more, CHEAPER: more}, NOW).chosen == CHEAPER
+
+
+def test_one_query_chooses_nothing() -> None:
+    assert choose({NOW: [0.1], BETTER: [0.9]}, NOW).chosen == NOW
+
+
+# -- the configuration and the report
+
+
+def scorers(*found: Any) -> Collected:
+    made = tuple(Scorer(section, section.type, 10, 100.0) for section in found)
+    return Collected("judged", {}, (), made, 20.0)
+
+
+def test_a_configuration_keeps_all_that_was_not_tuned(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '# my settings\n[backend]\ntype = "qdrant" # here\ncollection = "mine"\n'
+        "[search]\nlimit = 7\ndepth = 60\n[policy]\ndeadline = 3.0\n",
+        encoding="utf-8",
+    )
+    settings = load(file).settings
+    chosen = Setting(30, 100, Fusion("min_max", weights=(0.3, 0.7)), Blend("convex", 0.3))
+    text = configuration(file, settings, scorers(settings.reranker), chosen)
+    assert "# my settings" in text
+    assert "# here" in text
+    (tmp_path / "new.toml").write_text(text, encoding="utf-8")
+    new = load(tmp_path / "new.toml").settings
+    assert current(new) == chosen
+    assert (new.backend.collection, new.search.limit, new.policy.deadline) == ("mine", 7, 3.0)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[search]\nlimit = 7\n[search.fusion]\nmethod = "min_max"\n[policy.breaker]\n',
+        '[search.fusion]\nrank_constant = 9\n[policy.blend]\nmethod = "rrf"\n[policy.breaker]\n',
+        'search = { limit = 7 }\npolicy = { blend = { method = "convex" }, on_error = "raise" }\n',
+        "search.k = 60\nsearch.depth = 90\n[policy]\ndeadline = 3.0\n[policy.skip]\nfew = 3\n",
+    ],
+)
+def test_settings_are_written_however_the_file_is_laid_out(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text, encoding="utf-8")
+    old = load(file).settings
+    chosen = Setting(30, 100, Fusion("min_max", weights=(0.3, 0.7)), Blend("convex", 0.3))
+    new = configuration(file, old, scorers(old.reranker), chosen)
+    file.write_text(new, encoding="utf-8")
+    written = load(file).settings
+    assert current(written) == chosen
+    assert replace(written.policy, blend=old.policy.blend) == old.policy
+    assert written.search.limit == old.search.limit
+
+
+@pytest.mark.parametrize("setting", [*grid(NOW, limit=10, max_k=100)[::40], NOW])
+def test_every_setting_can_be_written_and_read(tmp_path: Path, setting: Setting) -> None:
+    text = configuration(None, Settings(), scorers(OnnxRerankerSettings()), setting)
+    (tmp_path / "new.toml").write_text(text, encoding="utf-8")
+    assert current(load(tmp_path / "new.toml").settings) == setting
+    assert bool(text) == (setting != NOW)
+
+
+def test_the_length_that_was_chosen_is_written(tmp_path: Path) -> None:
+    found = scorers(*sections(Settings(), [128]))
+    text = configuration(None, Settings(), found, replace(NOW, reranker=1))
+    (tmp_path / "new.toml").write_text(text, encoding="utf-8")
+    assert load(tmp_path / "new.toml").settings.reranker == OnnxRerankerSettings(max_length=128)
+
+
+def test_the_chosen_one_of_a_chain_comes_first(tmp_path: Path) -> None:
+    file = tmp_path / "chain.toml"
+    file.write_text(
+        '[[rerankers]]\ntype = "cohere"\n\n[[rerankers]]\ntype = "onnx"\n', encoding="utf-8"
+    )
+    settings = load(file).settings
+    text = configuration(file, settings, scorers(*settings.chain), replace(NOW, reranker=1))
+    file.write_text(text, encoding="utf-8")
+    assert [section.type for section in load(file).settings.rerankers] == ["onnx", "cohere"]
+
+
+def test_the_trade_off_has_the_best_of_each_k(tmp_path: Path) -> None:
+    worse = replace(BETTER, blend=Blend("replace"))
+    quality = {
+        NOW: [0.5] * 40,
+        CHEAPER: [0.4] * 40,
+        BETTER: [0.6] * 40,
+        worse: [0.3] * 40,
+    }
+    found = scorers(OnnxRerankerSettings())
+    result = summary(found, quality, choose(quality, NOW))
+    rows = [(row["k"], row["role"], row["ndcg@10"]) for row in result["trade_off"]]
+    assert rows == [(20, "", 0.4), (50, "now", 0.5), (100, "chosen", 0.6)]
+    assert [row["latency_ms"] for row in result["trade_off"]] == [220.0, 520.0, 1020.0]
+    assert result["trade_off"][0]["cost"] is None
+    assert result["chosen"] == "k=100"
+    assert json.loads(json.dumps(result))["validated"]["change"] == pytest.approx(0.1)
+    charts.save(charts.TUNING, result, tmp_path / "a.svg", "trade-off")
+    assert "chosen (k=100)" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+
+
+def test_cost_is_that_of_the_units_for_k_documents() -> None:
+    scorer = Scorer(OnnxRerankerSettings(), "paid", units=lambda k: k / 100, price=0.002)
+    assert scorer.cost(50) == pytest.approx(0.001)
+    assert scorer.latency_ms(50) is None

@@ -1,0 +1,452 @@
+"""Adding documents through a writer that is a dictionary."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecdb_rerank.embedders.function import FunctionEmbedder
+from vecdb_rerank.errors import ConfigurationError, DatabaseError, IngestError
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.ingest.flow import ingest
+from vecdb_rerank.ingest.model import (
+    Cause,
+    Document,
+    Failure,
+    IngestOptions,
+    IngestReport,
+    Writer,
+    WriteResult,
+    stable_uuid,
+)
+from vecdb_rerank.model import Candidate, HitId, Ranking
+from vecdb_rerank.protocols import Embedder, FirstPass, Vector
+from vecdb_rerank.request import Search
+from vecdb_rerank.search.connector import Connector, Finding, Store, SyncDriver
+from vecdb_rerank.text_fields import TextFields
+
+Drive = Callable[[Flow[Any]], Any]
+Item = tuple[HitId, str, Vector | None]
+
+
+def drive_async(flow: Flow[Any]) -> Any:
+    return asyncio.run(run_async(flow))
+
+
+DRIVERS = pytest.mark.parametrize("drive", [run, drive_async], ids=["sync", "async"])
+
+
+class Away(Exception):
+    """The server is not there for now."""
+
+
+class Refused(Exception):
+    """The server takes no batch with such a document."""
+
+
+class Forbidden(Exception):
+    """The server takes nothing from us."""
+
+
+CAUSES: dict[type[Exception], Cause] = {Away: "transient", Refused: "document"}
+
+
+class Shelf:
+    """A writer: keeps what it is given, unless ``answer`` says otherwise."""
+
+    def __init__(
+        self, answer: Callable[[int, Sequence[Item]], WriteResult | None] = lambda *_: None
+    ) -> None:
+        self._answer = answer
+        self.calls: list[list[HitId]] = []
+        self.stored: dict[HitId, Item] = {}
+
+    def item(self, document: Document, text: str, vector: Vector | None) -> Item:
+        if document.payload.get("unfit"):
+            raise ValueError(f"it is {document.payload['unfit']}")
+        return (document.id, text, vector)
+
+    def write(self, items: Sequence[Item]) -> Flow[WriteResult]:
+        def call() -> WriteResult:
+            self.calls.append([item[0] for item in items])
+            result = self._answer(len(self.calls), items) or WriteResult()
+            kept = [item for n, item in enumerate(items) if n not in result.rejected | result.busy]
+            self.stored |= {item[0]: item for item in kept}
+            return result
+
+        return (yield Call(call))
+
+    def cause(self, error: Exception) -> Cause:
+        return CAUSES.get(type(error), "fatal")
+
+    def describe_error(self, error: Exception) -> str:
+        return f"the shelf says: {error}"
+
+
+def payloads(n: int) -> list[dict[str, Any]]:
+    return [{"id": i, "text": f"text {i}"} for i in range(n)]
+
+
+def added(
+    drive: Drive,
+    shelf: Shelf,
+    source: Iterable[Document | Mapping[str, Any]],
+    embedder: Embedder | None = None,
+    **options: Any,
+) -> IngestReport:
+    flow = ingest(shelf, source, embedder, TextFields(), IngestOptions(**options))
+    report: IngestReport = drive(flow)
+    return report
+
+
+# -- batches
+
+
+@DRIVERS
+def test_documents_are_written_in_batches_in_their_order(drive: Drive) -> None:
+    shelf = Shelf()
+    report = added(drive, shelf, payloads(7), batch_size=3)
+    assert shelf.calls == [[0, 1, 2], [3, 4, 5], [6]]
+    assert (report.added, report.failed, report.retries) == (7, (), 0)
+    assert report.seconds >= 0
+    assert shelf.stored[6] == (6, "text 6", None)
+
+
+@DRIVERS
+def test_nothing_to_add_writes_nothing(drive: Drive) -> None:
+    shelf = Shelf()
+    assert added(drive, shelf, []).added == 0
+    assert shelf.calls == []
+
+
+@DRIVERS
+def test_a_batch_ends_at_so_many_characters_too(drive: Drive) -> None:
+    shelf = Shelf()
+    source = [{"id": n, "text": "x" * size} for n, size in enumerate([40, 40, 40, 500, 10])]
+    added(drive, shelf, source, batch_chars=100)
+    assert shelf.calls == [[0, 1], [2], [3], [4]]
+
+
+@DRIVERS
+def test_the_source_is_read_as_documents_are_written(drive: Drive) -> None:
+    # Bounded memory: at most the batch at hand and the one document that did not fit it.
+    taken = 0
+    ahead: list[int] = []
+
+    def source() -> Iterator[dict[str, Any]]:
+        nonlocal taken
+        for payload in payloads(100):
+            taken += 1
+            yield payload
+
+    def answer(_call: int, items: Sequence[Item]) -> None:
+        ahead.append(taken - len(shelf.stored) - len(items))
+
+    shelf = Shelf(answer)
+    assert added(drive, shelf, source(), batch_size=8).added == 100
+    assert max(ahead) <= 1
+
+
+@DRIVERS
+def test_progress_is_told_after_each_batch(drive: Drive) -> None:
+    told: list[int] = []
+    added(drive, Shelf(), payloads(7), batch_size=3, on_progress=told.append)
+    assert told == [3, 6, 7]
+
+
+@pytest.mark.parametrize("name", ["batch_size", "batch_chars", "give_up_after"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_wrong_option_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{name}: "):
+        IngestOptions(**{name: value})
+
+
+# -- vectors
+
+
+def wide(texts: list[str]) -> list[list[float]]:
+    return [[float(len(text))] for text in texts]
+
+
+@DRIVERS
+def test_documents_are_embedded_a_batch_at_a_time(drive: Drive) -> None:
+    batches: list[list[str]] = []
+
+    def embed(texts: list[str]) -> list[list[float]]:
+        batches.append(texts)
+        return wide(texts)
+
+    shelf = Shelf()
+    added(drive, shelf, payloads(3), FunctionEmbedder(embed), batch_size=2)
+    assert batches == [["text 0", "text 1"], ["text 2"]]
+    assert shelf.stored[0][2] == [6.0]
+
+
+@DRIVERS
+def test_a_document_that_brings_its_vector_is_not_embedded(drive: Drive) -> None:
+    shelf = Shelf()
+    source = [Document(1, {"text": "own"}, [9.0]), Document(2, {"text": "none"})]
+    added(drive, shelf, source, FunctionEmbedder(wide))
+    assert (shelf.stored[1][2], shelf.stored[2][2]) == ([9.0], [4.0])
+
+    def unasked(_: list[str]) -> list[list[float]]:
+        raise AssertionError("nothing to embed")
+
+    added(drive, shelf, source[:1], FunctionEmbedder(unasked))
+
+
+# -- ids
+
+
+def test_the_id_is_the_payloads_own_and_underscore_id_is_not_stored() -> None:
+    assert Document.from_payload({"_id": "x", "id": 3, "text": "t"}) == Document(
+        "x", {"id": 3, "text": "t"}
+    )
+    assert Document.from_payload({"id": 3, "text": "t"}) == Document(3, {"id": 3, "text": "t"})
+    assert Document.from_payload({"id": 0}).id == 0
+
+
+@pytest.mark.parametrize("no_id", [{}, {"id": ""}, {"id": True}, {"id": None}, {"id": 1.5}])
+def test_without_an_id_the_content_makes_one(no_id: dict[str, Any]) -> None:
+    payload = {**no_id, "text": "t", "at": {"b": 1, "a": [None]}}
+    made = Document.from_payload(payload).id
+    assert uuid.UUID(str(made)).version == 5
+    assert Document.from_payload(dict(reversed(payload.items()))).id == made
+    assert Document.from_payload({**payload, "text": "other"}).id != made
+
+
+def test_made_ids_are_the_same_in_every_version() -> None:
+    # Adding the same corpus again after an upgrade must overwrite, not double, it.
+    assert stable_uuid("name") == "dee0a5a6-783b-5863-854b-430d1481253b"
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.none(), st.text(), st.floats(), st.binary())))
+def test_any_plain_payload_becomes_a_document(payload: dict[str, Any]) -> None:
+    first, again = Document.from_payload(payload), Document.from_payload(dict(payload))
+    assert first.id == again.id
+
+
+# -- documents that cannot be stored
+
+
+@DRIVERS
+def test_a_refused_batch_is_halved_down_to_the_bad_document(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> None:
+        if any(item[0] == 5 for item in items):
+            raise Refused("a value is too long")
+
+    shelf = Shelf(answer)
+    report = added(drive, shelf, payloads(8), batch_size=8)
+    assert report.added == 7
+    assert report.failed == (Failure(5, "the shelf says: a value is too long"),)
+    assert sorted(shelf.stored, key=str) == [0, 1, 2, 3, 4, 6, 7]
+    assert len(shelf.calls) <= 2 * 3 + 1  # halving, not one by one
+    assert report.retries == 0
+
+
+@DRIVERS
+def test_each_bad_document_of_a_batch_is_found(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> None:
+        bad = [item[0] for item in items if item[0] in (0, 3, 9)]
+        if bad:
+            raise Refused(f"bad: {bad[0]}")
+
+    report = added(drive, Shelf(answer), payloads(10), batch_size=10)
+    assert [(f.id, f.reason) for f in report.failed] == [
+        (n, f"the shelf says: bad: {n}") for n in (0, 3, 9)
+    ]
+    assert report.added == 7
+
+
+@DRIVERS
+def test_rejected_items_of_a_batch_are_reported_with_their_reason(drive: Drive) -> None:
+    def answer(call: int, items: Sequence[Item]) -> WriteResult:
+        return WriteResult(rejected={1: "not a date"} if call == 1 else {})
+
+    report = added(drive, Shelf(answer), payloads(4), batch_size=2)
+    assert (report.added, report.failed) == (3, (Failure(1, "not a date"),))
+
+
+@DRIVERS
+def test_documents_that_the_writer_cannot_take_are_reported_and_the_others_stored(
+    drive: Drive,
+) -> None:
+    shelf = Shelf()
+    source = [{"id": 1, "text": "fine"}, {"id": 2, "unfit": "too wide"}, {"id": 3, "text": "fine"}]
+    report = added(drive, shelf, source)
+    assert report.added == 2
+    assert report.failed == (Failure(2, "it is too wide"),)
+    assert list(shelf.stored) == [1, 3]
+
+
+@DRIVERS
+def test_a_batch_of_unfit_documents_is_not_written(drive: Drive) -> None:
+    shelf = Shelf()
+    report = added(drive, shelf, [{"id": 1, "unfit": "too wide"}])
+    assert (report.added, shelf.calls) == (0, [])
+
+
+# -- servers that are busy, away, or refuse
+
+
+@DRIVERS
+def test_busy_items_are_tried_again_alone(drive: Drive) -> None:
+    def answer(call: int, items: Sequence[Item]) -> WriteResult:
+        busy = {1: {1: "queue full", 3: "queue full"}, 2: {0: "queue full"}}
+        return WriteResult(busy=busy.get(call, {}))
+
+    shelf = Shelf(answer)
+    report = added(drive, shelf, payloads(4))
+    assert shelf.calls == [[0, 1, 2, 3], [1, 3], [1]]
+    assert (report.added, report.failed, report.retries) == (4, (), 2)
+
+
+@DRIVERS
+def test_items_rejected_beside_busy_ones_are_reported_once(drive: Drive) -> None:
+    def answer(call: int, items: Sequence[Item]) -> WriteResult:
+        if call == 1:
+            return WriteResult(rejected={0: "bad"}, busy={2: "queue full"})
+        return WriteResult(rejected={0: "bad too"})
+
+    shelf = Shelf(answer)
+    report = added(drive, shelf, payloads(3))
+    assert shelf.calls == [[0, 1, 2], [2]]
+    assert report.failed == (Failure(0, "bad"), Failure(2, "bad too"))
+    assert report.added == 1
+
+
+@DRIVERS
+def test_a_server_that_comes_back_gets_the_batch_again(drive: Drive) -> None:
+    def answer(call: int, items: Sequence[Item]) -> None:
+        if call == 2:
+            raise Away("restarting")
+
+    shelf = Shelf(answer)
+    report = added(drive, shelf, payloads(6), batch_size=3)
+    assert shelf.calls == [[0, 1, 2], [3, 4, 5], [3, 4, 5]]
+    assert (report.added, report.retries) == (6, 1)
+
+
+@DRIVERS
+def test_a_server_that_stays_away_ends_it_with_the_number_stored(drive: Drive) -> None:
+    def answer(call: int, items: Sequence[Item]) -> WriteResult:
+        if call == 1:
+            return WriteResult(rejected={0: "bad"})
+        raise Away("gone")
+
+    shelf = Shelf(answer)
+    with pytest.raises(IngestError, match=r"the shelf says: gone; 2 documents are stored") as error:
+        added(drive, shelf, payloads(9), batch_size=3, give_up_after=0.05)
+    assert isinstance(root_cause(error.value), Away)
+    assert sorted(shelf.stored, key=str) == [1, 2]
+
+
+@DRIVERS
+def test_a_server_that_stays_busy_ends_it_with_its_own_words(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> WriteResult:
+        return WriteResult(busy={0: "queue full"})
+
+    with pytest.raises(IngestError, match="queue full"):
+        added(drive, Shelf(answer), payloads(2), give_up_after=0.05)
+
+
+@DRIVERS
+def test_a_fatal_error_ends_it_at_once(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> None:
+        raise Forbidden("no key")
+
+    shelf = Shelf(answer)
+    with pytest.raises(IngestError, match=r"the shelf says: no key; 0 documents are stored"):
+        added(drive, shelf, payloads(4))
+    assert len(shelf.calls) == 1
+
+
+def root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+# -- through a connector
+
+
+class ShelfStore(Store[list[Any]]):
+    """Just enough of a database to add documents."""
+
+    name = "shelf"
+
+    def __init__(self, shelf: Shelf, refresh: Callable[[], None] = lambda: None) -> None:
+        self._shelf = shelf
+        self._refresh = refresh
+
+    def writer(self) -> Writer[Any]:
+        return self._shelf
+
+    def refresh(self) -> Flow[None]:
+        yield Call(self._refresh)
+
+    def describe_error(self, error: Exception) -> str:
+        return self._shelf.describe_error(error)
+
+    def first_pass(
+        self, search: Search, vector: Vector | None, deadline: Deadline
+    ) -> Flow[FirstPass[list[Any]]]:
+        yield from ()
+        return FirstPass([])
+
+    def candidates(
+        self, first: FirstPass[list[Any]], text_fields: TextFields
+    ) -> Sequence[Candidate]:
+        return []
+
+    def rebuild(self, first: FirstPass[list[Any]], ranking: Ranking) -> list[Any]:
+        return []
+
+
+class ShelfConnector(
+    SyncDriver, Connector[list[Any], list[Any], IngestReport, bool, list[Finding]]
+):
+    """A synchronous connector."""
+
+
+def connected(shelf: Shelf, embedder: Embedder | None = None, **store: Any) -> ShelfConnector:
+    return ShelfConnector(ShelfStore(shelf, **store), reranker=None, embedder=embedder)
+
+
+def test_a_connector_adds_and_makes_visible() -> None:
+    shelf, refreshed = Shelf(), list[str]()
+    report = connected(shelf, refresh=lambda: refreshed.append("yes")).add(payloads(3))
+    assert (report.added, refreshed) == (3, ["yes"])
+
+
+def test_an_error_of_the_source_is_not_blamed_on_the_database() -> None:
+    def source() -> Iterator[dict[str, Any]]:
+        yield {"id": 1, "text": "fine"}
+        raise FileNotFoundError("corpus.jsonl")
+
+    with pytest.raises(FileNotFoundError, match=r"^corpus.jsonl$"):
+        connected(Shelf()).add(source())
+
+
+def test_an_error_of_the_embedder_is_not_blamed_on_the_database() -> None:
+    def embed(_: list[str]) -> list[list[float]]:
+        raise LookupError("no GPU today")
+
+    with pytest.raises(LookupError, match=r"^'?no GPU today'?$"):
+        connected(Shelf(), FunctionEmbedder(embed)).add(payloads(1))
+
+
+def test_an_error_of_the_refresh_is_the_databases() -> None:
+    def refuse() -> None:
+        raise Forbidden("no key")
+
+    with pytest.raises(DatabaseError, match="the shelf says: no key"):
+        connected(Shelf(), refresh=refuse).add(payloads(1))

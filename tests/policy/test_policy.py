@@ -1,0 +1,65 @@
+"""A policy is checked when it is made."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.policy import Policy
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {},
+        {"deadline": None},
+        {"deadline": 0.001},
+        {"deadline": 5},
+        {"on_error": "raise"},
+        {"min_relevance": 0},
+        {"min_relevance": 1.0},
+    ],
+)
+def test_good_rules_are_taken(good: dict[str, Any]) -> None:
+    policy = Policy(**good)
+    assert all(getattr(policy, name) == value for name, value in good.items())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"deadline": 0}, "policy.deadline"),
+        ({"deadline": -1.0}, "policy.deadline"),
+        ({"deadline": math.nan}, "policy.deadline"),
+        ({"deadline": math.inf}, "policy.deadline"),
+        ({"blend": "replace"}, "policy.blend"),
+        ({"breaker": True}, "policy.breaker"),
+        ({"cost": {}}, "policy.cost"),
+        ({"on_error": "ignore"}, "policy.on_error"),
+        ({"on_error": None}, "policy.on_error"),
+        ({"min_relevance": -0.01}, "policy.min_relevance"),
+        ({"min_relevance": 1.01}, "policy.min_relevance"),
+        ({"min_relevance": math.nan}, "policy.min_relevance"),
+    ],
+)
+def test_a_wrong_rule_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{named}: "):
+        Policy(**wrong)
+
+
+def test_a_deadline_counts_down_and_stops_at_zero() -> None:
+    deadline = Deadline.after(60)
+    assert 0 < deadline.remaining() <= 60
+    assert not deadline.expired
+    past = Deadline.after(0)
+    assert past.remaining() == 0.0
+    assert past.expired
+
+
+def test_no_deadline_never_comes() -> None:
+    assert Deadline.after(None).remaining() == math.inf
+    assert not Deadline().expired

@@ -1,0 +1,119 @@
+"""The wire formats: what is sent, and what counts as an answer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecdb_rerank.errors import RerankError
+from vecdb_rerank.rerankers.wire_formats import FORMATS, Ask, FormatName, endpoint, root, scores
+
+TEXTS = ["a", "b", "c"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=12,
+)
+
+
+def sent(name: FormatName) -> dict[str, Any]:
+    return FORMATS[name].body(Ask("m", "q", TEXTS, FORMATS[name].scale))
+
+
+def answer(name: FormatName, values: list[float]) -> Any:
+    wire = FORMATS[name]
+    results = [{"index": n, wire.score: value} for n, value in enumerate(values)][::-1]
+    return {wire.results: results} if wire.results else results
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("cohere", {"model": "m", "query": "q", "documents": TEXTS}),
+        (
+            "cohere_v1",
+            {"model": "m", "query": "q", "documents": TEXTS, "return_documents": False},
+        ),
+        ("jina", {"model": "m", "query": "q", "documents": TEXTS, "return_documents": False}),
+        ("voyage", {"model": "m", "query": "q", "documents": TEXTS, "return_documents": False}),
+        ("tei", {"query": "q", "texts": TEXTS, "raw_scores": True, "truncate": True}),
+    ],
+)
+def test_what_is_sent(name: FormatName, body: dict[str, Any]) -> None:
+    assert sent(name) == body
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_scores_come_in_the_order_of_the_documents(name: FormatName) -> None:
+    values = [0.2, 0.9, 0.1]
+    assert scores(answer(name, values), 3, FORMATS[name], "relevance") == values
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_results_stand_where_the_format_says(name: FormatName) -> None:
+    wrong = {"elsewhere": answer(name, [0.5])}
+    with pytest.raises(RerankError, match="has no list of"):
+        scores(wrong, 1, FORMATS[name], "relevance")
+
+
+@pytest.mark.parametrize("score", [float("inf"), float("-inf"), 10**400, True, None, "0.5", [1]])
+def test_a_score_that_is_no_finite_number_is_an_error(score: Any) -> None:
+    with pytest.raises(RerankError, match="no finite relevance_score"):
+        scores({"results": [{"index": 0, "relevance_score": score}]}, 1, FORMATS["jina"], "logits")
+
+
+@pytest.mark.parametrize("index", [-1, 3, 10**30])
+def test_an_index_out_of_range_is_an_error(index: int) -> None:
+    with pytest.raises(RerankError, match="for 3 documents"):
+        scores({"results": [{"index": index, "relevance_score": 1}]}, 3, FORMATS["jina"], "logits")
+
+
+@pytest.mark.parametrize("index", [True, 1.0, "1", None])
+def test_an_index_that_is_no_whole_number_is_an_error(index: Any) -> None:
+    with pytest.raises(RerankError, match="has no index"):
+        scores({"results": [{"index": index, "relevance_score": 1}]}, 3, FORMATS["jina"], "logits")
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.1, 7.7])
+def test_a_relevance_out_of_range_names_the_setting(score: float) -> None:
+    entries = [{"index": 0, "relevance_score": score}]
+    with pytest.raises(RerankError, match="scale='logits'"):
+        scores({"results": entries}, 1, FORMATS["cohere"], "relevance")
+    assert scores({"results": entries}, 1, FORMATS["cohere"], "logits") == [score]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@given(body=JSON)
+def test_whatever_comes_is_scores_or_an_error(name: FormatName, body: Any) -> None:
+    try:
+        found = scores(body, 2, FORMATS[name], FORMATS[name].scale)
+    except RerankError:
+        return
+    assert len(found) == 2
+    assert all(map(math.isfinite, found))
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "address"),
+    [
+        ("http://h", "/v2/rerank", "http://h/v2/rerank"),
+        ("http://h/", "/v1/rerank", "http://h/v1/rerank"),
+        ("http://h/v2", "/v2/rerank", "http://h/v2/rerank"),
+        ("http://h/proxy/v1/", "/v1/rerank", "http://h/proxy/v1/rerank"),
+        ("http://h/v1/rerank", "/v2/rerank", "http://h/v1/rerank"),
+        ("http://h:8080", "/rerank", "http://h:8080/rerank"),
+        ("http://h/v1?version=3", "/v1/rerank", "http://h/v1/rerank?version=3"),
+        ("http://u:p@[::1]:80/", "/rerank", "http://u:p@[::1]:80/rerank"),
+    ],
+)
+def test_paths_are_never_doubled(url: str, path: str, address: str) -> None:
+    assert endpoint(url, path) == address
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v2", "/v1/", "/rerank", "/v2/rerank", "/v2/rerank/"])
+def test_the_root_of_a_service_has_no_version(end: str) -> None:
+    assert root(f"https://h/cohere{end}") == "https://h/cohere"

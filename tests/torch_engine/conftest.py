@@ -1,0 +1,42 @@
+"""Checkpoints that several tests read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from transformers import dynamic_module_utils
+
+from benchmarks.checkpoints import minilm
+from tests.torch_engine import checkpoints
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a small random checkpoint, by the name of its architecture."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name not in made:
+            write = getattr(checkpoints, name.replace("-", "_"))
+            made[name] = write(tmp_path_factory.mktemp(name))
+        return made[name]
+
+    return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _code_of_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Code that comes with models is copied to a folder of the tests, not to the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("code")
+        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(folder))
+        patch.syspath_prepend(folder)
+        yield
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """ms-marco-MiniLM-L-12-v2 in safetensors, with the bundled model's own weights."""
+    return minilm()

@@ -1,0 +1,375 @@
+"""What is loaded and what is refused, and that Jina's weights are those of an XLM-RoBERTa."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
+
+from tests.torch_engine.checkpoints import padded
+from tests.torch_engine.test_packing import DOCUMENTS, QUERY, exact, logits
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
+from vecdb_rerank.torch_engine import hardware
+from vecdb_rerank.torch_engine.checkpoints import jina, licences
+from vecdb_rerank.torch_engine.compute.packing import Packed, Padded
+from vecdb_rerank.torch_engine.spec import Prompt
+
+Checkpoint = Callable[[str], Path]
+
+
+@pytest.fixture
+def copy(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    """A small BERT of this test's own."""
+    return shutil.copytree(checkpoint("bert"), tmp_path / "model")
+
+
+def change(folder: Path, file: str = "config.json", **values: object) -> None:
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def error_of(folder: Path | str, **options: object) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        exact(Path(folder), **options).warmup()
+    return str(caught.value)
+
+
+def test_known_architectures_are_packed_and_others_padded(checkpoint: Checkpoint) -> None:
+    kinds = {}
+    for name in ("bert", "modernbert", "deberta-v2"):
+        reranker = exact(checkpoint(name))
+        reranker.warmup()
+        kinds[name] = type(reranker.engine._runner.forward)
+    assert kinds == {"bert": Packed, "modernbert": Packed, "deberta-v2": Padded}
+
+
+def test_a_name_that_is_neither_folder_nor_hub_id_is_refused() -> None:
+    assert "neither a folder nor a hub id" in error_of("no-such-model")
+    assert "neither a folder nor a hub id" in error_of("/no/such/folder")
+
+
+def test_a_folder_without_safetensors_is_refused(copy: Path) -> None:
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    assert "holds no *.safetensors" in error_of(copy)
+    (copy / "config.json").unlink()
+    assert "holds no config.json" in error_of(copy)
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    del weights["classifier.weight"]
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    assert "1 weights are missing or of another shape, such as classifier.weight" in error_of(copy)
+
+
+def test_a_broken_checkpoint_is_refused(copy: Path) -> None:
+    (copy / "model.safetensors").write_bytes(b"no weights")
+    assert "cannot be loaded" in error_of(copy)
+
+
+def test_a_model_of_another_kind_is_refused(copy: Path) -> None:
+    change(copy, architectures=["BertForMaskedLM"])
+    assert "a reranker is a ...ForSequenceClassification" in error_of(copy)
+
+
+def test_a_model_with_many_labels_is_refused(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    weights["classifier.weight"] = weights["classifier.weight"].repeat(3, 1)
+    weights["classifier.bias"] = weights["classifier.bias"].repeat(3)
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    change(copy, id2label={"0": "a", "1": "b", "2": "c"}, label2id={"a": 0, "b": 1, "c": 2})
+    assert "it has 3 labels" in error_of(copy)
+
+
+def test_two_labels_are_no_and_yes(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    row, bias = weights["classifier.weight"], weights["classifier.bias"]
+    expected = logits(exact(copy))
+    weights["classifier.weight"] = torch.cat([row * 0, row])
+    weights["classifier.bias"] = torch.cat([bias * 0, bias])
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    change(copy, id2label={"0": "no", "1": "yes"}, label2id={"no": 0, "yes": 1})
+    assert logits(exact(copy, max_length=127)) == pytest.approx(
+        logits(exact(copy, max_length=127)), abs=1e-6
+    )
+    assert logits(exact(copy, token_cache_mb=1)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_code_that_comes_with_a_model_is_refused_unless_asked_for(copy: Path) -> None:
+    change(copy, model_type="of-a-stranger", auto_map={"AutoConfig": "code.Config"})
+    assert "trust_remote_code" in error_of(copy)
+    assert "read that code" in error_of(copy)
+
+
+def test_code_that_is_trusted_runs_padded(checkpoint: Checkpoint) -> None:
+    folder = checkpoint("own-classifier")
+    assert "read that code" in error_of(folder)
+    expected = padded(folder, QUERY, DOCUMENTS, 128, trust_remote_code=True)
+    assert max(expected) - min(expected) > 0.05  # else any error would pass
+    trusted = exact(folder, trust_remote_code=True)
+    assert logits(trusted) == pytest.approx(expected, abs=1e-5)
+    assert type(trusted.engine._runner.forward) is Padded
+
+
+def test_code_that_calls_itself_a_bert_is_not_packed_as_one(checkpoint: Checkpoint) -> None:
+    folder = checkpoint("own-bert")
+    own = padded(folder, QUERY, DOCUMENTS, 128, trust_remote_code=True)
+    berts = padded(folder, QUERY, DOCUMENTS, 128, trust_remote_code=False)
+    assert own == pytest.approx([-logit for logit in berts], abs=1e-6)
+    assert logits(exact(folder, trust_remote_code=True)) == pytest.approx(own, abs=1e-5)
+    assert logits(exact(folder)) == pytest.approx(berts, abs=1e-5)
+
+
+def test_code_of_another_repository_is_refused(copy: Path) -> None:
+    change(copy, auto_map={"AutoConfig": "someone/else--code.Config"})
+    assert "code of another repository (someone/else--code.Config)" in error_of(
+        copy, trust_remote_code=True
+    )
+
+
+# -- code that comes with a tokenizer
+
+BY_AUTO = {"AutoTokenizer": [None, "own_tokenizer.OwnTokenizer"]}
+
+
+def own_tokenizer(source: Path, folder: Path, auto_map: object, **values: object) -> Path:
+    """A checkpoint whose tokenizer_config.json names code."""
+    shutil.copytree(source, folder)
+    shutil.copy(Path(__file__).with_name("own_tokenizer.py"), folder)
+    change(folder, "tokenizer_config.json", auto_map=auto_map, **values)
+    return folder
+
+
+@pytest.mark.parametrize("auto_map", [BY_AUTO, ["own_tokenizer.OwnTokenizer", None]])
+def test_a_tokenizers_code_is_refused_unless_asked_for(
+    auto_map: object, checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    # A LLaMA may have one of several tokenizers, so that its type says nothing.
+    named = {"tokenizer_class": "OwnTokenizer"}
+    folder = own_tokenizer(checkpoint("llama"), tmp_path / "own", auto_map, **named)
+    with pytest.raises(ValueError, match="contains custom code"):  # transformers refuses it too
+        AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    assert re.match("trust_remote_code: the tokenizer of .* read that code", error_of(folder))
+
+
+def test_a_tokenizers_code_runs_where_it_is_trusted_and_is_left_aside_where_not(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = own_tokenizer(checkpoint("bert"), tmp_path / "own", BY_AUTO)
+    berts = padded(checkpoint("bert"), QUERY, DOCUMENTS, 128)
+    own = padded(folder, QUERY, DOCUMENTS, 128, trust_remote_code=True)
+    assert own != pytest.approx(berts, abs=1e-2)
+    assert logits(exact(folder, trust_remote_code=True)) == pytest.approx(own, abs=1e-5)
+    assert logits(exact(folder)) == pytest.approx(berts, abs=1e-5)
+
+
+def test_a_tokenizers_class_that_transformers_has_needs_no_code(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    named = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    folder = own_tokenizer(checkpoint("llama"), tmp_path / "own", BY_AUTO, **named)
+    expected = logits(exact(checkpoint("llama")))
+    assert logits(exact(folder)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_tokenizers_code_of_another_repository_is_refused(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    elsewhere = {"AutoTokenizer": ["someone/else--code.Tokenizer", None]}
+    folder = own_tokenizer(checkpoint("bert"), tmp_path / "own", elsewhere)
+    error = error_of(folder, trust_remote_code=True)
+    assert "code of another repository (someone/else--code.Tokenizer)" in error
+    assert "in auto_map of its tokenizer_config.json" in error
+    change(folder, "tokenizer_config.json", auto_map={"AutoProcessor": "someone/else--code.P"})
+    assert len(logits(exact(folder, trust_remote_code=True))) == len(DOCUMENTS)  # of no use here
+
+
+def test_code_that_does_not_run_here_is_an_error_that_says_so(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint("own-classifier"), tmp_path / "broken")
+    code = folder / "own_classifier.py"
+    code.write_text(f"{code.read_text()}\nfrom transformers import gone_since_version_4\n")
+    error = error_of(folder, trust_remote_code=True)
+    assert "cannot be loaded (ImportError: " in error
+    assert f"may be for another transformers than {transformers.__version__}" in error
+
+
+def test_weights_that_belong_to_code_left_out_say_so(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    save_file({"own.weight": weights["classifier.weight"]}, copy / "model.safetensors")
+    change(copy, auto_map={"AutoConfig": "code.Config"})
+    assert "without the code that comes with it (trust_remote_code)" in error_of(copy)
+
+
+def test_code_from_the_hub_needs_a_revision() -> None:
+    assert error_of("a/b", trust_remote_code=True).startswith("revision: ")
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    assert "could not be had from the hub" in error_of("nobody/nothing", revision="0" * 40)
+
+
+def test_a_hub_id_is_read_from_the_cache_of_its_revision(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    kept = tmp_path / "models--some--reranker"
+    shutil.copytree(checkpoint("bert"), kept / "snapshots" / commit)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    reranker = CrossEncoderReranker(
+        "some/reranker", revision=commit, dtype="float32", device="cpu", max_length=128
+    )
+    expected = logits(exact(checkpoint("bert")))
+    assert logits(reranker) == pytest.approx(expected, abs=1e-6)
+    assert reranker.name == "cross_encoder:some/reranker"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 7}, "max_length: 7 is below 8"),
+        ({"max_length": 513}, "max_length: 513 is above the model's 512"),
+        ({"batch_tokens": 0}, "batch_tokens: 0 is below 1"),
+        ({"score_cache_mb": -1.0}, "score_cache_mb: -1.0 is negative"),
+        ({"device": "tpu"}, "device: 'tpu' is none of"),
+        ({"device": "cuda:99"}, "finds no 'cuda:99' here"),
+        ({"dtype": "int4"}, "dtype: 'int4' is none of"),
+        ({"prompt": "qwen9"}, "prompt: 'qwen9' is none of 'qwen3', 'gemma'"),
+        ({"prompt": {"query": "{}"}}, "prompt: "),
+        ({"prompt": {"query": "q", "document": "{}"}}, "prompt.query: needs one {}"),
+        ({"prompt": "qwen3"}, "prompt: this model is a classifier"),
+    ],
+)
+def test_a_wrong_argument_is_named(
+    options: dict[str, object], message: str, checkpoint: Checkpoint
+) -> None:
+    assert message in error_of(checkpoint("bert"), **options)
+
+
+def test_a_causal_model_needs_a_prompt_whose_answers_are_tokens(checkpoint: Checkpoint) -> None:
+    assert "a causal language model needs one" in error_of(checkpoint("qwen3"))
+    prompt = Prompt("{}", "{}", yes="certainly not a token")
+    assert "is not one token" in error_of(checkpoint("qwen3"), prompt=prompt)
+
+
+def test_a_failed_load_is_tried_again(copy: Path) -> None:
+    hidden = copy.with_name("hidden")
+    copy.rename(hidden)
+    with pytest.raises(ConfigurationError):
+        logits(exact(copy))
+    hidden.rename(copy)
+    assert len(logits(exact(copy))) == len(DOCUMENTS)
+
+
+def test_auto_takes_what_there_is() -> None:
+    device = hardware.pick_device("auto")
+    if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        assert device.type == "cpu"
+    native = {"amx_bf16", "avx512_bf16", "sve_bf16"}
+    multiplies = any(torch.cpu.get_capabilities().get(name) for name in native)
+    expected = torch.bfloat16 if multiplies else torch.float32
+    assert hardware.pick_dtype("auto", torch.device("cpu")) == expected
+    assert 1 <= hardware.physical_cores() <= (os.cpu_count() or 1)
+    assert (hardware.free_memory(torch.device("cpu")) or 0) > 10**6
+
+
+# -- Jina's layout
+
+
+def flash_layout(folder: Path, source: Path) -> Path:
+    """An XLM-RoBERTa under the names, and with the fused projections, of Jina's own code."""
+    shutil.copytree(source, folder)
+    weights = load_file(folder / "model.safetensors")
+    renamed = {}
+    for name, weight in weights.items():
+        new = (
+            name.replace("roberta.embeddings.LayerNorm", "roberta.emb_ln")
+            .replace("encoder.layer.", "encoder.layers.")
+            .replace("attention.output.LayerNorm", "norm1")
+            .replace("attention.output.dense", "mixer.out_proj")
+            .replace("intermediate.dense", "mlp.fc1")
+        )
+        new = new.replace(".output.dense", ".mlp.fc2").replace(".output.LayerNorm", ".norm2")
+        renamed[new] = weight
+    for name in [name for name in renamed if "attention.self.query" in name]:
+        parts = [renamed.pop(name.replace("query", part)) for part in ("query", "key", "value")]
+        renamed[name.replace("attention.self.query", "mixer.Wqkv")] = torch.cat(parts)
+    save_file({k: v.bfloat16() for k, v in renamed.items()}, folder / "model.safetensors")
+    change(
+        folder,
+        auto_map={"AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig"},
+        use_flash_attn=True,
+        position_embedding_type="absolute",
+    )
+    return folder
+
+
+def test_jinas_layout_is_an_xlm_roberta(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    source = shutil.copytree(checkpoint("xlm-roberta"), tmp_path / "source")
+    weights = {k: v.bfloat16() for k, v in load_file(source / "model.safetensors").items()}
+    save_file(weights, source / "model.safetensors", {"format": "pt"})
+    folder = flash_layout(tmp_path / "jina", source)
+    assert jina.is_flash(folder)
+    assert not jina.is_flash(source)
+    assert logits(exact(folder)) == pytest.approx(padded(source, QUERY, DOCUMENTS, 128), abs=1e-5)
+
+
+def test_rotary_positions_are_no_xlm_roberta(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = flash_layout(tmp_path / "jina", checkpoint("xlm-roberta"))
+    change(folder, position_embedding_type="rotary")
+    assert "rotary positions" in error_of(folder)
+
+
+def test_a_weight_without_counterpart_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = flash_layout(tmp_path / "jina", checkpoint("xlm-roberta"))
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "roberta.extra": torch.zeros(1)}, folder / "model.safetensors")
+    assert "roberta.extra has no counterpart" in error_of(folder)
+
+
+def test_a_non_commercial_licence_is_told_once(
+    copy: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(licences, "_told", set())
+    (copy / "README.md").write_text("---\nlicense: cc-by-nc-4.0\nlanguage: en\n---\nA model.\n")
+    for length in (100, 101):
+        exact(copy, max_length=length).score(QUERY, DOCUMENTS, deadline=Deadline())
+    (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert f"{copy} is licensed under cc-by-nc-4.0: not for commercial use" in told
+
+
+@pytest.mark.parametrize(
+    ("card", "licence"),
+    [
+        ("---\nlicense: apache-2.0\n---\n", "apache-2.0"),
+        ("no head\nlicense: cc-by-nc-4.0", None),
+        ("---\ntags: [a]\n---\nlicense: cc-by-nc-4.0", None),
+    ],
+)
+def test_a_licence_is_read_from_the_head_of_the_card(
+    card: str, licence: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "README.md").write_text(card)
+    assert licences.of_card(tmp_path / "README.md") == licence
+    assert licences.of_card(tmp_path / "none") is None

@@ -1,0 +1,1 @@
+"""Settings: their schema, where they are read from, and what is built from them."""

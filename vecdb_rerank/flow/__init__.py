@@ -1,0 +1,1 @@
+"""I/O as yielded steps: a generator yields what it needs, a driver performs it."""

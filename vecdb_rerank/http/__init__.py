@@ -1,0 +1,1 @@
+"""HTTP with a deadline: transport, clients, proxies, retries."""

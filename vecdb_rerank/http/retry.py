@@ -1,0 +1,117 @@
+"""Trying again: tenacity decides, the flow does it; one owner of retries, whatever is called."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import tenacity
+from tenacity import DoAttempt, DoSleep
+
+from vecdb_rerank.errors import RerankError
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.steps import Flow, Wait
+
+T = TypeVar("T")
+# What passes by itself (RFC 9110, RFC 8470); all of 5xx does, too.
+_PASSING = {408, 409, 425, 429}
+
+
+class ServiceError(RerankError):
+    """A remote reranker did not answer as it should.
+
+    ``passing`` says that trying again may help, ``retry_after`` (seconds) when the server wants
+    it; ``request_rejected`` that this request was refused, which says nothing of the next one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        passing: bool = False,
+        retry_after: float | None = None,
+        request_rejected: bool = False,
+    ) -> None:
+        self.passing = passing
+        self.retry_after = retry_after
+        self.request_rejected = request_rejected
+        super().__init__(message)
+
+
+def is_passing(status: int) -> bool:
+    """Whether an HTTP status is worth another try."""
+    return status in _PASSING or 500 <= status < 600
+
+
+def retry_after(header: str | None, now: datetime | None = None) -> float | None:
+    """The seconds a ``Retry-After`` header (seconds or a date) asks for; None if it is none."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(int(header.strip())))
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        pass
+    try:
+        when = parsedate_to_datetime(header)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+def within(deadline: Deadline, retries: int) -> tenacity.Retrying:
+    """At most ``retries`` more tries, with full jitter or when the server says, in time or never.
+
+    A wait that would outlast ``deadline`` is not begun: the error is raised at once.
+    """
+    jitter = tenacity.wait_random_exponential(multiplier=0.1, max=2.0)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, ServiceError) else None
+        return jitter(state) if asked is None else asked
+
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda e: isinstance(e, ServiceError) and e.passing),
+        wait=wait,
+        stop=tenacity.stop_any(tenacity.stop_after_attempt(retries + 1), _Late(deadline)),
+        reraise=True,
+    )
+
+
+class _Late(tenacity.stop.stop_base):
+    """Stops where the next wait would outlast the deadline."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        return retry_state.upcoming_sleep >= self._deadline.remaining()
+
+
+def retry(attempt: Callable[[], Flow[T]], retrying: tenacity.Retrying) -> Flow[T]:
+    """Make attempts as tenacity decides; waiting is yielded like all other I/O."""
+    retrying.begin()
+    state = tenacity.RetryCallState(retrying, None, (), {})
+    while True:
+        do = retrying.iter(state)
+        if isinstance(do, DoAttempt):
+            try:
+                result = yield from attempt()
+            except Exception:
+                state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # never the empty form here
+            else:
+                state.set_result(result)
+        elif isinstance(do, DoSleep):
+            state.prepare_for_next_attempt()
+            yield Wait(do)
+        else:
+            value: T = do
+            return value

@@ -1,0 +1,1 @@
+"""Add documents to a collection."""

@@ -1,0 +1,143 @@
+"""The data model: what moves between a database, a reranker and the caller."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vecdb_rerank.errors import RerankError
+
+HitId = int | str
+
+
+Span = tuple[int, int]  # characters of a text, from and to
+
+
+# Where a payload keeps the id its document was added under, if the database takes no such id.
+DOC_ID = "_doc_id"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchHit:
+    """Where one branch (``bm25`` or ``dense``) put a hit: rank from 1, and its own score."""
+
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A first-pass hit as a reranker sees it.
+
+    ``position`` is the hit's place in the native response (from 0), ``score`` the database's
+    own score, ``text`` what a reranker reads (may be empty), ``payload`` the stored document.
+    ``branches`` holds the evidence of single branches, where the policy asked for it.
+    """
+
+    position: int
+    id: HitId
+    text: str
+    score: float
+    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    branches: Mapping[str, BranchHit] = field(default_factory=dict)
+
+    @property
+    def doc_id(self) -> HitId:
+        """The id the document was added under; Qdrant stores foreign ids beside its own."""
+        stored = self.payload.get(DOC_ID)
+        return stored if isinstance(stored, int | str) else self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a reranker says of n documents, in their order; ``None`` marks one not scored.
+
+    ``raw`` is the model's own number (a logit, an API's score), which orders the hits;
+    ``relevance`` the same on the 0-1 scale that ``min_relevance`` tests. ``truncated`` counts
+    documents of which the model read only a part, ``billed`` the units that a service charges for
+    them. ``passages`` is the best passage of each document that was read in several. ``failed``
+    says of rerankers that took part why they did not answer, by name.
+    """
+
+    raw: Sequence[float | None]
+    relevance: Sequence[float | None]
+    truncated: int = 0
+    billed: float = 0.0
+    passages: Sequence[Span | None] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_logits(
+        cls, logits: Sequence[float | None], *, truncated: int = 0, billed: float = 0.0
+    ) -> Scores:
+        """Scores of a model trained with a sigmoid on its logit."""
+        return cls(logits, [None if x is None else sigmoid(x) for x in logits], truncated, billed)
+
+    @classmethod
+    def from_relevance(
+        cls, relevance: Sequence[float | None], *, truncated: int = 0, billed: float = 0.0
+    ) -> Scores:
+        """Scores that are on the 0-1 scale already."""
+        return cls(relevance, relevance, truncated, billed)
+
+
+@dataclass(frozen=True, slots=True)
+class RankedHit:
+    """A candidate with its final score; ``raw`` and ``relevance`` are None if not scored."""
+
+    candidate: Candidate
+    score: float
+    raw: float | None = None
+    relevance: float | None = None
+
+    def with_score(self, score: float) -> RankedHit:
+        """The same with another final score."""
+        if score == self.score:
+            return self
+        return RankedHit(self.candidate, score, self.raw, self.relevance)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Hits in final order; scores never increase down the list.
+
+    ``max_score`` is the best score of the whole ranking, also on a later page; None without hits.
+    """
+
+    hits: tuple[RankedHit, ...]
+    max_score: float | None
+
+    @classmethod
+    def of(cls, hits: Iterable[RankedHit]) -> Ranking:
+        """The ranking of ``hits``, which are in final order."""
+        ordered = tuple(hits)
+        return cls(ordered, ordered[0].score if ordered else None)
+
+    def page(self, offset: int, limit: int) -> Ranking:
+        """The hits ``offset`` to ``offset + limit``."""
+        return Ranking(self.hits[offset : offset + limit], self.max_score)
+
+
+def sigmoid(logit: float) -> float:
+    """The logistic function, without overflow for large negative logits."""
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    odds = math.exp(logit)
+    return odds / (1.0 + odds)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a chain says: whose scores, or the error that left it without.
+
+    ``failed`` maps the names of those that did not answer to the reason, ``billed`` the names of
+    those that charged for it to the units.
+    """
+
+    reranker: str
+    scores: Scores | None = None
+    error: RerankError | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    billed: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""ONNX Runtime: models and where their weights come from."""

@@ -1,0 +1,1 @@
+"""Scores in, order out: pure functions."""

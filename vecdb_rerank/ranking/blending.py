@@ -1,0 +1,112 @@
+"""Joining what the reranker says with what the first pass knew: pure functions.
+
+A cross-encoder alone is best where it was trained and throws away what BM25 and the vectors knew
+where it was not. How confident it is on this query tells the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vecdb_rerank.model import Candidate
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.policy.calibration import logit
+from vecdb_rerank.ranking import smoothing
+
+# Chosen by measurement (docs/quality.md): between which relevances of its best document a reranker
+# goes from unsure to certain of a query.
+UNSURE, CERTAIN = 0.79, 0.935
+
+
+# The least weight of an unsure reranker against two branch_names (BM25 and dense), or against one.
+MIN_WEIGHT_TWO_BRANCHES, MIN_WEIGHT_ONE_BRANCH = 0.3, 0.5
+
+
+# How far below a branch's least hit one that it lacks is set, in parts of the branch's range.
+MISSING = 0.1
+
+
+# A hit's share by its rank alone, where only a fused list is known: 5 / (5 + rank), from 0.
+RANK_CONSTANT = 5
+
+
+# Reciprocal rank fusion of reranker and branches (Cormack et al., 2009, use 60).
+RRF_CONSTANT = 10
+
+
+def final_scores(
+    candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
+) -> list[float]:
+    """The final score (0 to 1) of each candidate, given in first-pass order with its relevance."""
+    if blend.method == "replace" or not candidates:
+        return list(relevance)
+    unsure = 1 - confidence(relevance)
+    return smoothing.smooth_scores(
+        _blended(candidates, relevance, blend),
+        [candidate.text for candidate in candidates],
+        feedback=blend.feedback * unsure,
+        smoothing=blend.smoothing * unsure,
+    )
+
+
+def _blended(
+    candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
+) -> list[float]:
+    """Each candidate by itself."""
+    if blend.method == "rrf":
+        return _rrf(candidates, relevance, blend.weight)
+    branch_names = _branch_names(candidates)
+    first = (
+        _branch_shares(candidates, branch_names) if branch_names else _rank_shares(len(candidates))
+    )
+    weight = blend.weight
+    if blend.method == "confidence":
+        least = MIN_WEIGHT_TWO_BRANCHES if len(branch_names) > 1 else MIN_WEIGHT_ONE_BRANCH
+        weight = least + (1 - least) * confidence(relevance)
+    return [weight * r + (1 - weight) * f for r, f in zip(relevance, first, strict=True)]
+
+
+def confidence(relevance: Sequence[float]) -> float:
+    """How sure (0 to 1) a reranker is of a query: by the relevance of the best document."""
+    unsure, certain = logit(UNSURE), logit(CERTAIN)
+    return min(1.0, max(0.0, (logit(max(relevance)) - unsure) / (certain - unsure)))
+
+
+def min_max(scores: Sequence[float]) -> list[float]:
+    """Scores on 0 to 1; all alike count fully."""
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    return [1.0 if high == low else (s - low) / (high - low) for s in scores]
+
+
+def _branch_names(candidates: Sequence[Candidate]) -> list[str]:
+    return sorted({name for candidate in candidates for name in candidate.branches})
+
+
+def _branch_shares(candidates: Sequence[Candidate], names: Sequence[str]) -> list[float]:
+    """The mean of the branches' normalised scores; a hit that a branch lacks has none of it."""
+    columns = [_branch_share(candidates, name) for name in names]
+    return [sum(shares) / len(names) for shares in zip(*columns, strict=True)]
+
+
+def _branch_share(candidates: Sequence[Candidate], name: str) -> list[float]:
+    found = [c.branches[name].score for c in candidates if name in c.branches]
+    # A single hit, or equal ones, have no range: what the branch lacks is below them all the same.
+    floor = min(found) - MISSING * ((max(found) - min(found)) or 1.0)
+    return min_max([c.branches[name].score if name in c.branches else floor for c in candidates])
+
+
+def _rank_shares(n: int) -> list[float]:
+    return [RANK_CONSTANT / (RANK_CONSTANT + rank) for rank in range(n)]
+
+
+def _rrf(candidates: Sequence[Candidate], relevance: Sequence[float], weight: float) -> list[float]:
+    by_relevance = sorted(range(len(candidates)), key=lambda n: -relevance[n])
+    reranked = {n: rank for rank, n in enumerate(by_relevance, start=1)}
+    names = _branch_names(candidates)
+    scores = []
+    for n, candidate in enumerate(candidates):
+        ranks = [candidate.branches[name].rank for name in names if name in candidate.branches]
+        known = ranks if names else [n + 1]
+        first = sum(1 / (RRF_CONSTANT + rank) for rank in known) / max(1, len(names))
+        scores.append(weight / (RRF_CONSTANT + reranked[n]) + (1 - weight) * first)
+    return scores

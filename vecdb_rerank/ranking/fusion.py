@@ -1,0 +1,59 @@
+"""Join ranked lists as a database would: pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from vecdb_rerank.model import BranchHit, HitId
+from vecdb_rerank.ranking.blending import min_max
+from vecdb_rerank.request import Fusion
+
+
+def branch(hits: Iterable[tuple[HitId, float]]) -> dict[HitId, BranchHit]:
+    """A branch's hits by id, ranked by score; equal scores are ranked by id.
+
+    The database's own order of them is another one from call to call.
+    """
+    return {i: BranchHit(rank, score) for rank, (i, score) in enumerate(by_score(hits), start=1)}
+
+
+def fuse(
+    branches: Sequence[Mapping[HitId, BranchHit]], fusion: Fusion
+) -> list[tuple[HitId, float]]:
+    """Join the branches (bm25, dense) as a database would: ids with scores, best first.
+
+    Ties are broken by id, so that equal input gives equal output.
+    """
+    scored: dict[HitId, float] = {}
+    for hits, weight in zip(branches, _weights(fusion), strict=True):
+        for hit_id, share in _contributions(hits, fusion).items():
+            scored[hit_id] = scored.get(hit_id, 0.0) + weight * share
+    return by_score(scored.items())
+
+
+def _weights(fusion: Fusion) -> tuple[float, float]:
+    return (fusion.weights or (1.0, 1.0)) if fusion.method == "rrf" else fusion.shares
+
+
+def _contributions(hits: Mapping[HitId, BranchHit], fusion: Fusion) -> dict[HitId, float]:
+    if fusion.method == "rrf":
+        return {i: 1.0 / (fusion.rank_constant + hit.rank) for i, hit in hits.items()}
+    scores = [hit.score for hit in hits.values()]
+    normalise = _l2 if fusion.method == "l2" else min_max
+    return dict(zip(hits, normalise(scores), strict=True))
+
+
+def _l2(scores: Sequence[float]) -> list[float]:
+    norm = math.sqrt(sum(s * s for s in scores))
+    return [0.0 if norm == 0 else s / norm for s in scores]
+
+
+def by_score(hits: Iterable[tuple[HitId, float]]) -> list[tuple[HitId, float]]:
+    """Ids with their scores, best first, ties by id."""
+    return sorted(hits, key=lambda hit: (-hit[1], tie_breaker(hit[0])))
+
+
+def tie_breaker(hit_id: HitId) -> tuple[bool, HitId]:
+    """A key that orders ids of both kinds: numbers first."""
+    return isinstance(hit_id, str), hit_id

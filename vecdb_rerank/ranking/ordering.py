@@ -1,0 +1,68 @@
+"""Fusing ranked lists and ordering candidates by their scores: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vecdb_rerank.model import Candidate, RankedHit, Ranking, Scores
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.ranking.blending import final_scores
+from vecdb_rerank.ranking.fusion import tie_breaker
+
+# How far apart unscored hits are set below the last scored one.
+UNSCORED_STEP = 1e-6
+
+
+def first_pass_order(candidates: Sequence[Candidate], ascending: bool = False) -> list[Candidate]:
+    """Sort candidates by score, ties by id; ``ascending`` where less is better (distances).
+
+    Databases order equal scores differently from call to call; pages must not.
+    """
+    sign = 1.0 if ascending else -1.0
+    return sorted(candidates, key=lambda c: (sign * c.score, tie_breaker(c.id)))
+
+
+def unchanged(candidates: Sequence[Candidate]) -> Ranking:
+    """The first-pass order with the database's own scores."""
+    return Ranking.of(RankedHit(c, c.score) for c in candidates)
+
+
+def rerank(candidates: Sequence[Candidate], scores: Scores, blend: Blend) -> Ranking:
+    """Order ``candidates`` (in first-pass order) by their final scores, ties in that order.
+
+    Hits without a score of the reranker follow in first-pass order, a step below the last scored
+    one each, so that scores never increase down the list.
+    """
+    known = [
+        (candidate, raw, relevance)
+        for candidate, raw, relevance in zip(candidates, scores.raw, scores.relevance, strict=True)
+        if raw is not None and relevance is not None
+    ]
+    final = final_scores([c for c, _, _ in known], [rel for _, _, rel in known], blend)
+    scored = [
+        RankedHit(c, score, raw, rel) for (c, raw, rel), score in zip(known, final, strict=True)
+    ]
+    # The raw score tells apart what a relevance of 1.0 no longer does; the sort is stable.
+    scored.sort(key=lambda hit: (-hit.score, -(hit.raw or 0.0)))
+    last = scored[-1].score if scored else 0.0
+    unscored = [c for c, raw in zip(candidates, scores.raw, strict=True) if raw is None]
+    rest = (RankedHit(c, last - UNSCORED_STEP * n) for n, c in enumerate(unscored, start=1))
+    return Ranking.of((*scored, *rest))
+
+
+def followed(window: Ranking, rest: Sequence[Candidate], rescored: bool) -> Ranking:
+    """The hits past a window, in the order they have, a step below its last hit each.
+
+    Where the window kept the database's scores (not ``rescored``), they keep theirs too.
+    """
+    if not rescored:
+        return unchanged(rest)
+    last = window.hits[-1].score if window.hits else 0.0
+    return Ranking.of(RankedHit(c, last - UNSCORED_STEP * n) for n, c in enumerate(rest, start=1))
+
+
+def keep_relevant(ranking: Ranking, minimum: float | None) -> Ranking:
+    """Drop scored hits below ``minimum`` relevance; hits not scored stay."""
+    if minimum is None:
+        return ranking
+    return Ranking.of(h for h in ranking.hits if h.relevance is None or h.relevance >= minimum)

@@ -1,0 +1,216 @@
+"""One search as a value: what the caller asked for, checked before anything is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, get_args
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.text_fields import valid_unicode
+
+Mode = Literal["hybrid", "dense", "bm25"]
+# The languages that Snowball stems, and with it both databases.
+Language = Literal[
+    "arabic",
+    "danish",
+    "dutch",
+    "english",
+    "finnish",
+    "french",
+    "german",
+    "greek",
+    "hungarian",
+    "italian",
+    "norwegian",
+    "portuguese",
+    "romanian",
+    "russian",
+    "spanish",
+    "swedish",
+    "tamil",
+    "turkish",
+]
+FusionMethod = Literal["rrf", "dbsf", "min_max", "l2"]
+BRANCHES = ("bm25", "dense")
+MAX_K = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """How a hybrid search joins its two branches.
+
+    ``rrf`` is reciprocal rank fusion (Cormack et al., 2009): a hit's score is the weighted sum
+    of ``1 / (rank_constant + rank)``, rank from 1. ``min_max`` and ``l2`` normalise each
+    branch's scores and take their weighted mean. ``dbsf`` is Qdrant's distribution-based fusion.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    method: FusionMethod = "rrf"
+    """How the branches are joined; ``dbsf`` is Qdrant's own and takes no weights."""
+    rank_constant: int = 60
+    """Of ``rrf``: the larger, the less the first ranks stand out (at least 1)."""
+    weights: tuple[float, float] | None = None
+    """Of (bm25, dense), none negative; by default both alike."""
+
+    def __post_init__(self) -> None:
+        _one_of("fusion.method", self.method, get_args(FusionMethod))
+        if self.rank_constant < 1:
+            raise ConfigurationError(f"fusion.rank_constant: {self.rank_constant} is below 1")
+        if self.weights is None:
+            return
+        if (
+            len(self.weights) != 2
+            or any(not math.isfinite(w) or w < 0 for w in self.weights)
+            or not sum(self.weights)
+        ):
+            raise ConfigurationError(
+                f"fusion.weights: {self.weights}: give (bm25, dense), none negative, one above 0"
+            )
+        if self.method == "dbsf":
+            raise ConfigurationError("fusion.weights: dbsf takes none; use min_max or rrf")
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The weights of (bm25, dense), scaled to sum to 1."""
+        bm25, dense = self.weights or (1.0, 1.0)
+        return bm25 / (bm25 + dense), dense / (bm25 + dense)
+
+
+@dataclass(frozen=True, slots=True)
+class Bm25Params:
+    """BM25's parameters where its vectors are made at ingest (Robertson and Zaragoza, 2009)."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    k: float = 1.2
+    """How soon more occurrences of a term stop counting (at least 0)."""
+    b: float = 0.75
+    """How much a document's length counts (0 to 1)."""
+    avg_len: float = 256.0
+    """The expected length of a document in terms (above 0)."""
+
+    def __post_init__(self) -> None:
+        if not (self.k >= 0 and 0 <= self.b <= 1 and self.avg_len > 0):
+            raise ConfigurationError(f"bm25: {self} needs k >= 0, b in 0 to 1, avg_len > 0")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDefaults:
+    """What a connector's ``search`` does when the call does not say."""
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    k: int = 50
+    """First-pass candidates to rerank (1 to 10,000)."""
+    limit: int | None = None
+    """Hits returned, at most ``k``; by default 10, or ``k`` where that is less."""
+    mode: Mode = "hybrid"
+    """The first pass: both branches, or one of them."""
+    depth: int | None = None
+    """Hits taken from each branch of a hybrid search (1 to 10,000); by default ``k``."""
+    fusion: Fusion = field(default_factory=Fusion)
+    """How a hybrid search joins its branches."""
+
+    def __post_init__(self) -> None:
+        _within("k", self.k, 1, MAX_K)
+        if self.limit is not None:
+            why = f"it cannot exceed k ({self.k}): raise k or lower limit"
+            _within("limit", self.limit, 1, self.k, why)
+        if not isinstance(self.fusion, Fusion):
+            raise ConfigurationError(
+                f"fusion: {self.fusion!r} is no Fusion; give Fusion('rrf'), say"
+            )
+        _one_of("mode", self.mode, get_args(Mode))
+        if self.depth is not None:
+            _within("depth", self.depth, 1, MAX_K)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A checked search.
+
+    ``filter`` and ``native`` (pass-through arguments) are in the database's own terms.
+    """
+
+    query: str
+    k: int
+    limit: int
+    offset: int
+    mode: Mode
+    depth: int
+    fusion: Fusion
+    query_vector: Sequence[float] | None = None
+    filter: Any = None
+    native: Mapping[str, Any] = field(default_factory=dict)
+    evidence: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, str) or not self.query.strip():
+            raise ConfigurationError("query: is empty; give the text to search for")
+        if valid_unicode(self.query) != self.query:
+            raise ConfigurationError("query: holds a lone surrogate, which is not valid text")
+        SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion)
+        _within("limit", self.limit, 1, MAX_K)
+        if not isinstance(self.offset, int) or self.offset < 0:
+            raise ConfigurationError(f"offset: {self.offset!r} is not an integer from 0")
+        if self.query_vector is not None and not all(map(math.isfinite, self.query_vector)):
+            raise ConfigurationError("query_vector: holds a value that is not finite")
+
+    @property
+    def needs_vector(self) -> bool:
+        """Whether the mode has a dense branch."""
+        return self.mode != "bm25"
+
+    @property
+    def tail_follows(self) -> bool:
+        """Whether hits past the window may follow: a window's pages end with it."""
+        return False
+
+    @property
+    def deterministic_ties(self) -> bool:
+        """Whether equal scores come in the same order from call to call: that is not known."""
+        return False
+
+    @property
+    def note(self) -> str | None:
+        """What the outcome says where it has no other reason."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSearch:
+    """A search whose first pass somebody else wrote: what its second half has to know.
+
+    ``k`` hits are reranked, and the page ``offset`` to ``offset + limit`` is cut from them; where
+    ``tail_follows``, the hits past them follow. They are the first by (score, id), or, where the
+    database orders ties the same from call to call (``deterministic_ties``), the first in its own
+    order. ``mode`` is the outcome's word for the first pass, ``note`` its reason where it has no
+    other.
+    """
+
+    query: str
+    k: int
+    limit: int
+    offset: int = 0
+    mode: str = "native"
+    tail_follows: bool = False
+    deterministic_ties: bool = False
+    note: str | None = None
+
+
+def check_language(language: str) -> None:
+    """`ConfigurationError` for a language that BM25 has no stemmer for."""
+    _one_of("language", language, get_args(Language))
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigurationError(f"{name}: {value!r} is none of {', '.join(allowed)}")
+
+
+def _within(name: str, value: int, low: int, high: int, why: str = "") -> None:
+    if not isinstance(value, int) or not low <= value <= high:
+        raise ConfigurationError(f"{name}: {value!r} is not in {low} to {high}; {why}".rstrip("; "))

@@ -1,0 +1,1 @@
+"""Calling rerankers in order, in time and within budget: the only place with that state."""

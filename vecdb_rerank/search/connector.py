@@ -1,0 +1,348 @@
+"""What the connectors of all databases share: settings of a search, and the drivers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+
+from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.flow.steps import Call, Compute, Flow
+from vecdb_rerank.model import Candidate
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import Database, Embedder, FirstPass, Reranker, Vector
+from vecdb_rerank.request import Fusion, Mode, Search, SearchDefaults
+from vecdb_rerank.resilience.chain import Chain
+from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.text_fields import TextFields
+
+if TYPE_CHECKING:
+    from vecdb_rerank.ingest.model import Document, IngestReport, Writer
+
+T = TypeVar("T")
+ResponseT = TypeVar("ResponseT")
+# What the methods return: the value itself (sync) or an awaitable of it (async).
+SearchT = TypeVar("SearchT")
+ReportT = TypeVar("ReportT")
+CreatedT = TypeVar("CreatedT")
+ProblemsT = TypeVar("ProblemsT")
+
+PAGE = 10  # hits, where nobody says how many
+_SAMPLE = 16  # documents that `check` looks at
+Bundled = Literal["bundled"]
+# One, or several in order: the next one is asked where one fails.
+Rerankers = Reranker | Sequence[Reranker] | Bundled | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing `Connector.check` looked at: fine, or what to do about it."""
+
+    subject: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+class Store(Database[ResponseT]):
+    """A database that can also be set up, filled and checked."""
+
+    def create(self, dimension: int) -> Flow[bool]:
+        """Create the collection if it is missing; `SchemaError` if one there does not fit."""
+        raise NotImplementedError
+
+    def writer(self) -> Writer[Any]:
+        """How documents are written."""
+        raise NotImplementedError
+
+    def check(self, dimension: int | None) -> Flow[list[Finding]]:
+        """Look at connection, version, plugins and schema, changing nothing."""
+        raise NotImplementedError
+
+    def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
+        """The payloads of a few documents, whichever come first."""
+        raise NotImplementedError
+
+    def delete(self) -> Flow[None]:
+        """Delete the collection with all its documents."""
+        raise NotImplementedError
+
+    def refresh(self) -> Flow[None]:
+        """Make all documents added so far visible to searches."""
+        raise NotImplementedError
+
+    def close(self) -> Any:
+        """Close the client."""
+        raise NotImplementedError
+
+
+class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
+    """Base of the connectors; a subclass adds ``search`` with its database's own arguments.
+
+    `close` leaves the store's client open unless ``close_client``: it is the caller's.
+    """
+
+    def __init__(
+        self,
+        store: Store[ResponseT],
+        *,
+        reranker: Rerankers = "bundled",
+        embedder: Embedder | Bundled | None = "bundled",
+        text_fields: TextFields | None = None,
+        policy: Policy | None = None,
+        defaults: SearchDefaults | None = None,
+        close_client: bool = False,
+    ) -> None:
+        self.store = store
+        self._close_client = close_client
+        self.defaults = defaults or SearchDefaults()
+        policy = policy or Policy()
+        self.pipeline = Pipeline(
+            chain=make_chain(reranker, policy),
+            embedder=None if embedder is None else make_embedder(embedder),
+            text_fields=text_fields or TextFields(),
+            policy=policy,
+        )
+
+    def candidates(self, response: ResponseT) -> Sequence[Candidate]:
+        """The hits of a native response in a form that is the same for every database."""
+        return self.store.candidates(FirstPass(response), self.pipeline.text_fields)
+
+    def create(self) -> CreatedT:
+        """Create a collection or index fit for hybrid search; False if one is there already.
+
+        Raises `SchemaError` where one is there that does not fit.
+        """
+        return self._run(self._guarded(self._created()))
+
+    def add(
+        self,
+        documents: Iterable[Document | Mapping[str, Any]],
+        *,
+        batch_size: int = 64,
+        give_up_after: float = 120.0,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> ReportT:
+        """Add documents from any iterator, a batch at a time.
+
+        Plain mappings are stored under their ``_id`` or ``id``, else under a hash of their
+        content, so that adding them again changes nothing. The report names each document that
+        was not stored and why; `IngestError` is raised where the database stays away for
+        ``give_up_after`` seconds.
+        """
+        from vecdb_rerank.ingest.flow import ingest
+        from vecdb_rerank.ingest.model import IngestOptions
+
+        options = IngestOptions(
+            batch_size=batch_size, give_up_after=give_up_after, on_progress=on_progress
+        )
+        pipeline = self.pipeline
+
+        def flow() -> Flow[IngestReport]:
+            # Not guarded: an error of the source or the embedder is not the database's.
+            report = yield from ingest(
+                self.store.writer(), documents, pipeline.embedder, pipeline.text_fields, options
+            )
+            yield from self._guarded(self.store.refresh())
+            return report
+
+        return self._run(flow())
+
+    def warmup(self) -> Any:
+        """Load the models of embedder and rerankers, so that no search has to wait for them.
+
+        For the start of a server, before it says that it is ready: loading counts in the deadline
+        of the search that it happens in. Nothing is sent to the database or to a remote reranker.
+        Raises `ConfigurationError` where a model does not load.
+        """
+        embedder, chain = self.pipeline.embedder, self.pipeline.chain
+
+        def flow() -> Flow[None]:
+            if embedder is not None:
+                yield Compute(lambda: embedder.embed_query("warm up"))
+            if chain is not None:
+                yield Compute(chain.warmup)
+
+        return self._run(flow())
+
+    def check(self) -> ProblemsT:
+        """What stands between this connector and a search, with a fix for each."""
+        return self._run(self._guarded(self._checked()))
+
+    def delete(self) -> Any:
+        """Delete the collection or index with all its documents."""
+        return self._run(self._guarded(self.store.delete()))
+
+    def close(self) -> Any:
+        """Close the reranker's connections, and the database client if that is the connector's own.
+
+        It is where `connect` made it, or the connector was told ``close_client=True``.
+        """
+
+        def flow() -> Flow[None]:
+            if self.pipeline.chain is not None:
+                yield from self.pipeline.chain.closing()
+            if self._close_client:
+                yield Call(self.store.close)
+
+        return self._run(flow())
+
+    def _created(self) -> Flow[bool]:
+        dimension = yield from self._dimension()
+        if dimension is None:
+            raise ConfigurationError("embedder: creating a collection needs one, for its dimension")
+        return (yield from self.store.create(dimension))
+
+    def _checked(self) -> Flow[list[Finding]]:
+        dimension = yield from self._dimension()
+        findings = yield from self.store.check(dimension)
+        if all(finding.ok for finding in findings):
+            payloads = yield from self.store.sample(_SAMPLE)
+            findings += _text_findings(payloads, self.pipeline.text_fields)
+        return findings
+
+    def _dimension(self) -> Flow[int | None]:
+        embedder = self.pipeline.embedder
+        if embedder is None:
+            return None
+        dimension: int = yield Compute(lambda: embedder.dimension)  # it may have to load its model
+        return dimension
+
+    def _search(
+        self,
+        query: str,
+        *,
+        k: int | None,
+        limit: int | None,
+        offset: int,
+        mode: Mode | None,
+        depth: int | None,
+        fusion: Fusion | None,
+        filter: Any,
+        query_vector: Vector | None,
+        rerank: bool,
+        explain: bool,
+        native: Mapping[str, Any],
+    ) -> SearchT:
+        """Run a search; what is None comes from the defaults."""
+        defaults = self.defaults
+        chosen_k = defaults.k if k is None else k
+        pipeline = self.pipeline if rerank else replace(self.pipeline, chain=None)
+        search = Search(
+            query=query,
+            k=chosen_k,
+            limit=min(defaults.limit or PAGE, chosen_k) if limit is None else limit,
+            offset=offset,
+            mode=mode or defaults.mode,
+            depth=(defaults.depth or chosen_k) if depth is None else depth,
+            fusion=fusion or defaults.fusion,
+            query_vector=query_vector,
+            filter=filter,
+            native={name: value for name, value in native.items() if value is not None},
+            # The same first pass with and without rerank: equal ranks are broken the same way.
+            evidence=explain or self.pipeline.uses_evidence,
+        )
+        return self._run(pipeline.search(self.store, search, explain=explain))
+
+    def _guarded(self, flow: Flow[T]) -> Flow[T]:
+        """``flow`` with the database's own errors as ours."""
+        try:
+            return (yield from flow)
+        except VecdbRerankError:
+            raise
+        except Exception as error:
+            raise DatabaseError(self.store.describe_error(error)) from error
+
+    def _run(self, flow: Flow[Any]) -> Any:
+        """Drive a flow in the client's colour."""
+        raise NotImplementedError
+
+
+def _text_findings(payloads: Sequence[Mapping[str, Any]], text_fields: TextFields) -> list[Finding]:
+    """Whether stored documents have a text to search and rerank."""
+    empty = [payload for payload in payloads if not text_fields.text(payload).strip()]
+    names = ", ".join(text_fields.paths)
+    if not empty:
+        return [Finding("text", True, f"their text is in {names}")] if payloads else []
+    held = ", ".join(map(str, empty[0])) or "nothing"
+    return [
+        Finding(
+            "text",
+            False,
+            f"{len(empty)} of {len(payloads)} looked at have no text in {names}; one has: {held}",
+            "name the fields that hold it in text_fields.fields",
+        )
+    ]
+
+
+class SyncDriver:
+    """Mixin: methods return their values; a ``with`` block closes the connector in the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()  # type: ignore[attr-defined]  # of the connector
+
+    def _run(self, flow: Flow[Any]) -> Any:
+        return run(flow)
+
+
+class AsyncDriver:
+    """Mixin: methods return awaitables; an ``async with`` block closes the connector in the end."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()  # type: ignore[attr-defined]  # of the connector
+
+    def _run(self, flow: Flow[Any]) -> Any:
+        return run_async(flow)
+
+
+class DropInClient:
+    """Mixin that marks the drop-in clients: their searches are reranked already."""
+
+
+def refuse_wrong_client(client: Any, other: type, instead: str) -> None:
+    """`ConfigurationError` where ``client`` is none to search with.
+
+    That is a drop-in one, whose every search would be reranked twice, or one of the ``other``
+    colour, which is for ``instead``.
+    """
+    given = type(client).__name__
+    if isinstance(client, DropInClient):
+        raise ConfigurationError(
+            f"client: a {given} reranks already, and its hits would be reranked twice; "
+            "give the plain client that it wraps"
+        )
+    if isinstance(client, other):
+        raise ConfigurationError(f"client: is of type {given}; give it to {instead}")
+
+
+def make_chain(rerankers: Rerankers, policy: Policy) -> Chain | None:
+    """The chain of what a ``reranker`` argument names; None for none."""
+    if rerankers is None:
+        return None
+    if rerankers == "bundled":
+        rerankers = _bundled_reranker()
+    if isinstance(rerankers, str):
+        raise ConfigurationError(f"reranker: {rerankers!r} is neither one nor 'bundled'")
+    return Chain([rerankers] if isinstance(rerankers, Reranker) else rerankers, policy)
+
+
+def _bundled_reranker() -> Reranker:
+    from vecdb_rerank.rerankers.onnx import OnnxReranker
+
+    return OnnxReranker()
+
+
+def make_embedder(embedder: Embedder | Bundled) -> Embedder:
+    """The embedder that ``embedder=`` names."""
+    if embedder != "bundled":
+        return embedder
+    from vecdb_rerank.embedders.onnx import OnnxEmbedder
+
+    return OnnxEmbedder()

@@ -1,0 +1,289 @@
+"""Reranking in a client that somebody has already: what the drop-ins of all databases share.
+
+A drop-in reads a native request (`RequestInfo`), makes a `Plan` of it, sends it, and gives the
+native response back, reranked. Each database reads, deepens and rebuilds requests its own way;
+what is reranked, when, and what the outcome says is decided here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any, Generic, Literal, TypeVar, get_args
+
+from vecdb_rerank import telemetry
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.flow.steps import Call, Flow, Together
+from vecdb_rerank.outcome import publish
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import FirstPass, Hits
+from vecdb_rerank.request import NativeSearch, SearchDefaults
+from vecdb_rerank.search.clock import Clock, SearchRun
+from vecdb_rerank.search.connector import Rerankers, make_chain
+from vecdb_rerank.search.pipeline import Pipeline, Settled
+from vecdb_rerank.text_fields import TextFields, valid_unicode
+
+log = logging.getLogger("vecdb_rerank")
+R = TypeVar("R")
+MissingQuery = Literal["pass", "raise"]
+# What a call's ``rerank`` may be: off, on, or on under another policy.
+Rerank = bool | Policy
+
+_ambient: ContextVar[str | None] = ContextVar("rerank_query", default=None)
+
+
+@contextmanager
+def rerank_query(text: str) -> Iterator[None]:
+    """Give the query text to all drop-in calls in the block that are not given one themselves.
+
+    For code in between that passes no arguments on, such as a framework's store. Safe under
+    threads and tasks.
+    """
+    token = _ambient.set(text)
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInfo:
+    """What a native request asks for, in words that are the same for every database.
+
+    ``limit`` hits from ``offset`` (from 0). ``texts`` are the query texts found in it,
+    ``obstacle`` says why it cannot be reranked, ``note`` what the outcome is to tell besides.
+    ``tail_follows`` says that the database pages on by itself past the window, in the same order;
+    ``deterministic_ties`` that hits of equal scores have the same order at any depth.
+    """
+
+    mode: str
+    limit: int
+    offset: int = 0
+    texts: Sequence[str] = ()
+    obstacle: str | None = None
+    note: str | None = None
+    tail_follows: bool = True
+    deterministic_ties: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of one native request: it is reranked, or passed through for a ``reason``."""
+
+    search: NativeSearch
+    pipeline: Pipeline
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[R]):
+    """A planned request, and how its response is read.
+
+    ``first`` makes a first pass of the response, or says why there is nothing in it to rerank (it
+    is then given back as it is); it is called only where the plan is to rerank.
+    """
+
+    plan: Plan
+    hits: Hits[R]
+    first: Callable[[R], FirstPass[R] | str]
+
+
+@dataclass(frozen=True, slots=True)
+class DropIn:
+    """How a client's searches are reranked; made once, shared by threads and tasks.
+
+    ``k`` hits (1 to 10,000) are reranked. Where no query text is found, ``on_missing_query``
+    passes the call through or raises `ConfigurationError`.
+    """
+
+    pipeline: Pipeline
+    k: int
+    on_missing_query: MissingQuery
+
+    @classmethod
+    def of(
+        cls,
+        reranker: Rerankers,
+        *,
+        text_fields: TextFields | None,
+        policy: Policy | None,
+        k: int,
+        on_missing_query: MissingQuery,
+    ) -> DropIn:
+        """From the arguments of a drop-in client; `ConfigurationError` where one is wrong."""
+        if on_missing_query not in get_args(MissingQuery):
+            raise ConfigurationError(
+                f"on_missing_query: {on_missing_query!r} is neither 'pass' nor 'raise'"
+            )
+        SearchDefaults(k=k, limit=1)
+        policy = policy or Policy()
+        pipeline = Pipeline(
+            chain=make_chain(reranker, policy),
+            text_fields=text_fields or TextFields(),
+            policy=policy,
+        )
+        return cls(pipeline, k, on_missing_query)
+
+    def plan(self, asked: RequestInfo, rerank: Rerank = True, query: str | None = None) -> Plan:
+        """What becomes of a request; ``query`` is the text that the call itself was given.
+
+        A ``rerank`` policy is this call's alone; breakers and budgets stay the client's. Raises
+        `ConfigurationError` where an argument is wrong, or no text is found and that is an error.
+        """
+        pipeline = self.pipeline
+        if isinstance(rerank, Policy):
+            pipeline = replace(pipeline, policy=rerank)
+        elif not isinstance(rerank, bool):
+            raise ConfigurationError(f"rerank: {rerank!r} is neither True, False nor a Policy")
+        text = _text(query, asked.texts)
+        reason = self._reason_to_pass(asked, text) if rerank else "rerank=False"
+        return Plan(self._search(asked, text or ""), pipeline, reason)
+
+    @property
+    def past(self) -> str:
+        """Why a page that begins after the window is passed through."""
+        return f"the page lies past the {self.k} hits that are reranked"
+
+    def closing(self) -> Flow[None]:
+        """Close the rerankers' connections."""
+        if self.pipeline.chain is not None:
+            yield from self.pipeline.chain.closing()
+
+    def _reason_to_pass(self, asked: RequestInfo, text: str | None) -> str | None:
+        if self.pipeline.chain is None:
+            return "no reranker"
+        if asked.obstacle is not None:
+            return asked.obstacle
+        if text is None:
+            return self._missing(asked)
+        if asked.offset >= self.k and asked.tail_follows:
+            return self.past
+        return None
+
+    def _missing(self, asked: RequestInfo) -> str:
+        holds = "holds several texts" if asked.texts else "holds no text"
+        if self.on_missing_query == "raise":
+            raise ConfigurationError(
+                f"rerank_query: is not given and the request {holds}; give the text to rerank by, "
+                "or rerank=False"
+            )
+        _warn_once(holds)
+        return f"no query: the request {holds}, and no rerank_query was given"
+
+    def _search(self, asked: RequestInfo, text: str) -> NativeSearch:
+        # A first page larger than the window is one response: no other page contradicts it.
+        tail_follows = asked.tail_follows or not asked.offset
+        ends = not tail_follows and asked.offset + asked.limit > self.k
+        cut = f"pages end after the {self.k} hits that are reranked" if ends else None
+        return NativeSearch(
+            query=text,
+            k=self.k,
+            limit=asked.limit,
+            offset=asked.offset,
+            mode=asked.mode,
+            tail_follows=tail_follows,
+            deterministic_ties=asked.deterministic_ties,
+            note="; ".join(filter(None, (asked.note, cut))) or None,
+        )
+
+
+def single(job: Job[R], call: Callable[[], Any]) -> Flow[R]:
+    """The flow of one native call: its value is the native response.
+
+    ``call`` sends it; what it raises reaches the caller as it is.
+    """
+    pipeline = job.plan.pipeline
+    with pipeline.trip(job.hits, job.plan.search) as trip:
+        response = yield from _sent(call, trip.clock, job.hits.name)
+        settled = yield from _settle(job, response, trip)
+    pipeline.announce(settled.outcome)
+    return settled.response
+
+
+def batch(
+    jobs: Sequence[Job[R]], call: Callable[[], Any], split: Callable[[Any], Sequence[R]]
+) -> Flow[tuple[Any, list[R]]]:
+    """The flow of several searches in one native call: its answer, and the responses.
+
+    ``split`` takes the responses out of the answer, one a job. They are reranked beside each
+    other; a failing one falls back alone, whatever its policy says, since the others have nothing
+    to do with it. Outcomes come in the order of the jobs.
+    """
+    clock = Clock()
+    answer = yield from _sent(call, clock, jobs[0].hits.name if jobs else "")
+    pairs = list(zip(jobs, split(answer), strict=True))
+    flows = [partial(_settle_alone, job, response, clock.shared()) for job, response in pairs]
+    settled = yield from _together(flows, [job.plan.reason is None for job, _ in pairs])
+    for job, done in zip(jobs, settled, strict=True):
+        publish(done.outcome, job.plan.pipeline.policy.on_outcome)
+    return answer, [done.response for done in settled]
+
+
+def _sent(call: Callable[[], Any], clock: Clock, name: str) -> Flow[Any]:
+    try:
+        with clock.stage("first_pass"):
+            return (yield Call(call))
+    except Exception as error:
+        telemetry.count_failed(name, error)
+        raise
+
+
+def _settle(job: Job[R], response: R, trip: SearchRun) -> Flow[Settled[R]]:
+    plan = job.plan
+    first = plan.reason if plan.reason is not None else job.first(response)
+    if isinstance(first, str):
+        return Settled(response, plan.pipeline.passed(job.hits, plan.search, first, trip))
+    return (yield from plan.pipeline.settle(job.hits, plan.search, first, trip))
+
+
+def _settle_alone(job: Job[R], response: R, clock: Clock) -> Flow[Settled[R]]:
+    with job.plan.pipeline.trip(job.hits, job.plan.search, clock) as trip:
+        return (yield from _settle(job, response, trip))
+
+
+def _together(
+    flows: Sequence[Callable[[], Flow[Settled[R]]]], reranked: Sequence[bool]
+) -> Flow[list[Settled[R]]]:
+    """The flows' values; those that do no I/O need nobody beside them."""
+    busy = [flow for flow, does in zip(flows, reranked, strict=True) if does]
+    values = iter((yield Together(busy)) if busy else ())
+    settled = []
+    for flow, does in zip(flows, reranked, strict=True):
+        settled.append(next(values) if does else (yield from flow()))
+    return settled
+
+
+def _text(given: str | None, found: Iterable[str]) -> str | None:
+    """The text to rerank by: the call's, the block's, else the request's where it is one alone."""
+    for text in (given, _ambient.get()):
+        if text is not None and not isinstance(text, str):
+            raise ConfigurationError(f"rerank_query: {text!r} is no text")
+        if text is not None and text.strip():
+            return valid_unicode(text)
+    distinct = {text for text in found if text.strip()}
+    return valid_unicode(distinct.pop()) if len(distinct) == 1 else None
+
+
+@cache
+def _warn_once(holds: str) -> None:
+    """Say it once a process: who put this in place of their client expects all to be reranked."""
+    log.warning(
+        "a search is not reranked: its request %s; give rerank_query=, or refuse such calls with "
+        "on_missing_query='raise' (said once)",
+        holds,
+    )
+
+
+def each(name: str, given: Any, kind: Any, count: int) -> list[Any]:
+    """An argument for each request of a batch: one for all, or a list of them."""
+    if isinstance(given, kind):
+        return [given] * count
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise ConfigurationError(f"{name}: {given!r} is neither one value nor a list of them")
+    if len(given) != count:
+        raise ConfigurationError(f"{name}: {len(given)} values for {count} requests")
+    return list(given)

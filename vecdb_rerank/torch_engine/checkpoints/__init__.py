@@ -1,0 +1,1 @@
+"""Load checkpoints: architectures, tokenizers, licences."""
