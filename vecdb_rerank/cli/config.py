@@ -21,7 +21,7 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
-    from vecdb_rerank.config.secrets import concealed
+    from vecdb_rerank.secrets import concealed
 
     loaded = common.settings(config, backend, collection)
     shown = Table("setting", "value", "from")

@@ -29,11 +29,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from vecdb_rerank.config.secrets import concealed
 from vecdb_rerank.http.urls import names_server
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.request import Bm25Params, Language, SearchDefaults
 from vecdb_rerank.rerankers.wire_formats import FormatName, Scale
+from vecdb_rerank.secrets import concealed
 from vecdb_rerank.text_fields import TextFields
 
 ENV_PREFIX = "VECDB_RERANK__"

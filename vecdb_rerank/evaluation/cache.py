@@ -137,7 +137,7 @@ class CachedReranker:
 
 def score_key(section: Mapping[str, Any]) -> str:
     """What a reranker's scores depend on: its settings, without what is secret or about time."""
-    from vecdb_rerank.config.secrets import concealed
+    from vecdb_rerank.secrets import concealed
 
     about_time = ("timeout", "retries", "hedge", "http2", "verify", "batch_size", "device")
     kept = {k: concealed(k, v) for k, v in section.items() if k not in about_time}

@@ -14,7 +14,6 @@ from typing import Any, Final
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async, rerankers
 from vecdb_rerank.config.loading import check
-from vecdb_rerank.config.secrets import concealed
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run, run_async
@@ -22,6 +21,7 @@ from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.integrations.shared import AnyConnector, Found, Searcher, Shape, marks
 from vecdb_rerank.search.connector import Rerankers
 from vecdb_rerank.search.rerank_list import ListReranker, Place
+from vecdb_rerank.secrets import concealed
 from vecdb_rerank.text_fields import TextFields
 
 with importing("haystack", extra="haystack"):

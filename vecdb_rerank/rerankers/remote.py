@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 import httpx
 
 from vecdb_rerank import telemetry
-from vecdb_rerank.config.secrets import is_secret
 from vecdb_rerank.errors import ConfigurationError, RerankError, RerankTimeoutError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
@@ -24,6 +23,7 @@ from vecdb_rerank.http.retry import ServiceError, is_passing, retry, retry_after
 from vecdb_rerank.http.urls import names_server
 from vecdb_rerank.model import Scores
 from vecdb_rerank.rerankers.wire_formats import Format, Reply, Scale
+from vecdb_rerank.secrets import is_secret
 from vecdb_rerank.text_fields import valid_unicode
 
 _SHORT, _PIECE = 3, 16  # characters: below, a text says nothing; above, a piece gives it away

@@ -21,7 +21,7 @@ from vecdb_rerank.torch_engine.lru_cache import LruCache, digest
 from vecdb_rerank.torch_engine.spec import LIBRARIES, Spec
 
 if TYPE_CHECKING:
-    from vecdb_rerank.torch_engine.compute.runner import Runner
+    from vecdb_rerank.torch_engine.runner import Runner
 
 _WARM_UP_WORDS = (8, 60, 250, 1_000)  # of documents, about their tokens
 _JOB_PAIRS = 64  # a call's turn in the queue
@@ -177,7 +177,7 @@ class Engine:
             self._loaded.set()
 
     def _new_runner(self) -> Runner:
-        from vecdb_rerank.torch_engine.compute.runner import Runner
+        from vecdb_rerank.torch_engine.runner import Runner
 
         return Runner(self.spec)
 

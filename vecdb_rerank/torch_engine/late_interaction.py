@@ -11,7 +11,7 @@ from vecdb_rerank.torch_engine.call_queue import Job
 from vecdb_rerank.torch_engine.engine import Call, Computed, Engine
 
 if TYPE_CHECKING:
-    from vecdb_rerank.torch_engine.compute.runner import Runner
+    from vecdb_rerank.torch_engine.runner import Runner
 
 _AT_ONCE = 64  # documents whose products are computed together
 

@@ -18,7 +18,7 @@ from torch.nn.functional import linear, normalize
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.torch_engine.checkpoints import loading
 from vecdb_rerank.torch_engine.checkpoints.colbert import Scheme, scheme
-from vecdb_rerank.torch_engine.compute.runner import Runner, computing
+from vecdb_rerank.torch_engine.runner import Runner, computing
 from vecdb_rerank.torch_engine.spec import Spec
 from vecdb_rerank.torch_engine.tokens import Pair, Template, Text, Tokens
 

@@ -16,7 +16,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.torch_engine.compute.layout import Group, Layout
+from vecdb_rerank.torch_engine.compute.group import Group
+from vecdb_rerank.torch_engine.compute.layout import Layout
 
 NAME = "vecdb_rerank_packed"
 OPAQUE = f"{NAME}_opaque"

@@ -8,14 +8,12 @@ documents of 85 to 512 tokens this takes 30 to 50 % of the time of torch's own k
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from vecdb_rerank.torch_engine.compute.layout import Group
+from vecdb_rerank.torch_engine.compute.group import Group
 
 Places = np.ndarray[tuple[int], np.dtype[np.int64]]
 _PIECE = 1 << 20  # attention weights computed at once: 2 MB in bfloat16, 4 MB in float32

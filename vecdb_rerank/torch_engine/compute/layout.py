@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vecdb_rerank.torch_engine.compute.bf16_attention import Bf16Attention
+from vecdb_rerank.torch_engine.compute.group import Group
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,25 +21,6 @@ if TYPE_CHECKING:
 N = TypeVar("N", bound=np.generic)
 _TILE = 16  # rows of a matrix that AMX multiplies at once
 _PIECE = 512  # tokens of a document computed at once where a window limits what they see
-
-
-@dataclass(frozen=True)
-class Group:
-    """Neighbours that take as many rows, ``room`` each; ``lengths`` are their tokens."""
-
-    start: int
-    room: int
-    lengths: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        """How many documents."""
-        return len(self.lengths)
-
-    @property
-    def rows(self) -> slice:
-        """Where they are in the sequence."""
-        return slice(self.start, self.start + self.count * self.room)
 
 
 @dataclass(frozen=True)
