@@ -25,7 +25,23 @@ class VecdbRerankError(Exception):
 
 
 class ConfigurationError(VecdbRerankError, ValueError):
-    """A setting or argument is wrong; the message names it and says what to do."""
+    """A setting, an argument or an input is wrong.
+
+    ``key`` names it (``policy.deadline``, ``query_vector``, a file's path), ``problem`` says what
+    is wrong and what to do; the message is ``key: problem``.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[ConfigurationError], tuple[str, str]]:
+        return type(self), (self.key, self.problem)
+
+    def within(self, section: str) -> ConfigurationError:
+        """Return the same error about a key of ``section``."""
+        return ConfigurationError(f"{section}.{self.key}", self.problem)
 
 
 class MissingDependencyError(ConfigurationError, ImportError):
@@ -34,7 +50,7 @@ class MissingDependencyError(ConfigurationError, ImportError):
     @classmethod
     def for_extra(cls, library: str, extra: str) -> MissingDependencyError:
         """The error for ``library``, which ``pip install "vecdb-rerank[extra]"`` brings."""
-        return cls(f'{library} is not installed: pip install "vecdb-rerank[{extra}]"')
+        return cls(library, f'not installed; run: pip install "vecdb-rerank[{extra}]"')
 
 
 class SchemaError(VecdbRerankError):

@@ -58,7 +58,8 @@ class Scores:
     ``relevance`` the same on the 0-1 scale that ``min_relevance`` tests. ``truncated`` counts
     documents of which the model read only a part, ``billed`` the units that a service charges for
     them. ``passages`` is the best passage of each document that was read in several. ``failed``
-    says of rerankers that took part why they did not answer, by name.
+    says of rerankers that took part why they did not answer, by name. ``notes`` are those of the
+    `Outcome`.
     """
 
     raw: Sequence[float | None]
@@ -67,6 +68,7 @@ class Scores:
     billed: float = 0.0
     passages: Sequence[Span | None] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_logits(

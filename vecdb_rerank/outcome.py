@@ -32,6 +32,9 @@ class Outcome:
     ``would_skip`` names the skip rule that applied in shadow mode, and ``skip_change`` is the
     share (0 to 1) of the page's hits that would have been others. ``passages`` says of each
     document that was read in several where in its text (characters) the best one is.
+
+    ``notes`` maps a code, such as ``partial_first_pass``, to a sentence about something that made
+    the result worse than it looks.
     """
 
     status: Status
@@ -57,6 +60,7 @@ class Outcome:
     raw: Mapping[HitId, float] = field(default_factory=dict, repr=False)
     first_pass_score: Mapping[HitId, float] = field(default_factory=dict, repr=False)
     hits: tuple[ExplainedHit, ...] = field(default=(), repr=False)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

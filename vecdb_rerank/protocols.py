@@ -71,7 +71,7 @@ class FirstPass(Generic[ResponseT]):
     ``evidence`` maps a branch name to its hits by id; empty where the policy did not ask.
     ``injected_fields`` says what the request asked for beyond the caller's wish (the text to
     rerank), in the database's own terms; `Hits.rebuild` takes it out again. ``ascending`` says
-    that the scores are distances: less is better.
+    that the scores are distances: less is better. ``notes`` are those of the `Outcome`.
     """
 
     response: ResponseT
@@ -79,6 +79,7 @@ class FirstPass(Generic[ResponseT]):
     evidence: Evidence = field(default_factory=dict)
     injected_fields: Any = ()
     ascending: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Hits(Protocol[ResponseT]):

@@ -58,7 +58,7 @@ class Fusion:
     def __post_init__(self) -> None:
         _one_of("fusion.method", self.method, get_args(FusionMethod))
         if self.rank_constant < 1:
-            raise ConfigurationError(f"fusion.rank_constant: {self.rank_constant} is below 1")
+            raise ConfigurationError("fusion.rank_constant", f"{self.rank_constant} is below 1")
         if self.weights is None:
             return
         if (
@@ -67,10 +67,10 @@ class Fusion:
             or not sum(self.weights)
         ):
             raise ConfigurationError(
-                f"fusion.weights: {self.weights}: give (bm25, dense), none negative, one above 0"
+                "fusion.weights", f"{self.weights}: give (bm25, dense), none negative, one above 0"
             )
         if self.method == "dbsf":
-            raise ConfigurationError("fusion.weights: dbsf takes none; use min_max or rrf")
+            raise ConfigurationError("fusion.weights", "dbsf takes none; use min_max or rrf")
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -94,7 +94,7 @@ class Bm25Params:
 
     def __post_init__(self) -> None:
         if not (self.k >= 0 and 0 <= self.b <= 1 and self.avg_len > 0):
-            raise ConfigurationError(f"bm25: {self} needs k >= 0, b in 0 to 1, avg_len > 0")
+            raise ConfigurationError("bm25", f"{self} needs k >= 0, b in 0 to 1, avg_len > 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class SearchDefaults:
             _within("limit", self.limit, 1, self.k, why)
         if not isinstance(self.fusion, Fusion):
             raise ConfigurationError(
-                f"fusion: {self.fusion!r} is no Fusion; give Fusion('rrf'), say"
+                "fusion", f"{self.fusion!r} is no Fusion; give Fusion('rrf'), say"
             )
         _one_of("mode", self.mode, get_args(Mode))
         if self.depth is not None:
@@ -149,15 +149,15 @@ class Search:
 
     def __post_init__(self) -> None:
         if not isinstance(self.query, str) or not self.query.strip():
-            raise ConfigurationError("query: is empty; give the text to search for")
+            raise ConfigurationError("query", "is empty; give the text to search for")
         if valid_unicode(self.query) != self.query:
-            raise ConfigurationError("query: holds a lone surrogate, which is not valid text")
+            raise ConfigurationError("query", "holds a lone surrogate, which is not valid text")
         SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion)
         _within("limit", self.limit, 1, MAX_K)
         if not isinstance(self.offset, int) or self.offset < 0:
-            raise ConfigurationError(f"offset: {self.offset!r} is not an integer from 0")
+            raise ConfigurationError("offset", f"{self.offset!r} is not an integer from 0")
         if self.query_vector is not None and not all(map(math.isfinite, self.query_vector)):
-            raise ConfigurationError("query_vector: holds a value that is not finite")
+            raise ConfigurationError("query_vector", "holds a value that is not finite")
 
     @property
     def needs_vector(self) -> bool:
@@ -208,9 +208,9 @@ def check_language(language: str) -> None:
 
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise ConfigurationError(f"{name}: {value!r} is none of {', '.join(allowed)}")
+        raise ConfigurationError(name, f"{value!r} is none of {', '.join(allowed)}")
 
 
 def _within(name: str, value: int, low: int, high: int, why: str = "") -> None:
     if not isinstance(value, int) or not low <= value <= high:
-        raise ConfigurationError(f"{name}: {value!r} is not in {low} to {high}; {why}".rstrip("; "))
+        raise ConfigurationError(name, f"{value!r} is not in {low} to {high}; {why}".rstrip("; "))

@@ -30,12 +30,12 @@ class TextFields:
 
     def __post_init__(self) -> None:
         if isinstance(self.fields, str):
-            raise ConfigurationError(f"text_fields.fields: give a list: [{self.fields!r}]")
+            raise ConfigurationError("text_fields.fields", f"give a list: [{self.fields!r}]")
         if self.max_chars < 1:
-            raise ConfigurationError(f"text_fields.max_chars: {self.max_chars} is below 1")
+            raise ConfigurationError("text_fields.max_chars", f"{self.max_chars} is below 1")
         if not self.paths:
             wrong = "fields" if self.template is None else "template"
-            raise ConfigurationError(f"text_fields.{wrong}: name at least one field")
+            raise ConfigurationError(f"text_fields.{wrong}", "name at least one field")
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -126,12 +126,12 @@ def _names(template: str) -> list[str]:
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise ConfigurationError(f"text_fields.template: {error}") from error
+        raise ConfigurationError("text_fields.template", f"{error}") from error
     if any(spec or conversion for _, _, spec, conversion in parts):
-        raise ConfigurationError("text_fields.template: only plain {field} names are allowed")
+        raise ConfigurationError("text_fields.template", "only plain {field} names are allowed")
     names = [name for _, name, _, _ in parts if name is not None]
     if "" in names:
-        raise ConfigurationError("text_fields.template: {} is empty; name the field")
+        raise ConfigurationError("text_fields.template", "{} is empty; name the field")
     return names
 
 

@@ -76,7 +76,7 @@ class _OpenSearch(
     ) -> None:
         refuse_wrong_client(client, self._other, self._instead)
         if isinstance(bm25_fields, str):
-            raise ConfigurationError(f"bm25_fields: give a list: [{bm25_fields!r}]")
+            raise ConfigurationError("bm25_fields", f"give a list: [{bm25_fields!r}]")
         documents = text_fields or TextFields()
         check_language(language)
         layout = Layout(index, dense_vector, tuple(bm25_fields), language)

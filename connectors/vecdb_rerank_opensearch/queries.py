@@ -29,13 +29,13 @@ def check_body(extra: Mapping[str, Any]) -> None:
     """`ConfigurationError` for keys of the body that the search itself decides."""
     for name in _OURS:
         if name in extra:
-            raise ConfigurationError(f"body: {name!r} is decided by the search; leave it out")
+            raise ConfigurationError("body", f"{name!r} is decided by the search; leave it out")
 
 
 def fused_by_database(fusion: Fusion) -> bool:
     """Whether neural-search has this fusion; its RRF takes no weights."""
     if fusion.method == "dbsf":
-        raise ConfigurationError("fusion.method: dbsf is Qdrant's; use min_max or rrf")
+        raise ConfigurationError("fusion.method", "dbsf is Qdrant's; use min_max or rrf")
     return fusion.method != "rrf" or fusion.weights is None
 
 

@@ -81,7 +81,7 @@ class _Reranking(DropInClient):
         refuse_wrong_client(client, self._other, self._instead)
         if not isinstance(client, self._native):
             given, wanted = type(client).__name__, self._native.__name__
-            raise ConfigurationError(f"client: is of type {given}, not {wanted}")
+            raise ConfigurationError("client", f"is of type {given}, not {wanted}")
         self._client: Any = client
         self._drop_in = DropIn.of(
             reranker, text_fields=text_fields, policy=policy, k=k, on_missing_query=on_missing_query

@@ -44,7 +44,7 @@ def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Fil
     except ValidationError as error:
         first, *_ = error.errors()
         where = ".".join(map(str, ("filter", *first["loc"])))
-        raise ConfigurationError(f"{where}: {first['msg']}") from None
+        raise ConfigurationError(where, f"{first['msg']}") from None
 
 
 def fused_here(fusion: Fusion, evidence: bool) -> bool:

@@ -398,7 +398,7 @@ def nan(documents: Sequence[str]) -> Scores:
 
 
 def wrongly_set(_: Sequence[str]) -> Scores:
-    raise ConfigurationError("model: no such folder")
+    raise ConfigurationError("model", "no such folder")
 
 
 def infinite(documents: Sequence[str]) -> Scores:
@@ -612,7 +612,7 @@ def test_a_first_pass_that_answers_after_the_deadline_raises(drive: Drive) -> No
 @DRIVERS
 def test_an_error_of_ours_in_the_first_pass_is_not_wrapped(drive: Drive) -> None:
     def misconfigured() -> None:
-        raise ConfigurationError("filter: is not one")
+        raise ConfigurationError("filter", "is not one")
 
     with pytest.raises(ConfigurationError, match="filter: is not one"):
         drive(piped().search(Shelf(HITS, fail=misconfigured), searching()))

@@ -70,7 +70,7 @@ def test_the_bundled_model_is_there_afterwards() -> None:
 
 
 def test_a_model_that_does_not_load_is_told() -> None:
-    broken = Loads("broken", ConfigurationError("model: /no/such is no folder"))
+    broken = Loads("broken", ConfigurationError("model", "/no/such is no folder"))
     with connector(broken) as one, pytest.raises(ConfigurationError, match="/no/such"):
         one.warmup()
 

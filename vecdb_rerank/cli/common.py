@@ -90,7 +90,7 @@ def require_writable(file: Path, option: str) -> None:
     try:
         file.open("a").close()
     except OSError as error:
-        raise ConfigurationError(f"{option}: {file}: {error.strerror}") from None
+        raise ConfigurationError(option, f"{file}: {error.strerror}") from None
     if not existed:
         file.unlink()
 

@@ -65,7 +65,7 @@ def command(
     chosen = [mode.strip() for mode in modes.split(",")]
     for mode in chosen:
         if mode not in get_args(Mode):
-            raise ConfigurationError(f"--modes: {mode!r} is none of {', '.join(get_args(Mode))}")
+            raise ConfigurationError("--modes", f"{mode!r} is none of {', '.join(get_args(Mode))}")
     for option, file in (("--json", json_file), ("--html", html), ("--chart", chart)):
         if file is not None and file != "-":
             common.require_writable(Path(file), option)

@@ -71,7 +71,7 @@ def _opened(file: Path) -> IO[bytes]:
     try:
         return file.open("rb")
     except OSError as error:
-        raise ConfigurationError(f"{file}: {error.strerror}") from None
+        raise ConfigurationError(str(file), f"{error.strerror}") from None
 
 
 def _count_lines(file: Path) -> int | None:

@@ -61,7 +61,7 @@ def command(
     from vecdb_rerank.evaluation.report import charts
 
     if out is not None and out.exists():
-        raise ConfigurationError(f"--out: {out} is there already; give another name or remove it")
+        raise ConfigurationError("--out", f"{out} is there already; give another name or remove it")
     for option, file in (("--out", out), ("--chart", chart), ("--json", json_file)):
         if file is not None and file != "-":
             common.require_writable(Path(file), option)

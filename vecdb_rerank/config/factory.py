@@ -92,4 +92,4 @@ def _at(path: str) -> Iterator[None]:
     except MissingDependencyError:
         raise
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path}.{error}") from error
+        raise error.within(path) from error

@@ -103,23 +103,25 @@ def _checked(layers: Mapping[str, dict[str, Any]]) -> Loaded:
     try:
         settings = Settings(**merged)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, merged, Loaded(Settings(), layers))) from None
+        raise _explain(error, merged, Loaded(Settings(), layers)) from None
     loaded = Loaded(settings, layers)
     if merged.get("rerankers") == []:
         raise ConfigurationError(
-            f"rerankers: is empty ({loaded.origin('rerankers')}); for none: reranker.type = 'none'"
+            "rerankers",
+            f"is empty ({loaded.origin('rerankers')}); for none: reranker.type = 'none'",
         )
     if settings.rerankers and "reranker" in merged:
         raise ConfigurationError(
-            f"rerankers: give these ({loaded.origin('rerankers')}) or reranker "
-            f"({loaded.origin('reranker')}), not both"
+            "rerankers",
+            f"give these ({loaded.origin('rerankers')}) or reranker "
+            f"({loaded.origin('reranker')}), not both",
         )
     for keys, section in _sections(settings):
         kind = _KINDS[keys[0]]
         if isinstance(section, PluginSettings) and section.type not in registry.names(kind):
             why = registry.unknown(kind, section.type)
             origin = loaded.origin(*keys, "type")
-            raise ConfigurationError(f"{'.'.join(keys)}.type: {why} ({origin})")
+            raise ConfigurationError(f"{'.'.join(keys)}.type", f"{why} ({origin})")
     return loaded
 
 
@@ -156,7 +158,7 @@ def _require_known(kind: str, table: Mapping[str, Any], layer: str) -> None:
     for key in table:
         if known and key not in known:
             why = registry.nearest(key, known)
-            raise ConfigurationError(f"backend.{kind}.{key}: no such key; {why} ({layer})")
+            raise ConfigurationError(f"backend.{kind}.{key}", f"no such key; {why} ({layer})")
 
 
 def _merged(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,12 +183,12 @@ def _both(weak: Any, strong: Any) -> Any:
 def _toml(path: Path, *, required: bool) -> dict[str, Any]:
     if not path.is_file():
         if required:
-            raise ConfigurationError(f"configuration file {path} does not exist")
+            raise ConfigurationError(str(path), "this configuration file does not exist")
         return {}
     try:
         return TomlConfigSettingsSource(Settings, path)()
     except ValueError as error:
-        raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
+        raise ConfigurationError(str(path), f"not valid TOML: {error}") from error
 
 
 def _environment() -> dict[str, Any]:
@@ -195,7 +197,7 @@ def _environment() -> dict[str, Any]:
             section = name[len(ENV_PREFIX) :].lower().split(ENV_DELIMITER)[0]
             if section not in Settings.model_fields:
                 hint = registry.nearest(section, list(Settings.model_fields))
-                raise ConfigurationError(f"environment variable {name}: no such section; {hint}")
+                raise ConfigurationError(name, f"no such section (environment variable); {hint}")
     return {name: _decoded(value) for name, value in _Environment(Settings)().items()}
 
 
@@ -221,13 +223,19 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-def _explain(error: ValidationError, given: Mapping[str, Any], loaded: Loaded) -> str:
-    """One line a problem: where the value stands, its key, what is wrong with it."""
-    problems = [_explain_one(dict(problem), given, loaded) for problem in error.errors()]
-    return "; ".join(dict.fromkeys(problems))
+def _explain(
+    error: ValidationError, given: Mapping[str, Any], loaded: Loaded
+) -> ConfigurationError:
+    """Return one error for all problems, about the key of the first."""
+    problems = dict(_explain_one(dict(problem), given, loaded) for problem in error.errors())
+    (key, first), *others = problems.items()
+    return ConfigurationError(key, "; ".join([first, *(f"{k}: {p}" for k, p in others)]))
 
 
-def _explain_one(problem: Mapping[str, Any], given: Mapping[str, Any], loaded: Loaded) -> str:
+def _explain_one(
+    problem: Mapping[str, Any], given: Mapping[str, Any], loaded: Loaded
+) -> tuple[str, str]:
+    """Return the key of a problem, and what is wrong with its value and where it was set."""
     path = _path(problem["loc"], given)
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -238,7 +246,7 @@ def _explain_one(problem: Mapping[str, Any], given: Mapping[str, Any], loaded: L
         if named in _keys(_section([str(part) for part in problem["loc"]])):
             path, message = [*path, named], rest
     origin = loaded.origin(*(path[:-1] if problem["type"] == "missing" else path))
-    return f"{'.'.join(path)}: {message} ({origin})"
+    return ".".join(path), f"{message} ({origin})"
 
 
 def _path(location: Sequence[str | int], given: Any) -> list[str]:

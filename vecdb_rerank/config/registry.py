@@ -30,7 +30,7 @@ def find(kind: Kind, name: str) -> Any:
             if (known := missing(error, name)) is None:
                 raise
             raise known from error
-    raise ConfigurationError(f"type: {unknown(kind, name)}")
+    raise ConfigurationError("type", f"{unknown(kind, name)}")
 
 
 def unknown(kind: Kind, name: str) -> str:

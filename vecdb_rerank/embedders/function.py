@@ -47,6 +47,6 @@ def _called(function: Callable[[list[str]], Sequence[Vector]], texts: list[str])
     vectors = [[float(x) for x in vector] for vector in function(texts)]
     if len(vectors) != len(texts):
         raise ConfigurationError(
-            f"embedder: the function gave {len(vectors)} vectors for {len(texts)} texts"
+            "embedder", f"the function gave {len(vectors)} vectors for {len(texts)} texts"
         )
     return list(vectors)

@@ -84,6 +84,6 @@ class OnnxEmbedder:
             output = output[0] if self._pooling == "cls" else output.mean(axis=0)
         norm = float(np.linalg.norm(output))
         if not np.isfinite(norm) or norm == 0.0:
-            raise ConfigurationError(f"model: {self._weights.name} gave no usable vector")
+            raise ConfigurationError("model", f"{self._weights.name} gave no usable vector")
         vector: list[float] = (output / norm).tolist()
         return vector

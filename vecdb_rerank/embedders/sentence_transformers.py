@@ -58,7 +58,7 @@ class SentenceTransformersEmbedder:
         try:
             return library.SentenceTransformer(self._given, **self._options)
         except (OSError, ValueError) as error:
-            raise ConfigurationError(f"embedder.model: {self._given!r}: {error}") from error
+            raise ConfigurationError("embedder.model", f"{self._given!r}: {error}") from error
 
     @cached_property
     def dimension(self) -> int:

@@ -26,7 +26,9 @@ def cache_folder() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"{folder}: no folder for the cache: {error.strerror}") from error
+        raise ConfigurationError(
+            str(folder), f"no folder for the cache: {error.strerror}"
+        ) from error
     return folder
 
 
@@ -192,12 +194,12 @@ def _opened(file: Path, table: str) -> sqlite3.Connection:
     try:
         database = sqlite3.connect(file, check_same_thread=False)
     except sqlite3.Error as error:
-        raise ConfigurationError(f"{file}: {error}") from error
+        raise ConfigurationError(str(file), f"{error}") from error
     try:
         database.execute(
             f"CREATE TABLE IF NOT EXISTS {table} (key BLOB PRIMARY KEY, row BLOB) WITHOUT ROWID"
         )
     except sqlite3.Error as error:
         database.close()
-        raise ConfigurationError(f"{file}: {error}; delete it if it is broken") from error
+        raise ConfigurationError(str(file), f"{error}; delete it if it is broken") from error
     return database

@@ -56,7 +56,7 @@ def calibrate(
     with filled(settings, dataset, on_progress) as connector:
         pipeline = connector.pipeline
         if pipeline.chain is None:
-            raise ConfigurationError("reranker.type: 'none' has nothing to calibrate")
+            raise ConfigurationError("reranker.type", "'none' has nothing to calibrate")
         name = pipeline.chain.name
         plain = {one.name: Calibration() for one in pipeline.chain.rerankers}
         policy = Policy(
@@ -83,7 +83,8 @@ def fitted(reranker: str, pairs: Sequence[Pair]) -> Fitted:
     relevant = sum(judged for _, judged in pairs)
     if not 0 < relevant < len(pairs):
         raise ConfigurationError(
-            f"{len(pairs)} candidates with {relevant} relevant ones: a calibration needs both kinds"
+            "qrels",
+            f"{relevant} of {len(pairs)} candidates are relevant; calibrating needs both kinds",
         )
     yes, no = (relevant + 1) / (relevant + 2), 1 / (len(pairs) - relevant + 2)
     points = [(logit(given), yes if judged else no) for given, judged in pairs]

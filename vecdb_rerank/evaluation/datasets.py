@@ -28,7 +28,7 @@ class Dataset:
         if n is None or n >= len(self.queries):
             return self
         if n < 1:
-            raise ConfigurationError(f"queries: {n} is below 1")
+            raise ConfigurationError("queries", f"{n} is below 1")
         chosen = sorted(random.Random(seed).sample(sorted(self.queries), n))
         return replace(self, queries={query_id: self.queries[query_id] for query_id in chosen})
 
@@ -46,7 +46,7 @@ def load(folder: Path) -> Dataset:
         if any(grade > 0 for grade in qrels.get(str(line["_id"]), {}).values())
     }
     if not queries:
-        raise ConfigurationError(f"{folder}: no query has a relevant document in its qrels")
+        raise ConfigurationError(str(folder), "no query has a relevant document in its qrels")
     corpus = tuple(read_jsonl(_file(folder, "corpus.jsonl"), ("_id",)))
     return Dataset(folder.resolve().name, corpus, queries, qrels)
 
@@ -67,14 +67,14 @@ def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict[
     try:
         value = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{where}: not valid UTF-8") from None
+        raise ConfigurationError(where, "not valid UTF-8") from None
     except ValueError as error:
-        raise ConfigurationError(f"{where}: not valid JSON: {error}") from None
+        raise ConfigurationError(where, f"not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ConfigurationError(f"{where}: not a JSON object")
+        raise ConfigurationError(where, "not a JSON object")
     for name in required:
         if name not in value:
-            raise ConfigurationError(f"{where}: has no {name!r}")
+            raise ConfigurationError(where, f"has no {name!r}")
     return value
 
 
@@ -89,7 +89,7 @@ def _qrels(path: Path) -> dict[str, dict[str, int]]:
                 grades.setdefault(query_id, {})[document_id] = int(grade)
             except ValueError:
                 raise ConfigurationError(
-                    f"{path}:{number}: not query-id, corpus-id and a whole grade by tabs"
+                    f"{path}:{number}", "not query-id, corpus-id and a whole grade by tabs"
                 ) from None
     return grades
 
@@ -99,6 +99,7 @@ def _file(folder: Path, *names: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise ConfigurationError(
-        f"{folder}: {names[0]} is missing; "
-        "a collection is corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)"
+        str(folder),
+        f"{names[0]} is missing; "
+        "a collection is corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)",
     )

@@ -99,7 +99,9 @@ def filled(
     user's cache).
     """
     if settings.embedder.type == "none":
-        raise ConfigurationError("embedder: evaluating needs one; it embeds queries and documents")
+        raise ConfigurationError(
+            "embedder", "evaluating needs one; it embeds queries and documents"
+        )
     with closing(factory.build(_own_collection(settings))) as connector:
         embedder = connector.pipeline.embedder
         name = getattr(embedder, "name", repr(embedder))

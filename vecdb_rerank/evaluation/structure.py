@@ -95,7 +95,9 @@ def compare(
     """
     require("ir_measures", "evaluation")  # rather now than after calls that cost money
     if k < 2:
-        raise ConfigurationError(f"k: {k} is below 2: one to be found, and one to be told from it")
+        raise ConfigurationError(
+            "k", f"{k} is below 2: one to be found, and one to be told from it"
+        )
     renderer = _Renderer(settings.text_fields.max_chars)
     documents = {str(document["_id"]): fields(document) for document in dataset.corpus}
     with _reranker(settings) as reranker:
@@ -201,8 +203,8 @@ def _candidates(
     chosen = {q: _chosen(dataset.qrels.get(q, {}), hits, texts, k) for q, hits in found.items()}
     if not any(chosen.values()):
         raise ConfigurationError(
-            f"{dataset.name}: no query has a candidate; do the ids in qrels.tsv and corpus.jsonl "
-            "belong together?"
+            f"{dataset.name}",
+            "no query has a candidate; do the ids in qrels.tsv and corpus.jsonl belong together?",
         )
     return {query_id: ids for query_id, ids in chosen.items() if ids}
 
@@ -311,7 +313,7 @@ def _reranker(settings: Settings) -> Iterator[Reranker]:
     reranker = factory.reranker(settings)
     if reranker is None:
         raise ConfigurationError(
-            "reranker.type: 'none' reads no documents; set it to 'onnx', 'http' or 'cohere'"
+            "reranker.type", "'none' reads no documents; set it to 'onnx', 'http' or 'cohere'"
         )
     try:
         yield reranker

@@ -124,4 +124,4 @@ def _context(verify: Verify) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=verify)
     except OSError as error:
-        raise ConfigurationError(f"verify: {verify} holds no certificates (PEM)") from error
+        raise ConfigurationError("verify", f"{verify} holds no certificates (PEM)") from error

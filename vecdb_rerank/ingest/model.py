@@ -91,7 +91,7 @@ class IngestOptions:
     def __post_init__(self) -> None:
         for name in ("batch_size", "batch_chars", "give_up_after"):
             if getattr(self, name) <= 0:
-                raise ConfigurationError(f"{name}: {getattr(self, name)} is not above 0")
+                raise ConfigurationError(name, f"{getattr(self, name)} is not above 0")
 
 
 @dataclass(slots=True)

@@ -203,7 +203,7 @@ class VecdbRerankRetriever:
 
         """
         if connector is not None and (settings or file or use_async):
-            raise ConfigurationError("connector: give it, or settings, file, use_async; not both")
+            raise ConfigurationError("connector", "give it, or settings, file, use_async; not both")
         _checked_top_k(top_k)
         _resolved(settings or {}, "settings", secrets=False)
         self.connector = connector
@@ -314,7 +314,7 @@ class VecdbRerankRetriever:
 
 def _checked_top_k(top_k: int | None) -> int | None:
     if top_k is not None and top_k < 1:
-        raise ConfigurationError(f"top_k: {top_k} is below 1")
+        raise ConfigurationError("top_k", f"{top_k} is below 1")
     return top_k
 
 
@@ -347,7 +347,7 @@ def _resolved(value: Any, key: str, secrets: bool) -> Any:
     if isinstance(value, list | tuple):
         return [_resolved(inner, key, secrets) for inner in value]
     if concealed(key.rpartition(".")[2], value) != value:
-        raise ConfigurationError(f'{key}: give it as a Secret: Secret.from_env_var("…")')
+        raise ConfigurationError(key, 'give it as a Secret: Secret.from_env_var("…")')
     return value
 
 

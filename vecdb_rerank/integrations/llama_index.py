@@ -266,7 +266,7 @@ class VecdbRerankEmbedding(BaseEmbedding):
 
 def _query(query_bundle: QueryBundle | None) -> str:
     if query_bundle is None:
-        raise ConfigurationError("query_bundle: the nodes are reranked for a query; give one")
+        raise ConfigurationError("query_bundle", "the nodes are reranked for a query; give one")
     return query_bundle.query_str
 
 

@@ -96,12 +96,13 @@ class Searcher:
         self._shape = shape or Shape()
         if isinstance(connector, AsyncDriver) and async_connector is not None:
             raise ConfigurationError(
-                f"connector: {type(connector).__name__} is asynchronous; give the synchronous one"
+                "connector", f"{type(connector).__name__} is asynchronous; give the synchronous one"
             )
         if async_connector is not None and not isinstance(async_connector, AsyncDriver):
             raise ConfigurationError(
-                f"async_connector: {type(async_connector).__name__} is synchronous; leave it out, "
-                "and the connector is searched in a thread"
+                "async_connector",
+                f"{type(async_connector).__name__} is synchronous; leave it out, "
+                "and the connector is searched in a thread",
             )
         alone = isinstance(connector, AsyncDriver)
         self._sync = None if alone else connector
@@ -111,8 +112,9 @@ class Searcher:
         """The hits of `Connector.search`; arguments that are None come from its defaults."""
         if self._sync is None:
             raise ConfigurationError(
-                f"connector: {type(self._async).__name__} is asynchronous; use the asynchronous "
-                "method, or give a synchronous connector, with this one as async_connector"
+                "connector",
+                f"{type(self._async).__name__} is asynchronous; use the asynchronous "
+                "method, or give a synchronous connector, with this one as async_connector",
             )
         with observe() as outcomes:
             response = _call(self._sync, query, arguments)

@@ -38,7 +38,7 @@ class OnnxModel:
 
     def __init__(self, weights: Weights, max_length: int, device: Device) -> None:
         if max_length < 8:
-            raise ConfigurationError(f"max_length: {max_length} is below 8 tokens")
+            raise ConfigurationError("max_length", f"{max_length} is below 8 tokens")
         self.name = weights.name
         self.max_length = max_length
         self._session = _session(weights, device)
@@ -141,14 +141,14 @@ def _session(weights: Weights, device: Device) -> Any:
             str(weights.onnx), options, providers=providers, disabled_optimizers=slow
         )
     except Exception as error:
-        raise ConfigurationError(f"model: {weights.onnx} cannot be loaded: {error}") from error
+        raise ConfigurationError("model", f"{weights.onnx} cannot be loaded: {error}") from error
 
 
 def _providers(ort: Any, device: Device) -> list[str]:
     cuda = "CUDAExecutionProvider" in ort.get_available_providers()
     if device == "cuda" and not cuda:
         raise ConfigurationError(
-            "device: no CUDA provider in this onnxruntime; install onnxruntime-gpu or use 'cpu'"
+            "device", "no CUDA provider in this onnxruntime; install onnxruntime-gpu or use 'cpu'"
         )
     cpu = ["CPUExecutionProvider"]
     if not cuda or device == "cpu":
@@ -166,7 +166,9 @@ def _tokenizer(
     try:
         tokenizer: Tokenizer = library.Tokenizer.from_file(str(weights.tokenizer))
     except Exception as error:
-        raise ConfigurationError(f"model: {weights.tokenizer} cannot be loaded: {error}") from error
+        raise ConfigurationError(
+            "model", f"{weights.tokenizer} cannot be loaded: {error}"
+        ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if max_length is not None:

@@ -79,8 +79,9 @@ def _bundled(bundle: Bundle) -> Weights:
         found = hashlib.sha256(_existing(folder / name).read_bytes()).hexdigest()
         if found != expected:
             raise ConfigurationError(
-                f"{folder / name}: not the file this version was made for (SHA-256 {found}); "
-                f"reinstall {_CARRIER} as pinned, or name a model of your own"
+                f"{folder / name}",
+                f"not the file this version was made for (SHA-256 {found}); "
+                f"reinstall {_CARRIER} as pinned, or name a model of your own",
             )
     return Weights(bundle.name, folder / "model.onnx", folder / "tokenizer.json")
 
@@ -88,7 +89,8 @@ def _bundled(bundle: Bundle) -> Weights:
 def _from_hub(model: str, revision: str | None, file: str | None) -> Path:
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ConfigurationError(
-            f"model: {model!r} is neither 'bundled', nor a folder, nor a hub id (organisation/name)"
+            "model",
+            f"{model!r} is neither 'bundled', nor a folder, nor a hub id (organisation/name)",
         )
     snapshot_download = require("huggingface_hub", "onnx").snapshot_download
     files = [file] if file else _ONNX_FILES
@@ -97,8 +99,9 @@ def _from_hub(model: str, revision: str | None, file: str | None) -> Path:
         return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
     except Exception as error:
         raise ConfigurationError(
-            f"model: {model!r} could not be had from the hub ({type(error).__name__}: {error}); "
-            "download it where there is a network and give its folder, or use 'bundled'"
+            "model",
+            f"{model!r} could not be had from the hub ({type(error).__name__}: {error}); "
+            "download it where there is a network and give its folder, or use 'bundled'",
         ) from error
 
 
@@ -108,10 +111,10 @@ def _onnx_file(folder: Path, file: str | None) -> Path:
     for name in _ONNX_FILES:
         if (folder / name).is_file():
             return folder / name
-    raise ConfigurationError(f"model: no ONNX file in {folder}; name one with 'file'")
+    raise ConfigurationError("model", f"no ONNX file in {folder}; name one with 'file'")
 
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise ConfigurationError(f"model: {path} is missing")
+        raise ConfigurationError("model", f"{path} is missing")
     return path

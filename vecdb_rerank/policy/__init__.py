@@ -73,15 +73,17 @@ class Policy:
             part = getattr(self, name)
             if part is not None and not isinstance(part, kind):
                 raise ConfigurationError(
-                    f"policy.{name}: {part!r} is no {kind.__name__}; give {kind.__name__}(...)"
+                    f"policy.{name}", f"{part!r} is no {kind.__name__}; give {kind.__name__}(...)"
                 )
         if self.deadline is not None and not (math.isfinite(self.deadline) and self.deadline > 0):
             raise ConfigurationError(
-                f"policy.deadline: {self.deadline} is not a number of seconds above 0"
+                "policy.deadline", f"{self.deadline} is not a number of seconds above 0"
             )
         if self.on_error not in ("fallback", "raise"):
             raise ConfigurationError(
-                f"policy.on_error: {self.on_error!r} is neither 'fallback' nor 'raise'"
+                "policy.on_error", f"{self.on_error!r} is neither 'fallback' nor 'raise'"
             )
         if self.min_relevance is not None and not 0 <= self.min_relevance <= 1:
-            raise ConfigurationError(f"policy.min_relevance: {self.min_relevance} is not in 0 to 1")
+            raise ConfigurationError(
+                "policy.min_relevance", f"{self.min_relevance} is not in 0 to 1"
+            )

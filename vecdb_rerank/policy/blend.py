@@ -43,7 +43,7 @@ class Blend:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             allowed = ", ".join(get_args(Method))
-            raise ConfigurationError(f"blend.method: {self.method!r} is none of {allowed}")
+            raise ConfigurationError("blend.method", f"{self.method!r} is none of {allowed}")
         for name in ("weight", "feedback", "smoothing"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigurationError(f"blend.{name}: {getattr(self, name)} is not in 0 to 1")
+                raise ConfigurationError(f"blend.{name}", f"{getattr(self, name)} is not in 0 to 1")

@@ -32,12 +32,12 @@ class Breaker:
 
     def __post_init__(self) -> None:
         if self.failures < 1:
-            raise ConfigurationError(f"policy.breaker.failures: {self.failures} is below 1")
+            raise ConfigurationError("policy.breaker.failures", f"{self.failures} is below 1")
         if not 0 <= self.share <= 1:
-            raise ConfigurationError(f"policy.breaker.share: {self.share} is not in 0 to 1")
+            raise ConfigurationError("policy.breaker.share", f"{self.share} is not in 0 to 1")
         for name in ("window", "pause"):
             seconds = getattr(self, name)
             if not (math.isfinite(seconds) and seconds > 0):
                 raise ConfigurationError(
-                    f"policy.breaker.{name}: {seconds} is not a number of seconds above 0"
+                    f"policy.breaker.{name}", f"{seconds} is not a number of seconds above 0"
                 )

@@ -29,9 +29,11 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.slope) and self.slope > 0):
-            raise ConfigurationError(f"policy.calibration.slope: {self.slope} is not above 0")
+            raise ConfigurationError("policy.calibration.slope", f"{self.slope} is not above 0")
         if not math.isfinite(self.intercept):
-            raise ConfigurationError(f"policy.calibration.intercept: {self.intercept} is no number")
+            raise ConfigurationError(
+                "policy.calibration.intercept", f"{self.intercept} is no number"
+            )
 
     def relevance(self, given: float) -> float:
         """A relevance (0 to 1) on the common scale."""

@@ -31,11 +31,11 @@ class Cost:
     def __post_init__(self) -> None:
         for name, price in self.prices.items():
             if not (math.isfinite(price) and price >= 0):
-                raise ConfigurationError(f"policy.cost.prices.{name}: {price} is no price")
+                raise ConfigurationError(f"policy.cost.prices.{name}", f"{price} is no price")
         for name in ("per_minute", "per_day"):
             budget = getattr(self, name)
             if budget is not None and not (math.isfinite(budget) and budget >= 0):
-                raise ConfigurationError(f"policy.cost.{name}: {budget} is no amount from 0")
+                raise ConfigurationError(f"policy.cost.{name}", f"{budget} is no amount from 0")
 
     @property
     def has_budget(self) -> bool:

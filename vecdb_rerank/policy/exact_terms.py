@@ -31,11 +31,11 @@ class ExactTerms:
 
     def __post_init__(self) -> None:
         if self.floor < 1:
-            raise ConfigurationError(f"policy.exact_terms.floor: {self.floor} is below 1")
+            raise ConfigurationError("policy.exact_terms.floor", f"{self.floor} is below 1")
         for name in ("rare", "boost"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(
-                    f"policy.exact_terms.{name}: {getattr(self, name)} is not in 0 to 1"
+                    f"policy.exact_terms.{name}", f"{getattr(self, name)} is not in 0 to 1"
                 )
         if not all(term.strip() for term in self.terms):
-            raise ConfigurationError("policy.exact_terms.terms: one of them is empty")
+            raise ConfigurationError("policy.exact_terms.terms", "one of them is empty")

@@ -30,14 +30,14 @@ class Passages:
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 8:
-            raise ConfigurationError(f"policy.passages.window: {self.window} is below 8 tokens")
+            raise ConfigurationError("policy.passages.window", f"{self.window} is below 8 tokens")
         if not 0 <= self.overlap < (self.window or self.overlap + 1):
             raise ConfigurationError(
-                f"policy.passages.overlap: {self.overlap} is not from 0 to below the window"
+                "policy.passages.overlap", f"{self.overlap} is not from 0 to below the window"
             )
         if self.most < 1:
-            raise ConfigurationError(f"policy.passages.most: {self.most} is below 1")
+            raise ConfigurationError("policy.passages.most", f"{self.most} is below 1")
         if self.join not in get_args(Join):
             raise ConfigurationError(
-                f"policy.passages.join: {self.join!r} is none of {', '.join(get_args(Join))}"
+                "policy.passages.join", f"{self.join!r} is none of {', '.join(get_args(Join))}"
             )

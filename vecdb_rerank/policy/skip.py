@@ -30,6 +30,6 @@ class Skip:
 
     def __post_init__(self) -> None:
         if self.few is not None and self.few < 1:
-            raise ConfigurationError(f"policy.skip.few: {self.few} is below 1")
+            raise ConfigurationError("policy.skip.few", f"{self.few} is below 1")
         if self.margin is not None and not 0 < self.margin <= 1:
-            raise ConfigurationError(f"policy.skip.margin: {self.margin} is not above 0, up to 1")
+            raise ConfigurationError("policy.skip.margin", f"{self.margin} is not above 0, up to 1")

@@ -50,7 +50,7 @@ class CascadeReranker:
 
     def __init__(self, first: Reranker, then: Reranker, *, best: int = 20) -> None:
         if best < 1:
-            raise ConfigurationError(f"best: {best} is below 1")
+            raise ConfigurationError("best", f"{best} is below 1")
         # Units are written down once, under the name of the cascade.
         self._first, self._then = (GuardedReranker(one, _POLICY, Ledger()) for one in (first, then))
         self._best = best

@@ -77,11 +77,11 @@ class CohereReranker(RemoteReranker):
             _WIRE, scale="relevance", timeout=timeout, retries=retries, batch_size=batch_size
         )
         if not model:
-            raise ConfigurationError("model: is empty")
+            raise ConfigurationError("model", "is empty")
         if batch_size > _WIRE.batch_size:
-            raise ConfigurationError(f"batch_size: {batch_size} is above {_WIRE.batch_size}")
+            raise ConfigurationError("batch_size", f"{batch_size} is above {_WIRE.batch_size}")
         if max_tokens_per_doc is not None and max_tokens_per_doc < 1:
-            raise ConfigurationError(f"max_tokens_per_doc: {max_tokens_per_doc} is below 1")
+            raise ConfigurationError("max_tokens_per_doc", f"{max_tokens_per_doc} is below 1")
         self._cohere = require("cohere", "cohere")
         self._model = model
         self._options: dict[str, Any] = {"model": model, "request_options": _OPTIONS}
@@ -92,7 +92,9 @@ class CohereReranker(RemoteReranker):
             self._key = clean_key(api_key or os.environ.get("CO_API_KEY"))
             self._base_url = _base_url(base_url)
             if self._key is None:
-                raise ConfigurationError("api_key: set it, or the environment variable CO_API_KEY")
+                raise ConfigurationError(
+                    "api_key", "set it, or the environment variable CO_API_KEY"
+                )
             # Imported now, by being named, rather than in the first search.
             self._sdks = self._cohere.ClientV2, self._cohere.AsyncClientV2
             self._clients = ClientPool(self._sdk, self._sdk_async, http2=http2, verify=verify)
@@ -192,10 +194,10 @@ def _checked_client(client: Any, api_key: str | None, base_url: str | None) -> A
     if client is None:
         return None
     if not callable(getattr(client, "rerank", None)):
-        raise ConfigurationError(f"client: {type(client).__name__} has no method rerank")
+        raise ConfigurationError("client", f"{type(client).__name__} has no method rerank")
     for name, given in (("api_key", api_key), ("base_url", base_url)):
         if given is not None:
-            raise ConfigurationError(f"{name}: the ready client has its own; leave this one out")
+            raise ConfigurationError(name, "the ready client has its own; leave this one out")
     return client
 
 
@@ -205,9 +207,9 @@ def _base_url(given: str | None) -> str | None:
         return None
     parts = urlsplit(checked_url(url, "base_url"))
     if parts.username or parts.query:
-        raise ConfigurationError("base_url: put the key into api_key, not into the url")
+        raise ConfigurationError("base_url", "put the key into api_key, not into the url")
     return root(url)
 
 
 def _refuse() -> Any:
-    raise ConfigurationError("client: an asynchronous client needs an asynchronous search")
+    raise ConfigurationError("client", "an asynchronous client needs an asynchronous search")

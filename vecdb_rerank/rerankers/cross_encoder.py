@@ -82,11 +82,12 @@ def _prompt(given: str | Mapping[str, Any] | Prompt | None) -> Prompt | None:
     if isinstance(given, str):
         if given not in PROMPTS:
             raise ConfigurationError(
-                f"prompt: {given!r} is none of {', '.join(map(repr, PROMPTS))}; "
-                "give a mapping with query and document instead"
+                "prompt",
+                f"{given!r} is none of {', '.join(map(repr, PROMPTS))}; "
+                "give a mapping with query and document instead",
             )
         return PROMPTS[given]
     try:
         return Prompt(**given)
     except TypeError as error:
-        raise ConfigurationError(f"prompt: {error}") from error
+        raise ConfigurationError("prompt", f"{error}") from error

@@ -72,11 +72,11 @@ class FlagEmbeddingReranker:
         trust_remote_code: bool = False,
     ) -> None:
         if kind not in _CLASSES:
-            raise ConfigurationError(f"kind: {kind!r} is none of {', '.join(_CLASSES)}")
+            raise ConfigurationError("kind", f"{kind!r} is none of {', '.join(_CLASSES)}")
         if cutoff_layer is not None and kind != "layerwise":
-            raise ConfigurationError("cutoff_layer: only for kind = 'layerwise'")
+            raise ConfigurationError("cutoff_layer", "only for kind = 'layerwise'")
         if batch_size < 1:
-            raise ConfigurationError(f"batch_size: {batch_size} is below 1")
+            raise ConfigurationError("batch_size", f"{batch_size} is below 1")
         require_installed("FlagEmbedding", "flagembedding")
         self._spec = Spec(
             model, revision=revision, max_length=max_length, trust_remote_code=trust_remote_code
@@ -246,13 +246,14 @@ def _check_layers(described: Mapping[str, Any], cutoff_layer: int | None) -> Non
     if described.get("model_type") == "minicpm":
         version = require("transformers", "torch").__version__
         raise ConfigurationError(
-            "model: FlagEmbedding's layerwise MiniCPM does not run on transformers "
+            "model",
+            "FlagEmbedding's layerwise MiniCPM does not run on transformers "
             f"{version}; take another model, such as BAAI/bge-reranker-v2-gemma "
             "(type = 'cross_encoder', prompt = 'gemma'), or serve this one behind type = 'http' "
-            "from an environment of its own with transformers 4.44"
+            "from an environment of its own with transformers 4.44",
         )
     first, last = described.get("start_layer", 1), described.get("num_hidden_layers", cutoff_layer)
     if cutoff_layer is not None and not first <= cutoff_layer <= last:
         raise ConfigurationError(
-            f"cutoff_layer: {cutoff_layer} is none of the model's layers, {first} to {last}"
+            "cutoff_layer", f"{cutoff_layer} is none of the model's layers, {first} to {last}"
         )

@@ -99,7 +99,7 @@ class HttpReranker(RemoteReranker):
         self._turns = UrlRotation(self._urls)
         self._model = model
         if hedge and len(self._urls) < 2:
-            raise ConfigurationError("hedge: needs a second url")
+            raise ConfigurationError("hedge", "needs a second url")
         self._hedge = hedge
         self._pace = LatencyModel(self.name, warns=False)
         self._extra_body = _checked_body(extra_body or {})
@@ -215,20 +215,22 @@ def _is_of_request(error: Exception) -> bool:
 
 def _check(urls: Sequence[str], format: str, model: str | None, scale: str | None) -> None:
     if format not in get_args(FormatName):
-        raise ConfigurationError(f"format: {format!r} is none of {', '.join(get_args(FormatName))}")
+        raise ConfigurationError(
+            "format", f"{format!r} is none of {', '.join(get_args(FormatName))}"
+        )
     if not urls:
-        raise ConfigurationError("url: give at least one")
+        raise ConfigurationError("url", "give at least one")
     if not model and format != "tei":
-        raise ConfigurationError(f"model: the format {format!r} needs the model's name")
+        raise ConfigurationError("model", f"the format {format!r} needs the model's name")
     if scale not in (None, *get_args(Scale)):
-        raise ConfigurationError(f"scale: {scale!r} is none of {', '.join(get_args(Scale))}")
+        raise ConfigurationError("scale", f"{scale!r} is none of {', '.join(get_args(Scale))}")
 
 
 def _checked_body(body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         json.dumps(dict(body))
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"extra_body: is not JSON: {error}") from error
+        raise ConfigurationError("extra_body", f"is not JSON: {error}") from error
     return dict(body)
 
 

@@ -86,5 +86,5 @@ def _logit(output: Array) -> float:
     if output.shape == (2,):
         return float(output[1]) - float(output[0])
     raise ConfigurationError(
-        f"model: its output has shape {output.shape}; a reranker has 1 label, or 2 (no, yes)"
+        "model", f"its output has shape {output.shape}; a reranker has 1 label, or 2 (no, yes)"
     )

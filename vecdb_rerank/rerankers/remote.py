@@ -45,11 +45,11 @@ class RemoteReranker(ABC):
         self, wire: Format, *, scale: Scale, timeout: float, retries: int, batch_size: int
     ) -> None:
         if not (math.isfinite(timeout) and timeout > 0):
-            raise ConfigurationError(f"timeout: {timeout} is not a number of seconds above 0")
+            raise ConfigurationError("timeout", f"{timeout} is not a number of seconds above 0")
         if retries < 0:
-            raise ConfigurationError(f"retries: {retries} is negative")
+            raise ConfigurationError("retries", f"{retries} is negative")
         if batch_size < 1:
-            raise ConfigurationError(f"batch_size: {batch_size} is below 1")
+            raise ConfigurationError("batch_size", f"{batch_size} is below 1")
         self._wire = wire
         self._scale = scale
         self._timeout = timeout
@@ -224,17 +224,17 @@ def clean_key(key: str | None) -> str | None:
     """``key`` as a header may hold it; None where there is none. Never part of an error."""
     key = (key or "").strip()
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ConfigurationError("api_key: it holds characters that no key has")
+        raise ConfigurationError("api_key", "it holds characters that no key has")
     return key or None
 
 
 def checked_url(url: str, argument: str = "url") -> str:
     """``url``, if it is one of a server; `ConfigurationError` does not repeat it."""
     if not names_server(url):
-        raise ConfigurationError(f"{argument}: is not http://host... or https://host...")
+        raise ConfigurationError(argument, "is not http://host... or https://host...")
     for name, _ in parse_qsl(urlsplit(url).query):
         if is_secret(name):  # which httpx writes into its log with the rest of the url
-            raise ConfigurationError(f"{argument}: put the value of {name!r} into api_key")
+            raise ConfigurationError(argument, f"put the value of {name!r} into api_key")
     return url
 
 

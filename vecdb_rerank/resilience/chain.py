@@ -24,20 +24,20 @@ class Chain:
 
     def __init__(self, rerankers: Sequence[Reranker], policy: Policy) -> None:
         if not rerankers:
-            raise ConfigurationError("reranker: an empty sequence; give one, or None for none")
+            raise ConfigurationError("reranker", "an empty sequence; give one, or None for none")
         for reranker in rerankers if isinstance(rerankers, Sequence) else [rerankers]:
             if isinstance(reranker, type) or not isinstance(reranker, Reranker):
                 raise ConfigurationError(
-                    f"reranker: {reranker!r} is none (it needs a name and a method score)"
+                    "reranker", f"{reranker!r} is none (it needs a name and a method score)"
                 )
         self._guards = [GuardedReranker(reranker, policy) for reranker in rerankers]
         for name, count in Counter(guard.name for guard in self._guards).items():
             if count > 1:
-                raise ConfigurationError(f"reranker: {name!r} is there {count} times")
+                raise ConfigurationError("reranker", f"{name!r} is there {count} times")
         for guard in self._guards:
             if policy.cost.has_budget and guard.bills and guard.name not in policy.cost.prices:
                 raise ConfigurationError(
-                    f"policy.cost.prices: a budget needs the price of {guard.name!r} (0 for none)"
+                    "policy.cost.prices", f"a budget needs the price of {guard.name!r} (0 for none)"
                 )
 
     @property

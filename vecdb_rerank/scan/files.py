@@ -26,7 +26,7 @@ def sources(root: Path, exclude: Sequence[str] = ()) -> Iterator[Path]:
         yield root
         return
     if not root.is_dir():
-        raise ConfigurationError(f"{root}: no such file or folder")
+        raise ConfigurationError(str(root), "no such file or folder")
     for folder, inner, names in os.walk(root):
         here = Path(folder)
         inner[:] = sorted(name for name in inner if _is_own(here / name, root, exclude))
@@ -42,11 +42,13 @@ def parsed(file: Path) -> ast.Module:
             warnings.simplefilter("ignore", SyntaxWarning)  # of the code that is read, not of ours
             return ast.parse(file.read_bytes())
     except SyntaxError as error:
-        raise ConfigurationError(f"not valid Python, line {error.lineno}: {error.msg}") from None
+        raise ConfigurationError(
+            str(file), f"not valid Python, line {error.lineno}: {error.msg}"
+        ) from None
     except (ValueError, RecursionError) as error:  # a null byte; nested beyond all measure
-        raise ConfigurationError(f"not valid Python: {error}") from None
+        raise ConfigurationError(str(file), f"not valid Python: {error}") from None
     except OSError as error:
-        raise ConfigurationError(str(error.strerror)) from None
+        raise ConfigurationError(str(file), str(error.strerror)) from None
 
 
 def _is_own(folder: Path, root: Path, exclude: Sequence[str]) -> bool:

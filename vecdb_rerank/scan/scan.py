@@ -68,7 +68,7 @@ def scan(
     """
     if on_missing_query not in ("pass", "raise"):
         raise ConfigurationError(
-            f"on_missing_query: {on_missing_query!r} is neither pass nor raise"
+            "on_missing_query", f"{on_missing_query!r} is neither pass nor raise"
         )
     raises = on_missing_query == "raise"
     modules: dict[Path, Scope] = {}
@@ -78,7 +78,7 @@ def scan(
             name = module_name(file, root)
             modules[file] = build(files.parsed(file), name, is_package=file.stem == "__init__")
         except ConfigurationError as error:
-            unreadable[str(file)] = str(error)
+            unreadable[str(file)] = error.problem
         except RecursionError:
             unreadable[str(file)] = "nested too deeply to be read"
         on_progress(n)

@@ -191,7 +191,9 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
     def _created(self) -> Flow[bool]:
         dimension = yield from self._dimension()
         if dimension is None:
-            raise ConfigurationError("embedder: creating a collection needs one, for its dimension")
+            raise ConfigurationError(
+                "embedder", "creating a collection needs one, for its dimension"
+            )
         return (yield from self.store.create(dimension))
 
     def _checked(self) -> Flow[list[Finding]]:
@@ -315,11 +317,12 @@ def refuse_wrong_client(client: Any, other: type, instead: str) -> None:
     given = type(client).__name__
     if isinstance(client, DropInClient):
         raise ConfigurationError(
-            f"client: a {given} reranks already, and its hits would be reranked twice; "
-            "give the plain client that it wraps"
+            "client",
+            f"a {given} reranks already, and its hits would be reranked twice; "
+            "give the plain client that it wraps",
         )
     if isinstance(client, other):
-        raise ConfigurationError(f"client: is of type {given}; give it to {instead}")
+        raise ConfigurationError("client", f"is of type {given}; give it to {instead}")
 
 
 def make_chain(rerankers: Rerankers, policy: Policy) -> Chain | None:
@@ -329,7 +332,7 @@ def make_chain(rerankers: Rerankers, policy: Policy) -> Chain | None:
     if rerankers == "bundled":
         rerankers = _bundled_reranker()
     if isinstance(rerankers, str):
-        raise ConfigurationError(f"reranker: {rerankers!r} is neither one nor 'bundled'")
+        raise ConfigurationError("reranker", f"{rerankers!r} is neither one nor 'bundled'")
     return Chain([rerankers] if isinstance(rerankers, Reranker) else rerankers, policy)
 
 

@@ -8,10 +8,10 @@ what is reranked, when, and what the outcome says is decided here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, Generic, Literal, TypeVar, get_args
 
@@ -57,7 +57,8 @@ class RequestInfo:
     ``limit`` hits from ``offset`` (from 0). ``texts`` are the query texts found in it,
     ``obstacle`` says why it cannot be reranked, ``note`` what the outcome is to tell besides.
     ``tail_follows`` says that the database pages on by itself past the window, in the same order;
-    ``deterministic_ties`` that hits of equal scores have the same order at any depth.
+    ``deterministic_ties`` that hits of equal scores have the same order at any depth. ``notes``
+    are those of the `Outcome`.
     """
 
     mode: str
@@ -68,6 +69,7 @@ class RequestInfo:
     note: str | None = None
     tail_follows: bool = True
     deterministic_ties: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class DropIn:
         """From the arguments of a drop-in client; `ConfigurationError` where one is wrong."""
         if on_missing_query not in get_args(MissingQuery):
             raise ConfigurationError(
-                f"on_missing_query: {on_missing_query!r} is neither 'pass' nor 'raise'"
+                "on_missing_query", f"{on_missing_query!r} is neither 'pass' nor 'raise'"
             )
         SearchDefaults(k=k, limit=1)
         policy = policy or Policy()
@@ -138,7 +140,7 @@ class DropIn:
         if isinstance(rerank, Policy):
             pipeline = replace(pipeline, policy=rerank)
         elif not isinstance(rerank, bool):
-            raise ConfigurationError(f"rerank: {rerank!r} is neither True, False nor a Policy")
+            raise ConfigurationError("rerank", f"{rerank!r} is neither True, False nor a Policy")
         text = _text(query, asked.texts)
         reason = self._reason_to_pass(asked, text) if rerank else "rerank=False"
         return Plan(self._search(asked, text or ""), pipeline, reason)
@@ -168,8 +170,9 @@ class DropIn:
         holds = "holds several texts" if asked.texts else "holds no text"
         if self.on_missing_query == "raise":
             raise ConfigurationError(
-                f"rerank_query: is not given and the request {holds}; give the text to rerank by, "
-                "or rerank=False"
+                "rerank_query",
+                f"is not given and the request {holds}; give the text to rerank by, "
+                "or rerank=False",
             )
         _warn_once(holds)
         return f"no query: the request {holds}, and no rerank_query was given"
@@ -261,7 +264,7 @@ def _text(given: str | None, found: Iterable[str]) -> str | None:
     """The text to rerank by: the call's, the block's, else the request's where it is one alone."""
     for text in (given, _ambient.get()):
         if text is not None and not isinstance(text, str):
-            raise ConfigurationError(f"rerank_query: {text!r} is no text")
+            raise ConfigurationError("rerank_query", f"{text!r} is no text")
         if text is not None and text.strip():
             return valid_unicode(text)
     distinct = {text for text in found if text.strip()}
@@ -283,7 +286,7 @@ def each(name: str, given: Any, kind: Any, count: int) -> list[Any]:
     if isinstance(given, kind):
         return [given] * count
     if not isinstance(given, Sequence) or isinstance(given, str):
-        raise ConfigurationError(f"{name}: {given!r} is neither one value nor a list of them")
+        raise ConfigurationError(name, f"{given!r} is neither one value nor a list of them")
     if len(given) != count:
-        raise ConfigurationError(f"{name}: {len(given)} values for {count} requests")
+        raise ConfigurationError(name, f"{len(given)} values for {count} requests")
     return list(given)

@@ -173,7 +173,7 @@ class Pipeline:
         embedder = self.embedder
         if embedder is None:
             raise ConfigurationError(
-                f"query_vector: mode={search.mode!r} needs it, since no embedder is configured"
+                "query_vector", f"mode={search.mode!r} needs it, since no embedder is configured"
             )
         with trip.clock.stage("embed"):
             try:

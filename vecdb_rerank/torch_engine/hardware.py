@@ -32,10 +32,10 @@ def pick_device(wanted: str) -> torch.device:
         return torch.device(next(kind for kind, there in has.items() if there))
     kind, _, number = wanted.partition(":")
     if kind not in has or (number and not number.isdecimal()):
-        raise ConfigurationError(f"device: {wanted!r} is none of auto, cpu, cuda, cuda:0, mps")
+        raise ConfigurationError("device", f"{wanted!r} is none of auto, cpu, cuda, cuda:0, mps")
     if not has[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
         raise ConfigurationError(
-            f"device: this torch finds no {wanted!r} here; use 'auto' or 'cpu'"
+            "device", f"this torch finds no {wanted!r} here; use 'auto' or 'cpu'"
         )
     return torch.device(wanted)
 
@@ -50,7 +50,7 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     if wanted != "auto":
         if wanted not in ("float32", "bfloat16", "float16"):
             raise ConfigurationError(
-                f"dtype: {wanted!r} is none of auto, float32, bfloat16, float16"
+                "dtype", f"{wanted!r} is none of auto, float32, bfloat16, float16"
             )
         return cast("torch.dtype", getattr(library, wanted))
     if device.type == "cuda":

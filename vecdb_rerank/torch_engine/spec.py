@@ -30,7 +30,7 @@ class Prompt:
     def __post_init__(self) -> None:
         for name in ("query", "document"):
             if getattr(self, name).count("{}") != 1:
-                raise ConfigurationError(f"prompt.{name}: needs one {{}} where the text goes")
+                raise ConfigurationError(f"prompt.{name}", "needs one {} where the text goes")
 
 
 QWEN3 = Prompt(
@@ -84,12 +84,12 @@ class Spec:
 
     def __post_init__(self) -> None:
         if self.max_length < 8:
-            raise ConfigurationError(f"max_length: {self.max_length} is below 8 tokens")
+            raise ConfigurationError("max_length", f"{self.max_length} is below 8 tokens")
         if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise ConfigurationError(f"batch_tokens: {self.batch_tokens} is below 1")
+            raise ConfigurationError("batch_tokens", f"{self.batch_tokens} is below 1")
         for name in ("token_cache_mb", "score_cache_mb"):
             if not getattr(self, name) >= 0:
-                raise ConfigurationError(f"{name}: {getattr(self, name)} is negative")
+                raise ConfigurationError(name, f"{getattr(self, name)} is negative")
 
 
 @dataclass(frozen=True, slots=True)

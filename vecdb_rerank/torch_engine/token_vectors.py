@@ -55,7 +55,7 @@ class Texts(Tokens):
     def __init__(self, loaded: loading.Loaded, scheme: Scheme, max_length: int) -> None:
         own = loaded.template
         if not own.added:
-            raise ConfigurationError("model: its tokenizer marks neither begin nor end of a text")
+            raise ConfigurationError("model", "its tokenizer marks neither begin nor end of a text")
         self._ids: Mapping[str, int] = loaded.tokenizer.get_vocab()
         marked = np.concatenate([own.before, self._marker(scheme.document_marker)])
         super().__init__(loaded.tokenizer, replace(own, before=marked), max_length, 0)
@@ -67,7 +67,7 @@ class Texts(Tokens):
         self._longest = scheme.query_length or max_length
         self.mask = loaded.mask
         if self._fill and self.mask is None:
-            raise ConfigurationError("model: its queries are filled up, but it has no mask token")
+            raise ConfigurationError("model", "its queries are filled up, but it has no mask token")
 
     def query(self, text: str) -> Text:  # noqa: ARG002 - `Tokens` has it
         """Nothing: documents are read by themselves."""
@@ -83,7 +83,7 @@ class Texts(Tokens):
 
     def _marker(self, marker: str | None) -> list[int]:
         if marker and marker not in self._ids:
-            raise ConfigurationError(f"model: its tokenizer has no token {marker!r}")
+            raise ConfigurationError("model", f"its tokenizer has no token {marker!r}")
         return [self._ids[marker]] if marker else []
 
 

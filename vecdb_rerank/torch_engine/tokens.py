@@ -114,12 +114,12 @@ def pair_template(tokenizer: Tokenizer, *, typed: bool) -> Template:
     pair = tokenizer.encode("a", "b")
     owner = pair.sequence_ids
     if 0 not in owner or 1 not in owner:
-        raise ConfigurationError("model: its tokenizer has no ids for the letters a and b")
+        raise ConfigurationError("model", "its tokenizer has no ids for the letters a and b")
     query, document = owner.index(0), owner.index(1)
     query_end = query + owner.count(0)
     document_end = document + owner.count(1)
     if not query < query_end <= document < document_end:
-        raise ConfigurationError("model: its tokenizer puts the document before the query")
+        raise ConfigurationError("model", "its tokenizer puts the document before the query")
     ids = np.array(pair.ids, np.int32)
     types = np.array(pair.type_ids, np.int32)
     cuts = (slice(0, query), slice(query_end, document), slice(document_end, None))
@@ -140,7 +140,7 @@ def single_template(tokenizer: Tokenizer) -> Template:
     """The template of a text by itself, as the document of a pair without a query."""
     encoded = tokenizer.encode("a")
     if 0 not in encoded.sequence_ids:
-        raise ConfigurationError("model: its tokenizer has no id for the letter a")
+        raise ConfigurationError("model", "its tokenizer has no id for the letter a")
     start = encoded.sequence_ids.index(0)
     end = start + encoded.sequence_ids.count(0)
     ids = np.array(encoded.ids, np.int32)
@@ -167,8 +167,9 @@ class Tokens:
         self._room = max_length - template.added
         if self._room < 2:
             raise ConfigurationError(
-                f"max_length: {max_length} leaves no room beside the {template.added} tokens of "
-                "the model's template"
+                "max_length",
+                f"{max_length} leaves no room beside the {template.added} tokens of "
+                "the model's template",
             )
         self.cache: LruCache[Text] = LruCache(cache_bytes, _size)
 

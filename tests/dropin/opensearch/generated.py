@@ -18,7 +18,7 @@ filters = st.sampled_from(
     ({"term": {"lang": "en"}}, {"range": {"year": {"gte": 2002}}}, {"match": {"text": "honey"}})
 )
 depths = st.sampled_from((5, 20, 50, 200))
-documents = st.sampled_from(
+text_fields = st.sampled_from(
     (
         TextFields(),
         TextFields(("text",)),

@@ -63,7 +63,7 @@ def check_scores(found: Sequence[Any]) -> None:
 @properties
 @given(
     search=generated.searches(),
-    documents=generated.documents,
+    text_fields=generated.text_fields,
     k=generated.depths,
     how=st.sampled_from(("keeping", "reversing", "failing")),
 )
@@ -121,7 +121,7 @@ def check_refused(world: World, arguments: Arguments, error: RequestError) -> No
 
 
 @properties
-@given(search=generated.searches(), documents=generated.documents)
+@given(search=generated.searches(), text_fields=generated.text_fields)
 def test_hits_are_those_that_the_callers_own_search_brings(
     world: World, search: Arguments, text_fields: TextFields
 ) -> None:
@@ -213,7 +213,7 @@ def attempt(call: Any) -> Any:
         max_size=3,
     ),
     form=st.sampled_from(("list", "text", "bytes", "generator")),
-    documents=generated.documents,
+    text_fields=generated.text_fields,
     k=generated.depths,
     how=st.sampled_from(("reversing", "failing")),
 )

@@ -100,7 +100,7 @@ payloads = st.one_of(
     some_paths.map(lambda exclude: models.PayloadSelectorExclude(exclude=exclude)),
 )
 with_vectors = st.sampled_from((MISSING, False, True, [DENSE], [SPARSE, MANY], []))
-documents = st.sampled_from(
+text_fields = st.sampled_from(
     (
         TextFields(),
         TextFields(("text",)),

@@ -105,7 +105,7 @@ def past(asked: Asked, k: int) -> bool:
 @properties
 @given(
     asked=generated.requests(generated.reranked),
-    documents=generated.documents,
+    text_fields=generated.text_fields,
     k=generated.depths,
     how=st.sampled_from(("keeping", "reversing", "failing")),
 )
@@ -183,7 +183,7 @@ def test_a_request_that_is_not_reranked_is_sent_as_it_is(
 @given(
     asked=generated.requests(generated.reranked),
     size=st.integers(1, 4),
-    documents=generated.documents,
+    text_fields=generated.text_fields,
     k=generated.depths,
     turned=st.booleans(),
 )

@@ -139,7 +139,7 @@ def save(draws: Mapping[str, Draw], result: Mapping[str, Any], file: Path, title
 def check(file: Path) -> None:
     """`ConfigurationError` where a picture cannot be of the format that its name ends with."""
     if file.suffix.lstrip(".").lower() not in FORMATS:
-        raise ConfigurationError(f"--chart: {file}: a picture ends in .png or .svg")
+        raise ConfigurationError("--chart", f"{file}: a picture ends in .png or .svg")
     require("matplotlib", "evaluation")
 
 

@@ -134,13 +134,13 @@ def sections(settings: Settings, max_lengths: Sequence[int] = ()) -> list[Rerank
     found = [section for section in settings.chain if section.type != "none"]
     if not found:
         raise ConfigurationError(
-            "reranker.type: 'none' leaves nothing to tune; set it to 'onnx', 'http' or 'cohere'"
+            "reranker.type", "'none' leaves nothing to tune; set it to 'onnx', 'http' or 'cohere'"
         )
     if not max_lengths:
         return found
     for section in found:
         if not hasattr(section, "max_length"):
-            raise ConfigurationError(f"--max-length: the reranker {section.type!r} takes none")
+            raise ConfigurationError("--max-length", f"the reranker {section.type!r} takes none")
     cut = [s.model_copy(update={"max_length": n}) for s in found for n in max_lengths]
     return [*found, *(section for section in cut if section not in found)]
 
@@ -161,15 +161,15 @@ def collect(
     """
     if settings.search.mode != "hybrid":
         raise ConfigurationError(
-            f"search.mode: {settings.search.mode!r}; tuning is for hybrid searches"
+            "search.mode", f"{settings.search.mode!r}; tuning is for hybrid searches"
         )
     if settings.search.fusion.method == "dbsf":
         raise ConfigurationError(
-            "search.fusion.method: 'dbsf' is known to the server alone; tune from 'rrf'"
+            "search.fusion.method", "'dbsf' is known to the server alone; tune from 'rrf'"
         )
     if not settings.policy.branch_evidence:
         raise ConfigurationError(
-            "policy.branch_evidence: false; tuning is for searches that have it: set it to true"
+            "policy.branch_evidence", "false; tuning is for searches that have it: set it to true"
         )
     without = settings.model_copy(update={"reranker": NoneSettings(), "rerankers": ()})
     wanted = first_passes(grid)
@@ -228,8 +228,9 @@ class _Asked:
         reranker = factory.component("rerankers", section)
         if getattr(reranker, "listwise", False):
             raise ConfigurationError(
-                f"reranker.type: what {section.type!r} scores depends on k, which is to be chosen: "
-                "tune a reranker that it is made of"
+                "reranker.type",
+                f"what {section.type!r} scores depends on k, which is to be chosen: "
+                "tune a reranker that it is made of",
             )
         self._cached = CachedReranker(reranker, score_key(section.model_dump()), file)
         self._guard = GuardedReranker(self._cached, policy)

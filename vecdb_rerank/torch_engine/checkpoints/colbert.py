@@ -39,7 +39,9 @@ def scheme(folder: Path) -> Scheme:
     if (weight := _weight(folder, "linear.weight")) is not None:
         told = _json(folder / "artifact.metadata")
         if told.get("similarity", "cosine") != "cosine":
-            raise ConfigurationError(f"model: its similarity is {told['similarity']!r}, not cosine")
+            raise ConfigurationError(
+                "model", f"its similarity is {told['similarity']!r}, not cosine"
+            )
         return Scheme(
             told.get("query_token_id", "[unused0]"),
             told.get("doc_token_id", "[unused1]"),
@@ -73,7 +75,8 @@ def _dense(folder: Path) -> list[tuple[Tensor, Tensor | None]]:
         plain = told.get("activation_function", "Identity").endswith("Identity")
         if weight is None or not plain or told.get("use_residual"):
             raise ConfigurationError(
-                f"model: {part} is no linear projection in safetensors, which is all that is known"
+                "model",
+                f"{part} is no linear projection in safetensors, which is all that is known",
             )
         found.append((weight, _weight(part, "linear.bias")))
     return found

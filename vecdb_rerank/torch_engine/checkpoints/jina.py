@@ -41,14 +41,14 @@ def load(folder: Path) -> Any:
     """
     config = XLMRobertaConfig.from_pretrained(folder, local_files_only=True)
     if getattr(config, "position_embedding_type", "absolute") != "absolute":
-        raise ConfigurationError("model: its rotary positions are none of XLM-RoBERTa's")
+        raise ConfigurationError("model", "its rotary positions are none of XLM-RoBERTa's")
     model = XLMRobertaForSequenceClassification(config)
     weights = renamed(_weights(folder))
     # What the masked language model left behind is not read by a classifier.
     told = model.load_state_dict(weights, strict=False)
     wrong = [*told.missing_keys, *(k for k in told.unexpected_keys if not k.startswith("lm_head"))]
     if wrong:
-        raise ConfigurationError(f"model: {wrong[0]} has no counterpart in XLM-RoBERTa")
+        raise ConfigurationError("model", f"{wrong[0]} has no counterpart in XLM-RoBERTa")
     return model
 
 

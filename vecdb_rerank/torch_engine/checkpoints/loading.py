@@ -92,11 +92,12 @@ def find(spec: Spec) -> Path:
     if not folder.is_dir():
         folder = _from_hub(spec)
     if not (folder / "config.json").is_file():
-        raise ConfigurationError(f"model: {folder} holds no config.json of a transformers model")
+        raise ConfigurationError("model", f"{folder} holds no config.json of a transformers model")
     if not any(folder.glob("*.safetensors")):
         raise ConfigurationError(
-            f"model: {folder} holds no *.safetensors; other weights may run code when they are "
-            "opened: load them once with transformers and save them with save_pretrained()"
+            "model",
+            f"{folder} holds no *.safetensors; other weights may run code when they are "
+            "opened: load them once with transformers and save them with save_pretrained()",
         )
     return folder
 
@@ -105,12 +106,13 @@ def _from_hub(spec: Spec) -> Path:
     model = spec.model
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ConfigurationError(
-            f"model: {model!r} is neither a folder nor a hub id (organisation/name)"
+            "model", f"{model!r} is neither a folder nor a hub id (organisation/name)"
         )
     if spec.trust_remote_code and spec.revision is None:
         raise ConfigurationError(
-            "revision: code from the hub runs only from a commit that you name; the code of "
-            "another day may be another"
+            "revision",
+            "code from the hub runs only from a commit that you name; the code of "
+            "another day may be another",
         )
     patterns = [*_FILES, "*.py"] if spec.trust_remote_code else list(_FILES)
     download = require("huggingface_hub", "torch").snapshot_download
@@ -118,8 +120,9 @@ def _from_hub(spec: Spec) -> Path:
         return Path(download(model, revision=spec.revision, allow_patterns=patterns))
     except Exception as error:
         raise ConfigurationError(
-            f"model: {model!r} could not be had from the hub ({type(error).__name__}: {error}); "
-            "download it where there is a network and give its folder"
+            "model",
+            f"{model!r} could not be had from the hub ({type(error).__name__}: {error}); "
+            "download it where there is a network and give its folder",
         ) from error
 
 
@@ -132,7 +135,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         read: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigurationError(f"model: {path} is no JSON: {error}") from error
+        raise ConfigurationError("model", f"{path} is no JSON: {error}") from error
     return read
 
 
@@ -157,15 +160,17 @@ def check_code(spec: Spec, folder: Path) -> None:
 def _check_code(spec: Spec, what: str, code: Collection[Any], *, known: bool, file: str) -> None:
     if code and not known and not spec.trust_remote_code:
         raise ConfigurationError(
-            f"trust_remote_code: {what} runs by code that comes with it; read that code, "
-            "then set trust_remote_code = true and a revision, or choose another model"
+            "trust_remote_code",
+            f"{what} runs by code that comes with it; read that code, "
+            "then set trust_remote_code = true and a revision, or choose another model",
         )
     elsewhere = sorted(str(name) for name in code if "--" in str(name))
     if elsewhere and spec.trust_remote_code:
         raise ConfigurationError(
-            f"trust_remote_code: {what} runs by code of another repository "
+            "trust_remote_code",
+            f"{what} runs by code of another repository "
             f"({elsewhere[0]}), which no revision names; copy that code into a folder with the "
-            f"model, name it in auto_map of its {file}, and give the folder"
+            f"model, name it in auto_map of its {file}, and give the folder",
         )
 
 
@@ -189,17 +194,18 @@ def _kind(spec: Spec, config: Any) -> Any:
         return transformers.AutoModel
     if any(name.endswith("ForSequenceClassification") for name in names):
         if spec.prompt is not None:
-            raise ConfigurationError("prompt: this model is a classifier, which has no prompt")
+            raise ConfigurationError("prompt", "this model is a classifier, which has no prompt")
         return transformers.AutoModelForSequenceClassification
     if any(name.endswith("ForCausalLM") for name in names):
         if spec.prompt is None:
             raise ConfigurationError(
-                "prompt: a causal language model needs one: 'qwen3', 'gemma', or your own"
+                "prompt", "a causal language model needs one: 'qwen3', 'gemma', or your own"
             )
         return transformers.AutoModelForCausalLM
     raise ConfigurationError(
-        f"model: {', '.join(names) or 'no architecture named'}: a reranker is a "
-        "...ForSequenceClassification, or a ...ForCausalLM with a prompt"
+        "model",
+        f"{', '.join(names) or 'no architecture named'}: a reranker is a "
+        "...ForSequenceClassification, or a ...ForCausalLM with a prompt",
     )
 
 
@@ -214,21 +220,22 @@ def _check_weights(spec: Spec, told: Mapping[str, Any], *, left_out: bool) -> No
     if missing:
         code = " without the code that comes with it (trust_remote_code)" if left_out else ""
         raise ConfigurationError(
-            f"model: {len(missing)} weights are missing or of another shape, such as {missing[0]}: "
-            f"this is no reranker of that architecture{code}"
+            "model",
+            f"{len(missing)} weights are missing or of another shape, such as {missing[0]}: "
+            f"this is no reranker of that architecture{code}",
         )
 
 
 def _check_length(spec: Spec, config: Any) -> None:
     limit = positions(config)
     if limit is not None and spec.max_length > limit:
-        raise ConfigurationError(f"max_length: {spec.max_length} is above the model's {limit}")
+        raise ConfigurationError("max_length", f"{spec.max_length} is above the model's {limit}")
 
 
 def _check_labels(config: Any) -> None:
     if config.num_labels not in (1, 2):
         raise ConfigurationError(
-            f"model: it has {config.num_labels} labels; a reranker has 1, or 2 (no, yes)"
+            "model", f"it has {config.num_labels} labels; a reranker has 1, or 2 (no, yes)"
         )
 
 
@@ -271,7 +278,7 @@ def _yes_no(prompt: Prompt, tokenizer: Any) -> Any:
 def _one_token(tokenizer: Any, word: str) -> int:
     ids: list[int] = tokenizer.encode(word, add_special_tokens=False)
     if len(ids) != 1:
-        raise ConfigurationError(f"prompt: {word!r} is not one token of this model")
+        raise ConfigurationError("prompt", f"{word!r} is not one token of this model")
     return ids[0]
 
 
@@ -298,7 +305,7 @@ def _template(spec: Spec, tokenizer: Any) -> Template:
 def _backend(tokenizer: Any) -> Any:
     """The Rust tokenizer inside, without padding and truncation."""
     if (backend := getattr(tokenizer, "backend_tokenizer", None)) is None:
-        raise ConfigurationError("model: its tokenizer is none of the tokenizers library")
+        raise ConfigurationError("model", "its tokenizer is none of the tokenizers library")
     backend.no_padding()
     backend.no_truncation()
     return backend
@@ -319,7 +326,7 @@ def explained(spec: Spec) -> Iterator[None]:
             else ""
         )
         raise ConfigurationError(
-            f"model: {spec.model!r} cannot be loaded ({type(error).__name__}: {error}){code}"
+            "model", f"{spec.model!r} cannot be loaded ({type(error).__name__}: {error}){code}"
         ) from error
 
 

@@ -45,7 +45,7 @@ def packed_attention(
     width) and no weights.
     """
     if packed is None or attention_mask is not None or softcap is not None or dropout:
-        raise ConfigurationError("this model asks for what packed attention does not do")
+        raise ConfigurationError("model", "asks for what packed attention does not do")
     window = None if sliding_window is None else sliding_window - 1
     causal = bool(getattr(module, "is_causal", False))
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
