@@ -84,7 +84,7 @@ def table(dataset: datasets.Dataset, k: int, best: int) -> Iterator[str]:
         quality = metrics.quality(run.ranked, dataset.qrels, k)["ndcg@10"]
         yield f"| none, the first pass | {quality:.3f} | | | |"
         for name, reranker, documents in cases(k, best):
-            connector.pipeline = replace(plain, chain=Chain([reranker], plain.policy))
+            connector.pipeline = replace(plain, chain=Chain([reranker]))
             m = measure(connector, dataset, documents)
             figures = f"{m.blended:.3f} | {m.alone:.3f} | {m.median_ms:.0f}"
             yield f"| {name} | {figures} | {m.cpu_ms - first_ms:.0f} |"

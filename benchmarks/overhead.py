@@ -30,13 +30,13 @@ from qdrant_client import QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank import Deadline, Policy, Reranker, Scores
-from vecdb_rerank.model import Answer, BranchHit, Candidate, Ranking
+from vecdb_rerank.model import BranchHit, Candidate, Ranking
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.calibration import MS_MARCO_MINILM
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.ranking.exact_terms import protect
-from vecdb_rerank.search.result import verdict
+from vecdb_rerank.ranking.ordering import rerank
 from vecdb_rerank_opensearch import OpenSearchConnector
 from vecdb_rerank_qdrant import QdrantConnector
 
@@ -119,9 +119,9 @@ def order(k: int, blend: Blend) -> Callable[[], Any]:
 
     def ordered() -> Ranking:
         window = next(windows)
-        answer = Answer("identity", MS_MARCO_MINILM.scores(window.given))
-        said = verdict(window.candidates, window.texts, answer, blend)
-        return protect(said.ranking, "what does ERR_4032 mean on a cluster?", rules)
+        scores = MS_MARCO_MINILM.scores(window.given)
+        ranking = rerank(window.candidates, scores, blend)
+        return protect(ranking, "what does ERR_4032 mean on a cluster?", rules)
 
     return ordered
 

@@ -17,12 +17,12 @@ from benchmarks.checkpoints import minilm
 from vecdb_rerank.evaluation import datasets, metrics
 from vecdb_rerank.evaluation.structure import _bm25
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 
 
-def rerankers() -> dict[str, Reranker]:
+def rerankers() -> dict[str, BaseReranker]:
     """The same model three times."""
     folder = str(minilm())
     return {
@@ -32,7 +32,7 @@ def rerankers() -> dict[str, Reranker]:
     }
 
 
-def logits(reranker: Reranker, query: str, documents: Sequence[str]) -> list[float]:
+def logits(reranker: BaseReranker, query: str, documents: Sequence[str]) -> list[float]:
     scores = reranker.score(query, documents, deadline=Deadline())
     return [math.nan if raw is None else raw for raw in scores.raw]
 

@@ -4,6 +4,7 @@
 
     VecdbRerankError
     ├── ConfigurationError           a setting or an argument is wrong (also a ValueError)
+    │   ├── InvalidRerankerError     a reranker of your own returns something else than scores
     │   └── MissingDependencyError   an optional library is not installed (also an ImportError)
     ├── SchemaError                  an existing collection or index does not fit
     ├── DatabaseError                the database refused or could not be reached
@@ -44,6 +45,13 @@ class ConfigurationError(VecdbRerankError, ValueError):
         return ConfigurationError(f"{section}.{self.key}", self.problem)
 
 
+class InvalidRerankerError(ConfigurationError):
+    """A reranker of your own returned something else than one score per text.
+
+    It is raised whatever ``policy.on_error`` says: no retry and no outage explains it.
+    """
+
+
 class MissingDependencyError(ConfigurationError, ImportError):
     """An optional library is not installed; the message names the extra to install."""
 
@@ -72,10 +80,12 @@ class FirstPassTimeoutError(FirstPassError, TimeoutError):
 class RerankError(VecdbRerankError):
     """The reranker failed; the first-pass order was still available.
 
-    ``billed`` are the units that it charged all the same.
+    ``billed`` are the units that it charged all the same. ``request_rejected`` means that this
+    request was refused, which says nothing about the next one.
     """
 
     billed: float = 0.0
+    request_rejected: bool = False
 
 
 class RerankTimeoutError(RerankError, TimeoutError):

@@ -59,7 +59,7 @@ class Scores:
     documents of which the model read only a part, ``billed`` the units that a service charges for
     them. ``passages`` is the best passage of each document that was read in several. ``failed``
     says of rerankers that took part why they did not answer, by name. ``notes`` are those of the
-    `Outcome`.
+    `Outcome`. ``calibrated`` means that relevance is on the common scale (`Calibration`).
     """
 
     raw: Sequence[float | None]
@@ -69,6 +69,7 @@ class Scores:
     passages: Sequence[Span | None] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    calibrated: bool = False
 
     @classmethod
     def from_logits(

@@ -5,13 +5,16 @@ Each can be proven with the suites in `vecdb_rerank.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.steps import Flow
-from vecdb_rerank.model import BranchHit, Candidate, HitId, Ranking, Scores
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.flow.steps import Compute, Flow
+from vecdb_rerank.model import BranchHit, Candidate, HitId, Ranking, Scores, Span
+from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.request import Search
 from vecdb_rerank.text_fields import TextFields
 
@@ -22,28 +25,88 @@ ResponseT = TypeVar("ResponseT")
 
 @runtime_checkable
 class Reranker(Protocol):
-    """Scores how well each document answers a query."""
+    """Scores how well each of several texts answers a query.
+
+    ``score(query, texts)`` returns one relevance (0 to 1) per text in their order, or `Scores`.
+    It may accept a keyword argument ``deadline`` (`Deadline`) and return None for texts that it
+    had no time for. An attribute ``name`` is used in outcomes and logs; it defaults to the class's
+    name. Subclass `BaseReranker` to say more.
+    """
+
+    @property
+    def score(self) -> Callable[..., Scores | Sequence[float | None]]:
+        """Score ``texts`` for ``query``; this blocks, so asynchronous searches use a thread."""
+        ...
+
+
+@runtime_checkable
+class AsyncReranker(Protocol):
+    """A `Reranker` with a coroutine function ``score_async`` instead of ``score``."""
+
+    @property
+    def score_async(self) -> Callable[..., Awaitable[Scores | Sequence[float | None]]]:
+        """Score ``texts`` for ``query`` on the event loop."""
+        ...
+
+
+class BaseReranker:
+    """Base class for rerankers that describe their abilities; every member has a default.
+
+    Override ``score`` for blocking work, or ``steps`` for I/O that is yielded (see
+    `vecdb_rerank.flow`).
+    """
+
+    keeps_deadline: bool = False
+    """Whether `score` returns by the deadline with what it has; otherwise a thread is abandoned."""
+    local: bool = True
+    """Whether it runs in this process. Calls to remote ones are trimmed to the time left."""
+    listwise: bool = False
+    """Whether a text's score depends on the other texts."""
+    bills: bool = False
+    """Whether a service charges for it; a budget then needs its price."""
+    calibration: Calibration | None = None
+    """Maps its relevance to the common scale, unless the policy has a calibration for its name."""
 
     @property
     def name(self) -> str:
         """A short name for outcomes and logs."""
-        ...
+        return type(self).__name__
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
-        """One score a document, in the same order.
+        """Return a score for each document, in their order."""
+        return run(self.steps(query, documents, deadline=deadline))
 
-        A reranker with an attribute ``keeps_deadline = True`` promises to return by ``deadline``
-        with what it has (None for the rest) and is called inline; any other is watched from
-        outside. One with a method ``steps``, a `Flow` of the same arguments, is
-        driven by it instead, so that its I/O is asynchronous where the search is; it counts as
-        remote unless it has ``local = True``. One with a method ``closing`` is closed with its
-        connector, and one with a method ``warmup`` is loaded by its connector's. ``calibration``,
-        if it has one, puts its relevance on the common scale
-        (`policy.calibration.Calibration`). ``listwise = True`` says that a score depends on
-        what else is scored, so that none is kept for another list. By ``room(query)`` and
-        ``token_offsets(text)`` long documents are cut at its own tokens.
-        """
-        ...
+    def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
+        """Return `score` as a flow that yields its I/O."""
+        timeout = math.inf if self.keeps_deadline else deadline.remaining()
+        scores: Scores = yield Compute(
+            lambda: self.score(query, documents, deadline=deadline), timeout
+        )
+        return scores
+
+    def predicted_units(self, query: str, documents: Sequence[str]) -> float:  # noqa: ARG002 - overridden
+        """Return the units that the service will charge for a call."""
+        return 0.0
+
+    def warmup(self) -> object:
+        """Load the model, so that no search waits for it; send nothing to a server."""
+        return None
+
+    def closing(self) -> Flow[None]:
+        """Return the flow that closes its connections."""
+        yield from ()
+
+    def room(self, query: str) -> int | None:  # noqa: ARG002 - overridden
+        """Return the tokens of a document that it reads beside ``query``; None if unknown."""
+        return None
+
+    def token_offsets(self, text: str) -> Sequence[Span] | None:  # noqa: ARG002 - overridden
+        """Return where in ``text`` (characters) each of its tokens is; None if unknown."""
+        return None
+
+
+# What the `reranker` argument may hold.
+AnyReranker = Reranker | AsyncReranker
 
 
 @runtime_checkable

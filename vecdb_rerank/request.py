@@ -179,6 +179,11 @@ class Search:
         """What the outcome says where it has no other reason."""
         return None
 
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """Notes for the outcome."""
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class NativeSearch:
@@ -199,6 +204,7 @@ class NativeSearch:
     tail_follows: bool = False
     deterministic_ties: bool = False
     note: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_language(language: str) -> None:

@@ -103,7 +103,7 @@ class _OpenSearch(
         query_vector: Vector | None = None,
         depth: int | None = None,
         fusion: Fusion | None = None,
-        rerank: bool = True,
+        rerank: bool | Policy = True,
         explain: bool = False,
         _source: Any = None,
         highlight: Mapping[str, Any] | None = None,

@@ -98,7 +98,7 @@ class _Qdrant(
         query_vector: Vector | None = None,
         depth: int | None = None,
         fusion: Fusion | None = None,
-        rerank: bool = True,
+        rerank: bool | Policy = True,
         explain: bool = False,
         with_payload: Any = None,
         with_vectors: bool | Sequence[str] | None = None,

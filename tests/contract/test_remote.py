@@ -48,7 +48,7 @@ class Remote(RerankerContract):
     def reranker(cls, url: str) -> Iterator[RemoteReranker]:
         made = cls.made(url)
         yield made
-        run(made.closing())  # type: ignore[attr-defined]
+        run(made.closing())
 
 
 class TestTei(Remote):

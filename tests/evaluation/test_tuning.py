@@ -36,6 +36,7 @@ from vecdb_rerank.model import Scores
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.skip import Skip
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.request import Fusion
 from vecdb_rerank.rerankers.http import HttpReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
@@ -54,10 +55,11 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # -- the cache of scores
 
 
-class Counting:
+class Counting(BaseReranker):
     """A reranker that remembers what it was asked; longer texts are better."""
 
     name = "counting"
+    bills = True
 
     def __init__(self, leaves_out: str = "") -> None:
         self.asked: list[str] = []
@@ -118,7 +120,6 @@ def test_what_a_reranker_leaves_out_is_not_kept(tmp_path: Path) -> None:
 def test_only_what_is_not_known_is_billed(tmp_path: Path) -> None:
     cache = cached(Counting(), tmp_path)
     bills = cache.predicted_units
-    assert bills is not None
     assert bills("q", ["a", "bb"]) == 2.0
     cache.score("q", ["a"], deadline=Deadline())
     assert bills("q", ["a", "bb"]) == 1.0
@@ -127,12 +128,12 @@ def test_only_what_is_not_known_is_billed(tmp_path: Path) -> None:
 
 def test_a_cached_reranker_is_asked_as_the_one_inside(tmp_path: Path) -> None:
     local = CachedReranker(OnnxReranker(), "model", tmp_path / "scores.sqlite")
-    assert (local.steps, local.predicted_units, local.keeps_deadline) == (None, None, True)
+    assert (local.local, local.bills, local.keeps_deadline) == (True, False, True)
     assert local.calibration == OnnxReranker().calibration
     assert local.room("a query") == OnnxReranker().room("a query")
     remote = HttpReranker("http://localhost:1", format="tei")
     cache = CachedReranker(remote, "model", tmp_path / "scores.sqlite")
-    assert cache.steps is not None
+    assert (cache.local, cache.bills) == (False, True)
     assert cache.keeps_deadline
 
 
@@ -343,7 +344,9 @@ def test_one_query_chooses_nothing() -> None:
 
 
 def scorers(*found: Any) -> Collected:
-    made = tuple(Scorer(section, section.type, 10, 100.0) for section in found)
+    made = tuple(
+        Scorer(section, section.type, documents=10, milliseconds=100.0) for section in found
+    )
     return Collected("judged", {}, (), made, 20.0)
 
 

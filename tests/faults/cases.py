@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.server import BEHAVIOURS, FaultServer, fault_server
-from vecdb_rerank import CohereReranker, HttpReranker, Policy, observe
+from vecdb_rerank import CohereReranker, HttpReranker, Policy
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.model import Candidate, Ranking, Scores
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy.blend import Blend
-from vecdb_rerank.protocols import FirstPass, Reranker, Vector
+from vecdb_rerank.protocols import AnyReranker, FirstPass, Vector
 from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.rerankers.remote import RemoteReranker
 from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.search.result import deliver
 from vecdb_rerank.text_fields import TextFields
 
 SECRET = "the-secret-key"  # of nothing
@@ -128,26 +129,28 @@ class Found:
 
 
 def search(
-    rerankers: Reranker | Sequence[Reranker] | Chain, colour: str, deadline: float, **rules: Any
+    rerankers: AnyReranker | Sequence[AnyReranker] | Chain,
+    colour: str,
+    deadline: float,
+    **rules: Any,
 ) -> Found:
     """One search under ``deadline``, and the rerankers closed after it."""
     policy = Policy(deadline=deadline, blend=Blend("replace"), **rules)
     if isinstance(rerankers, Chain):
         chain = rerankers
     else:
-        chain = Chain([rerankers] if isinstance(rerankers, Reranker) else rerankers, policy)
+        chain = Chain(rerankers if isinstance(rerankers, Sequence) else [rerankers])
     pipeline = Pipeline(chain, None, TextFields(("text",)), policy)
 
     def flow() -> Flow[Found]:
         asked = Search("number five", 50, 50, 0, "bm25", 50, Fusion())
         started = time.monotonic()
-        ids = yield from pipeline.search(Shelf(), asked)
+        completed = yield from pipeline.search(Shelf(), asked)
         seconds = time.monotonic() - started
         yield from chain.closing()
-        return Found(ids, outcomes[0], seconds)
+        return Found(deliver(completed, policy), completed.outcome, seconds)
 
-    with observe() as outcomes:
-        return run(flow()) if colour == "sync" else asyncio.run(run_async(flow()))
+    return run(flow()) if colour == "sync" else asyncio.run(run_async(flow()))
 
 
 def score(
@@ -159,7 +162,7 @@ def score(
         try:
             return (yield from reranker.steps("q", texts, deadline=Deadline.after(seconds)))
         finally:
-            yield from reranker.closing()  # type: ignore[attr-defined]
+            yield from reranker.closing()
 
     return run(flow()) if colour == "sync" else asyncio.run(run_async(flow()))
 

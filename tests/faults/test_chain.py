@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.cases import CLIENTS, COLOURS, COUNT, SECRET, search
 from tests.faults.server import BEHAVIOURS, TOKENS, UNITS, FaultServer, fault_server
-from vecdb_rerank import OnnxReranker, Policy
+from vecdb_rerank import OnnxReranker
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.cost import Cost
 from vecdb_rerank.resilience.chain import Chain
@@ -49,9 +49,9 @@ def test_the_local_model_takes_over_in_time(
 def test_an_open_breaker_sends_nothing(colour: str, local: OnnxReranker) -> None:
     with fault_server("500") as server:
         remote = CLIENTS["http cohere"](server.url, api_key=SECRET, retries=0)
-        policy = Policy(breaker=Breaker(failures=2, pause=60.0))
-        both = Chain([remote, local], policy)
-        found = [search(both, colour, 3.0) for _ in range(5)]
+        breaker = Breaker(failures=2, pause=60.0)
+        both = Chain([remote, local])
+        found = [search(both, colour, 3.0, breaker=breaker) for _ in range(5)]
     assert len(server.requests) == 2
     assert {one.outcome.reranker for one in found} == {local.name}
     assert "left alone" in found[-1].outcome.failed[remote.name]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.cases import COLOURS, COUNT, SECRET, Found, search
 from tests.faults.server import FaultServer, fault_server
-from vecdb_rerank import ConfigurationError, HttpReranker, Policy
+from vecdb_rerank import ConfigurationError, HttpReranker
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import Flow, Race, Wait
 from vecdb_rerank.resilience.chain import Chain
@@ -32,7 +32,7 @@ def warm(first: FaultServer, second: FaultServer, colour: str, *, hedge: bool = 
     reranker = HttpReranker(
         [first.url, second.url], model="m", api_key=SECRET, retries=1, hedge=hedge
     )
-    chain = Chain([reranker], Policy())
+    chain = Chain([reranker])
     for _ in range(ENOUGH):
         assert found(chain, colour).outcome.status == "reranked"
     assert len(first.requests) == ENOUGH

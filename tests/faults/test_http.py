@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.cases import COLOURS, COUNT, SECRET, TEXTS, Found, score, search
 from tests.faults.server import fault_server
-from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, Policy, RerankError
+from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, RerankError
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName
 from vecdb_rerank.resilience import latency
@@ -95,7 +95,7 @@ def test_a_url_that_hangs_leaves_time_for_the_next(colour: str) -> None:
 def test_a_url_that_hung_is_asked_last(colour: str, caplog: pytest.LogCaptureFixture) -> None:
     """Its share of the time is lost once, not in every search."""
     with fault_server("hang before headers") as stuck, fault_server("ok") as whole:
-        chain = Chain([reranker([stuck.url, whole.url])], Policy())
+        chain = Chain([reranker([stuck.url, whole.url])])
         found = [search(chain, colour, 1.0) for _ in range(4)]
         assert {one.outcome.status for one in found} == {"reranked"}
         assert (len(stuck.requests), len(whole.requests)) == (1, 4)
@@ -111,7 +111,7 @@ def test_a_url_that_hung_is_asked_last(colour: str, caplog: pytest.LogCaptureFix
 @both_colours
 def test_a_url_that_refused_the_documents_keeps_its_turn(colour: str) -> None:
     with fault_server("422") as first, fault_server("ok") as second:
-        chain = Chain([reranker([first.url, second.url])], Policy())
+        chain = Chain([reranker([first.url, second.url])])
         for _ in range(2):
             assert search(chain, colour, 1.0).outcome.status == "fell_back"
     assert (len(first.requests), len(second.requests)) == (2, 0)
@@ -229,7 +229,7 @@ def test_a_slow_reranker_is_warned_of_once(
 ) -> None:
     monkeypatch.setattr(latency, "SLOW", 0.05)
     with caplog.at_level(logging.WARNING), fault_server("slow") as server:
-        chain = Chain([reranker(server.url)], Policy())
+        chain = Chain([reranker(server.url)])
         for _ in range(25):
             search(chain, "sync", 3.0)
     [record] = caplog.records

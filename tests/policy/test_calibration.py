@@ -24,7 +24,7 @@ TEXTS = ["Bread rises because yeast makes gas.", "Cars have four wheels."]
 
 def relevance(policy: Policy) -> list[float | None]:
     """What a chain makes of the bundled model's scores."""
-    answer = run(Chain([OnnxReranker()], policy).ask("why does bread rise?", TEXTS, Deadline()))
+    answer = run(Chain([OnnxReranker()]).ask("why does bread rise?", TEXTS, Deadline(), policy))
     assert answer.scores is not None
     return list(answer.scores.relevance)
 

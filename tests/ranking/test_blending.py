@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.model import BranchHit, Candidate
+from vecdb_rerank.model import BranchHit, Candidate, Scores
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.ranking.blending import confidence, final_scores
+from vecdb_rerank.ranking.ordering import rerank
 
 relevances = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 blends = st.builds(
@@ -133,3 +136,21 @@ def test_confidence_grows_with_the_best_relevance(top: float, sure: float) -> No
 def test_a_wrong_setting_is_named(wrong: dict[str, object], name: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         Blend(**wrong)  # type: ignore[arg-type]  # what a user might do
+
+
+@given(
+    st.lists(st.floats(-20, 20), min_size=2, max_size=30, unique=True),
+    st.sampled_from(["confidence", "convex"]),
+    st.sampled_from([lambda x: x / 3 - 2, math.atan, lambda x: math.exp(x / 4), lambda x: x**3]),
+)
+def test_a_distortion_of_an_unknown_scale_does_not_change_the_order(
+    logits: list[float], method: Any, distort: Callable[[float], float]
+) -> None:
+    distorted = [distort(x) for x in logits]
+    assume(len(set(distorted)) == len(logits))  # still strictly increasing in doubles
+    hits = candidates(len(logits))
+    orders = [
+        [hit.candidate.id for hit in rerank(hits, Scores.from_logits(raw), Blend(method)).hits]
+        for raw in (logits, distorted)
+    ]
+    assert orders[0] == orders[1]

@@ -20,18 +20,19 @@ from vecdb_rerank.model import Scores, sigmoid
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.calibration import Calibration
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.rerankers.cascade import CascadeReranker, by_score
 from vecdb_rerank.resilience.chain import Chain
-from vecdb_rerank.resilience.checks import checked
+from vecdb_rerank.resilience.checks import check_scores
 
 DOCUMENTS = [f"document {n}" for n in range(8)]
 
 
-class Known:
+class Known(BaseReranker):
     """Logits by document; those that it has none for stay unscored. Remembers what it was asked."""
 
     keeps_deadline = True
-    calibration: Calibration | None = None
+    name = ""
 
     def __init__(
         self,
@@ -63,8 +64,10 @@ class Known:
 
 
 class Service(Known):
-    """One that does its I/O in both colours."""
+    """One that does I/O, and bills."""
 
+    local = False
+    bills = True
     closed = False
 
     def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
@@ -148,7 +151,7 @@ def test_one_consistent_list_whatever_the_two_say(
     cheap = Known("cheap", dict(zip(documents, cheap_logits, strict=True)))
     strong = Known("strong", dict(zip(documents, strong_logits, strict=True)))
     cascade = CascadeReranker(cheap, strong, best=best)
-    scores = checked(cascade.score("q", documents, deadline=Deadline()), len(documents))
+    scores = check_scores(cascade.score("q", documents, deadline=Deadline()), len(documents))
 
     cheap_order = by_score(Scores.from_logits(cheap_logits))
     assert cheap.asked == [documents]
@@ -232,8 +235,8 @@ def test_a_chain_goes_on_where_both_fail() -> None:
     cascade = CascadeReranker(falling(error=gone), ascending(error=RerankError("503")))
     with pytest.raises(RerankError, match="gone"):
         score(cascade)
-    chain = Chain([cascade, ascending("other")], Policy())
-    answer = run(chain.ask("q", DOCUMENTS, Deadline.after(5.0)))
+    chain = Chain([cascade, ascending("other")])
+    answer = run(chain.ask("q", DOCUMENTS, Deadline.after(5.0), Policy()))
     assert (answer.reranker, answer.failed) == ("other", {"cascade:cheap>strong": "gone"})
     assert answer.billed == {"cascade:cheap>strong": 1.0}
 
@@ -260,13 +263,13 @@ def test_what_both_bill_is_added_and_written_down_once(error: RerankError | None
     strong = ascending(kind=Service, error=error, billed=2.0)
     cascade = CascadeReranker(falling(billed=1.0), strong, best=3)
     assert cascade.predicted_units("q", DOCUMENTS) == 3.0
-    answer = run(Chain([cascade], Policy()).ask("q", DOCUMENTS, Deadline.after(5.0)))
+    answer = run(Chain([cascade]).ask("q", DOCUMENTS, Deadline.after(5.0), Policy()))
     assert answer.billed == {"cascade:cheap>strong": 3.0}
     assert answer.failed == ({} if error is None else {"strong": "503"})
 
 
 def test_local_ones_bill_nothing() -> None:
-    assert not hasattr(CascadeReranker(falling(), ascending()), "predicted_units")
+    assert not CascadeReranker(falling(), ascending()).bills
 
 
 def test_documents_that_both_cut_are_counted_once() -> None:

@@ -31,11 +31,12 @@ class Service:
 
     def __init__(self, rules: Breaker = RULES) -> None:
         self.clock = Time()
-        self.circuit = Circuit("service", rules, self.clock)
+        self.rules = rules
+        self.circuit = Circuit("service", self.clock)
         self.asked = 0
 
     def call(self, error: Exception | None = None, *, counts: bool = True) -> None:
-        with self.circuit.watch(lambda _: counts):
+        with self.circuit.watch(self.rules, lambda _: counts):
             self.asked += 1
             if error is not None:
                 raise error
@@ -69,7 +70,7 @@ def test_it_opens_after_failures_in_the_window_and_says_why(
         service.call()
     [record] = caplog.records
     assert record.getMessage() == (
-        "service failed 3 times in 30 s: not asked for 10 s (it is down)"
+        "service failed 3 times in 30 s: not called for 10 s (it is down)"
     )
 
 
@@ -94,7 +95,7 @@ def test_quick_failures_beside_slow_successes_do_not_open_it() -> None:
     service = Service()
     with ExitStack() as under_way:
         for _ in range(20):
-            under_way.enter_context(service.circuit.watch(lambda _: True))
+            under_way.enter_context(service.circuit.watch(RULES, lambda _: True))
         service.fail(8)
         assert not service.is_open
     assert not service.is_open
@@ -138,7 +139,7 @@ def test_one_thread_probes_while_the_others_go_on_without() -> None:
     inside, done = threading.Event(), threading.Event()
 
     def probe() -> str:
-        with service.circuit.watch(lambda _: True):
+        with service.circuit.watch(RULES, lambda _: True):
             inside.set()
             assert done.wait(10)
         return "answered"
@@ -164,14 +165,14 @@ def test_a_probe_that_is_given_up_leaves_the_next_one_its_turn() -> None:
     service = Service()
     service.fail(3)
     service.clock.now += 10.0
-    with pytest.raises(KeyboardInterrupt), service.circuit.watch(lambda _: True):
+    with pytest.raises(KeyboardInterrupt), service.circuit.watch(RULES, lambda _: True):
         raise KeyboardInterrupt
     assert not service.is_open
 
 
 def test_a_late_failure_does_not_lengthen_the_pause() -> None:
     service = Service()
-    with pytest.raises(LookupError), service.circuit.watch(lambda _: True):
+    with pytest.raises(LookupError), service.circuit.watch(RULES, lambda _: True):
         service.fail(3)  # opens it, while the outer call is still on its way
         service.clock.now += 5.0
         raise LookupError
@@ -201,3 +202,22 @@ def test_with_a_share_of_zero_only_the_number_counts() -> None:
 def test_wrong_rules_are_refused_by_name(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"^policy\.breaker\.{named}: "):
         Breaker(**wrong)
+
+
+def test_without_rules_an_open_circuit_lets_the_call_through() -> None:
+    service = Service()
+    service.fail(3)
+    with service.circuit.watch(None, lambda _: True):
+        service.asked += 1
+    assert service.asked == 4
+    assert not service.is_open  # its success says that the service answers again
+
+
+def test_calls_without_rules_count_for_those_with_rules() -> None:
+    service = Service()
+    for _ in range(3):
+        with pytest.raises(LookupError), service.circuit.watch(None, lambda _: True):
+            raise LookupError
+    assert not service.is_open
+    service.fail()
+    assert service.is_open

@@ -15,12 +15,13 @@ from vecdb_rerank import OnnxReranker
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
-from vecdb_rerank.model import Answer, Candidate, Scores
+from vecdb_rerank.model import Answer, Scores
+from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.passages import Passages
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.resilience.passages import spans, split
-from vecdb_rerank.search.result import verdict
+from vecdb_rerank.search.rerank_list import ListReranker
 from vecdb_rerank.testing import CORPUS
 
 QUERY = "why does bread rise?"
@@ -59,8 +60,8 @@ def test_a_passage_ends_with_a_sentence_where_one_ends_near() -> None:
 
 
 def ask(texts: Sequence[str], rules: Passages | None, **options: Any) -> Answer:
-    chain = Chain([OnnxReranker(**options)], Policy(passages=rules))
-    return run(chain.ask(QUERY, texts, Deadline()))
+    chain = Chain([OnnxReranker(**options)])
+    return run(chain.ask(QUERY, texts, Deadline(), Policy(passages=rules)))
 
 
 def scores(answer: Answer) -> Scores:
@@ -130,9 +131,10 @@ class Wordy:
 
 def test_without_tokens_words_count_and_first_passages_are_sent_first() -> None:
     reranker = Wordy()
-    chain = Chain([reranker], Policy(passages=Passages(most=10)))
     texts = [FILLER + ANSWER, "short", FILLER]
-    answer = run(chain.ask(QUERY, texts, Deadline()))
+    answer = run(
+        Chain([reranker]).ask(QUERY, texts, Deadline(), Policy(passages=Passages(most=10)))
+    )
     assert relevance(answer) == [0.9, 0.1, 0.1]
     assert reranker.sent[1] == "short"
     assert all(text.startswith("The harbour") for text in (reranker.sent[0], reranker.sent[2]))
@@ -141,11 +143,11 @@ def test_without_tokens_words_count_and_first_passages_are_sent_first() -> None:
 
 def test_the_outcome_of_a_search_says_where_the_best_passage_is() -> None:
     texts = [FILLER + ANSWER, "short"]
-    answer = ask(texts, SHORT)
-    candidates = [Candidate(n, f"id {n}", text, 1.0 - n) for n, text in enumerate(texts)]
-    found = verdict(candidates, texts, answer, Policy().blend)
-    [(hit_id, span)] = found.passages.items()
-    assert hit_id == "id 0"
+    lists = ListReranker("test", OnnxReranker(), Policy(passages=SHORT))
+    with observe() as outcomes:
+        run(lists.steps(QUERY, texts, [None, None]))
+    [(hit_id, span)] = outcomes[0].passages.items()
+    assert hit_id == 0
     assert ANSWER in texts[0][slice(*span)]
 
 

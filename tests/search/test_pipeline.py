@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from vecdb_rerank.errors import (
     ConfigurationError,
     FirstPassError,
     FirstPassTimeoutError,
+    InvalidRerankerError,
     RerankError,
     RerankTimeoutError,
 )
@@ -30,10 +31,11 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.skip import Skip
-from vecdb_rerank.protocols import Embedder, FirstPass, Reranker, Vector
+from vecdb_rerank.protocols import BaseReranker, Embedder, FirstPass, Reranker, Vector
 from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.search.result import deliver
 from vecdb_rerank.text_fields import TextFields
 
 Response = dict[str, Any]
@@ -64,16 +66,27 @@ HITS = [
 ]
 
 
+class Delivering:
+    """A pipeline whose searches end as those of a connector do: published, and the response."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.pipeline = Pipeline(*parts)
+
+    def search(self, database: Shelf, search: Search, **options: Any) -> Flow[Response]:
+        completed = yield from self.pipeline.search(database, search, **options)
+        return deliver(completed, options.get("policy") or self.pipeline.policy)
+
+
 def piped(
     reranker: Reranker | None = None,
     embedder: Embedder | None = None,
     text_fields: TextFields | None = None,
     policy: Policy | None = None,
-) -> Pipeline:
+) -> Delivering:
     """A pipeline, with what it does by itself in a connector."""
     policy = policy or Policy()
-    chain = Chain([reranker], policy) if reranker else None
-    return Pipeline(chain, embedder, text_fields or TextFields(), policy)
+    chain = Chain([reranker]) if reranker else None
+    return Delivering(chain, embedder, text_fields or TextFields(), policy)
 
 
 def rules(**options: Any) -> Policy:
@@ -138,7 +151,7 @@ class CountingReranker:
         return Scores.from_relevance([d.count("q") / 10 for d in documents], truncated=1)
 
 
-class NoReranker:
+class NoReranker(BaseReranker):
     """A reranker whose answer is what the test says, error or not."""
 
     name = "broken"
@@ -425,7 +438,6 @@ FAILURES = pytest.mark.parametrize(
         (upside_down, "does not rise with its score"),
         (nan, "not a finite number"),
         (infinite, "not a finite number"),
-        (nothing, "broken failed"),
         (none_scored, "before any document was scored"),
     ],
 )
@@ -449,6 +461,17 @@ def test_a_failing_reranker_leaves_the_first_pass_with_its_scores(
     assert told in outcome.reason
     assert (outcome.seen, outcome.scored, outcome.relevance) == (5, 0, {})
     assert outcome.reason in caplog.text
+
+
+@DRIVERS
+@pytest.mark.parametrize("on_error", ["fallback", "raise"])
+def test_an_answer_that_is_not_scores_is_raised(
+    drive: Drive, on_error: Literal["fallback", "raise"]
+) -> None:
+    for answer in (nothing, lambda texts: "0.5", lambda texts: [2.0] * len(texts), len):
+        with pytest.raises(InvalidRerankerError) as caught:
+            searched(drive, reranker=NoReranker(answer), policy=rules(on_error=on_error))
+        assert caught.value.key == "reranker"
 
 
 @DRIVERS

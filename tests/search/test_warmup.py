@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.model import Scores
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.rerankers.cascade import CascadeReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
 from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
 
 
-class Loads(KeepingReranker):
+class Loads(BaseReranker):
     """One with something to load, which may fail."""
+
+    name = ""
 
     def __init__(self, name: str, error: Exception | None = None) -> None:
         self.name = name
         self._error = error
         self.loaded = 0
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        return KeepingReranker().score(query, documents, deadline=deadline)
 
     def warmup(self) -> None:
         if self._error is not None:

@@ -307,9 +307,9 @@ def test_scores_are_plain_numbers_in_any_text(checkpoint: Checkpoint) -> None:
 
 
 def test_a_search_sends_it_all_documents_whatever_it_took_before(checkpoint: Checkpoint) -> None:
-    guard = GuardedReranker(exact(checkpoint("bert")), Policy())
+    guard = GuardedReranker(exact(checkpoint("bert")))
     for _ in range(10):
         guard._latency.record(len(DOCUMENTS), 60.0)  # as if loading had been slow
-    scores = run(guard.ask(QUERY, DOCUMENTS, Deadline.after(30)))
+    scores = run(guard.ask(QUERY, DOCUMENTS, Deadline.after(30), Policy()))
     assert None not in scores.raw
     assert len(scores.raw) == len(DOCUMENTS)

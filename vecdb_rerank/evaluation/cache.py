@@ -6,7 +6,7 @@ import hashlib
 import json
 import sqlite3
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from platformdirs import user_cache_path
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.drivers import run
-from vecdb_rerank.flow.steps import Compute, Flow
-from vecdb_rerank.model import Scores
-from vecdb_rerank.protocols import Embedder, Reranker, Vector
+from vecdb_rerank.flow.steps import Flow
+from vecdb_rerank.model import Scores, Span
+from vecdb_rerank.protocols import AnyReranker, BaseReranker, Embedder, Vector
+from vecdb_rerank.resilience.adapt import adapt
 
 
 def cache_folder() -> Path:
@@ -68,43 +68,39 @@ class CachedEmbedder:
         self._kept.close()
 
 
-class CachedReranker:
+class CachedReranker(BaseReranker):
     """A reranker that looks pairs of query and document up before it scores them.
 
-    ``key`` has to name all that a score depends on. ``found`` counts the documents whose score
-    came from the file: where it is not 0, a time is not the reranker's. What was truncated and
-    billed is only known of documents that were scored anew.
+    ``key`` must name all that a score depends on. ``found`` counts the documents whose score came
+    from the file: if it is not 0, a time is not the reranker's. What was truncated and billed is
+    only known of documents that were scored anew.
     """
 
-    def __init__(self, reranker: Reranker, key: str, file: Path | None = None) -> None:
-        self.reranker = reranker
-        self.name = reranker.name
+    def __init__(self, reranker: AnyReranker, key: str, file: Path | None = None) -> None:
+        self.reranker = adapt(reranker)
         self.found = 0
+        self.keeps_deadline = self.reranker.keeps_deadline
+        self.local = self.reranker.local
+        self.listwise = self.reranker.listwise
+        self.bills = self.reranker.bills
+        self.calibration = self.reranker.calibration
         self._key = key
         self._kept = _Kept(file or cache_folder() / "scores.sqlite", "scores", "d")
 
-    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
-        """One score a document, in the same order."""
-        return run(self._flow(query, documents, deadline=deadline))
-
     @property
-    def steps(self) -> Callable[..., Flow[Scores]] | None:
-        """The flow of `score`, for a reranker that has one itself; else None."""
-        return None if getattr(self.reranker, "steps", None) is None else self._flow
+    def name(self) -> str:
+        """The reranker's name."""
+        return self.reranker.name
 
-    def __getattr__(self, name: str) -> Any:
-        """What else the reranker tells of itself: its tokens, its calibration."""
-        return getattr(self.reranker, name)
-
-    def _flow(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
-        """What the reranker left out is not kept."""
+    def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
+        """Return one score a document; what the reranker left out is not kept."""
         keys = [_key(self._key, query, document) for document in documents]
         known: dict[bytes, Sequence[float]] = dict(self._kept.found(keys))
         self.found += sum(key in known for key in keys)
         missing = {k: d for k, d in zip(keys, documents, strict=True) if k not in known}
         made = Scores((), ())
         if missing:
-            made = yield from _asked(self.reranker, query, list(missing.values()), deadline)
+            made = yield from self.reranker.steps(query, [*missing.values()], deadline=deadline)
             pairs = zip(missing, zip(made.raw, made.relevance, strict=True), strict=True)
             known |= self._kept.keep(
                 {k: (s, r) for k, (s, r) in pairs if s is not None and r is not None}
@@ -117,24 +113,29 @@ class CachedReranker:
             made.billed,
         )
 
-    @property
-    def predicted_units(self) -> Callable[[str, Sequence[str]], float] | None:
-        """What a call is billed for what is not known yet; None where nothing is billed."""
-        units = getattr(self.reranker, "predicted_units", None)
-        return None if units is None else self._predicted
-
-    def _predicted(self, query: str, documents: Sequence[str]) -> float:
+    def predicted_units(self, query: str, documents: Sequence[str]) -> float:
+        """Return what a call is billed for what is not known yet."""
         keys = [_key(self._key, query, document) for document in documents]
         known = self._kept.found(keys)
         missing = [d for k, d in zip(keys, documents, strict=True) if k not in known]
-        reranker: Any = self.reranker  # one that predicts units, or this is not handed out
-        return float(reranker.predicted_units(query, missing)) if missing else 0.0
+        return self.reranker.predicted_units(query, missing) if missing else 0.0
+
+    def warmup(self) -> object:
+        """Load the reranker's model."""
+        return self.reranker.warmup()
+
+    def room(self, query: str) -> int | None:
+        """Return the tokens of a document that the reranker reads beside ``query``."""
+        return self.reranker.room(query)
+
+    def token_offsets(self, text: str) -> Sequence[Span] | None:
+        """Return where in ``text`` (characters) each of its tokens is."""
+        return self.reranker.token_offsets(text)
 
     def closing(self) -> Flow[None]:
         """Close the file and the reranker."""
         self._kept.close()
-        if (closing := getattr(self.reranker, "closing", None)) is not None:
-            yield from closing()
+        yield from self.reranker.closing()
 
 
 def score_key(section: Mapping[str, Any]) -> str:
@@ -144,14 +145,6 @@ def score_key(section: Mapping[str, Any]) -> str:
     about_time = ("timeout", "retries", "hedge", "http2", "verify", "batch_size", "device")
     kept = {k: concealed(k, v) for k, v in section.items() if k not in about_time}
     return json.dumps(kept, sort_keys=True, default=str)
-
-
-def _asked(
-    reranker: Reranker, query: str, documents: list[str], deadline: Deadline
-) -> Flow[Scores]:
-    if (steps := getattr(reranker, "steps", None)) is not None:
-        return (yield from steps(query, documents, deadline=deadline))
-    return (yield Compute(lambda: reranker.score(query, documents, deadline=deadline)))
 
 
 def _key(*parts: str) -> bytes:

@@ -123,12 +123,9 @@ def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
     return Chain(
         [
             # What is scored by the list is scored anew for each one.
-            one
-            if getattr(one, "listwise", False)
-            else CachedReranker(one, score_key(section.model_dump()), file)
+            one if one.listwise else CachedReranker(one, score_key(section.model_dump()), file)
             for one, section in pairs
-        ],
-        settings.policy,
+        ]
     )
 
 

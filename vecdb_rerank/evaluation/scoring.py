@@ -8,14 +8,15 @@ from vecdb_rerank.errors import RerankError, VecdbRerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Scores
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.resilience.checks import as_rerank_error
 from vecdb_rerank.resilience.guarded import GuardedReranker
 
 
-def all_scores(guard: GuardedReranker, query: str, texts: Sequence[str]) -> Scores:
+def all_scores(guard: GuardedReranker, query: str, texts: Sequence[str], policy: Policy) -> Scores:
     """The scores of all ``texts``, however long it takes."""
     try:
-        scores = run(guard.ask(query, texts, Deadline()))
+        scores = run(guard.ask(query, texts, Deadline(), policy))
     except VecdbRerankError:
         raise
     except Exception as error:

@@ -22,8 +22,10 @@ from vecdb_rerank.evaluation.scoring import all_scores
 from vecdb_rerank.evaluation.significance import ENOUGH, bootstrap
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Scores
-from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.ranking.fusion import by_score
+from vecdb_rerank.resilience.adapt import adapt
 from vecdb_rerank.resilience.guarded import GuardedReranker
 from vecdb_rerank.text_fields import TextFields, as_text
 
@@ -101,13 +103,13 @@ def compare(
     renderer = _Renderer(settings.text_fields.max_chars)
     documents = {str(document["_id"]): fields(document) for document in dataset.corpus}
     with _reranker(settings) as reranker:
-        guard = GuardedReranker(reranker, settings.policy)
+        guard = GuardedReranker(reranker)
         candidates = _candidates(dataset, renderer.plain(documents), k, on_progress)
         questions = [
             _Question(dataset.queries[q], q, {i: documents[i] for i in ids})
             for q, ids in candidates.items()
         ]
-        readings = _read(guard, questions, renderer, dataset.qrels, on_progress)
+        readings = _read(guard, settings.policy, questions, renderer, dataset.qrels, on_progress)
     return Comparison(
         dataset=dataset.name,
         documents=len(documents),
@@ -291,6 +293,7 @@ class _Reading:
 
 def _read(
     guard: GuardedReranker,
+    policy: Policy,
     questions: Sequence[_Question],
     renderer: _Renderer,
     qrels: Qrels,
@@ -301,25 +304,25 @@ def _read(
     steps = list(product(questions, readings.items()))
     for done, (question, (name, reading)) in enumerate(steps, start=1):
         texts = [renderer.text(name, held) for held in question.documents.values()]
-        scores = all_scores(guard, question.text, texts)
+        scores = all_scores(guard, question.text, texts, policy)
         reading.add(texts, scores, _ndcg(question, scores, qrels))
         on_progress("reranking", done, len(steps))
     return readings
 
 
 @contextmanager
-def _reranker(settings: Settings) -> Iterator[Reranker]:
+def _reranker(settings: Settings) -> Iterator[BaseReranker]:
     """The configured reranker, closed in the end."""
     reranker = factory.reranker(settings)
     if reranker is None:
         raise ConfigurationError(
             "reranker.type", "'none' reads no documents; set it to 'onnx', 'http' or 'cohere'"
         )
+    adapted = adapt(reranker)
     try:
-        yield reranker
+        yield adapted
     finally:
-        if (close := getattr(reranker, "closing", None)) is not None:
-            run(close())
+        run(adapted.closing())
 
 
 def _ndcg(question: _Question, scores: Scores, qrels: Qrels) -> float:

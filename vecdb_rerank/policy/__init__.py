@@ -27,6 +27,7 @@ _PARTS = {
     "exact_terms": ExactTerms,
     "passages": Passages,
 }
+_MAY_BE_NONE = {"breaker", "exact_terms", "passages"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,14 @@ class Policy:
     def __post_init__(self) -> None:
         for name, kind in _PARTS.items():
             part = getattr(self, name)
-            if part is not None and not isinstance(part, kind):
+            if not isinstance(part, kind) and not (part is None and name in _MAY_BE_NONE):
                 raise ConfigurationError(
-                    f"policy.{name}", f"{part!r} is no {kind.__name__}; give {kind.__name__}(...)"
+                    f"policy.{name}", f"must be {kind.__name__}(...), got {part!r}"
+                )
+        for name, calibration in self.calibration.items():
+            if not isinstance(calibration, Calibration):
+                raise ConfigurationError(
+                    f"policy.calibration.{name}", f"must be Calibration(...), got {calibration!r}"
                 )
         if self.deadline is not None and not (math.isfinite(self.deadline) and self.deadline > 0):
             raise ConfigurationError(

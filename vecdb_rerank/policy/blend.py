@@ -40,6 +40,11 @@ class Blend:
     smoothing: float = 0.4
     """The share of its nearest neighbours in a document's score (0 to 1)."""
 
+    @property
+    def uses_relevance(self) -> bool:
+        """Whether the relevance itself counts, not only the order by it."""
+        return self.method in ("confidence", "convex")
+
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             allowed = ", ".join(get_args(Method))

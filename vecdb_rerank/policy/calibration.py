@@ -42,7 +42,7 @@ class Calibration:
     def scores(self, scores: Scores) -> Scores:
         """``scores`` with their relevance on the common scale; raw scores stay."""
         common = [None if given is None else self.relevance(given) for given in scores.relevance]
-        return replace(scores, relevance=common)
+        return replace(scores, relevance=common, calibrated=True)
 
 
 def logit(relevance: float) -> float:

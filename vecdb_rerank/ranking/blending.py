@@ -6,6 +6,7 @@ where it was not. How confident it is on this query tells the two apart.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vecdb_rerank.model import Candidate
@@ -16,20 +17,14 @@ from vecdb_rerank.ranking import smoothing
 # Chosen by measurement (docs/quality.md): between which relevances of its best document a reranker
 # goes from unsure to certain of a query.
 UNSURE, CERTAIN = 0.79, 0.935
-
-
 # The least weight of an unsure reranker against two branch_names (BM25 and dense), or against one.
 MIN_WEIGHT_TWO_BRANCHES, MIN_WEIGHT_ONE_BRANCH = 0.3, 0.5
-
-
 # How far below a branch's least hit one that it lacks is set, in parts of the branch's range.
 MISSING = 0.1
-
-
 # A hit's share by its rank alone, where only a fused list is known: 5 / (5 + rank), from 0.
 RANK_CONSTANT = 5
-
-
+# The relevance of the first of a reranker without calibration; that of rank n is 1/sqrt(n) of it.
+BEST_BY_RANK = 0.6
 # Reciprocal rank fusion of reranker and branches (Cormack et al., 2009, use 60).
 RRF_CONSTANT = 10
 
@@ -47,6 +42,20 @@ def final_scores(
         feedback=blend.feedback * unsure,
         smoothing=blend.smoothing * unsure,
     )
+
+
+def relevance_by_rank(raw: Sequence[float]) -> list[float]:
+    """Return a relevance (0 to 0.6) for each raw score from the order of the scores alone.
+
+    For scores on an unknown scale: no strictly increasing change of ``raw`` changes the result.
+    The values follow the mean relevance that a calibrated reranker gives by rank (docs/quality.md);
+    0.6 leaves the reranker unsure of the query.
+    """
+    order = sorted(range(len(raw)), key=lambda n: -raw[n])
+    relevance = [0.0] * len(raw)
+    for rank, n in enumerate(order, start=1):
+        relevance[n] = BEST_BY_RANK / math.sqrt(rank)
+    return relevance
 
 
 def _blended(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vecdb_rerank.model import Candidate, RankedHit, Ranking, Scores
 from vecdb_rerank.policy.blend import Blend
-from vecdb_rerank.ranking.blending import final_scores
+from vecdb_rerank.ranking.blending import final_scores, relevance_by_rank
 from vecdb_rerank.ranking.fusion import tie_breaker
 
 # How far apart unscored hits are set below the last scored one.
@@ -38,7 +38,11 @@ def rerank(candidates: Sequence[Candidate], scores: Scores, blend: Blend) -> Ran
         for candidate, raw, relevance in zip(candidates, scores.raw, scores.relevance, strict=True)
         if raw is not None and relevance is not None
     ]
-    final = final_scores([c for c, _, _ in known], [rel for _, _, rel in known], blend)
+    if scores.calibrated or not blend.uses_relevance:
+        relevance = [value for _, _, value in known]
+    else:
+        relevance = relevance_by_rank([raw for _, raw, _ in known])
+    final = final_scores([c for c, _, _ in known], relevance, blend)
     scored = [
         RankedHit(c, score, raw, rel) for (c, raw, rel), score in zip(known, final, strict=True)
     ]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vecdb_rerank.errors import ConfigurationError, RerankError
+from vecdb_rerank.errors import ConfigurationError, InvalidRerankerError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Scores
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.protocols import AnyReranker, BaseReranker
 from vecdb_rerank.resilience.checks import log_and_convert
-from vecdb_rerank.resilience.guarded import GuardedReranker, warm_up
+from vecdb_rerank.resilience.guarded import GuardedReranker
 from vecdb_rerank.resilience.ledger import Ledger
 
 # With no deadline to measure a call against, being late always counts as failing.
@@ -20,7 +20,7 @@ _POLICY = Policy(deadline=None)
 _STEP = 1.0  # between the raw scores of documents that follow
 
 
-class CascadeReranker:
+class CascadeReranker(BaseReranker):
     """Scores all documents with ``first``, and the ``best`` of them anew with ``then``.
 
     Args:
@@ -48,14 +48,13 @@ class CascadeReranker:
     local = True  # each of the two is trimmed to its own pace
     listwise = True
 
-    def __init__(self, first: Reranker, then: Reranker, *, best: int = 20) -> None:
+    def __init__(self, first: AnyReranker, then: AnyReranker, *, best: int = 20) -> None:
         if best < 1:
             raise ConfigurationError("best", f"{best} is below 1")
         # Units are written down once, under the name of the cascade.
-        self._first, self._then = (GuardedReranker(one, _POLICY, Ledger()) for one in (first, then))
+        self._first, self._then = (GuardedReranker(one, Ledger()) for one in (first, then))
         self._best = best
-        if self._first.bills or self._then.bills:
-            self.predicted_units = self._predicted
+        self.bills = self._first.reranker.bills or self._then.reranker.bills
 
     @property
     def name(self) -> str:
@@ -77,7 +76,9 @@ class CascadeReranker:
         if not documents:
             return Scores((), ())
         places = range(len(documents))
-        share = deadline.reserving_for([self._then.expected(len(places[: self._best]))])
+        share = deadline.reserving_for(
+            [self._then.expected_seconds(len(places[: self._best]), _POLICY)]
+        )
         first, cheap = yield from _asked(self._first, query, documents, share)
         best = (by_score(first) or places)[: self._best]
         then, strong = yield from _asked(self._then, query, [documents[n] for n in best], deadline)
@@ -90,18 +91,20 @@ class CascadeReranker:
 
     def warmup(self) -> None:
         """Load the models of those that have any."""
-        warm_up(self._first.reranker, self._then.reranker)
+        self._first.reranker.warmup()
+        self._then.reranker.warmup()
 
     def closing(self) -> Flow[None]:
         """Close the connections of those that have any."""
-        for guard in (self._first, self._then):
-            if (closing := getattr(guard.reranker, "closing", None)) is not None:
-                yield from closing()
+        yield from self._first.reranker.closing()
+        yield from self._then.reranker.closing()
 
-    def _predicted(self, query: str, documents: Sequence[str]) -> float:
-        """The units that a call will be billed: which documents will be best, nobody knows yet."""
-        asked = ((self._first, documents), (self._then, documents[: self._best]))
-        return sum(guard.bills(query, texts) for guard, texts in asked if guard.bills)
+    def predicted_units(self, query: str, documents: Sequence[str]) -> float:
+        """Return the units that a call will be billed; which documents are best is not known."""
+        first, then = self._first.reranker, self._then.reranker
+        return first.predicted_units(query, documents) + then.predicted_units(
+            query, documents[: self._best]
+        )
 
 
 def _asked(
@@ -109,7 +112,9 @@ def _asked(
 ) -> Flow[tuple[Scores, RerankError | None]]:
     """What one of the two says; where it fails no document has a score, and the error is there."""
     try:
-        return (yield from guard.ask(query, documents, deadline)), None
+        return (yield from guard.ask(query, documents, deadline, _POLICY)), None
+    except InvalidRerankerError:
+        raise
     except Exception as caught:
         error = log_and_convert(caught, guard.name)
         nothing = [None] * len(documents)
@@ -144,4 +149,6 @@ def joined(first: Scores, then: Scores, best: Sequence[int]) -> Scores:
         truncated=max(first.truncated, then.truncated),
         billed=first.billed + then.billed,
         failed={**first.failed, **then.failed},
+        notes={**first.notes, **then.notes},
+        calibrated=first.calibrated and then.calibrated,
     )

@@ -21,6 +21,7 @@ from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.threads import in_thread
 from vecdb_rerank.model import Scores
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.text_fields import valid_unicode
 from vecdb_rerank.torch_engine import fork_guard
 from vecdb_rerank.torch_engine.memory import Budget, within
@@ -35,7 +36,7 @@ _CLASSES = {
 _BATCH = 32
 
 
-class FlagEmbeddingReranker:
+class FlagEmbeddingReranker(BaseReranker):
     """Scores (query, document) pairs with one of FlagEmbedding's rerankers.
 
     Args:

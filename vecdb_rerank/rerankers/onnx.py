@@ -13,12 +13,13 @@ from vecdb_rerank.onnx import runtime
 from vecdb_rerank.onnx.runtime import Device, OnnxModel
 from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
 from vecdb_rerank.policy import calibration
+from vecdb_rerank.protocols import BaseReranker
 
 if TYPE_CHECKING:
     from vecdb_rerank.onnx.runtime import Array
 
 
-class OnnxReranker:
+class OnnxReranker(BaseReranker):
     """Scores (query, document) pairs with a local cross-encoder.
 
     Args:

@@ -9,7 +9,7 @@ import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import httpx
@@ -22,6 +22,7 @@ from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.retry import ServiceError, is_passing, retry, retry_after, within
 from vecdb_rerank.http.urls import names_server
 from vecdb_rerank.model import Scores
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.rerankers.wire_formats import Format, Reply, Scale
 from vecdb_rerank.secrets import is_secret
 from vecdb_rerank.text_fields import valid_unicode
@@ -31,7 +32,7 @@ _OF_REQUEST = {400, 413, 422}  # documents that this server does not take
 Attempt = Callable[[Deadline], Flow[Reply]]
 
 
-class RemoteReranker(ABC):
+class RemoteReranker(BaseReranker, ABC):
     """Asks a server for scores, a batch after another, until the deadline.
 
     ``timeout`` (seconds) bounds one request, ``retries`` is how often it is made again,
@@ -39,7 +40,9 @@ class RemoteReranker(ABC):
     that is out of range.
     """
 
-    keeps_deadline: ClassVar[bool] = True
+    keeps_deadline = True
+    local = False
+    bills = True
 
     def __init__(
         self, wire: Format, *, scale: Scale, timeout: float, retries: int, batch_size: int

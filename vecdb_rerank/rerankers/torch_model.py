@@ -13,6 +13,7 @@ from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow, Request
 from vecdb_rerank.flow.threads import in_thread
 from vecdb_rerank.model import Scores
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.text_fields import valid_unicode
 from vecdb_rerank.torch_engine.spec import LIBRARIES, Spec
 
@@ -20,7 +21,7 @@ Device = str
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-class TorchReranker(ABC):
+class TorchReranker(BaseReranker, ABC):
     """A reranker whose model is the one of ``_spec``, loaded on first use."""
 
     keeps_deadline = True

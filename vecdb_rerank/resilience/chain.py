@@ -1,96 +1,115 @@
-"""Rerankers in order: the next one is asked where one fails, while there is time."""
+"""Rerankers in order: the next one is called if one fails, while there is time."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from vecdb_rerank.errors import ConfigurationError, RerankError, RerankerSkippedError
+from vecdb_rerank.errors import (
+    ConfigurationError,
+    InvalidRerankerError,
+    RerankError,
+    RerankerSkippedError,
+)
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Answer
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.protocols import AnyReranker, BaseReranker
 from vecdb_rerank.resilience.checks import log_and_convert
-from vecdb_rerank.resilience.guarded import GuardedReranker, warm_up
+from vecdb_rerank.resilience.guarded import GuardedReranker
 
 
 class Chain:
-    """Rerankers, best first; at least one. Breakers and paces belong to the chain.
+    """Rerankers, best first; at least one. Circuits and latency models belong to the chain.
 
-    `ConfigurationError` where one of them is no reranker or two have the same name, and where a
-    budget is set and one that bills has no price.
+    Raises `ConfigurationError` (key ``reranker``) for what is not a reranker, and for two of the
+    same name.
     """
 
-    def __init__(self, rerankers: Sequence[Reranker], policy: Policy) -> None:
+    def __init__(self, rerankers: Sequence[AnyReranker]) -> None:
         if not rerankers:
-            raise ConfigurationError("reranker", "an empty sequence; give one, or None for none")
-        for reranker in rerankers if isinstance(rerankers, Sequence) else [rerankers]:
-            if isinstance(reranker, type) or not isinstance(reranker, Reranker):
-                raise ConfigurationError(
-                    "reranker", f"{reranker!r} is none (it needs a name and a method score)"
-                )
-        self._guards = [GuardedReranker(reranker, policy) for reranker in rerankers]
-        for name, count in Counter(guard.name for guard in self._guards).items():
+            raise ConfigurationError("reranker", "got an empty sequence; give one, or None")
+        self._guarded = [GuardedReranker(reranker) for reranker in rerankers]
+        for name, count in Counter(guarded.name for guarded in self._guarded).items():
             if count > 1:
-                raise ConfigurationError("reranker", f"{name!r} is there {count} times")
-        for guard in self._guards:
-            if policy.cost.has_budget and guard.bills and guard.name not in policy.cost.prices:
-                raise ConfigurationError(
-                    "policy.cost.prices", f"a budget needs the price of {guard.name!r} (0 for none)"
-                )
+                raise ConfigurationError("reranker", f"{name!r} is given {count} times")
 
     @property
-    def rerankers(self) -> tuple[Reranker, ...]:
+    def rerankers(self) -> tuple[BaseReranker, ...]:
         """The rerankers, best first."""
-        return tuple(guard.reranker for guard in self._guards)
+        return tuple(guarded.reranker for guarded in self._guarded)
 
     @property
     def name(self) -> str:
         """The name of the first one."""
-        return self._guards[0].name
+        return self._guarded[0].name
 
-    def ask(self, query: str, texts: Sequence[str], deadline: Deadline) -> Flow[Answer]:
-        """The scores of the first reranker that answers; never raises what a reranker raises."""
+    def check(self, policy: Policy) -> None:
+        """Raise `ConfigurationError` if ``policy`` does not fit these rerankers."""
+        if not policy.cost.has_budget:
+            return
+        for reranker in self.rerankers:
+            if reranker.bills and reranker.name not in policy.cost.prices:
+                raise ConfigurationError(
+                    "policy.cost.prices",
+                    f"a budget needs the price of {reranker.name!r} (0 if it is free)",
+                )
+
+    def ask(
+        self, query: str, texts: Sequence[str], deadline: Deadline, policy: Policy
+    ) -> Flow[Answer]:
+        """Return the scores of the first reranker that answers, or the error of the last.
+
+        Raises nothing that a reranker raises but `InvalidRerankerError`.
+        """
         failed: dict[str, str] = {}
         billed: dict[str, float] = {}
-        for n, guard in enumerate(self._guards):
-            rest = self._guards[n:]
+        for n, guarded in enumerate(self._guarded):
+            rest = self._guarded[n:]
             try:
-                _leave_to_the_next(rest, len(texts), deadline)
-                share = deadline.reserving_for([after.expected(len(texts)) for after in rest[1:]])
-                scores = yield from guard.ask(query, texts, share)
+                _leave_to_the_next(rest, len(texts), deadline, policy)
+                needs = [later.expected_seconds(len(texts), policy) for later in rest[1:]]
+                share = deadline.reserving_for(needs)
+                scores = yield from guarded.ask(query, texts, share, policy)
+            except InvalidRerankerError:
+                raise
             except Exception as caught:
-                error = log_and_convert(caught, guard.name)
-                failed[guard.name] = str(error)
+                error = log_and_convert(caught, guarded.name)
+                failed[guarded.name] = str(error)
                 if error.billed:
-                    billed[guard.name] = error.billed
+                    billed[guarded.name] = error.billed
             else:
                 if scores.billed:
-                    billed[guard.name] = scores.billed
+                    billed[guarded.name] = scores.billed
                 failed.update(scores.failed)
-                return Answer(guard.name, scores, failed=failed, billed=billed)
+                return Answer(guarded.name, scores, failed=failed, billed=billed)
         return Answer(self.name, error=_joined(error, failed), failed=failed, billed=billed)
 
     def warmup(self) -> None:
-        """Load the models of those that have any; nothing is sent to a server."""
-        warm_up(*self.rerankers)
+        """Load the models of those that have any; send nothing to a server."""
+        for reranker in self.rerankers:
+            reranker.warmup()
 
     def closing(self) -> Flow[None]:
         """Close the connections of those that have any."""
-        for guard in self._guards:
-            if (closing := getattr(guard.reranker, "closing", None)) is not None:
-                yield from closing()
+        for reranker in self.rerankers:
+            yield from reranker.closing()
 
 
-def _leave_to_the_next(rest: Sequence[GuardedReranker], documents: int, deadline: Deadline) -> None:
-    """Raise `RerankerSkippedError` if the first of ``rest`` has no time for half the documents."""
+def _leave_to_the_next(
+    rest: Sequence[GuardedReranker], documents: int, deadline: Deadline, policy: Policy
+) -> None:
+    """Raise `RerankerSkippedError` if only a later reranker has time for the documents.
+
+    The first of ``rest`` then has no time for half of them.
+    """
     first, *others = rest
     left = deadline.remaining()
-    if 2 * first.predict_count(documents, left) >= documents:
+    if 2 * first.predict_count(documents, left, policy) >= documents:
         return
     for other in others:
-        need = other.expected(documents)
+        need = other.expected_seconds(documents, policy)
         if need is not None and need <= left:
             raise RerankerSkippedError(
                 f"{first.name} is too slow for the time left, {other.name} is not"
@@ -98,7 +117,7 @@ def _leave_to_the_next(rest: Sequence[GuardedReranker], documents: int, deadline
 
 
 def _joined(last: RerankError, failed: Mapping[str, str]) -> RerankError:
-    """The one error, or one that tells of all."""
+    """The one error, or one that names all."""
     if len(failed) == 1:
         return last
     error = RerankError("; ".join(f"{name}: {why}" for name, why in failed.items()))

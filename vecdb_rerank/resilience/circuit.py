@@ -1,4 +1,4 @@
-"""A circuit breaker: a reranker that keeps failing is left alone for a while."""
+"""The circuit breaker of one reranker: what became of its calls, read by a policy's rules."""
 
 from __future__ import annotations
 
@@ -8,106 +8,116 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from vecdb_rerank.errors import RerankerSkippedError
 from vecdb_rerank.policy.breaker import Breaker
 
 log = logging.getLogger("vecdb_rerank")
-
-
 _REMEMBERED = 1_000  # calls, so that a busy window does not grow for ever
+# What an admitted call is: one of many, the only one of an open circuit, or one without rules.
+_Kind = Literal["normal", "probe", "unruled"]
 
 
 class Circuit:
-    """The breaker of one reranker; shared by threads and tasks."""
+    """The calls of one reranker, and whether it is left alone; shared by threads and tasks.
 
-    def __init__(
-        self, name: str, rules: Breaker, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    The rules come with each call: they decide how the shared record is read.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._name = name
-        self._rules = rules
         self._clock = clock
         self._calls: deque[tuple[float, bool]] = deque(maxlen=_REMEMBERED)  # when, and failed?
-        self._open_until: float | None = None
+        self._opened_at: float | None = None
         self._probing = False
         self._under_way = 0
-        self._last = ""
+        self._last_error = ""
         self._lock = threading.Lock()
 
     @contextmanager
     def watch(
-        self, is_failure: Callable[[Exception], bool], *, may_probe: bool = True
+        self,
+        rules: Breaker | None,
+        is_failure: Callable[[Exception], bool],
+        *,
+        may_probe: bool = True,
     ) -> Iterator[None]:
-        """Count what becomes of the block; `RerankerSkippedError` where the breaker is open.
+        """Record the outcome of the block; raise `RerankerSkippedError` if the circuit is open.
 
-        A block that has too little time to tell (not ``may_probe``) does not probe an open one.
+        Without ``rules`` the block runs although the circuit is open. A block that has too little
+        time to judge by (not ``may_probe``) does not probe an open circuit.
         """
-        probe = self._admit(may_probe)
+        kind = self._admit(rules, may_probe)
         try:
             yield
         except Exception as error:
-            self._settle(probe, error if is_failure(error) else None)
+            self._settle(rules, kind, error if is_failure(error) else None)
             raise
-        except BaseException:  # the search was given up, which says nothing of the reranker
+        except BaseException:  # the search was cancelled, which says nothing about the reranker
             with self._lock:
                 self._under_way -= 1
-                self._probing = self._probing and not probe
+                self._probing = self._probing and kind != "probe"
             raise
         else:
-            self._settle(probe, None)
+            self._settle(rules, kind, None)
 
-    def _admit(self, may_probe: bool) -> bool:
-        """Whether this call is the one that probes an open breaker."""
+    def _admit(self, rules: Breaker | None, may_probe: bool) -> _Kind:
         with self._lock:
-            if self._open_until is None:
+            if rules is None:
                 self._under_way += 1
-                return False
-            left = self._open_until - self._clock()
+                return "unruled"
+            if self._opened_at is None:
+                self._under_way += 1
+                return "normal"
+            left = self._opened_at + rules.pause - self._clock()
             if left > 0 or self._probing or not may_probe:
                 raise RerankerSkippedError(
                     f"{self._name} is left alone for {max(left, 0.0):.1f} s more after failing "
-                    f"({self._last})"
+                    f"({self._last_error})"
                 )
             self._probing = True
             self._under_way += 1
-            return True
+            return "probe"
 
-    def _settle(self, probe: bool, error: Exception | None) -> None:
+    def _settle(self, rules: Breaker | None, kind: _Kind, error: Exception | None) -> None:
         with self._lock:
             self._under_way -= 1
             if error is not None:
-                self._last = str(error)
-            if probe:
+                self._last_error = str(error)
+            is_open = self._opened_at is not None
+            if kind == "probe":
                 self._probing = False
-                self._reopen() if error is not None else self._close()
-            elif self._open_until is None:
-                self._count(error is not None)
+                self._close() if error is None else self._open()
+            elif is_open and kind == "unruled" and error is None:
+                self._close()
+            elif not is_open:
+                self._record(rules, failed=error is not None)
 
-    def _count(self, failed: bool) -> None:
+    def _record(self, rules: Breaker | None, *, failed: bool) -> None:
         now = self._clock()
         self._calls.append((now, failed))
-        while self._calls[0][0] <= now - self._rules.window:
-            self._calls.popleft()
-        if not failed:
+        if rules is None or not failed:
             return
-        failures = sum(failed for _, failed in self._calls)
-        # Those under way count: failures are often quicker than successes, and come first.
-        calls = len(self._calls) + self._under_way
-        if failures >= max(self._rules.failures, self._rules.share * calls):
-            self._reopen()
+        recent = [failed for at, failed in self._calls if at > now - rules.window]
+        failures = sum(recent)
+        # Calls under way count: failures are often quicker than successes, and come first.
+        calls = len(recent) + self._under_way
+        if failures >= max(rules.failures, rules.share * calls):
+            self._open()
             log.warning(
-                "%s failed %d times in %g s: not asked for %g s (%s)",
+                "%s failed %d times in %g s: not called for %g s (%s)",
                 self._name,
                 failures,
-                self._rules.window,
-                self._rules.pause,
-                self._last,
+                rules.window,
+                rules.pause,
+                self._last_error,
             )
 
-    def _reopen(self) -> None:
-        self._open_until = self._clock() + self._rules.pause
+    def _open(self) -> None:
+        self._opened_at = self._clock()
         self._calls.clear()
 
     def _close(self) -> None:
-        self._open_until = None
+        self._opened_at = None
         log.warning("%s answers again", self._name)

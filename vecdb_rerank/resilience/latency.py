@@ -8,7 +8,8 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 log = logging.getLogger("vecdb_rerank")
@@ -79,6 +80,13 @@ class Estimate:
         return max(0, int(left / self.per_document)) if self.per_document else 0
 
 
+@dataclass(slots=True)
+class Timing:
+    """One call while it runs; ``scored`` is set to the documents that it scored."""
+
+    scored: int = 0
+
+
 class LatencyModel:
     """Watches the last calls of one reranker; shared by threads and tasks.
 
@@ -138,6 +146,21 @@ class LatencyModel:
         with self._lock:
             seconds = [call.seconds for call in self._calls]
         return p95(seconds) if len(seconds) >= ENOUGH else None
+
+    @contextmanager
+    def timing(self, documents: int, *, fair: bool) -> Iterator[Timing]:
+        """Time the block, a call with ``documents``, and record it.
+
+        A call that ends in an error is not recorded, unless it is a `TimeoutError`.
+        """
+        started = self._clock()
+        call = Timing()
+        try:
+            yield call
+        except TimeoutError:
+            self.record(documents, self._clock() - started, scored=0, fair=fair)
+            raise
+        self.record(documents, self._clock() - started, scored=call.scored, fair=fair)
 
     def record(
         self, documents: int, seconds: float, *, scored: int | None = None, fair: bool = True

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from vecdb_rerank.errors import RerankerSkippedError
+from vecdb_rerank.errors import RerankError, RerankerSkippedError
 from vecdb_rerank.policy.cost import Cost
 
 log = logging.getLogger("vecdb_rerank")
@@ -59,6 +59,9 @@ class Ledger:
         periods = self._reserve(bill, cost)
         try:
             yield bill
+        except RerankError as error:
+            bill.units = error.billed
+            raise
         finally:
             with self._lock:
                 if bill.units:

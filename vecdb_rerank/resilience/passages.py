@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from vecdb_rerank.model import Scores, Span
 from vecdb_rerank.policy.passages import Join, Passages
-from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.protocols import BaseReranker
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -66,17 +66,19 @@ class Split:
         return replace(scores, raw=raws, relevance=relevance, truncated=cut, passages=chosen)
 
 
-def split(reranker: Reranker, query: str, texts: Sequence[str], rules: Passages) -> Split:
-    """``texts`` in passages that ``reranker`` reads whole beside ``query``.
+def split(reranker: BaseReranker, query: str, texts: Sequence[str], rules: Passages) -> Split:
+    """Split ``texts`` into passages that ``reranker`` reads whole beside ``query``.
 
-    A reranker tells its tokens by ``token_offsets(text)`` and ``room(query)``; of one that does
-    not, words stand for them.
+    Words stand for tokens if the reranker does not describe its own.
     """
-    tokens: Callable[[str], Sequence[Span]] = getattr(reranker, "token_offsets", _words)
-    room = getattr(reranker, "room", lambda _: _WORDS)(query)
+    room = reranker.room(query) or _WORDS
     window = max(1, min(room, rules.window or room))
     overlap = min(rules.overlap, window // 2)
-    cuts = [spans(text, tokens(text), window, overlap) for text in texts]
+    tokens = [reranker.token_offsets(text) for text in texts]
+    cuts = [
+        spans(text, _words(text) if own is None else own, window, overlap)
+        for text, own in zip(texts, tokens, strict=True)
+    ]
     kept = [found[: rules.most] for found in cuts]
     more = sum(len(found) > rules.most for found in cuts)
     return Split(texts, kept, more, rules.join)

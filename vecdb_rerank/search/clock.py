@@ -1,4 +1,4 @@
-"""One search under way: its clock, its deadline and its span."""
+"""One search under way: its rules, its rerankers, its clock, its deadline and its span."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from dataclasses import dataclass
 
 from vecdb_rerank import telemetry
 from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.resilience.chain import Chain
 
 
 class Clock:
-    """Milliseconds by stage, each of them a span."""
+    """Milliseconds by stage; each stage is a span."""
 
     def __init__(self) -> None:
         self._started, self._begun = time.perf_counter(), time.monotonic()
         self._stages: dict[str, float] = {}
 
     def shared(self) -> Clock:
-        """A clock that has run as long, for one of several searches in one request."""
+        """Return a clock that has run as long, for one of several searches in one request."""
         clock = Clock()
         clock._started, clock._begun = self._started, self._begun
         clock._stages = dict(self._stages)
         return clock
 
     def deadline(self, seconds: float | None) -> Deadline:
-        """The deadline ``seconds`` after the clock was made."""
+        """Return the deadline ``seconds`` after the clock was made."""
         return Deadline() if seconds is None else Deadline(self._begun + seconds)
 
     @contextmanager
@@ -40,20 +42,18 @@ class Clock:
             took = (time.perf_counter() - started) * 1e3
             self._stages[name] = self._stages.get(name, 0.0) + took
 
-    @property
-    def stages(self) -> Mapping[str, float]:
-        """The stages so far; one that came twice has the time of both."""
-        return self._stages
-
     def timings(self) -> Mapping[str, float]:
-        """The stages so far, and the ``total`` since the clock was made."""
+        """Return the stages so far, and the ``total`` since the clock was made."""
         return {**self._stages, "total": (time.perf_counter() - self._started) * 1e3}
 
 
 @dataclass(frozen=True, slots=True)
 class SearchRun:
-    """One search under way."""
+    """One search under way; ``chain`` is None if it is not reranked."""
 
+    policy: Policy
+    chain: Chain | None
+    explain: bool
     clock: Clock
     deadline: Deadline
     span: telemetry.Span

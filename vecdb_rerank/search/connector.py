@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast
 
 from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import Call, Compute, Flow
 from vecdb_rerank.model import Candidate
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Database, Embedder, FirstPass, Reranker, Vector
+from vecdb_rerank.protocols import AnyReranker, BaseReranker, Database, Embedder, FirstPass, Vector
 from vecdb_rerank.request import Fusion, Mode, Search, SearchDefaults
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.search.result import deliver
 from vecdb_rerank.text_fields import TextFields
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ PAGE = 10  # hits, where nobody says how many
 _SAMPLE = 16  # documents that `check` looks at
 Bundled = Literal["bundled"]
 # One, or several in order: the next one is asked where one fails.
-Rerankers = Reranker | Sequence[Reranker] | Bundled | None
+Rerankers = AnyReranker | Sequence[AnyReranker] | Bundled | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         self.defaults = defaults or SearchDefaults()
         policy = policy or Policy()
         self.pipeline = Pipeline(
-            chain=make_chain(reranker, policy),
+            chain=make_chain(reranker),
             embedder=None if embedder is None else make_embedder(embedder),
             text_fields=text_fields or TextFields(),
             policy=policy,
@@ -223,14 +224,13 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         fusion: Fusion | None,
         filter: Any,
         query_vector: Vector | None,
-        rerank: bool,
+        rerank: bool | Policy,
         explain: bool,
         native: Mapping[str, Any],
     ) -> SearchT:
         """Run a search; what is None comes from the defaults."""
         defaults = self.defaults
         chosen_k = defaults.k if k is None else k
-        pipeline = self.pipeline if rerank else replace(self.pipeline, chain=None)
         search = Search(
             query=query,
             k=chosen_k,
@@ -242,10 +242,18 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
             query_vector=query_vector,
             filter=filter,
             native={name: value for name, value in native.items() if value is not None},
-            # The same first pass with and without rerank: equal ranks are broken the same way.
-            evidence=explain or self.pipeline.uses_evidence,
         )
-        return self._run(pipeline.search(self.store, search, explain=explain))
+        if not isinstance(rerank, bool | Policy):
+            raise ConfigurationError("rerank", f"must be True, False or a Policy, got {rerank!r}")
+        policy = rerank if isinstance(rerank, Policy) else self.pipeline.policy
+
+        def flow() -> Flow[ResponseT]:
+            completed = yield from self.pipeline.search(
+                self.store, search, policy=policy, rerank=rerank is not False, explain=explain
+            )
+            return deliver(completed, policy)
+
+        return self._run(flow())
 
     def _guarded(self, flow: Flow[T]) -> Flow[T]:
         """``flow`` with the database's own errors as ours."""
@@ -325,18 +333,20 @@ def refuse_wrong_client(client: Any, other: type, instead: str) -> None:
         raise ConfigurationError("client", f"is of type {given}; give it to {instead}")
 
 
-def make_chain(rerankers: Rerankers, policy: Policy) -> Chain | None:
-    """The chain of what a ``reranker`` argument names; None for none."""
+def make_chain(rerankers: Rerankers) -> Chain | None:
+    """Return the chain that a ``reranker`` argument names; None for None."""
     if rerankers is None:
         return None
     if rerankers == "bundled":
-        rerankers = _bundled_reranker()
+        return Chain([_bundled_reranker()])
     if isinstance(rerankers, str):
-        raise ConfigurationError("reranker", f"{rerankers!r} is neither one nor 'bundled'")
-    return Chain([rerankers] if isinstance(rerankers, Reranker) else rerankers, policy)
+        raise ConfigurationError("reranker", f"must be 'bundled' or a reranker, got {rerankers!r}")
+    if isinstance(rerankers, Sequence):
+        return Chain(cast("Sequence[AnyReranker]", rerankers))
+    return Chain([rerankers])
 
 
-def _bundled_reranker() -> Reranker:
+def _bundled_reranker() -> BaseReranker:
     from vecdb_rerank.rerankers.onnx import OnnxReranker
 
     return OnnxReranker()

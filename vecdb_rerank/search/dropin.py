@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, Generic, Literal, TypeVar, get_args
 
@@ -24,7 +24,8 @@ from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.request import NativeSearch, SearchDefaults
 from vecdb_rerank.search.clock import Clock, SearchRun
 from vecdb_rerank.search.connector import Rerankers, make_chain
-from vecdb_rerank.search.pipeline import Pipeline, Settled
+from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.search.result import CompletedSearch, deliver
 from vecdb_rerank.text_fields import TextFields, valid_unicode
 
 log = logging.getLogger("vecdb_rerank")
@@ -78,6 +79,7 @@ class Plan:
 
     search: NativeSearch
     pipeline: Pipeline
+    policy: Policy
     reason: str | None = None
 
 
@@ -124,9 +126,7 @@ class DropIn:
         SearchDefaults(k=k, limit=1)
         policy = policy or Policy()
         pipeline = Pipeline(
-            chain=make_chain(reranker, policy),
-            text_fields=text_fields or TextFields(),
-            policy=policy,
+            chain=make_chain(reranker), text_fields=text_fields or TextFields(), policy=policy
         )
         return cls(pipeline, k, on_missing_query)
 
@@ -136,14 +136,13 @@ class DropIn:
         A ``rerank`` policy is this call's alone; breakers and budgets stay the client's. Raises
         `ConfigurationError` where an argument is wrong, or no text is found and that is an error.
         """
-        pipeline = self.pipeline
-        if isinstance(rerank, Policy):
-            pipeline = replace(pipeline, policy=rerank)
-        elif not isinstance(rerank, bool):
-            raise ConfigurationError("rerank", f"{rerank!r} is neither True, False nor a Policy")
+        if not isinstance(rerank, bool | Policy):
+            raise ConfigurationError("rerank", f"must be True, False or a Policy, got {rerank!r}")
+        policy = rerank if isinstance(rerank, Policy) else self.pipeline.policy
+        self.pipeline.check(policy)
         text = _text(query, asked.texts)
         reason = self._reason_to_pass(asked, text) if rerank else "rerank=False"
-        return Plan(self._search(asked, text or ""), pipeline, reason)
+        return Plan(self._search(asked, text or ""), self.pipeline, policy, reason)
 
     @property
     def past(self) -> str:
@@ -191,42 +190,42 @@ class DropIn:
             tail_follows=tail_follows,
             deterministic_ties=asked.deterministic_ties,
             note="; ".join(filter(None, (asked.note, cut))) or None,
+            notes=asked.notes,
         )
 
 
 def single(job: Job[R], call: Callable[[], Any]) -> Flow[R]:
-    """The flow of one native call: its value is the native response.
+    """Return the flow of one native call: its value is the native response.
 
     ``call`` sends it; what it raises reaches the caller as it is.
     """
-    pipeline = job.plan.pipeline
-    with pipeline.trip(job.hits, job.plan.search) as trip:
-        response = yield from _sent(call, trip.clock, job.hits.name)
-        settled = yield from _settle(job, response, trip)
-    pipeline.announce(settled.outcome)
-    return settled.response
+    plan = job.plan
+    with plan.pipeline.begin(job.hits.name, plan.search, policy=plan.policy) as run:
+        response = yield from _send(call, run.clock, job.hits.name)
+        completed = yield from _complete(job, response, run)
+    return deliver(completed, plan.policy)
 
 
 def batch(
     jobs: Sequence[Job[R]], call: Callable[[], Any], split: Callable[[Any], Sequence[R]]
 ) -> Flow[tuple[Any, list[R]]]:
-    """The flow of several searches in one native call: its answer, and the responses.
+    """Return the flow of several searches in one native call: its answer, and the responses.
 
-    ``split`` takes the responses out of the answer, one a job. They are reranked beside each
-    other; a failing one falls back alone, whatever its policy says, since the others have nothing
-    to do with it. Outcomes come in the order of the jobs.
+    ``split`` takes the responses out of the answer, one a job. They are reranked concurrently. One
+    that fails falls back alone, whatever its policy says: an error would lose the others. Outcomes
+    are published in the order of the jobs.
     """
     clock = Clock()
-    answer = yield from _sent(call, clock, jobs[0].hits.name if jobs else "")
+    answer = yield from _send(call, clock, jobs[0].hits.name if jobs else "")
     pairs = list(zip(jobs, split(answer), strict=True))
-    flows = [partial(_settle_alone, job, response, clock.shared()) for job, response in pairs]
-    settled = yield from _together(flows, [job.plan.reason is None for job, _ in pairs])
-    for job, done in zip(jobs, settled, strict=True):
-        publish(done.outcome, job.plan.pipeline.policy.on_outcome)
-    return answer, [done.response for done in settled]
+    flows = [partial(_complete_alone, job, response, clock.shared()) for job, response in pairs]
+    completed = yield from _together(flows, [job.plan.reason is None for job, _ in pairs])
+    for job, done in zip(jobs, completed, strict=True):
+        publish(done.outcome, job.plan.policy.on_outcome)
+    return answer, [done.response for done in completed]
 
 
-def _sent(call: Callable[[], Any], clock: Clock, name: str) -> Flow[Any]:
+def _send(call: Callable[[], Any], clock: Clock, name: str) -> Flow[Any]:
     try:
         with clock.stage("first_pass"):
             return (yield Call(call))
@@ -235,22 +234,23 @@ def _sent(call: Callable[[], Any], clock: Clock, name: str) -> Flow[Any]:
         raise
 
 
-def _settle(job: Job[R], response: R, trip: SearchRun) -> Flow[Settled[R]]:
+def _complete(job: Job[R], response: R, run: SearchRun) -> Flow[CompletedSearch[R]]:
     plan = job.plan
     first = plan.reason if plan.reason is not None else job.first(response)
     if isinstance(first, str):
-        return Settled(response, plan.pipeline.passed(job.hits, plan.search, first, trip))
-    return (yield from plan.pipeline.settle(job.hits, plan.search, first, trip))
+        return plan.pipeline.pass_through(job.hits, plan.search, response, first, run)
+    return (yield from plan.pipeline.rerank(job.hits, plan.search, first, run))
 
 
-def _settle_alone(job: Job[R], response: R, clock: Clock) -> Flow[Settled[R]]:
-    with job.plan.pipeline.trip(job.hits, job.plan.search, clock) as trip:
-        return (yield from _settle(job, response, trip))
+def _complete_alone(job: Job[R], response: R, clock: Clock) -> Flow[CompletedSearch[R]]:
+    plan = job.plan
+    with plan.pipeline.begin(job.hits.name, plan.search, policy=plan.policy, clock=clock) as run:
+        return (yield from _complete(job, response, run))
 
 
 def _together(
-    flows: Sequence[Callable[[], Flow[Settled[R]]]], reranked: Sequence[bool]
-) -> Flow[list[Settled[R]]]:
+    flows: Sequence[Callable[[], Flow[CompletedSearch[R]]]], reranked: Sequence[bool]
+) -> Flow[list[CompletedSearch[R]]]:
     """The flows' values; those that do no I/O need nobody beside them."""
     busy = [flow for flow, does in zip(flows, reranked, strict=True) if does]
     values = iter((yield Together(busy)) if busy else ())

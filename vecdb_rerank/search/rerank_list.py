@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Candidate, Ranking
-from vecdb_rerank.outcome import Outcome, publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.ranking.ordering import unchanged
+from vecdb_rerank.request import NativeSearch
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.connector import Rerankers, make_chain
 from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.search.result import deliver
 from vecdb_rerank.text_fields import TextFields, valid_unicode
 
 MODE = "list"  # the outcome's word for the first pass
@@ -36,19 +36,18 @@ class Place:
 
 
 class ListReranker:
-    """Rerankers over lists of texts, under a policy; ``source`` says in outcomes whose lists.
+    """Rerankers over lists of texts; ``source`` names the lists in outcomes.
 
     The given order takes part in the final one as a first pass does (see `Blend`), and is kept
-    where the rerankers fail. Ids in outcomes are the positions in the list, from 0; first-pass
-    scores there are 0.0 where the list has none that fall.
+    if the rerankers fail. Ids in outcomes are the positions in the list, from 0; first-pass
+    scores there are 0.0 unless the list has scores that fall.
     """
 
     def __init__(
         self, source: str, reranker: Rerankers = "bundled", policy: Policy | None = None
     ) -> None:
-        policy = policy or Policy()
-        self._list: Any = _List(source)
-        self._pipeline = Pipeline(make_chain(reranker, policy), policy=policy)
+        self._list = _List(source)
+        self._pipeline = Pipeline(make_chain(reranker), policy=policy or Policy())
 
     @property
     def chain(self) -> Chain | None:
@@ -56,12 +55,18 @@ class ListReranker:
         return self._pipeline.chain
 
     def steps(
-        self, query: str, texts: Sequence[str], scores: Sequence[Any], limit: int | None = None
+        self,
+        query: str,
+        texts: Sequence[str],
+        scores: Sequence[object],
+        limit: int | None = None,
+        policy: Policy | None = None,
     ) -> Flow[list[Place]]:
-        """The flow that ends in the first ``limit`` places, best first; None for all.
+        """Return the flow that ends in the first ``limit`` places, best first; None for all.
 
-        ``scores`` are those of the list, None where a text has none. No text is dropped but for
-        ``min_relevance``. Raises `RerankError` under ``on_error="raise"`` alone.
+        ``scores`` are those of the list, None for a text without one. ``policy`` holds for this
+        list alone. No text is dropped but for ``min_relevance``. Raises `RerankError` only under
+        ``on_error="raise"``.
         """
         given = unchanged(
             [
@@ -69,39 +74,16 @@ class ListReranker:
                 for n, (text, score) in enumerate(zip(texts, _falling(scores), strict=True))
             ]
         )
-        if query.strip():
-            whole = max(1, len(texts))
-            asked: Any = _Asked(valid_unicode(query), k=whole, limit=whole)
-            with self._pipeline.trip(self._list, asked) as trip:
-                ranking: Ranking = yield from self._pipeline.rerank(
-                    self._list, asked, FirstPass(given), trip
-                )
-        else:
-            ranking = given
-            reason = "the query is empty"
-            outcome = Outcome(
-                "skipped", reason, backend=self._list.name, mode=MODE, seen=len(texts)
-            )
-            publish(outcome, self._pipeline.policy.on_outcome)
+        whole = max(1, len(texts))
+        search = NativeSearch(valid_unicode(query), k=whole, limit=whole, mode=MODE)
+        with self._pipeline.begin(self._list.name, search, policy=policy) as run:
+            completed = yield from self._pipeline.rerank(self._list, search, FirstPass(given), run)
+        ranking = deliver(completed, run.policy)
         moved = any(hit.relevance is not None for hit in ranking.hits)
         return [
             Place(hit.candidate.position, hit.score if moved else None, hit.relevance)
             for hit in ranking.hits[:limit]
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A search as its second half sees it: the whole list is reranked and given back."""
-
-    query: str
-    k: int
-    limit: int
-    offset: int = 0
-    mode: str = MODE
-    tail_follows: bool = False
-    deterministic_ties: bool = False
-    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +99,7 @@ class _List:
         return ranking
 
 
-def _falling(scores: Sequence[Any]) -> list[float]:
+def _falling(scores: Sequence[object]) -> list[float]:
     """The scores if they explain the list's order, which is not theirs to change; else none."""
     numbers = [float(score) for score in scores if isinstance(score, int | float)]
     explain = len(numbers) == len(scores) and all(a >= b for a, b in pairwise(numbers))

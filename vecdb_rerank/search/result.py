@@ -1,91 +1,127 @@
-"""What becomes of the order: from a chain's answer to the final ranking."""
+"""The result of a search as it grows: from the first pass over the final order to the response."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Generic, SupportsFloat, TypeVar
 
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.model import Answer, Candidate, HitId, Ranking, Scores, Span
-from vecdb_rerank.outcome import Status
+from vecdb_rerank.outcome import Outcome, Status, publish
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
-from vecdb_rerank.ranking import ordering
-from vecdb_rerank.text_fields import TextFields
+from vecdb_rerank.protocols import FirstPass
+from vecdb_rerank.ranking import exact_terms, ordering
+from vecdb_rerank.request import NativeSearch, Search
 
-log = logging.getLogger("vecdb_rerank")
+R = TypeVar("R")
+AnySearch = Search | NativeSearch
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The order a rerank ended in, and how it got there; the fields are those of an `Outcome`."""
+class RankedSearch(Generic[R]):
+    """A search whose window is in final order.
 
+    ``window`` and ``tail`` (the hits that follow it) are in first-pass order, ``ranking`` is the
+    window in final order. ``skip_rule`` is the rule of `Skip` that applied.
+    """
+
+    search: AnySearch
+    first: FirstPass[R]
+    window: Sequence[Candidate]
+    tail: Sequence[Candidate]
     ranking: Ranking
-    status: Status
+    status: Status = "skipped"
     reranker: str = ""
     reason: str | None = None
     error: RerankError | None = None
-    failed: Mapping[str, str] = field(default_factory=dict)
-    truncated: int = 0
-    billed: Mapping[str, float] = field(default_factory=dict)
+    answer: Answer | None = None
     passages: Mapping[HitId, Span] = field(default_factory=dict)
+    skip_rule: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rescored(self) -> bool:
         """Whether the scores are the blended ones, not the database's."""
         return self.status in ("reranked", "partial")
 
-
-def reason_to_skip(
-    candidates: Sequence[Candidate], texts: Sequence[str], text_fields: TextFields
-) -> str | None:
-    """Why there is nothing to rerank, or None."""
-    if not candidates:
-        return "no hits"
-    if texts:
-        return None
-    named, held = ", ".join(text_fields.paths), ", ".join(candidates[0].payload) or "nothing"
-    reason = f"no hit has text in {named} (the first one holds {held}): set text_fields.fields"
-    log.warning("not reranked: %s", reason)
-    return reason
-
-
-def verdict(
-    candidates: Sequence[Candidate], texts: Sequence[str], answer: Answer, blend: Blend
-) -> Verdict:
-    """What the scores of the distinct ``texts`` make of ``candidates``, in first-pass order."""
-    scores = answer.scores
-    if scores is None:
-        reason = str(answer.error)
-        return Verdict(
-            ordering.unchanged(candidates),
-            "fell_back",
-            answer.reranker,
-            reason,
-            answer.error,
-            answer.failed,
-            billed=answer.billed,
+    def with_answer(
+        self, candidates: Sequence[Candidate], texts: Sequence[str], answer: Answer, policy: Policy
+    ) -> RankedSearch[R]:
+        """Return the search with ``candidates`` ordered by the scores of the distinct ``texts``."""
+        scores = answer.scores
+        if scores is None:
+            return replace(
+                self,
+                status="fell_back",
+                reason=str(answer.error),
+                error=answer.error,
+                reranker=answer.reranker,
+                answer=answer,
+            )
+        scored = sum(score is not None for score in scores.raw)
+        complete = scored == len(texts)
+        ranking = ordering.rerank(candidates, _spread(scores, texts, candidates), policy.blend)
+        if policy.exact_terms is not None:
+            ranking = exact_terms.protect(ranking, self.search.query, policy.exact_terms)
+        return replace(
+            self,
+            ranking=ranking,
+            status="reranked" if complete else "partial",
+            reason=None if complete else _why_partial(scores, scored, len(texts)),
+            reranker=answer.reranker,
+            answer=answer,
+            passages=_passages(scores, texts, candidates),
+            notes={**self.notes, **scores.notes, **_uncalibrated(answer, policy.blend)},
         )
-    scored = sum(score is not None for score in scores.raw)
-    whole = scored == len(texts)
-    return Verdict(
-        ordering.rerank(candidates, _spread(scores, texts, candidates), blend),
-        "reranked" if whole else "partial",
-        answer.reranker,
-        None if whole else _missing(scores, scored, len(texts)),
-        failed=answer.failed,
-        truncated=scores.truncated,
-        billed=answer.billed,
-        passages=_passages(scores, texts, candidates),
-    )
+
+    def relevant(self, minimum: float | None) -> Ranking:
+        """Return the ranking without hits below ``minimum`` relevance.
+
+        A relevance that is suspected of being on another scale drops nothing.
+        """
+        if "scale_suspect" in self.notes:
+            return self.ranking
+        return ordering.keep_relevant(self.ranking, minimum)
 
 
-def _missing(scores: Scores, scored: int, count: int) -> str:
-    """Why not all documents have a score."""
+@dataclass(frozen=True, slots=True)
+class CompletedSearch(Generic[R]):
+    """A search that is done: the native response, the page's ranking, and what happened."""
+
+    response: R
+    ranking: Ranking
+    outcome: Outcome
+
+
+def deliver(completed: CompletedSearch[R], policy: Policy) -> R:
+    """Publish the outcome and return the response.
+
+    Raises the reranker's error under ``on_error="raise"``.
+    """
+    publish(completed.outcome, policy.on_outcome)
+    if completed.outcome.error is not None and policy.on_error == "raise":
+        raise completed.outcome.error
+    return completed.response
+
+
+def _uncalibrated(answer: Answer, blend: Blend) -> dict[str, str]:
+    scores = answer.scores
+    if scores is None or scores.calibrated or not blend.uses_relevance:
+        return {}
+    if "scale_suspect" in scores.notes:
+        return {}
+    return {
+        "uncalibrated": f"{answer.reranker} has no calibration, so its scores count by rank; "
+        "fit one with `vecdb-rerank calibrate`"
+    }
+
+
+def _why_partial(scores: Scores, scored: int, count: int) -> str:
     if not scores.failed:
         return f"there was time for {scored} of {count} documents"
-    why = "; ".join(f"{name}: {why}" for name, why in scores.failed.items())
+    why = "; ".join(f"{name}: {reason}" for name, reason in scores.failed.items())
     return f"{scored} of {count} documents were scored ({why})"
 
 
@@ -97,12 +133,13 @@ def _passages(
 
 
 def _spread(scores: Scores, texts: Sequence[str], candidates: Sequence[Candidate]) -> Scores:
-    """Scores by distinct text become scores by candidate."""
-    said = dict(zip(texts, zip(scores.raw, scores.relevance, strict=True), strict=True))
-    both = [said.get(candidate.text, (None, None)) for candidate in candidates]
-    return Scores([_number(raw) for raw, _ in both], [_number(given) for _, given in both])
+    """Scores by distinct text as scores by candidate."""
+    by_text = dict(zip(texts, zip(scores.raw, scores.relevance, strict=True), strict=True))
+    both = [by_text.get(candidate.text, (None, None)) for candidate in candidates]
+    raw, relevance = [_number(raw) for raw, _ in both], [_number(value) for _, value in both]
+    return Scores(raw, relevance, calibrated=scores.calibrated)
 
 
-def _number(value: Any) -> float | None:
+def _number(value: SupportsFloat | None) -> float | None:
     """A plain float: numpy's break ``json.dumps`` of a native response."""
     return None if value is None else float(value)

@@ -10,8 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Scores
-from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.protocols import AnyReranker
+from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.checks import scores_of
 from vecdb_rerank.testing.corpus import CORPUS, QUERIES
 
 QUERY = QUERIES["bread"]
@@ -38,36 +41,35 @@ class RerankerContract:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def reranker(cls) -> Reranker:
+    def reranker(cls) -> AnyReranker:
         """The reranker under test."""
         raise NotImplementedError("define the fixture `reranker`")
 
-    def test_is_a_reranker(self, reranker: Reranker) -> None:
+    def test_is_a_reranker(self, reranker: AnyReranker) -> None:
         """It has what the protocol asks for, and a name."""
-        assert isinstance(reranker, Reranker)
-        assert reranker.name
+        assert adapt(reranker).name
 
-    def test_one_score_a_document(self, reranker: Reranker) -> None:
+    def test_one_score_a_document(self, reranker: AnyReranker) -> None:
         """Every document is scored, with finite numbers and a relevance from 0 to 1."""
         _check(_scores(reranker, TEXTS), len(TEXTS))
 
-    def test_no_documents(self, reranker: Reranker) -> None:
+    def test_no_documents(self, reranker: AnyReranker) -> None:
         """Nothing in, nothing out."""
         _check(_scores(reranker, []), 0)
 
-    def test_finds_the_answer(self, reranker: Reranker) -> None:
+    def test_finds_the_answer(self, reranker: AnyReranker) -> None:
         """The document that answers the query has the best score."""
         raw = _numbers(_scores(reranker, TEXTS).raw)
         assert raw.index(max(raw)) == 0
 
-    def test_relevance_agrees_with_raw(self, reranker: Reranker) -> None:
+    def test_relevance_agrees_with_raw(self, reranker: AnyReranker) -> None:
         """Relevance never contradicts the raw score."""
         scores = _scores(reranker, TEXTS)
         pairs = sorted(zip(_numbers(scores.raw), _numbers(scores.relevance), strict=True))
         relevance = [r for _, r in pairs]
         assert relevance == sorted(relevance)
 
-    def test_scores_follow_their_documents(self, reranker: Reranker) -> None:
+    def test_scores_follow_their_documents(self, reranker: AnyReranker) -> None:
         """A document's score depends neither on its place nor on the others."""
         forward = _numbers(_scores(reranker, TEXTS).raw)
         backward = _numbers(_scores(reranker, TEXTS[::-1]).raw)[::-1]
@@ -75,18 +77,18 @@ class RerankerContract:
         assert backward == pytest.approx(forward, abs=self.tolerance)
         assert alone == pytest.approx([forward[3]], abs=self.tolerance)
 
-    def test_equal_documents_score_alike(self, reranker: Reranker) -> None:
+    def test_equal_documents_score_alike(self, reranker: AnyReranker) -> None:
         """The same text twice has the same score twice."""
         first, other, again = _numbers(_scores(reranker, [TEXTS[0], TEXTS[1], TEXTS[0]]).raw)
         assert again == pytest.approx(first, abs=self.tolerance)
         assert other != first
 
     @pytest.mark.parametrize("query", [QUERY, "?!", "q " * 5_000, "日本語 \N{FAMILY}"])
-    def test_awkward_texts(self, reranker: Reranker, query: str) -> None:
+    def test_awkward_texts(self, reranker: AnyReranker, query: str) -> None:
         """Short, blank, huge and foreign texts are scored, not refused."""
         _check(_scores(reranker, AWKWARD, query), len(AWKWARD))
 
-    def test_threads(self, reranker: Reranker) -> None:
+    def test_threads(self, reranker: AnyReranker) -> None:
         """Many threads at once get the answers that one gets."""
         expected = _numbers(_scores(reranker, TEXTS).raw)
         with ThreadPoolExecutor(4) as pool:
@@ -94,20 +96,23 @@ class RerankerContract:
         for scores in many:
             assert _numbers(scores.raw) == pytest.approx(expected, abs=self.tolerance)
 
-    def test_keeps_the_deadline_it_promises(self, reranker: Reranker) -> None:
+    def test_keeps_the_deadline_it_promises(self, reranker: AnyReranker) -> None:
         """One with ``keeps_deadline`` comes back in time, leaving None for what it left out."""
-        if not getattr(reranker, "keeps_deadline", False):
+        adapted = adapt(reranker)
+        if not adapted.keeps_deadline:
             return
         started = time.monotonic()
-        scores = reranker.score(QUERY, TEXTS * 50, deadline=Deadline.after(0.2))
+        scores = adapted.score(QUERY, TEXTS * 50, deadline=Deadline.after(0.2))
         assert time.monotonic() - started < 2.0
         assert len(scores.raw) == len(scores.relevance) == len(TEXTS) * 50
         missing = [raw is None for raw in scores.raw]
         assert missing == [relevance is None for relevance in scores.relevance]
 
 
-def _scores(reranker: Reranker, texts: Sequence[str], query: str = QUERY) -> Scores:
-    return reranker.score(query, texts, deadline=Deadline.after(120))
+def _scores(reranker: AnyReranker, texts: Sequence[str], query: str = QUERY) -> Scores:
+    adapted = adapt(reranker)
+    answer = run(adapted.steps(query, texts, deadline=Deadline.after(120)))
+    return scores_of(answer, len(texts), adapted.name)
 
 
 def _check(scores: Scores, count: int) -> None:

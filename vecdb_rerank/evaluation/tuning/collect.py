@@ -24,6 +24,7 @@ from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.ranking import exact_terms, fusion, ordering, skip_rules
 from vecdb_rerank.request import BRANCHES, Fusion
+from vecdb_rerank.resilience.adapt import adapt
 from vecdb_rerank.resilience.guarded import GuardedReranker
 
 
@@ -33,7 +34,8 @@ class Searched:
 
     ``branches`` are those of (bm25, dense), `DEEPEST` hits each. ``names`` are the documents' own
     ids, ``texts`` what any setting gives a reranker to read. ``scores`` has a mapping a reranker:
-    raw score and relevance (0 to 1) by hit.
+    raw score and relevance (0 to 1) by hit; ``calibrated`` says of each whether the relevance is
+    on the common scale.
     """
 
     query_id: str
@@ -42,6 +44,7 @@ class Searched:
     names: Mapping[HitId, str]
     texts: Mapping[HitId, str] = field(default_factory=dict, repr=False)
     scores: tuple[Mapping[HitId, tuple[float, float]], ...] = ()
+    calibrated: tuple[bool, ...] = ()
 
     def first_pass(self, depth: int, how: Fusion, k: int) -> list[Candidate]:
         """The ``k`` hits that a search with these settings would bring, in its order."""
@@ -69,7 +72,11 @@ class Searched:
             return [self.names[candidate.id] for candidate in candidates]
         known = self.scores[setting.reranker]
         pairs = [known.get(c.id, (None, None)) for c in candidates]
-        scores = Scores([raw for raw, _ in pairs], [relevance for _, relevance in pairs])
+        scores = Scores(
+            [raw for raw, _ in pairs],
+            [value for _, value in pairs],
+            calibrated=self.calibrated[setting.reranker],
+        )
         ranking = ordering.rerank(candidates, scores, setting.blend)
         if policy.exact_terms is not None:
             ranking = exact_terms.protect(ranking, self.query, policy.exact_terms)
@@ -86,6 +93,7 @@ class Scorer:
 
     section: RerankerSettings
     name: str
+    calibrated: bool = False
     documents: int = 0
     milliseconds: float = 0.0
     units: Callable[[int], float] | None = field(default=None, repr=False)
@@ -183,7 +191,14 @@ def collect(
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             searched, texts, took = _search(connector, query_id, text, wanted)
             scored = tuple(one.scores(text, texts) for one in asked)
-            found.append(replace(searched, texts=texts, scores=scored))
+            found.append(
+                replace(
+                    searched,
+                    texts=texts,
+                    scores=scored,
+                    calibrated=tuple(one.scorer.calibrated for one in asked),
+                )
+            )
             times.append(took)
             on_progress("searching and scoring", done, len(dataset.queries))
         for one in asked:
@@ -225,16 +240,17 @@ class _Asked:
     """A reranker while its scores are collected."""
 
     def __init__(self, section: RerankerSettings, policy: Policy, file: Path | None) -> None:
-        reranker = factory.component("rerankers", section)
-        if getattr(reranker, "listwise", False):
+        reranker = adapt(factory.component("rerankers", section))
+        if reranker.listwise:
             raise ConfigurationError(
                 "reranker.type",
                 f"what {section.type!r} scores depends on k, which is to be chosen: "
                 "tune a reranker that it is made of",
             )
         self._cached = CachedReranker(reranker, score_key(section.model_dump()), file)
-        self._guard = GuardedReranker(self._cached, policy)
-        self._plain = GuardedReranker(reranker, policy)
+        self._guard = GuardedReranker(self._cached)
+        self._plain = GuardedReranker(reranker)
+        self._policy = policy
         price = policy.cost.prices.get(reranker.name, 0.0)
         self.scorer = Scorer(section, reranker.name, price=price)
 
@@ -244,19 +260,20 @@ class _Asked:
         if not distinct:
             return {}
         before, started = self._cached.found, time.perf_counter()
-        known = dict(zip(distinct, _scores(self._guard, query, distinct), strict=True))
+        known = dict(zip(distinct, self._scores(self._guard, query, distinct), strict=True))
         if self._cached.found == before:
             self._timed(len(distinct), started)
         return {i: known[text] for i, text in texts.items()}
 
     def finish(self, query: str, documents: list[str]) -> None:
         """Learn price and pace; where all scores were known, by scoring some anew if it is free."""
-        if (units := self._plain.bills) is not None:
-            self.scorer.units = lambda k: float(units(query, documents[:k]))
+        reranker = self._plain.reranker
+        if reranker.bills:
+            self.scorer.units = lambda k: reranker.predicted_units(query, documents[:k])
         elif not self.scorer.documents and documents:
-            _scores(self._plain, query, documents[:1])  # loads the model
+            self._scores(self._plain, query, documents[:1])  # loads the model
             started = time.perf_counter()
-            _scores(self._plain, query, documents)
+            self._scores(self._plain, query, documents)
             self._timed(len(documents), started)
 
     def close(self) -> None:
@@ -266,6 +283,18 @@ class _Asked:
     def _timed(self, documents: int, started: float) -> None:
         self.scorer.documents += documents
         self.scorer.milliseconds += (time.perf_counter() - started) * 1e3
+
+    def _scores(
+        self, guard: GuardedReranker, query: str, documents: Sequence[str]
+    ) -> list[tuple[float, float]]:
+        """Raw score and relevance of all documents, however long it takes."""
+        scores = all_scores(guard, query, documents, self._policy)
+        self.scorer.calibrated = scores.calibrated
+        return [
+            (raw, relevance)
+            for raw, relevance in zip(scores.raw, scores.relevance, strict=True)
+            if raw is not None and relevance is not None
+        ]
 
 
 @contextmanager
@@ -278,15 +307,3 @@ def _asked(
             asked.append(_Asked(section, policy, file))
             opened.callback(asked[-1].close)
         yield asked
-
-
-def _scores(
-    guard: GuardedReranker, query: str, documents: Sequence[str]
-) -> list[tuple[float, float]]:
-    """Raw score and relevance of all documents, however long it takes."""
-    scores = all_scores(guard, query, documents)
-    return [
-        (raw, relevance)
-        for raw, relevance in zip(scores.raw, scores.relevance, strict=True)
-        if raw is not None and relevance is not None
-    ]

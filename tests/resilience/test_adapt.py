@@ -1,0 +1,153 @@
+"""Rerankers that somebody else wrote: a method is enough, and what is wrong with it is found."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vecdb_rerank.errors import ConfigurationError, InvalidRerankerError
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.model import Answer, Scores
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import AnyReranker, BaseReranker
+from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.chain import Chain
+
+TEXTS = ["a", "bb", "ccc"]
+
+
+class ByLength:
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        return [len(text) / 10 for text in texts]
+
+
+class InTime:
+    name = "in time"
+
+    def score(self, query: str, texts: Sequence[str], *, deadline: Deadline) -> Scores:
+        assert deadline.remaining() <= 5.0
+        return Scores.from_relevance([len(text) / 10 for text in texts])
+
+
+class OnTheLoop:
+    async def score_async(self, query: str, texts: Sequence[str]) -> list[float]:
+        await asyncio.sleep(0)
+        return [len(text) / 10 for text in texts]
+
+
+class Either:
+    """Knows which of its two methods was called last."""
+
+    called = ""
+
+    def score(self, query: str, texts: Sequence[str], **_: object) -> Any:
+        self.called = "score"
+        return np.array([len(text) / 10 for text in texts], np.float32)
+
+    async def score_async(self, query: str, texts: Sequence[str], **_: object) -> Any:
+        self.called = "score_async"
+        return np.array([len(text) / 10 for text in texts], np.float32)
+
+
+def ask(reranker: AnyReranker, texts: Sequence[str] = TEXTS) -> Answer:
+    return run(Chain([reranker]).ask("q", texts, Deadline.after(5.0), Policy()))
+
+
+@pytest.mark.parametrize("kind", [ByLength, InTime, OnTheLoop, Either])
+def test_one_method_is_enough(kind: type[Any]) -> None:
+    def flow() -> Any:
+        return Chain([kind()]).ask("q", TEXTS, Deadline.after(5.0), Policy())
+
+    for answer in (run(flow()), asyncio.run(run_async(flow()))):
+        assert answer.scores is not None, answer.error
+        assert list(answer.scores.relevance) == pytest.approx([0.1, 0.2, 0.3])
+        assert answer.reranker == getattr(kind, "name", kind.__name__)
+
+
+def test_a_search_calls_the_method_of_its_kind() -> None:
+    either = Either()
+    flow = Chain([either]).ask("q", TEXTS, Deadline(), Policy())
+    run(flow)
+    assert either.called == "score"
+    asyncio.run(run_async(Chain([either]).ask("q", TEXTS, Deadline(), Policy())))
+    assert either.called == "score_async"
+
+
+def test_a_coroutine_works_in_a_synchronous_search_on_a_running_loop() -> None:
+    async def main() -> Answer:
+        return ask(OnTheLoop())
+
+    assert asyncio.run(main()).scores is not None
+
+
+def test_one_that_hangs_is_abandoned_at_the_deadline() -> None:
+    class Hangs:
+        async def score_async(self, query: str, texts: Sequence[str]) -> list[float]:
+            await asyncio.sleep(30)
+            return []
+
+    started = time.monotonic()
+    answer = run(Chain([Hangs()]).ask("q", TEXTS, Deadline.after(0.2), Policy()))
+    assert time.monotonic() - started < 3.0
+    assert isinstance(answer.error, TimeoutError)
+
+
+class NoArguments:
+    def score(self) -> list[float]:
+        return []
+
+
+class ThreeArguments:
+    def score(self, query: str, texts: Sequence[str], top_n: int) -> list[float]:
+        return []
+
+
+class AsyncScore:
+    async def score(self, query: str, texts: Sequence[str]) -> list[float]:
+        return []
+
+
+class BadSubclass(BaseReranker):
+    def score(self, query: str, documents: Sequence[str]) -> Scores:  # type: ignore[override]
+        return Scores.from_relevance([])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [NoArguments(), ThreeArguments(), AsyncScore(), BadSubclass(), ByLength, object(), 7, None],
+)
+def test_a_wrong_signature_is_found_before_any_call(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        adapt(wrong)
+    assert caught.value.key == "reranker"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, "0.5", 0.5, [0.5], [0.5] * 4, [[0.5]] * 3, [True] * 3, ["a"] * 3, [3.2, 0.1, 0.2], {}],
+    ids=repr,
+)
+def test_a_wrong_return_value_raises_and_never_falls_back(answer: Any) -> None:
+    class Wrong:
+        def score(self, query: str, texts: Sequence[str]) -> Any:
+            return answer
+
+    with pytest.raises(InvalidRerankerError) as caught:
+        run(Chain([Wrong(), ByLength()]).ask("q", TEXTS, Deadline(), Policy()))
+    assert caught.value.key == "reranker"
+
+
+def test_a_relevance_that_rounding_put_outside_is_clipped() -> None:
+    class Rounds:
+        def score(self, query: str, texts: Sequence[str]) -> list[float | None]:
+            return [1.0000001, -1e-8, None]
+
+    scores = ask(Rounds()).scores
+    assert scores is not None
+    assert list(scores.relevance) == [1.0, 0.0, None]

@@ -1,0 +1,72 @@
+"""Scores on another scale than the declared one are noticed, and count by rank until they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.model import Scores
+from vecdb_rerank.outcome import Outcome, observe
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.policy.calibration import Calibration
+from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.search.rerank_list import ListReranker
+
+TEXTS = ["one", "two", "three", "four"]
+WRONG = {
+    "probabilities as logits": Scores.from_logits([0.73, 0.5, 0.5, 0.01]),
+    "all equal": Scores.from_relevance([0.5] * 4),
+    "all equal logits": Scores.from_logits([-3.0] * 4),
+    "all near 0": Scores.from_relevance([1e-9, 2e-9, 3e-9, 1e-8]),
+}
+RIGHT = Scores.from_logits([4.2, -1.0, -3.0, -8.0])
+
+
+class Says(BaseReranker):
+    """Says what it is told to say."""
+
+    def __init__(self, scores: Scores) -> None:
+        self.scores = scores
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        return self.scores
+
+
+def outcomes(scores: Sequence[Scores], policy: Policy) -> list[Outcome]:
+    reranker = Says(scores[0])
+    lists = ListReranker("test", reranker, policy)
+    with observe() as found:
+        for each in scores:
+            reranker.scores = each
+            run(lists.steps("query", TEXTS, [None] * 4))
+    return found
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_the_third_wrong_answer_in_a_row_is_noted(wrong: Scores) -> None:
+    policy = Policy(calibration={"Says": Calibration()})
+    found = outcomes([wrong, wrong, wrong, wrong, RIGHT, wrong], policy)
+    noted = ["scale_suspect" in outcome.notes for outcome in found]
+    assert noted == [False, False, True, True, False, False]
+    assert {outcome.status for outcome in found} == {"reranked"}
+
+
+def test_a_suspected_relevance_drops_no_hit() -> None:
+    wrong = WRONG["all near 0"]
+    reranker = Says(wrong)
+    lists = ListReranker("test", reranker, Policy(min_relevance=0.3))
+    kept = [len(run(lists.steps("query", TEXTS, [None] * 4))) for _ in range(4)]
+    assert kept == [0, 0, 4, 4]
+
+
+@pytest.mark.parametrize("method", ["confidence", "convex", "replace"])
+def test_a_reranker_without_calibration_is_noted_if_its_numbers_would_count(method: str) -> None:
+    blend = Blend(method)  # type: ignore[arg-type]
+    (plain,) = outcomes([RIGHT], Policy(blend=blend))
+    (fitted,) = outcomes([RIGHT], Policy(blend=blend, calibration={"Says": Calibration()}))
+    assert ("uncalibrated" in plain.notes) == blend.uses_relevance
+    assert fitted.notes == {}
