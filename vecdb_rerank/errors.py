@@ -4,13 +4,13 @@
 
     VecdbRerankError
     ├── ConfigurationError           a setting or an argument is wrong (also a ValueError)
-    │   ├── InvalidRerankerError     a reranker of your own returns something else than scores
+    │   ├── InvalidRerankerError     your own reranker returned something other than scores
     │   └── MissingDependencyError   an optional library is not installed (also an ImportError)
     ├── SchemaError                  an existing collection or index does not fit
     ├── DatabaseError                the database refused or could not be reached
     │   └── FirstPassError           ... in a search, or the query could not be embedded
     │       └── FirstPassTimeoutError    ... or was late (also a TimeoutError)
-    ├── RerankError                  the reranker failed (seen with ``on_error="raise"``)
+    ├── RerankError                  the reranker failed (raised under ``on_error="raise"``)
     │   ├── RerankTimeoutError       ... or was late (also a TimeoutError)
     │   └── RerankerSkippedError            ... or was left out: breaker, budget, too little time
     └── IngestError                  a batch could not be written and retrying is over
@@ -78,7 +78,7 @@ class FirstPassTimeoutError(FirstPassError, TimeoutError):
 
 
 class RerankError(VecdbRerankError):
-    """The reranker failed; the first-pass order was still available.
+    """The reranker failed; the first-pass order is still available.
 
     ``billed`` are the units that it charged all the same. ``request_rejected`` means that this
     request was refused, which says nothing about the next one.
@@ -93,7 +93,7 @@ class RerankTimeoutError(RerankError, TimeoutError):
 
 
 class RerankerSkippedError(RerankError):
-    """The reranker was left out: it keeps failing, is too slow for the time left, or too dear."""
+    """The reranker was left out: it keeps failing, is too slow, or would exceed the budget."""
 
 
 class IngestError(VecdbRerankError):

@@ -10,18 +10,14 @@ from typing import Any
 from vecdb_rerank.errors import RerankError
 
 HitId = int | str
-
-
 Span = tuple[int, int]  # characters of a text, from and to
-
-
 # Where a payload keeps the id its document was added under, if the database takes no such id.
 DOC_ID = "_doc_id"
 
 
 @dataclass(frozen=True, slots=True)
 class BranchHit:
-    """Where one branch (``bm25`` or ``dense``) put a hit: rank from 1, and its own score."""
+    """A hit's rank (from 1) and score in one branch (``bm25`` or ``dense``)."""
 
     rank: int
     score: float
@@ -33,7 +29,7 @@ class Candidate:
 
     ``position`` is the hit's place in the native response (from 0), ``score`` the database's
     own score, ``text`` what a reranker reads (may be empty), ``payload`` the stored document.
-    ``branches`` holds the evidence of single branches, where the policy asked for it.
+    ``branches`` holds its rank and score in each branch, if the policy asked for them.
     """
 
     position: int
@@ -45,20 +41,20 @@ class Candidate:
 
     @property
     def doc_id(self) -> HitId:
-        """The id the document was added under; Qdrant stores foreign ids beside its own."""
+        """The id that the document was added under; Qdrant stores foreign ids in the payload."""
         stored = self.payload.get(DOC_ID)
         return stored if isinstance(stored, int | str) else self.id
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a reranker says of n documents, in their order; ``None`` marks one not scored.
+    """The scores of n documents, in their order; ``None`` marks one that was not scored.
 
     ``raw`` is the model's own number (a logit, an API's score), which orders the hits;
-    ``relevance`` the same on the 0-1 scale that ``min_relevance`` tests. ``truncated`` counts
-    documents of which the model read only a part, ``billed`` the units that a service charges for
-    them. ``passages`` is the best passage of each document that was read in several. ``failed``
-    says of rerankers that took part why they did not answer, by name. ``notes`` are those of the
+    ``relevance`` is the same on the 0-1 scale that ``min_relevance`` tests. ``truncated`` counts
+    the documents of which the model read only a part, ``billed`` the units that a service charges.
+    ``passages`` is the best passage of each document that was read in several. ``failed`` maps the
+    names of rerankers that took part and failed to the reason. ``notes`` are those of the
     `Outcome`. ``calibrated`` means that relevance is on the common scale (`Calibration`).
     """
 
@@ -75,14 +71,14 @@ class Scores:
     def from_logits(
         cls, logits: Sequence[float | None], *, truncated: int = 0, billed: float = 0.0
     ) -> Scores:
-        """Scores of a model trained with a sigmoid on its logit."""
+        """Return scores of a model that was trained with a sigmoid on its logit."""
         return cls(logits, [None if x is None else sigmoid(x) for x in logits], truncated, billed)
 
     @classmethod
     def from_relevance(
         cls, relevance: Sequence[float | None], *, truncated: int = 0, billed: float = 0.0
     ) -> Scores:
-        """Scores that are on the 0-1 scale already."""
+        """Return scores that are on the 0-1 scale already."""
         return cls(relevance, relevance, truncated, billed)
 
 
@@ -96,7 +92,7 @@ class RankedHit:
     relevance: float | None = None
 
     def with_score(self, score: float) -> RankedHit:
-        """The same with another final score."""
+        """Return the hit with another final score."""
         if score == self.score:
             return self
         return RankedHit(self.candidate, score, self.raw, self.relevance)
@@ -114,17 +110,17 @@ class Ranking:
 
     @classmethod
     def of(cls, hits: Iterable[RankedHit]) -> Ranking:
-        """The ranking of ``hits``, which are in final order."""
+        """Return the ranking of ``hits``, which are in final order."""
         ordered = tuple(hits)
         return cls(ordered, ordered[0].score if ordered else None)
 
     def page(self, offset: int, limit: int) -> Ranking:
-        """The hits ``offset`` to ``offset + limit``."""
+        """Return the hits ``offset`` to ``offset + limit``."""
         return Ranking(self.hits[offset : offset + limit], self.max_score)
 
 
 def sigmoid(logit: float) -> float:
-    """The logistic function, without overflow for large negative logits."""
+    """Return the logistic function of ``logit``, without overflow."""
     if logit >= 0:
         return 1.0 / (1.0 + math.exp(-logit))
     odds = math.exp(logit)
@@ -133,10 +129,10 @@ def sigmoid(logit: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a chain says: whose scores, or the error that left it without.
+    """What a chain of rerankers returned: scores and whose they are, or an error.
 
-    ``failed`` maps the names of those that did not answer to the reason, ``billed`` the names of
-    those that charged for it to the units.
+    ``failed`` maps the names of rerankers that failed to the reason, ``billed`` the names of those
+    that charged to the units.
     """
 
     reranker: str

@@ -1,4 +1,4 @@
-"""How outcomes reach the caller: `observe`, and the policy's ``on_outcome``."""
+"""What happened to a search, and how the caller learns it: `observe` and ``on_outcome``."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Outcome:
     ``total``). ``k`` is the size of the window. ``seen`` counts candidates, ``scored`` those
     the reranker scored, ``empty`` those without text (never sent, ranked after the scored ones).
     ``relevance`` and ``first_pass_score`` hold every candidate by id, not only those on the
-    page. ``hits`` explains the page's hits when ``explain=True``. ``fused_by`` says who fused a
-    hybrid search: ``database`` or ``client`` (a server that cannot); ``none`` for a single branch.
+    page. ``hits`` explains the page's hits if ``explain=True``. ``fused_by`` says who fused a
+    hybrid search: the ``database``, or the ``client`` for a server that cannot; ``none`` for a
+    single branch.
 
-    ``reranker`` is the one whose scores were taken, or the first of the chain where none were.
-    ``failed`` says why those asked before it, or a part of it, did not answer. ``billed`` has the
-    units that were charged by the reranker's name (Cohere's search units, others' tokens),
-    ``cost`` is their price by the policy.
+    ``reranker`` is the one whose scores were used, or the first of the chain if none were.
+    ``failed`` maps the rerankers that failed to the reason. ``billed`` maps rerankers to the units
+    that they charged (Cohere's search units, tokens elsewhere), ``cost`` is the price of these.
 
     ``would_skip`` names the skip rule that applied in shadow mode, and ``skip_change`` is the
-    share (0 to 1) of the page's hits that would have been others. ``passages`` says of each
-    document that was read in several where in its text (characters) the best one is.
+    share (0 to 1) of the page's hits that skipping would have replaced. ``passages`` gives the
+    best passage (characters of the text) of each document that was read in several.
 
-    ``notes`` maps a code, such as ``partial_first_pass``, to a sentence about something that made
+    ``notes`` maps a code, such as ``partial_first_pass``, to a sentence about something that makes
     the result worse than it looks.
     """
 
@@ -65,7 +65,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedHit:
-    """Why a hit is where it is: its ranks (from 1), scores and relevance."""
+    """How a hit came to its rank: its ranks (from 1), scores and relevance."""
 
     id: HitId
     rank: int

@@ -108,8 +108,8 @@ def msearch(
     """
     arguments, pairs = _paired(arguments)
     url, count = _url(arguments), len(pairs)
-    reranks = each("rerank", rerank, bool | Policy, count)
-    texts = each("rerank_query", queries, str | None, count)
+    reranks: list[Rerank] = each("rerank", rerank, bool | Policy, count)
+    texts: list[str | None] = each("rerank_query", queries, str | None, count)
     sent = [
         _sent(drop_in, Request.of_many(request_reader.parsed(body), url), how, text)
         for (_, body), how, text in zip(pairs, reranks, texts, strict=True)

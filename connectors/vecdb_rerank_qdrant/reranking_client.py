@@ -286,8 +286,8 @@ class _Reranking(DropInClient, Generic[PointsT, BatchT, GroupsT]):
         requests, over_grpc = call["requests"], is_grpc(self._wrapped)
         if not isinstance(requests, Sequence):  # the client takes any iterable
             call = {**call, "requests": (requests := list(requests))}
-        reranks = each("rerank", rerank, bool | Policy, len(requests))
-        queries = each("rerank_query", rerank_query, str | None, len(requests))
+        reranks: list[Rerank] = each("rerank", rerank, bool | Policy, len(requests))
+        queries: list[str | None] = each("rerank_query", rerank_query, str | None, len(requests))
         planned = [
             _planned(
                 self._reranking, request_reader.from_query_request(request), how, query, over_grpc

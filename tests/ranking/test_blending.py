@@ -128,9 +128,9 @@ def test_confidence_grows_with_the_best_relevance(top: float, sure: float) -> No
 @pytest.mark.parametrize(
     ("wrong", "name"),
     [
-        ({"method": "mean"}, "blend.method"),
-        ({"weight": 1.1}, "blend.weight"),
-        ({"weight": math.nan}, "blend.weight"),
+        ({"method": "mean"}, "policy.blend.method"),
+        ({"weight": 1.1}, "policy.blend.weight"),
+        ({"weight": math.nan}, "policy.blend.weight"),
     ],
 )
 def test_a_wrong_setting_is_named(wrong: dict[str, object], name: str) -> None:

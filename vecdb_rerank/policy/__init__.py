@@ -1,12 +1,12 @@
-"""What a search may cost and what happens when something fails."""
+"""The rules of a search: frozen values with their checks."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
+from vecdb_rerank._checks import above, in_range, one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy.blend import Blend
@@ -32,42 +32,42 @@ _MAY_BE_NONE = {"breaker", "exact_terms", "passages"}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules of one connector's searches.
+    """The rules of searches, for a connector or client, or for one call.
 
-    Raises `ConfigurationError` where a value is outside its range.
+    Raises `ConfigurationError` if a value is outside its range.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     deadline: float | None = 10.0
-    """Seconds over query embedding, first pass and rerank together; None sets no limit."""
+    """Seconds for embedding the query, first pass and rerank together; None sets no limit."""
     on_error: OnError = "fallback"
-    """A failing reranker ``fallback``s to the first-pass order, or ``raise``s `RerankError`."""
+    """If rerankers fail, ``fallback`` keeps the first-pass order, ``raise`` raises their error."""
     min_relevance: float | None = None
-    """Drops scored hits below it (0 to 1), never one that was not scored."""
+    """Drop hits with a lower relevance (0 to 1); hits that were not scored stay."""
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
-    """Puts the relevance of a reranker, by its name, on the common scale."""
+    """Calibrations by reranker name; they map its relevance to the common scale."""
     blend: Blend = field(default_factory=Blend)
-    """How relevance and first pass join to the final score."""
+    """How the final score is computed from relevance and first pass."""
     branch_evidence: bool = True
-    """Bring each candidate's rank and score in both branches, in the same round trip.
+    """Fetch each candidate's rank and score in both branches, in the same round trip.
 
-    Without it a blend has only the fused order.
+    Without them the blend uses the fused order alone.
     """
     breaker: Breaker | None = field(default_factory=Breaker)
-    """When a failing reranker is left alone; None never leaves it."""
+    """When a failing reranker is no longer called; None always calls it."""
     cost: Cost = field(default_factory=Cost)
     """Prices and budgets."""
     skip: Skip = field(default_factory=Skip)
-    """Rules by which a search is not reranked."""
+    """Which searches are not reranked."""
     exact_terms: ExactTerms | None = None
-    """Keeps hits with rare exact terms of the query near the top; None leaves all to the score."""
+    """Keep hits with rare exact terms of the query near the top; None turns it off."""
     passages: Passages | None = None
-    """How long documents are read in parts; None reads their beginning."""
+    """How long documents are split into passages; None reads their beginning."""
     record_query: bool = False
-    """Write the query into traces and log records, where it is not otherwise."""
+    """Record the query in traces and log records."""
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
-    """Called with every `Outcome`; what it raises reaches the caller."""
+    """Called with every `Outcome`; an exception it raises reaches the caller."""
 
     def __post_init__(self) -> None:
         for name, kind in _PARTS.items():
@@ -81,15 +81,8 @@ class Policy:
                 raise ConfigurationError(
                     f"policy.calibration.{name}", f"must be Calibration(...), got {calibration!r}"
                 )
-        if self.deadline is not None and not (math.isfinite(self.deadline) and self.deadline > 0):
-            raise ConfigurationError(
-                "policy.deadline", f"{self.deadline} is not a number of seconds above 0"
-            )
-        if self.on_error not in ("fallback", "raise"):
-            raise ConfigurationError(
-                "policy.on_error", f"{self.on_error!r} is neither 'fallback' nor 'raise'"
-            )
-        if self.min_relevance is not None and not 0 <= self.min_relevance <= 1:
-            raise ConfigurationError(
-                "policy.min_relevance", f"{self.min_relevance} is not in 0 to 1"
-            )
+        if self.deadline is not None:
+            above("policy.deadline", self.deadline, 0, "seconds")
+        one_of("policy.on_error", self.on_error, get_args(OnError))
+        if self.min_relevance is not None:
+            in_range("policy.min_relevance", self.min_relevance, 0, 1)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank._checks import above, at_least, in_range
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """When a reranker is no longer asked (the circuit breaker of Nygard, Release It!, 2007).
+    """When a reranker is no longer called (the circuit breaker of Nygard, Release It!, 2007).
 
-    It opens when ``failures`` calls within ``window`` seconds failed and they are at least
-    ``share`` of the calls in it and under way: a busy reranker that fails now and then
-    is still worth asking. After ``pause`` seconds one search asks again, while the others go on
-    without; its success closes the breaker, its failure starts another pause.
+    It opens when ``failures`` calls within ``window`` seconds failed and these are at least
+    ``share`` of all calls in the window and under way, so that a busy reranker that fails now and
+    then stays in use. After ``pause`` seconds one search probes it while the others go without:
+    its success closes the breaker, its failure starts another pause.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -24,20 +23,14 @@ class Breaker:
     failures: int = 5
     """Failed calls within the window that open it (at least 1)."""
     share: float = 0.5
-    """The least share of them among the window's calls and those under way (0 to 1)."""
+    """The least share of failed calls among those in the window and under way (0 to 1)."""
     window: float = 30.0
-    """Seconds that calls are counted for."""
+    """Seconds for which calls are counted."""
     pause: float = 10.0
-    """Seconds in which the reranker is not asked."""
+    """Seconds in which the reranker is not called."""
 
     def __post_init__(self) -> None:
-        if self.failures < 1:
-            raise ConfigurationError("policy.breaker.failures", f"{self.failures} is below 1")
-        if not 0 <= self.share <= 1:
-            raise ConfigurationError("policy.breaker.share", f"{self.share} is not in 0 to 1")
-        for name in ("window", "pause"):
-            seconds = getattr(self, name)
-            if not (math.isfinite(seconds) and seconds > 0):
-                raise ConfigurationError(
-                    f"policy.breaker.{name}", f"{seconds} is not a number of seconds above 0"
-                )
+        at_least("policy.breaker.failures", self.failures, 1)
+        in_range("policy.breaker.share", self.share, 0, 1)
+        above("policy.breaker.window", self.window, 0, "seconds")
+        above("policy.breaker.pause", self.pause, 0, "seconds")

@@ -1,4 +1,4 @@
-"""One scale of relevance for all rerankers: what a model says, as a probability."""
+"""One scale of relevance for all rerankers: a probability."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank._checks import above, finite
 from vecdb_rerank.model import Scores, sigmoid
 
 _LOGIT_BOUND = 36.0  # beyond, a relevance is 0.0 or 1.0 in a double
@@ -16,37 +16,33 @@ _LOGIT_BOUND = 36.0  # beyond, a relevance is 0.0 or 1.0 in a double
 class Calibration:
     """``sigmoid(slope * logit + intercept)``, fitted to judged pairs (Platt, 1999).
 
-    The logit is that of the relevance the reranker gives by itself. With a slope above 0, the
-    order stays as it is.
+    The logit is that of the relevance that the reranker returns. The slope is above 0, so the order
+    stays the same.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     slope: float = 1.0
-    """How much the logit counts (above 0)."""
+    """The factor of the logit (above 0)."""
     intercept: float = 0.0
-    """Added to it."""
+    """The constant that is added."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.slope) and self.slope > 0):
-            raise ConfigurationError("policy.calibration.slope", f"{self.slope} is not above 0")
-        if not math.isfinite(self.intercept):
-            raise ConfigurationError(
-                "policy.calibration.intercept", f"{self.intercept} is no number"
-            )
+        above("policy.calibration.slope", self.slope, 0)
+        finite("policy.calibration.intercept", self.intercept)
 
     def relevance(self, given: float) -> float:
-        """A relevance (0 to 1) on the common scale."""
+        """Return a relevance (0 to 1) on the common scale."""
         return sigmoid(self.slope * logit(given) + self.intercept)
 
     def scores(self, scores: Scores) -> Scores:
-        """``scores`` with their relevance on the common scale; raw scores stay."""
+        """Return ``scores`` with their relevance on the common scale, raw scores unchanged."""
         common = [None if given is None else self.relevance(given) for given in scores.relevance]
         return replace(scores, relevance=common, calibrated=True)
 
 
 def logit(relevance: float) -> float:
-    """The inverse of the logistic function, bounded where a double cannot tell."""
+    """Return the inverse of the logistic function, bounded to what a double can represent."""
     if relevance <= 0.0:
         return -_LOGIT_BOUND
     if relevance >= 1.0:

@@ -1,7 +1,7 @@
-"""Joining what the reranker says with what the first pass knew: pure functions.
+"""Blend relevance with the first pass: pure functions.
 
-A cross-encoder alone is best where it was trained and throws away what BM25 and the vectors knew
-where it was not. How confident it is on this query tells the two apart.
+A cross-encoder alone is best on its own domain; off it, it loses what BM25 and the vectors know.
+Its confidence in a query tells the two apart.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import logit
 from vecdb_rerank.ranking import smoothing
 
-# Chosen by measurement (docs/quality.md): between which relevances of its best document a reranker
-# goes from unsure to certain of a query.
+# A reranker is unsure and certain of a query at these relevances of its best document. All
+# constants were chosen by measurement (docs/quality.md).
 UNSURE, CERTAIN = 0.79, 0.935
-# The least weight of an unsure reranker against two branch_names (BM25 and dense), or against one.
+# The weight of an unsure reranker against two branches (BM25 and dense), or against one.
 MIN_WEIGHT_TWO_BRANCHES, MIN_WEIGHT_ONE_BRANCH = 0.3, 0.5
-# How far below a branch's least hit one that it lacks is set, in parts of the branch's range.
+# A hit that a branch lacks is set this far below the branch's last hit, as a share of its range.
 MISSING = 0.1
-# A hit's share by its rank alone, where only a fused list is known: 5 / (5 + rank), from 0.
+# A hit's first-pass share by rank, if only a fused list is known: 5 / (5 + rank), rank from 0.
 RANK_CONSTANT = 5
-# The relevance of the first of a reranker without calibration; that of rank n is 1/sqrt(n) of it.
+# The relevance at rank 1 of a reranker without calibration; at rank n it is 1/sqrt(n) of that.
 BEST_BY_RANK = 0.6
 # Reciprocal rank fusion of reranker and branches (Cormack et al., 2009, use 60).
 RRF_CONSTANT = 10
@@ -32,7 +32,7 @@ RRF_CONSTANT = 10
 def final_scores(
     candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
 ) -> list[float]:
-    """The final score (0 to 1) of each candidate, given in first-pass order with its relevance."""
+    """Return the final score (0 to 1) of each candidate, given in first-pass order."""
     if blend.method == "replace" or not candidates:
         return list(relevance)
     unsure = 1 - confidence(relevance)
@@ -61,7 +61,7 @@ def relevance_by_rank(raw: Sequence[float]) -> list[float]:
 def _blended(
     candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
 ) -> list[float]:
-    """Each candidate by itself."""
+    """Blend each candidate on its own."""
     if blend.method == "rrf":
         return _rrf(candidates, relevance, blend.weight)
     branch_names = _branch_names(candidates)
@@ -76,13 +76,13 @@ def _blended(
 
 
 def confidence(relevance: Sequence[float]) -> float:
-    """How sure (0 to 1) a reranker is of a query: by the relevance of the best document."""
+    """Return how sure (0 to 1) a reranker is of a query, by its best document's relevance."""
     unsure, certain = logit(UNSURE), logit(CERTAIN)
     return min(1.0, max(0.0, (logit(max(relevance)) - unsure) / (certain - unsure)))
 
 
 def min_max(scores: Sequence[float]) -> list[float]:
-    """Scores on 0 to 1; all alike count fully."""
+    """Scale scores to 0 to 1; equal scores all become 1."""
     low, high = min(scores, default=0.0), max(scores, default=0.0)
     return [1.0 if high == low else (s - low) / (high - low) for s in scores]
 
@@ -92,14 +92,14 @@ def _branch_names(candidates: Sequence[Candidate]) -> list[str]:
 
 
 def _branch_shares(candidates: Sequence[Candidate], names: Sequence[str]) -> list[float]:
-    """The mean of the branches' normalised scores; a hit that a branch lacks has none of it."""
+    """Return the mean of the branches' normalised scores; 0 for a hit that a branch lacks."""
     columns = [_branch_share(candidates, name) for name in names]
     return [sum(shares) / len(names) for shares in zip(*columns, strict=True)]
 
 
 def _branch_share(candidates: Sequence[Candidate], name: str) -> list[float]:
     found = [c.branches[name].score for c in candidates if name in c.branches]
-    # A single hit, or equal ones, have no range: what the branch lacks is below them all the same.
+    # A single hit, or equal ones, have no range; what the branch lacks still ranks below them.
     floor = min(found) - MISSING * ((max(found) - min(found)) or 1.0)
     return min_max([c.branches[name].score if name in c.branches else floor for c in candidates])
 

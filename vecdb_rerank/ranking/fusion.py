@@ -11,9 +11,9 @@ from vecdb_rerank.request import Fusion
 
 
 def branch(hits: Iterable[tuple[HitId, float]]) -> dict[HitId, BranchHit]:
-    """A branch's hits by id, ranked by score; equal scores are ranked by id.
+    """Return a branch's hits by id, ranked by score, ties by id.
 
-    The database's own order of them is another one from call to call.
+    Databases order ties differently from call to call.
     """
     return {i: BranchHit(rank, score) for rank, (i, score) in enumerate(by_score(hits), start=1)}
 
@@ -21,9 +21,9 @@ def branch(hits: Iterable[tuple[HitId, float]]) -> dict[HitId, BranchHit]:
 def fuse(
     branches: Sequence[Mapping[HitId, BranchHit]], fusion: Fusion
 ) -> list[tuple[HitId, float]]:
-    """Join the branches (bm25, dense) as a database would: ids with scores, best first.
+    """Fuse the branches (bm25, dense) as a database does.
 
-    Ties are broken by id, so that equal input gives equal output.
+    Returns ids with scores, best first, ties by id.
     """
     scored: dict[HitId, float] = {}
     for hits, weight in zip(branches, _weights(fusion), strict=True):
@@ -50,10 +50,10 @@ def _l2(scores: Sequence[float]) -> list[float]:
 
 
 def by_score(hits: Iterable[tuple[HitId, float]]) -> list[tuple[HitId, float]]:
-    """Ids with their scores, best first, ties by id."""
+    """Return ids with their scores, best first, ties by id."""
     return sorted(hits, key=lambda hit: (-hit[1], tie_breaker(hit[0])))
 
 
 def tie_breaker(hit_id: HitId) -> tuple[bool, HitId]:
-    """A key that orders ids of both kinds: numbers first."""
+    """Return a sort key for ids of both types: numbers come first."""
     return isinstance(hit_id, str), hit_id

@@ -9,7 +9,7 @@ from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.ranking.blending import final_scores, relevance_by_rank
 from vecdb_rerank.ranking.fusion import tie_breaker
 
-# How far apart unscored hits are set below the last scored one.
+# The distance of unscored hits from the hit before them.
 UNSCORED_STEP = 1e-6
 
 
@@ -23,15 +23,15 @@ def first_pass_order(candidates: Sequence[Candidate], ascending: bool = False) -
 
 
 def unchanged(candidates: Sequence[Candidate]) -> Ranking:
-    """The first-pass order with the database's own scores."""
+    """Return ``candidates`` in their order, with the database's own scores."""
     return Ranking.of(RankedHit(c, c.score) for c in candidates)
 
 
 def rerank(candidates: Sequence[Candidate], scores: Scores, blend: Blend) -> Ranking:
     """Order ``candidates`` (in first-pass order) by their final scores, ties in that order.
 
-    Hits without a score of the reranker follow in first-pass order, a step below the last scored
-    one each, so that scores never increase down the list.
+    A relevance that is not calibrated counts by rank. Hits that the reranker did not score follow
+    in first-pass order, each a step below the one before, so that scores never increase.
     """
     known = [
         (candidate, raw, relevance)
@@ -55,9 +55,9 @@ def rerank(candidates: Sequence[Candidate], scores: Scores, blend: Blend) -> Ran
 
 
 def followed(window: Ranking, rest: Sequence[Candidate], rescored: bool) -> Ranking:
-    """The hits past a window, in the order they have, a step below its last hit each.
+    """Return the hits past a window in their order, each a step below the one before.
 
-    Where the window kept the database's scores (not ``rescored``), they keep theirs too.
+    If the window kept the database's scores (not ``rescored``), they keep theirs too.
     """
     if not rescored:
         return unchanged(rest)
@@ -66,7 +66,7 @@ def followed(window: Ranking, rest: Sequence[Candidate], rescored: bool) -> Rank
 
 
 def keep_relevant(ranking: Ranking, minimum: float | None) -> Ranking:
-    """Drop scored hits below ``minimum`` relevance; hits not scored stay."""
+    """Drop scored hits below ``minimum`` relevance; keep hits that were not scored."""
     if minimum is None:
         return ranking
     return Ranking.of(h for h in ranking.hits if h.relevance is None or h.relevance >= minimum)

@@ -1,4 +1,4 @@
-"""How fast a reranker is: what fits into the time left, and a warning when it is too slow."""
+"""How fast a reranker is: what fits into the time left, and a warning if it is slow."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 log = logging.getLogger("vecdb_rerank")
-SLOW = 0.5  # seconds; what a user notices on top of a search
+SLOW = 0.5  # seconds; an added latency that users notice
 WINDOW = 100  # calls
-ENOUGH = 20  # calls, before which a p95 says nothing
+ENOUGH = 20  # calls that a p95 needs
 PAUSE = 300.0  # seconds between two warnings
-KNOWN = 5  # calls, before which nothing is predict_count
-PROBE = 1.0  # seconds between two calls of one that seems too slow
-BACKOFF_FACTOR, GROWTH_FACTOR = (
-    0.7,
-    1.05,
-)  # what two late calls in a row, and one in time, do to the documents sent
-FRESH = 60.0  # seconds after which a call no longer foretells, so that a slow spell is forgotten
+KNOWN = 5  # calls that a prediction needs
+PROBE = 1.0  # seconds between two calls of a reranker that seems too slow
+# Factors of the documents to send, after two late calls in a row and after one in time.
+BACKOFF_FACTOR, GROWTH_FACTOR = 0.7, 1.05
+FRESH = 60.0  # seconds for which a call counts, so that a slow spell is forgotten
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One call: when it ended, how many documents it had, the seconds it took or was waited for."""
+    """One call: its end, its documents, and the seconds that it took or was waited for."""
 
     at: float
     documents: int
@@ -38,7 +36,7 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds of a call: ``fixed`` and ``per_document``, and up to ``spread`` more."""
+    """The seconds of a call: ``fixed``, ``per_document``, and up to ``spread`` more."""
 
     fixed: float
     per_document: float
@@ -46,10 +44,10 @@ class Estimate:
 
     @classmethod
     def of(cls, calls: Sequence[Timed], fixed_share: float = 0.5) -> Estimate:
-        """The least-squares line through ``calls``, neither part of it below 0.
+        """Fit a least-squares line to ``calls``, with neither part below 0.
 
-        Calls of one size cannot tell the two parts apart: the fixed one is then taken for
-        ``fixed_share`` (0 to 1) of the time.
+        Calls of one size cannot separate the two parts: ``fixed_share`` (0 to 1) of the time is
+        then taken as fixed.
         """
         sizes = [call.documents for call in calls]
         seconds = [call.seconds for call in calls]
@@ -63,13 +61,13 @@ class Estimate:
         return cls(fixed, slope, max(0.0, p95(above)))
 
     def seconds(self, documents: int) -> float:
-        """How long a call with so many documents takes, the spread included."""
+        """Return the seconds that a call with ``documents`` takes, spread included."""
         return self.fixed + self.spread + self.per_document * documents
 
     def max_documents(self, documents: int, seconds: float) -> int:
-        """How many of ``documents`` can be scored in ``seconds``.
+        """Return how many of ``documents`` can be scored in ``seconds``.
 
-        Where not one fits with the spread, it may still do so without: most calls are quicker.
+        If none fits with the spread, one may fit without it: most calls are quicker.
         """
         left = seconds - self.fixed
         return self._within(documents, left - self.spread) or self._within(documents, left)
@@ -88,9 +86,9 @@ class Timing:
 
 
 class LatencyModel:
-    """Watches the last calls of one reranker; shared by threads and tasks.
+    """Predicts latency from the last calls of one reranker; shared by threads and tasks.
 
-    Where ``warns``, a p95 over 500 ms is a warning.
+    If ``warns``, a p95 over 500 ms is logged as a warning.
     """
 
     def __init__(
@@ -102,14 +100,13 @@ class LatencyModel:
         self._calls: deque[Timed] = deque(maxlen=WINDOW)
         self._quiet_until = self._next_probe = self._late_at = self._small_was_late = -math.inf
         self._was_late = False
-        self._most = math.inf  # documents to send, while calls were late in the last minute
+        self._most = math.inf  # documents to send, after late calls in the last minute
         self._lock = threading.Lock()
 
     def max_documents(self, documents: int, seconds: float) -> int:
-        """How many of ``documents`` to send with ``seconds`` left.
+        """Return how many of ``documents`` to send with ``seconds`` left.
 
-        Where none fits, all of them go once in a second: what has become quick again is seen by
-        asking alone.
+        If none fits, the reranker is probed with all of them once per second until it recovers.
         """
         if max_documents := self.predict_count(documents, seconds):
             return max_documents
@@ -121,7 +118,7 @@ class LatencyModel:
             return documents
 
     def predict_count(self, documents: int, seconds: float) -> int:
-        """How many of ``documents`` the last minute says can be scored in ``seconds``."""
+        """Return how many of ``documents`` fit into ``seconds``, by the last minute's calls."""
         with self._lock:
             since = self._clock() - FRESH
             most = min(documents, int(self._most)) if self._late_at > since else documents
@@ -129,20 +126,20 @@ class LatencyModel:
         return most if estimate is None else estimate.max_documents(most, seconds)
 
     def estimate(self, since: float = -math.inf) -> Estimate | None:
-        """What the calls ``since`` then foretell; None where they are too few."""
+        """Fit an estimate to the calls ``since`` a time; None if there are too few."""
         with self._lock:
             known = [call for call in self._calls if call.at > since and not call.late]
             share = 1.0 if self._small_was_late > self._clock() - FRESH else 0.5
         return Estimate.of(known, share) if len(known) >= KNOWN else None
 
     def usual(self) -> float | None:
-        """The seconds that 95 % of the calls in time did not exceed; None where they are few."""
+        """Return the p95 in seconds of the calls in time; None if there are too few."""
         with self._lock:
             seconds = [call.seconds for call in self._calls if not call.late]
         return p95(seconds) if len(seconds) >= KNOWN else None
 
     def p95(self) -> float | None:
-        """The seconds that 95 % of the last calls did not exceed; None where they are too few."""
+        """Return the p95 in seconds of the last calls; None if there are too few."""
         with self._lock:
             seconds = [call.seconds for call in self._calls]
         return p95(seconds) if len(seconds) >= ENOUGH else None
@@ -165,11 +162,11 @@ class LatencyModel:
     def record(
         self, documents: int, seconds: float, *, scored: int | None = None, fair: bool = True
     ) -> None:
-        """Add a call with so many documents; warn where the p95 is over 500 ms now.
+        """Record a call with ``documents``; warn if the p95 is over 500 ms now.
 
-        One that the deadline cut after ``scored`` of them would have taken nobody knows how long:
-        it foretells nothing, but two of them in a row have fewer documents sent. Where it had less
-        time than usual (not ``fair``), it only tells that less documents do not take less.
+        A call that the deadline cut after ``scored`` documents predicts nothing, but two of them
+        in a row reduce the documents sent. If it had less time than usual (not ``fair``), it only
+        shows that fewer documents do not take less time.
         """
         scored = documents if scored is None else scored
         with self._lock:
@@ -196,7 +193,7 @@ class LatencyModel:
         )
 
     def _learn(self, documents: int, scored: int, now: float) -> None:
-        """Send less after two late calls in a row (one may be a fault), and more bit by bit."""
+        """Send less after two late calls in a row (one may be a fault), and more step by step."""
         late = scored < documents
         if not late:
             self._most = max(self._most, documents * GROWTH_FACTOR + 1)
@@ -206,6 +203,6 @@ class LatencyModel:
 
 
 def p95(seconds: Sequence[float]) -> float:
-    """The least of the values that 95 % do not exceed."""
+    """Return the least value that 95 % of ``seconds`` do not exceed."""
     ordered = sorted(seconds)
     return ordered[math.ceil(0.95 * len(ordered)) - 1]

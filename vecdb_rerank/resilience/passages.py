@@ -17,16 +17,14 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 _SENTENCE_END = re.compile("[.!?]['\")\\]]*\\s|[\u3002\uff01\uff1f\n]")
 
 
-# Words that a reranker whose tokens are not known takes with a query: of 512 tokens, at 4 for 3.
+# Words that fit beside a query if tokens are unknown: of 512 tokens, at 4 tokens for 3 words.
 _WORDS = 340
-
-
-_LATEST = 0.7  # of a window; a sentence that ends after this ends the passage
+_LATEST = 0.7  # of a window, after which the end of a sentence ends the passage
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Texts in passages: ``spans`` of each text, and how many texts have more than these."""
+    """Texts split into passages: the ``spans`` of each text; ``cut`` texts have more than these."""
 
     texts: Sequence[str]
     spans: Sequence[Sequence[Span]]
@@ -35,17 +33,17 @@ class Split:
 
     @property
     def places(self) -> list[tuple[int, int]]:
-        """Text and passage of each piece: all first passages, then all second ones."""
+        """The text and passage of each piece: all first passages, then all second ones."""
         found = [(n, m) for n, spans in enumerate(self.spans) for m in range(len(spans))]
         return sorted(found, key=lambda place: place[1])
 
     @property
     def pieces(self) -> list[str]:
-        """What is sent, in the order of `places`."""
+        """The texts to send, in the order of `places`."""
         return [self.texts[n][slice(*self.spans[n][m])] for n, m in self.places]
 
     def joined(self, scores: Scores) -> Scores:
-        """Scores by text, with the best passage of each that has several."""
+        """Return scores by text, with the best passage of each text that has several."""
         found: list[list[tuple[float, float, int]]] = [[] for _ in self.texts]
         for (n, m), raw, rel in zip(self.places, scores.raw, scores.relevance, strict=True):
             if raw is not None and rel is not None:
@@ -85,7 +83,7 @@ def split(reranker: BaseReranker, query: str, texts: Sequence[str], rules: Passa
 
 
 def spans(text: str, tokens: Sequence[Span], window: int, overlap: int) -> list[Span]:
-    """Passages of at most ``window`` tokens that cover ``text``, in order."""
+    """Return passages of at most ``window`` tokens that cover ``text``, in order."""
     if len(tokens) <= window:
         return [(0, len(text))]
     found: list[Span] = []
@@ -100,7 +98,7 @@ def spans(text: str, tokens: Sequence[Span], window: int, overlap: int) -> list[
 
 
 def _sentence_end(text: str, tokens: Sequence[Span], first: int, last: int) -> int:
-    """The end of the passage ``first`` to ``last``: after a sentence, where one ends late in it."""
+    """Return the end of a passage: after a sentence, if one ends late in it."""
     earliest = first + max(1, int(_LATEST * (last - first)))
     for end in range(last, earliest, -1):
         if _SENTENCE_END.search(text, tokens[end - 1][0], tokens[end][0] + 1):

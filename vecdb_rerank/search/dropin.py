@@ -1,19 +1,20 @@
-"""Reranking in a client that somebody has already: what the drop-ins of all databases share.
+"""What the drop-in clients of all databases share.
 
-A drop-in reads a native request (`RequestInfo`), makes a `Plan` of it, sends it, and gives the
-native response back, reranked. Each database reads, deepens and rebuilds requests its own way;
-what is reranked, when, and what the outcome says is decided here.
+A drop-in client reads a native request (`RequestInfo`), makes a `Plan` for it, sends it, and
+returns the native response, reranked. Each database reads, deepens and rebuilds requests its own
+way; what is reranked, when, and what the outcome says is decided here.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, Generic, Literal, TypeVar, get_args
+from types import UnionType
+from typing import Generic, Literal, TypeVar, cast, get_args
 
 from vecdb_rerank import telemetry
 from vecdb_rerank.errors import ConfigurationError
@@ -30,6 +31,8 @@ from vecdb_rerank.text_fields import TextFields, valid_unicode
 
 log = logging.getLogger("vecdb_rerank")
 R = TypeVar("R")
+AnswerT = TypeVar("AnswerT")
+T = TypeVar("T")
 MissingQuery = Literal["pass", "raise"]
 # What a call's ``rerank`` may be: off, on, or on under another policy.
 Rerank = bool | Policy
@@ -39,10 +42,10 @@ _ambient: ContextVar[str | None] = ContextVar("rerank_query", default=None)
 
 @contextmanager
 def rerank_query(text: str) -> Iterator[None]:
-    """Give the query text to all drop-in calls in the block that are not given one themselves.
+    """Set the query text of all drop-in calls in the block that are not given one themselves.
 
-    For code in between that passes no arguments on, such as a framework's store. Safe under
-    threads and tasks.
+    For calls that a framework makes, which cannot pass the argument on. Safe under threads and
+    tasks.
     """
     token = _ambient.set(text)
     try:
@@ -53,11 +56,11 @@ def rerank_query(text: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """What a native request asks for, in words that are the same for every database.
+    """What a native request asks for, in terms that are the same for every database.
 
     ``limit`` hits from ``offset`` (from 0). ``texts`` are the query texts found in it,
-    ``obstacle`` says why it cannot be reranked, ``note`` what the outcome is to tell besides.
-    ``tail_follows`` says that the database pages on by itself past the window, in the same order;
+    ``obstacle`` is the reason why it cannot be reranked, ``note`` a reason for the outcome if it
+    has no other. ``tail_follows`` means that hits past the window follow in the database's order,
     ``deterministic_ties`` that hits of equal scores have the same order at any depth. ``notes``
     are those of the `Outcome`.
     """
@@ -75,7 +78,7 @@ class RequestInfo:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What becomes of one native request: it is reranked, or passed through for a ``reason``."""
+    """How one native request is handled: reranked, or passed through for a ``reason``."""
 
     search: NativeSearch
     pipeline: Pipeline
@@ -85,10 +88,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[R]):
-    """A planned request, and how its response is read.
+    """A planned request, and how to read its response.
 
-    ``first`` makes a first pass of the response, or says why there is nothing in it to rerank (it
-    is then given back as it is); it is called only where the plan is to rerank.
+    ``first`` turns the response into a first pass, or returns the reason why there is nothing to
+    rerank; the response is then returned as it is. It is called only if the plan is to rerank.
     """
 
     plan: Plan
@@ -98,10 +101,10 @@ class Job(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class DropIn:
-    """How a client's searches are reranked; made once, shared by threads and tasks.
+    """How a client's searches are reranked; created once, shared by threads and tasks.
 
-    ``k`` hits (1 to 10,000) are reranked. Where no query text is found, ``on_missing_query``
-    passes the call through or raises `ConfigurationError`.
+    ``k`` hits (1 to 10,000) are reranked. If no query text is found, ``on_missing_query`` passes
+    the call through or raises `ConfigurationError`.
     """
 
     pipeline: Pipeline
@@ -118,10 +121,13 @@ class DropIn:
         k: int,
         on_missing_query: MissingQuery,
     ) -> DropIn:
-        """From the arguments of a drop-in client; `ConfigurationError` where one is wrong."""
+        """Create one from the arguments of a drop-in client.
+
+        Raises `ConfigurationError` for a wrong argument.
+        """
         if on_missing_query not in get_args(MissingQuery):
             raise ConfigurationError(
-                "on_missing_query", f"{on_missing_query!r} is neither 'pass' nor 'raise'"
+                "on_missing_query", f"must be 'pass' or 'raise', got {on_missing_query!r}"
             )
         SearchDefaults(k=k, limit=1)
         policy = policy or Policy()
@@ -130,23 +136,24 @@ class DropIn:
         )
         return cls(pipeline, k, on_missing_query)
 
-    def plan(self, asked: RequestInfo, rerank: Rerank = True, query: str | None = None) -> Plan:
-        """What becomes of a request; ``query`` is the text that the call itself was given.
+    def plan(self, info: RequestInfo, rerank: Rerank = True, query: str | None = None) -> Plan:
+        """Return how to handle a request; ``query`` is the text that the call itself was given.
 
-        A ``rerank`` policy is this call's alone; breakers and budgets stay the client's. Raises
-        `ConfigurationError` where an argument is wrong, or no text is found and that is an error.
+        A ``rerank`` policy holds for this call alone; circuits and billed units stay shared.
+        Raises `ConfigurationError` for a wrong argument, and for a missing text if that is an
+        error.
         """
         if not isinstance(rerank, bool | Policy):
             raise ConfigurationError("rerank", f"must be True, False or a Policy, got {rerank!r}")
         policy = rerank if isinstance(rerank, Policy) else self.pipeline.policy
         self.pipeline.check(policy)
-        text = _text(query, asked.texts)
-        reason = self._reason_to_pass(asked, text) if rerank else "rerank=False"
-        return Plan(self._search(asked, text or ""), self.pipeline, policy, reason)
+        text = _text(query, info.texts)
+        reason = self._reason_to_pass(info, text) if rerank else "rerank=False"
+        return Plan(self._search(info, text or ""), self.pipeline, policy, reason)
 
     @property
     def past(self) -> str:
-        """Why a page that begins after the window is passed through."""
+        """Return why a page that begins after the window is passed through."""
         return f"the page lies past the {self.k} hits that are reranked"
 
     def closing(self) -> Flow[None]:
@@ -154,19 +161,19 @@ class DropIn:
         if self.pipeline.chain is not None:
             yield from self.pipeline.chain.closing()
 
-    def _reason_to_pass(self, asked: RequestInfo, text: str | None) -> str | None:
+    def _reason_to_pass(self, info: RequestInfo, text: str | None) -> str | None:
         if self.pipeline.chain is None:
             return "no reranker"
-        if asked.obstacle is not None:
-            return asked.obstacle
+        if info.obstacle is not None:
+            return info.obstacle
         if text is None:
-            return self._missing(asked)
-        if asked.offset >= self.k and asked.tail_follows:
+            return self._missing(info)
+        if info.offset >= self.k and info.tail_follows:
             return self.past
         return None
 
-    def _missing(self, asked: RequestInfo) -> str:
-        holds = "holds several texts" if asked.texts else "holds no text"
+    def _missing(self, info: RequestInfo) -> str:
+        holds = "holds several texts" if info.texts else "holds no text"
         if self.on_missing_query == "raise":
             raise ConfigurationError(
                 "rerank_query",
@@ -176,25 +183,25 @@ class DropIn:
         _warn_once(holds)
         return f"no query: the request {holds}, and no rerank_query was given"
 
-    def _search(self, asked: RequestInfo, text: str) -> NativeSearch:
+    def _search(self, info: RequestInfo, text: str) -> NativeSearch:
         # A first page larger than the window is one response: no other page contradicts it.
-        tail_follows = asked.tail_follows or not asked.offset
-        ends = not tail_follows and asked.offset + asked.limit > self.k
+        tail_follows = info.tail_follows or not info.offset
+        ends = not tail_follows and info.offset + info.limit > self.k
         cut = f"pages end after the {self.k} hits that are reranked" if ends else None
         return NativeSearch(
             query=text,
             k=self.k,
-            limit=asked.limit,
-            offset=asked.offset,
-            mode=asked.mode,
+            limit=info.limit,
+            offset=info.offset,
+            mode=info.mode,
             tail_follows=tail_follows,
-            deterministic_ties=asked.deterministic_ties,
-            note="; ".join(filter(None, (asked.note, cut))) or None,
-            notes=asked.notes,
+            deterministic_ties=info.deterministic_ties,
+            note="; ".join(filter(None, (info.note, cut))) or None,
+            notes=info.notes,
         )
 
 
-def single(job: Job[R], call: Callable[[], Any]) -> Flow[R]:
+def single(job: Job[R], call: Callable[[], R | Awaitable[R]]) -> Flow[R]:
     """Return the flow of one native call: its value is the native response.
 
     ``call`` sends it; what it raises reaches the caller as it is.
@@ -207,8 +214,10 @@ def single(job: Job[R], call: Callable[[], Any]) -> Flow[R]:
 
 
 def batch(
-    jobs: Sequence[Job[R]], call: Callable[[], Any], split: Callable[[Any], Sequence[R]]
-) -> Flow[tuple[Any, list[R]]]:
+    jobs: Sequence[Job[R]],
+    call: Callable[[], AnswerT | Awaitable[AnswerT]],
+    split: Callable[[AnswerT], Sequence[R]],
+) -> Flow[tuple[AnswerT, list[R]]]:
     """Return the flow of several searches in one native call: its answer, and the responses.
 
     ``split`` takes the responses out of the answer, one a job. They are reranked concurrently. One
@@ -225,10 +234,13 @@ def batch(
     return answer, [done.response for done in completed]
 
 
-def _send(call: Callable[[], Any], clock: Clock, name: str) -> Flow[Any]:
+def _send(
+    call: Callable[[], AnswerT | Awaitable[AnswerT]], clock: Clock, name: str
+) -> Flow[AnswerT]:
     try:
         with clock.stage("first_pass"):
-            return (yield Call(call))
+            answer: AnswerT = yield Call(call)
+            return answer
     except Exception as error:
         telemetry.count_failed(name, error)
         raise
@@ -251,7 +263,7 @@ def _complete_alone(job: Job[R], response: R, clock: Clock) -> Flow[CompletedSea
 def _together(
     flows: Sequence[Callable[[], Flow[CompletedSearch[R]]]], reranked: Sequence[bool]
 ) -> Flow[list[CompletedSearch[R]]]:
-    """The flows' values; those that do no I/O need nobody beside them."""
+    """Run the flows that do I/O concurrently, and the others one after another."""
     busy = [flow for flow, does in zip(flows, reranked, strict=True) if does]
     values = iter((yield Together(busy)) if busy else ())
     settled = []
@@ -261,10 +273,10 @@ def _together(
 
 
 def _text(given: str | None, found: Iterable[str]) -> str | None:
-    """The text to rerank by: the call's, the block's, else the request's where it is one alone."""
+    """Return the text to rerank by: the call's, the block's, else the request's only one."""
     for text in (given, _ambient.get()):
         if text is not None and not isinstance(text, str):
-            raise ConfigurationError("rerank_query", f"{text!r} is no text")
+            raise ConfigurationError("rerank_query", f"must be a string, got {text!r}")
         if text is not None and text.strip():
             return valid_unicode(text)
     distinct = {text for text in found if text.strip()}
@@ -273,20 +285,20 @@ def _text(given: str | None, found: Iterable[str]) -> str | None:
 
 @cache
 def _warn_once(holds: str) -> None:
-    """Say it once a process: who put this in place of their client expects all to be reranked."""
+    """Warn once per process: users of a drop-in client expect all searches to be reranked."""
     log.warning(
         "a search is not reranked: its request %s; give rerank_query=, or refuse such calls with "
-        "on_missing_query='raise' (said once)",
+        "on_missing_query='raise' (logged once)",
         holds,
     )
 
 
-def each(name: str, given: Any, kind: Any, count: int) -> list[Any]:
-    """An argument for each request of a batch: one for all, or a list of them."""
+def each(name: str, given: T | Sequence[T], kind: type | UnionType, count: int) -> list[T]:
+    """Return an argument for each request of a batch, given one for all or a list of them."""
     if isinstance(given, kind):
-        return [given] * count
+        return [cast("T", given)] * count
     if not isinstance(given, Sequence) or isinstance(given, str):
-        raise ConfigurationError(name, f"{given!r} is neither one value nor a list of them")
+        raise ConfigurationError(name, f"must be one value, or a list of them, got {given!r}")
     if len(given) != count:
-        raise ConfigurationError(name, f"{len(given)} values for {count} requests")
+        raise ConfigurationError(name, f"got {len(given)} values for {count} requests")
     return list(given)
