@@ -27,6 +27,7 @@ from qdrant_client.http import models
 
 import vecdb_rerank_opensearch
 from vecdb_rerank import Deadline, Scores
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank_opensearch import RerankingOpenSearch
 from vecdb_rerank_qdrant import RerankingQdrantClient, deepen
 
@@ -35,7 +36,7 @@ DIMENSION, COUNT = 384, 500
 Call = Callable[[], Any]
 
 
-class Identity:
+class Identity(BaseReranker):
     """Keeps the first-pass order."""
 
     name = "identity"
