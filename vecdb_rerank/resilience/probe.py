@@ -1,0 +1,73 @@
+"""Try a reranker on a few pairs, to find what a search would only show over time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.model import Scores
+from vecdb_rerank.protocols import AnyReranker, BaseReranker
+from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.checks import check_scores, scores_of
+from vecdb_rerank.resilience.latency import Estimate, Timed
+from vecdb_rerank.resilience.scale_watch import why_suspect
+
+_QUERY = "How long do I boil an egg?"
+_ANSWER = "Boil an egg for six minutes for a soft yolk, and for ten minutes for a hard one."
+_OTHERS = (
+    "The treaty was signed in the spring, after two years of talks between the ministries.",
+    "A binary search halves the range in every step and needs a sorted array.",
+    "The night train to the coast leaves from platform four shortly before midnight.",
+    "Granite is an igneous rock of quartz, feldspar and mica that cools slowly underground.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a few calls of a reranker showed.
+
+    ``milliseconds`` is an estimate of one call with ``documents`` documents of about 20 tokens.
+    ``problem`` says what is wrong with its scores, if anything.
+    """
+
+    name: str
+    documents: int
+    milliseconds: float
+    problem: str | None
+
+
+def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
+    """Call ``reranker`` with 1, 10 and ``documents`` documents, one of which answers the query.
+
+    Raises what the reranker raises, and `InvalidRerankerError` for a wrong return value.
+    """
+    adapted = adapt(reranker)
+    _score(adapted, 1)  # loads the model
+    timed = []
+    scores = Scores((), ())
+    for count in sorted({1, min(10, documents), documents}):
+        started = time.perf_counter()
+        scores = _score(adapted, count)
+        timed.append(Timed(0.0, count, time.perf_counter() - started))
+    estimate = Estimate.of(timed).seconds(documents) * 1e3
+    return Probe(adapted.name, documents, estimate, _problem(scores))
+
+
+def _score(reranker: BaseReranker, count: int) -> Scores:
+    # No two are equal: a cache would answer for the model.
+    texts = [_ANSWER, *(f"{_OTHERS[n % len(_OTHERS)]} ({n})" for n in range(1, count))]
+    answer: object = run(reranker.steps(_QUERY, texts, deadline=Deadline()))
+    return check_scores(scores_of(answer, count, reranker.name), count)
+
+
+def _problem(scores: Scores) -> str | None:
+    if reason := why_suspect(scores):
+        return reason
+    known = [raw for raw in scores.raw if raw is not None]
+    if len(known) < len(scores.raw):
+        return f"it scored {len(known)} of {len(scores.raw)} documents"
+    if len(known) > 1 and known.index(max(known)) != 0:
+        return "the document that answers the query does not have the best score"
+    return None
