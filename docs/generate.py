@@ -273,6 +273,7 @@ def _listed(title: str, module: str, names: Iterable[str]) -> str:
 PARTS: Mapping[str, Callable[[], str]] = {
     "readme": lambda: _file("README.md"),
     "changes": lambda: _file("CHANGELOG.md"),
+    "contributing": lambda: _file("CONTRIBUTING.md"),
     "settings": settings,
     "commands": commands,
     "api": api,

@@ -15,7 +15,7 @@ from sybil.example import Example
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _INFO = re.compile(r"(?P<language>\w*)[ \t]*(?P<info>[^\n]*)\n")
 _TITLE = re.compile(r'title="(?P<name>[^"]+)"')
 Check = Callable[[Example], None]
