@@ -1,7 +1,7 @@
-"""The pages and their blocks, as a reader would use them; sybil finds the blocks.
+"""The pages and their code blocks; sybil finds the blocks.
 
-A page's blocks share a namespace and a folder, as if they were typed one after another. What is
-fenced as a language that has no check here is an error, so that no block is left out in silence.
+The blocks of a page share a namespace and a folder, as if a reader typed them one after another. A
+block in a language without a check is an error, so that no block is skipped silently.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Check = Callable[[Example], None]
 
 
 class Blocks:
-    """A sybil parser: every fenced block, to be checked by its language."""
+    """A sybil parser that checks every fenced block by its language."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
@@ -41,21 +41,21 @@ def _unknown(example: Example) -> None:
 
 
 def language(example: Example) -> str:
-    """What the block is fenced as."""
+    """Return the language of the block's fence."""
     return str(example.parsed.lexemes["language"])
 
 
 def source(example: Example) -> str:
-    """The text of a block."""
+    """Return the text of a block."""
     return str(example.parsed.lexemes["source"])
 
 
 def title(example: Example) -> str | None:
-    """The file that the block says it is."""
+    """Return the file name in the block's title."""
     found = _TITLE.search(example.parsed.lexemes["info"])
     return found["name"] if found else None
 
 
 def name(page: Path) -> str:
-    """A page as it is called in a test's id."""
+    """Return the id of a page's test."""
     return page.relative_to(ROOT).with_suffix("").as_posix()

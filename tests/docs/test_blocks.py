@@ -1,4 +1,4 @@
-"""Every code block of README and docs/ does what it says, as far as that can be had here."""
+"""Run every code block of README, CONTRIBUTING and docs/."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ TEXTS = [
     "git branch -m old new renames a branch locally.",
     "git stash puts changes aside for later.",
 ]
-# What a page says of a server, and what stands for it here.
+# Pages name a server; an embedded Qdrant replaces it here.
 QDRANT = re.compile(r'QdrantClient\("http://[\w.]+:6333"\)')
 COMMENTED = re.compile(r"^# (?=\w+ = )", re.MULTILINE)
 
 
 class _Page:
-    """What a reader has before the first block of a page, and how each language is checked."""
+    """The state of a page between its blocks, and how each language is checked."""
 
-    def __init__(self, opensearch: str) -> None:
+    def __init__(self, opensearch: str, names: dict[str, Any]) -> None:
         self.opensearch = opensearch
         self.collection = new_name()
-        self.names = _prepared()
-        self.prepared = self.names["connector"]
+        self.names = names
+        self.prepared: Connector[Any, Any, Any, Any, Any] | None = None
         self.runner = asyncio.Runner()
         self.last = ""  # the language of the block before
         self.checks = {
@@ -68,6 +68,9 @@ class _Page:
         if re.search(r"^class Test", code, re.MULTILINE):
             _tests(code)
             return
+        if self.prepared is None:
+            self.names.update(_prepared())
+            self.prepared = self.names["connector"]
         code = QDRANT.sub("_server()", code)
         if "OpenSearch(" in code:
             code = re.sub(r"http://[\w.]+:9200", self.opensearch, code)
@@ -92,7 +95,7 @@ class _Page:
         connector.close()
 
     def toml(self, block: Example) -> None:
-        """Loaded as a settings file, with what it only hints at in comments as well."""
+        """Load a settings file, also with its commented keys."""
         text = source(block)
         if "project" in tomllib.loads(text):
             _entry_points(tomllib.loads(text)["project"])
@@ -111,7 +114,7 @@ class _Page:
         commands.check(source(block))
 
     def close(self) -> None:
-        """Close what the page has opened, and go on with what there was before it."""
+        """Close the connectors that the page made and restore the prepared one."""
         for name, value in list(self.names.items()):
             if isinstance(value, Connector) and value is not self.prepared:
                 closed: Any = value.close()
@@ -128,10 +131,10 @@ class _Page:
             Path(name).write_text(text)
 
     def text(self, block: Example) -> None:
-        """What a command says: an error of the settings is made again, a measurement is not."""
+        """Check the output of a command: an error of the settings is reproduced."""
         error = re.fullmatch(r"error: (\w+)\.(\w+): .* \(vecdb_rerank\.toml\)\n", source(block))
         if error is None:
-            assert self.last == "sh", "output comes right after the command that gave it"
+            assert self.last == "sh", "output must follow the command that printed it"
             return
         file = Path("vecdb_rerank.toml")
         kept = file.read_text() if file.exists() else None
@@ -143,10 +146,9 @@ class _Page:
 
 
 def _prepared() -> dict[str, Any]:
-    """The names that pages take for granted."""
+    """Return the names that pages use without defining them."""
     client = _server()
     return {
-        "__name__": "page",
         "_server": _server,
         "QdrantConnector": QdrantConnector,
         "client": client,
@@ -159,7 +161,7 @@ def _prepared() -> dict[str, Any]:
 
 
 def _server() -> QdrantClient:
-    """What stands for a server with collections that are filled."""
+    """Return an embedded Qdrant with filled collections, in place of a server."""
     client = QdrantClient(":memory:")
     _ready(QdrantConnector(client, "documents"))
     _ready(QdrantConnector(client, "docs", dense_vector=""))
@@ -172,13 +174,13 @@ def _ready(connector: Any) -> None:
 
 
 def _is_sketch(tree: ast.Module) -> bool:
-    """Whether a block leaves arguments to the reader: ``Store(client=client, ...)``."""
+    """Check whether a block leaves arguments to the reader: ``Store(client=client, ...)``."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return any(isinstance(a, ast.Constant) and a.value is ... for c in calls for a in c.args)
 
 
 def _check_sketch(tree: ast.Module, names: dict[str, Any]) -> None:
-    """What can be told of a block that does not run: its imports, names and arguments."""
+    """Check the imports, names and arguments of a block that cannot run."""
     names = dict(names)
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -203,7 +205,7 @@ def _check_sketch(tree: ast.Module, names: dict[str, Any]) -> None:
 
 
 def _tests(code: str) -> None:
-    """A block of tests is a module of tests."""
+    """Run a block of tests as a test module."""
     Path("test_page.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "."],
@@ -224,7 +226,7 @@ def _entry_points(project: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The package that the extension guide talks of, installed as far as entry points go."""
+    """Provide the entry point that the extension guide registers."""
     folder = tmp_path_factory.mktemp("site")
     metadata = folder / "my_package-1.0.dist-info"
     metadata.mkdir()
@@ -253,10 +255,8 @@ def test_blocks(
     monkeypatch.chdir(tmp_path)
     lines = [json.dumps({"id": n, "text": text}) for n, text in enumerate(TEXTS)]
     Path("docs.jsonl").write_text("\n".join(lines))
-    prepared = _Page(url)
+    prepared = _Page(url, {"__name__": "page"})
     document = Sybil([pages.Blocks(prepared.checks)], path=str(page.parent)).parse(page)
-    document.namespace.update(prepared.names)
-    prepared.names = document.namespace
     with prepared.runner:
         for block in document.examples():
             try:
@@ -266,11 +266,12 @@ def test_blocks(
                 raise
             prepared.last = pages.language(block)
         prepared.close()
-    prepared.prepared.close()
+    if prepared.prepared is not None:
+        prepared.prepared.close()
 
 
-def test_no_page_is_without_its_blocks() -> None:
-    """What looks like a fence is one to the parser."""
+def test_the_parser_finds_every_block() -> None:
+    """Check that the parser finds every fence."""
     for page in PAGES:
         text = page.read_text()
         fences = len(re.findall(r"^\s*```", text, re.MULTILINE))

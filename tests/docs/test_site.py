@@ -1,4 +1,4 @@
-"""What the site generates is whole, and what its dashboard asks for is what is measured."""
+"""The generated pages are complete, and pages agree with what they describe."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 
 import pytest
@@ -48,7 +49,7 @@ _SERIES = re.compile(r"\b(vecdb_rerank_\w+)(?:\{([^}]*)\})?")
 
 
 def sections() -> Iterator[type]:
-    """Every class that says which keys a settings file may have."""
+    """Yield every class of settings."""
     waiting: list[type] = [Settings, *(kind for kinds in TYPES.values() for kind in kinds.values())]
     while waiting:
         section = waiting.pop()
@@ -73,7 +74,7 @@ def test_the_reference_has_every_key_with_its_variable() -> None:
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, set[str]]:
-    """The names that Prometheus sees after a search, each with its labels."""
+    """Return the names that Prometheus sees after a search, each with its labels."""
     done = subprocess.run(
         [sys.executable, "-c", SEARCHES], capture_output=True, text=True, check=False
     )
@@ -85,7 +86,7 @@ def measured() -> dict[str, set[str]]:
 
 
 def panels() -> dict[str, str]:
-    """The dashboard's queries by title."""
+    """Return the dashboard's queries by title."""
     dashboard = json.loads((ROOT / "docs" / "assets" / "grafana.json").read_text())
     return {panel["title"]: panel["targets"][0]["expr"] for panel in dashboard["panels"]}
 
@@ -105,3 +106,15 @@ def test_the_page_has_the_dashboard_s_queries() -> None:
     page = (ROOT / "docs" / "operations.md").read_text().replace("\\|", "|")
     for query in panels().values():
         assert f"`{query}`" in page
+
+
+def test_the_architecture_lists_the_rooms_in_the_order_of_the_import_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    [layers] = [c["layers"] for c in contracts if c["type"] == "layers"]
+    wanted = [{name.strip() for name in re.split(r"[|:]", layer)} for layer in layers]
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.partition("| room | content |")[2].partition("\n\n")[0]
+    rows = [row.split(" | ")[0] for row in table.splitlines()[2:]]
+    shown = [set(re.findall(r"`(\w+?)(?:\.py)?`", row)) for row in rows]
+    assert shown == [{name.removeprefix("vecdb_rerank.") for name in names} for names in wanted]
