@@ -1,4 +1,4 @@
-"""What a parser of the sources cannot see, or sees and should not."""
+"""Correct what griffe, a parser of sources, cannot see or should not show."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import griffe
 
 
-class Seen(griffe.Extension):
-    """Corrects what griffe has read."""
+class Corrections(griffe.Extension):
+    """Corrects the classes that griffe has read."""
 
     def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
-        """Called by griffe for each class that it has read."""
-        cls.members.pop("__pydantic_config__", None)  # which it takes for a field
+        """Correct one class; griffe calls this for each."""
+        cls.members.pop("__pydantic_config__", None)  # not a field
         if cls.name.endswith("Connector") and cls.path.startswith("vecdb_rerank_"):
-            # A connector's docstring is put together when it is imported.
+            # A connector's docstring is composed at import.
             runtime = getattr(importlib.import_module(cls.module.path), cls.name)
             cls.docstring = griffe.Docstring(inspect.getdoc(runtime) or "", parent=cls)

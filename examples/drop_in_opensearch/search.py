@@ -1,4 +1,4 @@
-"""BM25 over a few notes; search.py knows only opensearch-py, reranked.py wraps its client."""
+"""Search notes by BM25: search.py with opensearch-py only, reranked.py with a wrapped client."""
 
 import os
 import sys

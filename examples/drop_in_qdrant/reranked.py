@@ -1,4 +1,4 @@
-"""BM25 over a few notes; search.py knows only qdrant-client, reranked.py wraps its client."""
+"""Search notes by BM25: search.py with qdrant-client only, reranked.py with a wrapped client."""
 
 import sys
 

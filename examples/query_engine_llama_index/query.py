@@ -1,7 +1,7 @@
 """A query engine with LlamaIndex: python query.py "how do I undo a commit?"
 
-Retrieval in two stages, then an answer from what was found. It runs without a key: LlamaIndex's
-MockLLM answers with the prompt that it was given. Put an LLM of yours in its place.
+It retrieves in two stages, then answers from the retrieved notes. It runs without a key, because
+LlamaIndex's MockLLM returns the prompt as the answer. Replace MockLLM by your own LLM.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """RAG with LangChain: python rag.py "how do I undo a commit?"
 
-Retrieval in two stages, then an answer from what was found. It runs without a key: the model at the
-end only quotes. Put a chat model of yours in its place.
+It retrieves in two stages, then answers from the retrieved notes. It runs without a key, because a
+function that quotes the first note stands in for the chat model. Replace it by your own.
 """
 
 import sys
@@ -35,7 +35,7 @@ def numbered(documents: list[Document]) -> str:
 
 
 def quoting(prompt: PromptValue) -> str:
-    """Stands for a chat model: quotes the first note."""
+    """Quote the first note, in place of a chat model."""
     return prompt.to_string().partition("[1] ")[2].partition("\n")[0] + " [1]"
 
 
@@ -47,9 +47,10 @@ def main(question: str) -> None:
     )
     found = retriever.invoke(question)
     for document in found:
-        told = document.metadata
+        scores = document.metadata
         print(
-            f"{told['relevance_score']:.3f}  was {told['first_pass_rank']}  {document.page_content}"
+            f"{scores['relevance_score']:.3f}  was {scores['first_pass_rank']}  "
+            f"{document.page_content}"
         )
     chain = (
         {"notes": RunnableLambda(numbered), "question": RunnableLambda(lambda _: question)}

@@ -38,12 +38,12 @@ class Answer(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One connector for all requests, filled and warm before the first of them."""
+    """Make one connector for all requests, and fill and warm it up before the first."""
     app.state.connector = connector = vecdb_rerank.connect_async("vecdb_rerank.toml")
     try:
         await connector.create()
         await connector.add(NOTES)
-        await connector.search("loads the models")
+        await connector.warmup()
         yield
     finally:
         await connector.close()
@@ -66,7 +66,7 @@ async def search(
     limit: Annotated[int, Query(ge=1, le=50)] = 10,
     offset: Annotated[int, Query(ge=0)] = 0,
 ) -> Answer:
-    """The notes that answer ``q``, best first. A failing reranker costs quality, not the answer."""
+    """Return the notes that answer ``q``, best first; also if the reranker fails."""
     try:
         with vecdb_rerank.observe() as outcomes:
             response = await connector.search(q, limit=limit, offset=offset)
@@ -90,7 +90,7 @@ async def search(
 
 @app.get("/health")
 async def health(connector: Connector) -> dict[str, str]:
-    """What stands between this service and a search; 503 with the fix where something does."""
+    """Check the connection and the collection; a 503 names each problem and its fix."""
     wrong = [finding for finding in await connector.check() if not finding.ok]
     if wrong:
         detail = [f"{finding.subject}: {finding.detail} ({finding.fix})" for finding in wrong]

@@ -1,9 +1,9 @@
-"""A cross-encoder trained on judged queries, and the queries that were kept from it:
+"""Train a cross-encoder on judged queries and hold some of them out.
 
 python train.py DIR BASE OUT
 
-DIR is a collection in the BEIR layout, BASE a folder or a hub id to begin with. OUT/model is for
-``type = "cross_encoder"``, OUT/held_out for ``vecdb-rerank evaluate``.
+DIR is a collection in the BEIR layout, BASE a folder or a hub id. OUT/model is a model for
+``type = "cross_encoder"``, OUT/held_out a collection for ``vecdb-rerank evaluate``.
 """
 
 import json
@@ -37,15 +37,17 @@ def main(
     epochs: float = 1.0,
     learning_rate: float = 2e-5,
     batch_size: int = 16,
-    negatives: Annotated[int, typer.Option(help="For each query, from the first pass.")] = 10,
-    held_out: Annotated[float, typer.Option(help="The share of queries kept from it.")] = 0.2,
+    negatives: Annotated[
+        int, typer.Option(help="Unjudged first-pass hits per query, as negatives.")
+    ] = 10,
+    held_out: Annotated[float, typer.Option(help="Share of queries to hold out.")] = 0.2,
     seed: int = 0,
 ) -> None:
     """Train a cross-encoder on judged queries."""
     dataset = datasets.load(collection)
     count = len(dataset.queries)
     if count < 2:
-        raise typer.BadParameter(f"{collection} has one judged query: none could be kept")
+        raise typer.BadParameter(f"{collection} has one judged query; two are needed")
     training = dataset.sample(min(count - 1, max(1, round(count * (1 - held_out)))), seed)
     kept = {key: text for key, text in dataset.queries.items() if key not in training.queries}
     write(replace(dataset, queries=kept), collection, out / "held_out")
@@ -75,9 +77,9 @@ def main(
 
 
 def judged(dataset: datasets.Dataset, negatives: int) -> Iterator[Pair]:
-    """What is relevant to each query, and what the first pass finds that is not judged so.
+    """Yield each query with its relevant documents and with first-pass hits not judged relevant.
 
-    The negatives are what the reranker will have to tell apart: hits of the search itself.
+    Hits of the first pass are the negatives that the reranker will have to rank.
     """
     settings = load(backend={"path": ":memory:"}, reranker={"type": "none"}).settings
     text_of = settings.text_fields.text
@@ -93,7 +95,7 @@ def judged(dataset: datasets.Dataset, negatives: int) -> Iterator[Pair]:
 
 
 def write(dataset: datasets.Dataset, source: Path, folder: Path) -> None:
-    """The collection with the queries of ``dataset`` alone."""
+    """Write the collection with the queries of ``dataset`` only."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "corpus.jsonl").write_bytes((source / "corpus.jsonl").read_bytes())
     lines: list[Any] = [{"_id": key, "text": text} for key, text in dataset.queries.items()]

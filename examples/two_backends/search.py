@@ -1,4 +1,4 @@
-"""The same program over either database: python search.py qdrant.toml | opensearch.toml"""
+"""Run the same program on either database: python search.py qdrant.toml | opensearch.toml"""
 
 import sys
 
