@@ -29,6 +29,7 @@ from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.errors import VecdbRerankError
+from vecdb_rerank.outcome import observe
 from vecdb_rerank.search.connector import Connector
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import QdrantConnector
@@ -82,9 +83,11 @@ class _Page:
         if _is_sketch(tree):
             _check_sketch(tree, self.names)
             return
-        result = eval(compile(tree, place, "exec", awaits), self.names)
-        if inspect.iscoroutine(result):
-            self.runner.run(result)
+        with observe() as outcomes:
+            result = eval(compile(tree, place, "exec", awaits), self.names)
+            if inspect.iscoroutine(result):
+                self.runner.run(result)
+        assert [o.error for o in outcomes if o.status == "fell_back"] == []
 
     def _fill_opensearch(self) -> None:
         from vecdb_rerank import connect
