@@ -52,7 +52,7 @@ class _Page:
         self.opensearch = opensearch
         self.collection = new_name()
         self.names = names
-        self.prepared: Connector[Any, Any, Any, Any, Any] | None = None
+        self.prepared: QdrantConnector | None = None
         self.runner = asyncio.Runner()
         self.last = ""  # the language of the block before
         self.checks = {
