@@ -24,7 +24,7 @@ from pathlib import Path
 from vecdb_rerank import observe
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import datasets, metrics
-from vecdb_rerank.evaluation.evaluate import filled
+from vecdb_rerank.evaluation.connector import temporary_connector
 from vecdb_rerank.evaluation.significance import bootstrap
 from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores, sigmoid
 from vecdb_rerank.policy.blend import Blend
@@ -162,7 +162,7 @@ def collect(folder: Path, queries: int, seed: int) -> list[dict[str, object]]:
     """Search every query once; what is needed of each, as JSON."""
     dataset = datasets.load(folder).sample(queries, seed)
     found: list[dict[str, object]] = []
-    with filled(Settings(), dataset, lambda *_: None) as connector:
+    with temporary_connector(Settings(), dataset, lambda *_: None) as connector:
         for query_id, text in dataset.queries.items():
             with observe() as outcomes:
                 response = connector.search(text, k=K, limit=K, explain=True)

@@ -192,7 +192,7 @@ def test_a_structure_is_cut_before_it_is_written(value: Any) -> None:
 
 @pytest.mark.parametrize("chars", [1, 30, 500, 5_000])
 def test_a_structure_that_is_cut_begins_like_the_whole(chars: int) -> None:
-    value = {f"k{n}": {"text": "word " * 5, "list": [1, None, [n, n]]} for n in range(50)}
+    value = {f"k{n}": {"text": "word " * 5, "list": [1, None, [n, n]]} for n in range(99)}
     whole = as_text(value)
     assert len(whole) > 5_000
     assert TextFields(("a",), max_chars=chars).text({"a": value}) == whole[:chars]
