@@ -36,6 +36,7 @@ from vecdb_rerank.evaluation.structure import (
 )
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.testing import CORPUS, QUERIES, RaisingReranker
 
 NAMES = ["plain text", "key: value", "YAML", "JSON"]
@@ -324,10 +325,13 @@ class Lazy:
         return Scores.from_relevance([0.5, *[None] * (len(documents) - 1)])
 
 
-class Closing(RaisingReranker):
+class Closing(BaseReranker):
     """Fails, and counts how often it is closed."""
 
     closed = 0
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        raise RuntimeError
 
     def closing(self) -> Iterator[Any]:
         self.closed += 1
@@ -350,7 +354,7 @@ def test_nothing_is_measured_without_all_scores(
         compare(Settings(), dataset(), k=4)
 
 
-def test_a_reranker_is_closed_also_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reranker_that_fails_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     reranker = Closing()
     monkeypatch.setattr(factory, "reranker", lambda settings: reranker)
     with pytest.raises(RerankError):

@@ -17,6 +17,7 @@ from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Scores, Span
 from vecdb_rerank.protocols import AnyReranker, BaseReranker, Embedder, Vector
 from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.checks import scores_of
 
 # Settings that do not change a score.
 _NO_INFLUENCE = ("timeout", "retries", "hedge", "http2", "verify", "batch_size", "device")
@@ -109,7 +110,9 @@ class CachedReranker(BaseReranker):
         missing = {k: d for k, d in zip(keys, documents, strict=True) if k not in known}
         scored = Scores((), ())
         if missing:
-            scored = yield from self.reranker.steps(query, [*missing.values()], deadline=deadline)
+            texts = [*missing.values()]
+            answer: object = yield from self.reranker.steps(query, texts, deadline=deadline)
+            scored = scores_of(answer, len(texts), self.name)
             pairs = zip(missing, zip(scored.raw, scored.relevance, strict=True), strict=True)
             # A document without a score is not kept: it may get one the next time.
             known |= self._table.write(

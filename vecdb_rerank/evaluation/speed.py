@@ -15,7 +15,10 @@ from pydoc_data.topics import topics
 from vecdb_rerank.config.settings import RerankerSettings
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.protocols import Reranker
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.checks import scores_of
 
 KS = (10, 20, 50, 100)
 CHARACTERS_PER_TOKEN = 4
@@ -109,7 +112,7 @@ def _measure(section: RerankerSettings, ks: tuple[int, ...], words: int, seconds
 
     name = section.type
     try:
-        reranker: Reranker = factory.component("rerankers", section)
+        reranker = adapt(factory.component("rerankers", section))
         name = reranker.name
         texts = _Documents(words)
         started = time.perf_counter()
@@ -125,7 +128,7 @@ def _measure(section: RerankerSettings, ks: tuple[int, ...], words: int, seconds
     return Speed(name, latencies, pairs, tokens, load, _peak_mb(), _gpu_mb())
 
 
-def _latency(reranker: Reranker, k: int, texts: _Documents, seconds: float) -> Latency:
+def _latency(reranker: BaseReranker, k: int, texts: _Documents, seconds: float) -> Latency:
     _call(reranker, texts.take(k))
     times: list[float] = []
     ends = time.monotonic() + seconds
@@ -138,8 +141,10 @@ def _latency(reranker: Reranker, k: int, texts: _Documents, seconds: float) -> L
     return Latency(k, len(times), statistics.median(times), p95)
 
 
-def _call(reranker: Reranker, documents: Sequence[str]) -> None:
-    scores = reranker.score("how does a class call its base class?", documents, deadline=Deadline())
+def _call(reranker: BaseReranker, documents: Sequence[str]) -> None:
+    query = "how does a class call its base class?"
+    answer: object = run(reranker.steps(query, documents, deadline=Deadline()))
+    scores = scores_of(answer, len(documents), reranker.name)
     if None in scores.raw:
         raise RerankError("some documents were not scored, although there was no deadline")
 
