@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,10 +39,7 @@ class TextFields:
     def __post_init__(self) -> None:
         if isinstance(self.fields, str):
             raise ConfigurationError("text_fields.fields", f"must be a list: [{self.fields!r}]")
-        if self.max_chars < 1:
-            raise ConfigurationError(
-                "text_fields.max_chars", f"must be at least 1, got {self.max_chars}"
-            )
+        at_least("text_fields.max_chars", self.max_chars, 1)
         if not self.paths:
             wrong = "fields" if self.template is None else "template"
             raise ConfigurationError(f"text_fields.{wrong}", "must name at least one field")

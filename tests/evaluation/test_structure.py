@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from vecdb_rerank.evaluation.structure import (
     conclusion,
 )
 from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.testing import CORPUS, QUERIES, RaisingReranker
@@ -333,7 +334,7 @@ class Closing(BaseReranker):
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         raise RuntimeError
 
-    def closing(self) -> Iterator[Any]:
+    def closing(self) -> Flow[None]:
         self.closed += 1
         yield from ()
 

@@ -276,9 +276,10 @@ async def test_the_event_loop_goes_on_while_documents_are_scored(blocking: Block
 def test_wrong_arguments_are_refused_when_it_is_made() -> None:
     with pytest.raises(ValidationError, match="top_n"):
         VecdbRerankCompressor(KeepingReranker(), top_n=0)
+    wrong: Any
     for wrong in ("bundeld", []):
         with pytest.raises(ConfigurationError) as caught:
-            VecdbRerankCompressor(wrong)  # type: ignore[arg-type]
+            VecdbRerankCompressor(wrong)
         assert caught.value.key == "reranker"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -27,8 +28,7 @@ class Dataset:
         """Return the collection with ``n`` of its queries, chosen at random by ``seed``."""
         if n is None or n >= len(self.queries):
             return self
-        if n < 1:
-            raise ConfigurationError("queries", f"must be at least 1, got {n}")
+        at_least("queries", n, 1)
         chosen = sorted(random.Random(seed).sample(sorted(self.queries), n))
         return replace(self, queries={query_id: self.queries[query_id] for query_id in chosen})
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import require
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.settings import Settings
@@ -94,8 +95,7 @@ def compare(
     reranker raises: all documents must be scored.
     """
     require("ir_measures", "evaluation")  # before any call that costs money
-    if k < 2:
-        raise ConfigurationError("k", f"must be at least 2, got {k}")
+    at_least("k", k, 2)
     renderer = Renderer(settings.text_fields.max_chars)
     documents = {str(document["_id"]): parsed_fields(document) for document in dataset.corpus}
     with _reranker(settings) as reranker:

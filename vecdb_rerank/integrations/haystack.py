@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async, rerankers
 from vecdb_rerank.config.loading import check
@@ -362,8 +363,8 @@ class VecdbRerankRetriever:
 
 
 def _check_top_k(top_k: int | None) -> int | None:
-    if top_k is not None and top_k < 1:
-        raise ConfigurationError("top_k", f"must be at least 1, got {top_k}")
+    if top_k is not None:
+        at_least("top_k", top_k, 1)
     return top_k
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async
-from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.integrations.shared import (
@@ -119,8 +119,8 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
     def _steps(
         self, documents: Sequence[Document], query: str, top_n: int | None, policy: Policy | None
     ) -> Flow[list[Place]]:
-        if top_n is not None and top_n < 1:
-            raise ConfigurationError("top_n", f"must be at least 1, got {top_n}")
+        if top_n is not None:
+            at_least("top_n", top_n, 1)
         texts = [self.text_fields.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
         scores = [document.metadata.get("score") for document in documents]
         return self._reorder.steps(query, texts, scores, top_n or self.top_n, policy)

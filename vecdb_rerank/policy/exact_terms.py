@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vecdb_rerank._checks import at_least, in_range
 from vecdb_rerank.errors import ConfigurationError
 
 
@@ -33,14 +34,8 @@ class ExactTerms:
     """Added to the final score of each hit that holds one of ``terms``, rare or not (0 to 1)."""
 
     def __post_init__(self) -> None:
-        if self.floor < 1:
-            raise ConfigurationError(
-                "policy.exact_terms.floor", f"must be at least 1, got {self.floor}"
-            )
-        for name, value in (("rare", self.rare), ("boost", self.boost)):
-            if not 0 <= value <= 1:
-                raise ConfigurationError(
-                    f"policy.exact_terms.{name}", f"must be from 0 to 1, got {value}"
-                )
+        at_least("policy.exact_terms.floor", self.floor, 1)
+        in_range("policy.exact_terms.rare", self.rare, 0, 1)
+        in_range("policy.exact_terms.boost", self.boost, 0, 1)
         if not all(term.strip() for term in self.terms):
             raise ConfigurationError("policy.exact_terms.terms", "must not hold an empty term")

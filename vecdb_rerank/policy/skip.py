@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank._checks import above, at_least, in_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,8 @@ class Skip:
     """Rerank anyway; the outcome says what skipping would have changed."""
 
     def __post_init__(self) -> None:
-        if self.few is not None and self.few < 1:
-            raise ConfigurationError("policy.skip.few", f"must be at least 1, got {self.few}")
-        if self.margin is not None and not 0 < self.margin <= 1:
-            raise ConfigurationError(
-                "policy.skip.margin", f"must be above 0 and at most 1, got {self.margin}"
-            )
+        if self.few is not None:
+            at_least("policy.skip.few", self.few, 1)
+        if self.margin is not None:
+            above("policy.skip.margin", self.margin, 0)
+            in_range("policy.skip.margin", self.margin, 0, 1)
