@@ -135,7 +135,7 @@ CHOICES = [
 
 
 def held_out(judged: Mapping[str, Sequence[Judged]]) -> dict[str, tuple[Blend, float, float]]:
-    """Return by collection the blend that is best on the others, its NDCG@10 and the first pass's."""
+    """Return by collection the best blend on the others, its NDCG@10 and the first pass's."""
     first = {
         n: statistics.fmean(q.ndcg(METHODS[FIRST_PASS]) for q in qs) for n, qs in judged.items()
     }

@@ -4,9 +4,9 @@
         [--cache FOLDER]
 
 Scores are kept in the folder, so that a second run takes minutes. Prints one row per collection:
-NDCG@10 of the default settings (--blend: with another blend) and of the tuned ones on the other half,
-the change with its paired bootstrap interval, and the chosen settings. Then the same over many random
-halves, compared with always taking the setting that was best on the first half.
+NDCG@10 of the default settings (--blend: with another blend) and of the tuned ones on the other
+half, the change with its paired bootstrap interval, and the chosen settings. Then the same over
+many random halves, compared with always taking the setting that was best on the first half.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _summary(means: Sequence[float]) -> str:
 
 
 def measured(folder: Path, options: argparse.Namespace) -> tuple[Quality, Setting]:
-    """Return NDCG@10 of every query of a collection under every setting, and the default setting."""
+    """Return NDCG@10 of every query under every setting, and the default setting."""
     settings = Settings(policy={"blend": {"method": options.blend}})
     now = current(settings)
     tried = grid(now, limit=settings.search.limit, max_k=options.max_k)

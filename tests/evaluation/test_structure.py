@@ -245,7 +245,7 @@ def test_a_relevance_of_nothing_is_no_difference(httpserver: HTTPServer) -> None
     service = Service(httpserver, lambda _: 0.0)
     compared = compare(service.settings, dataset(), k=4)
     assert [row.difference for row in compared.rows] == [0.0] * 4
-    # Equal scores are ordered alike in every rendering.
+    # Equal scores are in the same order in every rendering.
     assert len({row.ndcg for row in compared.rows}) == 1
 
 

@@ -342,8 +342,8 @@ def test_what_loses_in_a_fold_is_not_chosen() -> None:
 
 
 def test_equal_ones_go_to_the_setting_of_now_then_to_fewer_changes_then_to_the_cheaper() -> None:
-    alike = {setting: [0.5] * 40 for setting in (NOW, CHEAPER, BETTER)}
-    assert choose(alike, NOW).chosen == NOW
+    equal = {setting: [0.5] * 40 for setting in (NOW, CHEAPER, BETTER)}
+    assert choose(equal, NOW).chosen == NOW
     more = [0.6] * 40
     both = replace(CHEAPER, blend=Blend("replace"))
     assert choose({NOW: [0.5] * 40, BETTER: more, both: more}, NOW).chosen == BETTER
@@ -444,6 +444,22 @@ def test_the_trade_off_has_the_best_of_each_k(tmp_path: Path) -> None:
     assert rows == [(20, "", 0.4), (50, "now", 0.5), (100, "chosen", 0.6)]
     assert [row["latency_ms"] for row in result["trade_off"]] == [220.0, 520.0, 1020.0]
     assert result["trade_off"][0]["cost"] is None
+    assert list(result) == [
+        "dataset",
+        "queries",
+        "tried",
+        "now",
+        "chosen_settings",
+        "chosen",
+        "gain",
+        "validated",
+        "trade_off",
+    ]
+    assert list(result["gain"]) == ["change", "interval", "p", "wins", "losses", "ties"]
+    settings = ["k", "depth", "fusion", "blend", "reranker"]
+    assert list(result["now"]) == list(result["chosen_settings"]) == settings
+    columns = ["role", "settings", "k", "ndcg@10", "change", "latency_ms", "cost"]
+    assert all(list(row) == columns for row in result["trade_off"])
     assert result["chosen"] == "k=100"
     assert json.loads(json.dumps(result))["validated"]["change"] == pytest.approx(0.1)
     charts.save(charts.TUNING, result, tmp_path / "a.svg", "trade-off")

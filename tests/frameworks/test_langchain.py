@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pytest
 from langchain_classic.retrievers import ContextualCompressionRetriever
@@ -20,12 +20,13 @@ from langchain_qdrant import QdrantVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from opensearchpy import AsyncOpenSearch
 from pydantic import ValidationError
-from qdrant_client import AsyncQdrantClient, models
+from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from tests.frameworks.conftest import Blocking
 from vecdb_rerank import (
     Blend,
     ConfigurationError,
+    Deadline,
     FirstPassError,
     OnnxEmbedder,
     OnnxReranker,
@@ -48,7 +49,11 @@ from vecdb_rerank.testing.doubles import (
     ReversingReranker,
 )
 from vecdb_rerank_opensearch import AsyncOpenSearchConnector, OpenSearchConnector
-from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
+from vecdb_rerank_qdrant import (
+    AsyncQdrantConnector,
+    QdrantConnector,
+    RerankingQdrantClient,
+)
 
 REPLACE = Policy(blend=Blend("replace"))
 DOCUMENTS = [
@@ -95,11 +100,13 @@ def two_stage(vectorstore: Any, reranker: OnnxReranker) -> ContextualCompression
     )
 
 
-def answered(documents: list[Document], subject: str) -> None:
+def answered(documents: list[Document], subject: str, *, scored: bool = True) -> None:
     assert len(documents) == 5
     best, *_ = documents
     assert best.metadata["subject"] == subject
     assert best.page_content == next(d["text"] for d in CORPUS if d["subject"] == subject)
+    if not scored:
+        return
     scores = [document.metadata["rerank_score"] for document in documents]
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= document.metadata["relevance_score"] <= 1 for document in documents)
@@ -131,6 +138,32 @@ def test_the_reranker_moves_the_vector_search_s_order(
     assert sorted(ranks) == list(range(1, 41))
     assert ranks != sorted(ranks)
     assert [found[rank - 1].page_content for rank in ranks] == [d.page_content for d in documents]
+
+
+def test_the_documented_drop_in_recipe_reads_the_text_alone(
+    embedder: OnnxEmbedder, reranker: OnnxReranker
+) -> None:
+    raw = QdrantClient(":memory:")
+    raw.create_collection(
+        "docs", models.VectorParams(size=embedder.dimension, distance=models.Distance.COSINE)
+    )
+    client = RerankingQdrantClient(
+        raw, reranker=reranker, text_fields=TextFields(("page_content",)), policy=REPLACE
+    )
+    store = QdrantVectorStore(client, "docs", VecdbRerankEmbeddings(embedder))
+    ids = [str(uuid5(NAMESPACE_URL, text)) for text in TEXTS]
+    store.add_texts(TEXTS, METADATA, ids)
+    for subject in ("tax", "bees", "sailing"):
+        query = QUERIES[subject]
+        with observe() as outcomes:
+            found = store.similarity_search(query, k=10, rerank_query=query)
+        answered(found[:5], subject, scored=False)
+        [outcome] = outcomes
+        plain = reranker.score(query, [d.page_content for d in found], deadline=Deadline())
+        assert [outcome.raw[str(d.metadata["_id"])] for d in found] == pytest.approx(
+            list(plain.raw), abs=1e-4
+        )
+    client.close()
 
 
 # -- the compressor
@@ -169,7 +202,7 @@ def test_nothing_comes_of_nothing() -> None:
     assert [(o.status, o.reason) for o in outcomes] == [("skipped", "no hits")]
 
 
-def test_equal_documents_are_all_kept_and_scored_alike() -> None:
+def test_equal_documents_are_all_kept_with_equal_scores() -> None:
     documents = [Document(page_content=text) for text in ("a", "b", "a", "b")]
     placed = VecdbRerankCompressor(ReversingReranker(), policy=REPLACE).compress_documents(
         documents, "query"
