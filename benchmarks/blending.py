@@ -1,14 +1,14 @@
-"""What each way of joining reranker and first pass gives, on judged collections.
+"""Compare ways to blend relevance and first pass, on judged collections.
 
-Every query is searched once (hybrid, k=50, both branches); what came back is kept as JSON in the
-cache folder, so that comparing is a matter of seconds the second time.
+Every query is searched once (hybrid, k=50, both branches). The hits are kept as JSON in the cache
+folder, so that a second run takes seconds.
 
     python benchmarks/blending.py DIR... [--queries 200] [--seed 0] [--cache FOLDER] [--held-out]
 
 Prints NDCG@10 by collection, the mean relative change and the worst change against the hybrid
-first pass, and for the default a paired bootstrap interval of the change by collection; then what
-guarding the query's exact terms changes. With --held-out also what a collection gets by the blend
-that is best on all others.
+first pass, and for the default a paired bootstrap interval of the change by collection; then the
+change from protecting exact terms of the query. With --held-out, also the NDCG@10 of the blend that
+is best on all other collections.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from vecdb_rerank import observe
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import datasets, metrics
-from vecdb_rerank.evaluation.evaluate import filled
+from vecdb_rerank.evaluation.connector import temporary_connector
 from vecdb_rerank.evaluation.significance import bootstrap
 from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores, sigmoid
 from vecdb_rerank.policy.blend import Blend
@@ -36,8 +36,8 @@ from vecdb_rerank.ranking.ordering import rerank
 from vecdb_rerank.text_fields import TextFields
 
 K = 50
-FIRST = "hybrid first pass"
-DEFAULT = "confidence, neighbours (default)"
+FIRST_PASS = "hybrid first pass"
+DEFAULT = "confidence, smoothed (default)"
 Score = Callable[[Sequence[Candidate], Sequence[float]], Sequence[float]]
 
 
@@ -52,13 +52,13 @@ class Judged:
     grades: dict[str, int]
 
     def ndcg(self, score: Score) -> float:
-        """NDCG@10 (0 to 1) of the order that ``score`` gives."""
+        """Return the NDCG@10 (0 to 1) of the order by ``score``."""
         final = score(self.candidates, [relevance(x) for x in self.logits])
         order = sorted(range(len(final)), key=lambda n: -final[n])
         return self._ndcg([self.candidates[n].id for n in order])
 
-    def guarded(self, rules: ExactTerms) -> float:
-        """NDCG@10 of the default order with exact terms guarded."""
+    def protected(self, rules: ExactTerms) -> float:
+        """Return the NDCG@10 of the default order with exact terms protected."""
         scores = MS_MARCO_MINILM.scores(Scores.from_logits(self.logits))
         ranking = rerank(self.candidates, scores, Blend())
         return self._ndcg([h.candidate.id for h in protect(ranking, self.query, rules).hits])
@@ -69,25 +69,25 @@ class Judged:
 
 
 def relevance(logit: float) -> float:
-    """The bundled reranker's logit on the common scale."""
+    """Return the bundled reranker's logit as a relevance on the common scale."""
     return MS_MARCO_MINILM.relevance(sigmoid(logit))
 
 
 def standard(values: Sequence[float]) -> list[float]:
-    """z-scores; all 0 where the values are alike."""
+    """Return z-scores, 0 if all values are equal."""
     mean, deviation = statistics.fmean(values), statistics.pstdev(values)
     return [(v - mean) / deviation if deviation else 0.0 for v in values]
 
 
 def branch_scores(candidates: Sequence[Candidate], name: str) -> list[float]:
-    """A branch's own scores; a hit that it lacks has its least."""
+    """Return a branch's own scores, its lowest score for hits that it does not have."""
     known = [c.branches[name].score for c in candidates if name in c.branches]
-    least = min(known, default=0.0)
-    return [c.branches[name].score if name in c.branches else least for c in candidates]
+    lowest = min(known, default=0.0)
+    return [c.branches[name].score if name in c.branches else lowest for c in candidates]
 
 
 def half_z(candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[float]:
-    """Half z-scored logits, half z-scored sum of z-scored BM25 and dense."""
+    """Return the sum of z-scored logits and the z-scored sum of z-scored BM25 and dense."""
     bm25, dense = (standard(branch_scores(candidates, n)) for n in ("bm25", "dense"))
     first = standard([b + d for b, d in zip(bm25, dense, strict=True)])
     reranked = standard([logit(r) for r in relevance])
@@ -95,9 +95,9 @@ def half_z(candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[
 
 
 def blend(
-    method: str, weight: float = 0.5, *, branches: bool = True, neighbours: bool = False
+    method: str, weight: float = 0.5, *, branches: bool = True, smoothed: bool = False
 ) -> Score:
-    """A blend of the package, with or without branch evidence and neighbours."""
+    """Return a blend of the package, with or without branch evidence and smoothing."""
 
     def score(candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[float]:
         seen = (
@@ -106,23 +106,23 @@ def blend(
             else [Candidate(c.position, c.id, c.text, c.score) for c in candidates]
         )
         rules = Blend(method, weight)  # type: ignore[arg-type]
-        alone = replace(rules, feedback=0, smoothing=0)
-        return final_scores(seen, relevance, rules if neighbours else alone)
+        plain = replace(rules, feedback=0, smoothing=0)
+        return final_scores(seen, relevance, rules if smoothed else plain)
 
     return score
 
 
 METHODS: dict[str, Score] = {
-    FIRST: lambda candidates, _: [c.score for c in candidates],
+    FIRST_PASS: lambda candidates, _: [c.score for c in candidates],
     "reranker alone": blend("replace"),
     "rrf of three, k=10": blend("rrf", 1 / 3),
     "half z-scores": half_z,
     "convex 0.5": blend("convex", 0.5),
     "convex 0.3": blend("convex", 0.3),
-    "convex 0.3, neighbours": blend("convex", 0.3, neighbours=True),
+    "convex 0.3, smoothed": blend("convex", 0.3, smoothed=True),
     "confidence": blend("confidence"),
-    DEFAULT: blend("confidence", neighbours=True),
-    "... by fused order only": blend("confidence", branches=False, neighbours=True),
+    DEFAULT: blend("confidence", smoothed=True),
+    "... by fused order only": blend("confidence", branches=False, smoothed=True),
 }
 
 
@@ -135,11 +135,13 @@ CHOICES = [
 
 
 def held_out(judged: Mapping[str, Sequence[Judged]]) -> dict[str, tuple[Blend, float, float]]:
-    """By collection, the blend chosen on the others: it, its NDCG@10, the first pass's."""
-    first = {n: statistics.fmean(q.ndcg(METHODS[FIRST]) for q in qs) for n, qs in judged.items()}
+    """Return by collection the best blend on the others, its NDCG@10 and the first pass's."""
+    first = {
+        n: statistics.fmean(q.ndcg(METHODS[FIRST_PASS]) for q in qs) for n, qs in judged.items()
+    }
     found: dict[str, list[float]] = {}
     for name, queries in judged.items():
-        # All blends of a query after one another: they ask for the same similarity.
+        # All blends of a query in a row: they need the same similarity.
         by_query = [[q.ndcg(partial(_by, blend)) for blend in CHOICES] for q in queries]
         found[name] = [statistics.fmean(column) for column in zip(*by_query, strict=True)]
 
@@ -159,10 +161,10 @@ def _by(rules: Blend, candidates: Sequence[Candidate], relevance: Sequence[float
 
 
 def collect(folder: Path, queries: int, seed: int) -> list[dict[str, object]]:
-    """Search every query once; what is needed of each, as JSON."""
+    """Search every query once; return what the comparison needs, as JSON."""
     dataset = datasets.load(folder).sample(queries, seed)
     found: list[dict[str, object]] = []
-    with filled(Settings(), dataset, lambda *_: None) as connector:
+    with temporary_connector(Settings(), dataset, lambda *_: None) as connector:
         for query_id, text in dataset.queries.items():
             with observe() as outcomes:
                 response = connector.search(text, k=K, limit=K, explain=True)
@@ -188,7 +190,7 @@ def collect(folder: Path, queries: int, seed: int) -> list[dict[str, object]]:
 
 
 def load(folder: Path, cache: Path, queries: int, seed: int) -> list[Judged]:
-    """The judged queries of a collection, from the cache where it has them."""
+    """Return the judged queries of a collection, from the cache if it has them."""
     dataset = datasets.load(folder)
     texts = {str(d["_id"]): TextFields().text(d) for d in dataset.corpus}
     file = cache / f"{folder.resolve().name}-{queries}-{seed}.json"
@@ -234,7 +236,7 @@ def main() -> None:
         method: {name: [q.ndcg(score) for q in queries] for name, queries in judged.items()}
         for method, score in METHODS.items()
     }
-    base = results[FIRST]
+    base = results[FIRST_PASS]
     print("| method | " + " | ".join(judged) + " | mean change | worst |")
     print("| --- |" + " ---: |" * (len(judged) + 2))
     for method, by_name in results.items():
@@ -257,14 +259,14 @@ def main() -> None:
         print("\nchosen on the other collections:")
         chosen = held_out(judged)
         for name, (rules, ndcg, first_ndcg) in chosen.items():
-            asked = f"{rules.method}, feedback {rules.feedback}, smoothing {rules.smoothing}"
-            print(f"{name}: {ndcg:.3f} ({ndcg - first_ndcg:+.3f}), {asked}")
+            described = f"{rules.method}, feedback {rules.feedback}, smoothing {rules.smoothing}"
+            print(f"{name}: {ndcg:.3f} ({ndcg - first_ndcg:+.3f}), {described}")
         change = statistics.fmean(ndcg / base_ndcg - 1 for _, ndcg, base_ndcg in chosen.values())
         print(f"mean change {change:+.1%}")
-    print("\nexact terms guarded:")
+    print("\nexact terms protected:")
     for name, queries in judged.items():
         named = [q for q in queries if exact_terms(q.query)]
-        changes = [q.guarded(ExactTerms()) - q.ndcg(METHODS[DEFAULT]) for q in named]
+        changes = [q.protected(ExactTerms()) - q.ndcg(METHODS[DEFAULT]) for q in named]
         print(f"{name}: {sum(changes) / len(queries):+.4f}, {len(named)} queries with such terms")
 
 

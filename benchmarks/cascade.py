@@ -20,7 +20,7 @@ from typing import Any
 
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.evaluation import datasets, metrics, runs
-from vecdb_rerank.evaluation.evaluate import filled
+from vecdb_rerank.evaluation.connector import temporary_connector
 from vecdb_rerank.protocols import Reranker
 from vecdb_rerank.rerankers.cascade import CascadeReranker
 from vecdb_rerank.rerankers.late_interaction import LateInteractionReranker
@@ -76,7 +76,7 @@ def table(dataset: datasets.Dataset, k: int, best: int) -> Iterator[str]:
     yield f"\n{dataset.name}: {len(dataset.queries)} queries\n"
     yield "| reranker, documents read | NDCG@10 | its order alone | ms | CPU ms |"
     yield "| --- | ---: | ---: | ---: | ---: |"
-    with filled(settings, dataset, lambda *_: None) as connector:
+    with temporary_connector(settings, dataset, lambda *_: None) as connector:
         plain = connector.pipeline
         started = time.process_time()
         run = runs.run(connector, dataset.queries, modes=["hybrid"], k=k, rerank=False)["hybrid"]

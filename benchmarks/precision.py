@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.checkpoints import minilm
 from vecdb_rerank.evaluation import datasets, metrics
-from vecdb_rerank.evaluation.structure import _bm25
+from vecdb_rerank.evaluation.bm25 import bm25_hits
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
@@ -43,7 +43,7 @@ def compare(dataset: datasets.Dataset, k: int) -> tuple[dict[str, float], dict[s
         str(document["_id"]): f"{document.get('title', '')} {document.get('text', '')}".strip()
         for document in dataset.corpus
     }
-    hits: Mapping[str, Sequence[str]] = _bm25(texts, dataset.queries, k, lambda *_: None)
+    hits: Mapping[str, Sequence[str]] = bm25_hits(texts, dataset.queries, k, lambda *_: None)
     ranked: dict[str, dict[str, list[str]]] = {}
     found: dict[str, list[float]] = {}
     for name, reranker in rerankers().items():

@@ -1,13 +1,12 @@
-"""What tuning on half of a collection's queries gives on the other half.
+"""Measure what tuning on half of a collection's queries gains on the other half.
 
     python benchmarks/tuning.py DIR... [--queries 200] [--seed 0] [--max-k 30] [--blend confidence]
         [--cache FOLDER]
 
-Scores are kept in the folder, so that comparing is a matter of minutes the second time. Prints a
-row a collection: NDCG@10 of the default settings (--blend: with another blend) and of the tuned
-ones on the queries that tuning had not seen, the change with its paired bootstrap interval, and
-what was chosen. Then the same over many random halves, beside taking whatever was best on the half
-that was tuned on.
+Scores are kept in the folder, so that a second run takes minutes. Prints one row per collection:
+NDCG@10 of the default settings (--blend: with another blend) and of the tuned ones on the other
+half, the change with its paired bootstrap interval, and the chosen settings. Then the same over
+many random halves, compared with always taking the setting that was best on the first half.
 """
 
 from __future__ import annotations
@@ -39,26 +38,26 @@ Halves = tuple[list[int], list[int]]
 
 
 def halves(count: int, seed: int) -> Halves:
-    """The places of the queries to tune on, and of the others."""
+    """Return the indices of the queries to tune on, and of the others."""
     order = random.Random(seed).sample(range(count), count)
     return sorted(order[: count // 2]), sorted(order[count // 2 :])
 
 
-def part(quality: Quality, places: Sequence[int]) -> dict[Setting, list[float]]:
-    """The quality on some of the queries."""
-    return {setting: [values[n] for n in places] for setting, values in quality.items()}
+def part(quality: Quality, indices: Sequence[int]) -> dict[Setting, list[float]]:
+    """Return the quality on some of the queries."""
+    return {setting: [values[n] for n in indices] for setting, values in quality.items()}
 
 
-def tested(quality: Quality, chosen: Setting, now: Setting) -> list[float]:
-    """The change of each query."""
+def changes(quality: Quality, chosen: Setting, now: Setting) -> list[float]:
+    """Return the change of each query."""
     return [a - b for a, b in zip(quality[chosen], quality[now], strict=True)]
 
 
 def once(name: str, quality: Quality, now: Setting, seed: int) -> str:
-    """A row: tuned on one half, tested on the other."""
-    mine, other = (part(quality, places) for places in halves(len(quality[now]), seed))
+    """Return a row: tuned on one half, tested on the other."""
+    mine, other = (part(quality, indices) for indices in halves(len(quality[now]), seed))
     chosen = choose(mine, now).chosen
-    how = paired(tested(other, chosen, now))
+    how = paired(changes(other, chosen, now))
     low, high = how.interval
     before, after = (statistics.fmean(other[setting]) for setting in (now, chosen))
     return (
@@ -68,36 +67,40 @@ def once(name: str, quality: Quality, now: Setting, seed: int) -> str:
 
 
 def often(name: str, quality: Quality, now: Setting) -> str:
-    """A row: the same over many halves, chosen with care and without."""
-    careful: list[float] = []
+    """Return a row: the same over many halves, by `choose` and by the best mean."""
+    chosen: list[float] = []
     naive: list[float] = []
     for seed in range(SPLITS):
-        mine, other = (part(quality, places) for places in halves(len(quality[now]), seed))
+        mine, other = (part(quality, indices) for indices in halves(len(quality[now]), seed))
         best = max(mine, key=lambda setting: sum(mine[setting]))
-        careful.append(statistics.fmean(tested(other, choose(mine, now).chosen, now)))
-        naive.append(statistics.fmean(tested(other, best, now)))
-    return f"| {name} | {_summary(careful)} | {_summary(naive)} |"
+        chosen.append(statistics.fmean(changes(other, choose(mine, now).chosen, now)))
+        naive.append(statistics.fmean(changes(other, best, now)))
+    return f"| {name} | {_summary(chosen)} | {_summary(naive)} |"
 
 
-def _summary(changes: Sequence[float]) -> str:
-    worse = sum(change < -1e-9 for change in changes) / len(changes)
-    return f"{statistics.fmean(changes):+.4f} | {min(changes):+.4f} | {worse:.0%}"
+def _summary(means: Sequence[float]) -> str:
+    worse = sum(mean < -1e-9 for mean in means) / len(means)
+    return f"{statistics.fmean(means):+.4f} | {min(means):+.4f} | {worse:.0%}"
 
 
 def measured(folder: Path, options: argparse.Namespace) -> tuple[Quality, Setting]:
-    """NDCG@10 of every query of a collection under every setting, and the default one."""
+    """Return NDCG@10 of every query under every setting, and the default setting."""
     settings = Settings(policy={"blend": {"method": options.blend}})
     now = current(settings)
     tried = grid(now, limit=settings.search.limit, max_k=options.max_k)
     dataset = datasets.load(folder).sample(options.queries, options.seed)
     scores = options.cache / "scores.sqlite"
     rerankers = sections(settings)
-    collected = collect(settings, dataset, tried, rerankers, scores=scores, on_progress=told)
-    return evaluate(collected, tried, lambda done, total: told("settings", done, total)), now
+    collected = collect(
+        settings, dataset, tried, rerankers, scores=scores, on_progress=print_progress
+    )
+    return evaluate(
+        collected, tried, lambda done, total: print_progress("settings", done, total)
+    ), now
 
 
-def told(what: str, done: int, total: int | None) -> None:
-    """Progress on standard error."""
+def print_progress(what: str, done: int, total: int) -> None:
+    """Print progress to standard error."""
     if done % 50 == 0 or done == total:
         print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
 
@@ -110,7 +113,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-k", type=int, default=30)
-    parser.add_argument("--blend", default=Blend().method, help="of the settings tuned from")
+    parser.add_argument("--blend", default=Blend().method, help="blend of the settings to improve")
     parser.add_argument("--cache", type=Path, default=Path(".vecdb_rerank/tuning"))
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
+import time
 from collections import OrderedDict
 from typing import Any
 
@@ -81,6 +83,26 @@ def test_a_key_that_holds_dots_wins_over_nesting() -> None:
     assert lookup({"a": {"b.c": "flat below"}}, "a.b.c") == "flat below"
 
 
+def test_dotted_paths_reach_into_json_strings() -> None:
+    inner = json.dumps({"text": "Deep.", "parts": ["no object", {"text": "Deeper."}]})
+    payload = {"_node_content": json.dumps({"id_": "n1", "text": "Body.", "more": inner})}
+    assert TextFields(("_node_content.text",)).text(payload) == "Body."
+    assert TextFields(("_node_content.more.text",)).text(payload) == "Deep."
+    assert TextFields(("_node_content.more.parts.text",)).text(payload) == "Deeper."
+    assert TextFields(template="<{_node_content.text}>").text(payload) == "<Body.>"
+    assert TextFields(("_node_content.missing",)).text(payload) == ""
+    assert lookup({"a": ['{"b": 1}', "x", '[{"b": 2}]']}, "a.b") == [1, [2]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "plain", "{", "[1, 2", "{'a': 1}", "[" * 100_000, '{"b": ' + "9" * 5_000 + "}", "[[1]]"],
+)
+def test_strings_that_hold_no_json_have_nothing_at_a_path(text: str) -> None:
+    payload = {"a": text, "text": "Body."}
+    assert TextFields(("a.b", "text")).text(payload) == "Body."
+
+
 def test_lists_of_plain_values_are_a_line_each() -> None:
     assert as_text(["One.", None, "", " Two. ", 3]) == "One.\nTwo.\n3"
 
@@ -149,6 +171,33 @@ def test_the_text_is_cut_at_max_chars() -> None:
     assert len(TextFields().text({"text": "x" * 10_000_000})) == 32_768
 
 
+WIDE: list[Any] = [
+    {f"k{n}": {"text": "word " * 10, "list": [1, None, True]} for n in range(30_000)},
+    [{"": ""}] * 300_000,
+    {"list": [[]] * 300_000},
+    {"k" * 3_000_000: 1},
+    {"text": "a: '\n" * 1_000_000},
+    {"numbers": [[1.5], *range(300_000)]},
+    {"bytes": b"x" * 3_000_000},
+]
+
+
+@pytest.mark.parametrize("value", WIDE, ids=range(len(WIDE)))
+def test_a_structure_is_cut_before_it_is_written(value: Any) -> None:
+    started = time.process_time()
+    text = TextFields().text({"text": value})
+    assert time.process_time() - started < 2  # seconds; writing all of it takes 10 or more
+    assert len(text) == 32_768
+
+
+@pytest.mark.parametrize("chars", [1, 30, 500, 5_000])
+def test_a_structure_that_is_cut_begins_like_the_whole(chars: int) -> None:
+    value = {f"k{n}": {"text": "word " * 5, "list": [1, None, [n, n]]} for n in range(99)}
+    whole = as_text(value)
+    assert len(whole) > 5_000
+    assert TextFields(("a",), max_chars=chars).text({"a": value}) == whole[:chars]
+
+
 def test_lone_surrogates_are_replaced() -> None:
     assert TextFields().text({"text": "a\ud800b"}) == "a?b"
     assert valid_unicode("ünï\N{PILE OF POO}") == "ünï\N{PILE OF POO}"
@@ -196,8 +245,9 @@ def test_the_same_data_gives_the_same_text(value: Any) -> None:
     ],
 )
 def test_wrong_configuration_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named):
+    with pytest.raises(ConfigurationError) as caught:
         TextFields(**wrong)
+    assert caught.value.key == named
 
 
 def test_structures_too_deep_to_walk_are_no_text() -> None:

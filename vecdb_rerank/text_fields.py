@@ -1,68 +1,83 @@
-"""From a stored payload to the text that an embedder and a reranker read."""
+"""Read the text of a stored payload, as an embedder and a reranker see it."""
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import yaml
 
 
 @dataclass(frozen=True, slots=True)
 class TextFields:
-    """Which part of a payload is its text.
+    """The fields of a payload that make up its text.
 
-    A dotted path (``meta.summary``) reaches into nested objects and lists. Objects and lists of
+    A dotted path (``meta.summary``) reaches into nested objects, into each object of a list, and
+    into a string that holds a JSON object or list (``_node_content.text``). Objects and lists of
     objects are written as YAML, keys in their stored order.
+
+    Raises `ConfigurationError` if a value is out of range or no field is named.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     fields: tuple[str, ...] = ("title", "text")
-    """The fields that make up the text, joined by line breaks, empty ones left out."""
+    """The fields to read. Their texts are joined by line breaks; empty ones are left out."""
     template: str | None = None
-    """An alternative that names the fields in braces: ``"{title}: {meta.summary}"``."""
+    """A template used instead of ``fields``: ``"{title}: {meta.summary}"``."""
     max_chars: int = 32_768
-    """Characters after which the text is cut, far above what a model reads."""
+    """The longest text in characters (at least 1); what follows is cut off."""
 
     def __post_init__(self) -> None:
         if isinstance(self.fields, str):
-            raise ConfigurationError("text_fields.fields", f"give a list: [{self.fields!r}]")
-        if self.max_chars < 1:
-            raise ConfigurationError("text_fields.max_chars", f"{self.max_chars} is below 1")
+            raise ConfigurationError("text_fields.fields", f"must be a list: [{self.fields!r}]")
+        at_least("text_fields.max_chars", self.max_chars, 1)
         if not self.paths:
             wrong = "fields" if self.template is None else "template"
-            raise ConfigurationError(f"text_fields.{wrong}", "name at least one field")
+            raise ConfigurationError(f"text_fields.{wrong}", "must name at least one field")
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The fields that `text` reads, each once."""
+        """The fields that `text` reads, without duplicates."""
         names = self.fields if self.template is None else _names(self.template)
         return tuple(dict.fromkeys(names))
 
-    def text(self, payload: Mapping[str, Any] | None) -> str:
-        """The payload's text; empty when none of its fields is there. Never raises on data."""
-        try:
-            text = self._text(payload)
-        except RecursionError:  # nested hundreds of levels deep, or in itself: no text for anyone
-            return ""
+    def text(self, payload: Mapping[str, object] | None) -> str:
+        """Return the payload's text, or ``""`` if it has none of the fields.
+
+        The payload may hold anything; no value of it raises. A value that is nested too deeply to
+        be walked counts as missing.
+        """
+        values = {path: self._value(payload, path) for path in self.paths}
+        if self.template is None:
+            text = "\n".join(value for value in values.values() if value)
+        else:
+            text = _fill(self.template, values) if any(values.values()) else ""
         return valid_unicode(text[: self.max_chars])
 
-    def _text(self, payload: Mapping[str, Any] | None) -> str:
-        values = {path: as_text(lookup(payload, path)) for path in self.paths}
-        if self.template is None:
-            return "\n".join(value for value in values.values() if value)
-        return _fill(self.template, values) if any(values.values()) else ""
+    def _value(self, payload: Mapping[str, object] | None, path: str) -> str:
+        try:
+            return as_text(lookup(payload, path), self.max_chars)
+        except RecursionError:  # hundreds of levels deep, or contains itself
+            return ""
 
 
-def lookup(payload: Any, path: str) -> Any:
-    """The value at a dotted path, or None; a key that itself holds dots wins over nesting.
+def lookup(payload: object, path: str) -> object:
+    """Return the value at a dotted path, or None. A key that contains dots wins over nesting.
 
-    In a list, the path goes on in each of its objects, and the values come as a list.
+    In a list, the rest of the path is looked up in each item and the values found are returned as
+    a list. A string that holds a JSON object or list is read as that.
     """
+    if isinstance(payload, str):
+        payload = _decoded(payload)
     if isinstance(payload, list):
         found = [value for item in payload if (value := lookup(item, path)) is not None]
         return found or None
@@ -74,8 +89,22 @@ def lookup(payload: Any, path: str) -> Any:
     return lookup(payload.get(head), rest) if dot else None
 
 
-def as_text(value: Any) -> str:
-    """A stored value as text: strings as they are, lists a line each, structures as YAML."""
+def _decoded(text: str) -> object:
+    """Return the object or list that a JSON text holds; None for any other text."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def as_text(value: object, max_chars: int | None = None) -> str:
+    """Return a stored value as text: lists one item per line, structures as YAML.
+
+    With ``max_chars``, a structure is cut before it is written, so that the cost depends on
+    ``max_chars`` and not on the size of ``value``. The text may still be longer.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
@@ -85,11 +114,47 @@ def as_text(value: Any) -> str:
     if isinstance(value, Sequence) and not any(isinstance(v, Mapping | list) for v in value):
         return "\n".join(filter(None, map(as_text, value)))
     if isinstance(value, Mapping | Sequence):
-        return _yaml(value)
+        return _yaml(value if max_chars is None else _Cutter(max_chars).cut(value))
     return str(value)
 
 
-def _yaml(value: Any) -> str:
+class _Cutter:
+    """Copies a structure up to the point where its YAML is at least ``chars`` characters long."""
+
+    def __init__(self, chars: int) -> None:
+        self._left = chars
+
+    def cut(self, value: object) -> object:
+        """Return a copy of ``value``, as far as there are characters left."""
+        if isinstance(value, Mapping):
+            return self._mapping(value)
+        if isinstance(value, list | tuple):
+            return self._list(value)
+        kept = value[: max(0, self._left)] if isinstance(value, str | bytes) else value
+        self._left -= len(kept) if isinstance(kept, str | bytes) else 1
+        return kept
+
+    def _mapping(self, value: Mapping[object, object]) -> dict[object, object]:
+        found: dict[object, object] = {}
+        for key, inner in value.items():
+            if self._left <= 0:
+                break
+            name = key[: self._left] if isinstance(key, str) else key
+            self._left -= len(str(name)) + 2  # the colon and a space or line break
+            found[name] = self.cut(inner)
+        return found
+
+    def _list(self, value: Sequence[object]) -> list[object]:
+        found: list[object] = []
+        for inner in value:
+            if self._left <= 0:
+                break
+            self._left -= 2  # the dash and a space
+            found.append(self.cut(inner))
+        return found
+
+
+def _yaml(value: object) -> str:
     import yaml
 
     text: str = yaml.dump(
@@ -99,13 +164,13 @@ def _yaml(value: Any) -> str:
 
 
 @cache
-def _dumper() -> Any:
+def _dumper() -> type[yaml.SafeDumper]:
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """Writes what YAML has no type for by its str(), and never anchors."""
+        """Writes a value that YAML has no type for as its ``str()``, and never writes anchors."""
 
-        def ignore_aliases(self, _data: Any) -> bool:
+        def ignore_aliases(self, _data: object) -> bool:
             return True
 
     Dumper.add_multi_representer(dict, Dumper.represent_dict)
@@ -114,7 +179,7 @@ def _dumper() -> Any:
 
 
 def valid_unicode(text: str) -> str:
-    """``text`` with lone surrogates, which no encoder or tokenizer takes, replaced by ``?``."""
+    """Return ``text`` with lone surrogates, which cannot be encoded, replaced by ``?``."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -128,10 +193,10 @@ def _names(template: str) -> list[str]:
     except ValueError as error:
         raise ConfigurationError("text_fields.template", f"{error}") from error
     if any(spec or conversion for _, _, spec, conversion in parts):
-        raise ConfigurationError("text_fields.template", "only plain {field} names are allowed")
+        raise ConfigurationError("text_fields.template", "must hold plain {field} names only")
     names = [name for _, name, _, _ in parts if name is not None]
     if "" in names:
-        raise ConfigurationError("text_fields.template", "{} is empty; name the field")
+        raise ConfigurationError("text_fields.template", "{} must name a field")
     return names
 
 

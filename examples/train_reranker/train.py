@@ -24,7 +24,7 @@ from sentence_transformers.cross_encoder.losses import BinaryCrossEntropyLoss
 
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.evaluation import datasets
-from vecdb_rerank.evaluation.evaluate import filled
+from vecdb_rerank.evaluation.connector import temporary_connector
 
 MAX_TOKENS = 512
 Pair = tuple[str, str, float]  # query, document, 1 if it is relevant
@@ -84,7 +84,7 @@ def judged(dataset: datasets.Dataset, negatives: int) -> Iterator[Pair]:
     settings = load(backend={"path": ":memory:"}, reranker={"type": "none"}).settings
     text_of = settings.text_fields.text
     corpus = {str(document["_id"]): text_of(document) for document in dataset.corpus}
-    with filled(settings, dataset, lambda *_: None) as connector:
+    with temporary_connector(settings, dataset, lambda *_: None) as connector:
         for key, query in dataset.queries.items():
             relevant = {doc for doc, grade in dataset.qrels[key].items() if grade > 0}
             yield from ((query, corpus[doc], 1.0) for doc in sorted(relevant & set(corpus)))

@@ -1,4 +1,4 @@
-"""Each known failure, made on purpose and found, and its absence."""
+"""Each known failure is found when it is there, and only then."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run_of(relevance: dict[str, float], *, ms: float = 10.0, truncated: int = 0)
     return made
 
 
-def told(finding: Finding, ok: bool, *words: str) -> None:
+def check(finding: Finding, ok: bool, *words: str) -> None:
     assert finding.ok is ok
     assert bool(finding.fix) is not ok
     for word in (*words, "threshold"):
@@ -34,31 +34,31 @@ def told(finding: Finding, ok: bool, *words: str) -> None:
 def test_a_first_pass_that_is_too_narrow() -> None:
     deep = Run(ranked={"q": [f"d{n}" for n in range(200)]})
     qrels = {"q": {"d3": 1, "d70": 1}}
-    told(d.depth(deep, qrels, 50), False, "recall@50 0.500", "search.k = 71")
-    told(d.depth(deep, qrels, 71), True, "recall@71 1.000")
+    check(d.depth(deep, qrels, 50), False, "recall@50 0.500", "search.k = 71")
+    check(d.depth(deep, qrels, 71), True, "recall@71 1.000")
 
 
 def test_an_order_that_reranking_makes_worse() -> None:
-    told(d.gain(paired([-0.1] * 30)), False, "-0.100", "30 worse", "tune")
-    told(d.gain(paired([-0.1, 0.1] * 30)), True)
+    check(d.gain(paired([-0.1] * 30)), False, "-0.100", "30 worse", "tune")
+    check(d.gain(paired([-0.1, 0.1] * 30)), True)
 
 
 def test_relevant_documents_that_seem_irrelevant() -> None:
     qrels = {"q": {"a": 1, "b": 2, "x": 0}}
-    told(d.low_relevance(run_of({"a": 0.19, "b": 0.9, "x": 0.01}), qrels), False, "50% of 2")
-    told(d.low_relevance(run_of({"a": 0.2, "b": 0.9, "x": 0.01}), qrels), True, "0% of 2")
-    told(d.low_relevance(run_of({"x": 0.01}), qrels), True, "0% of 0")
+    check(d.low_relevance(run_of({"a": 0.19, "b": 0.9, "x": 0.01}), qrels), False, "50% of 2")
+    check(d.low_relevance(run_of({"a": 0.2, "b": 0.9, "x": 0.01}), qrels), True, "0% of 2")
+    check(d.low_relevance(run_of({"x": 0.01}), qrels), True, "0% of 0")
 
 
 def test_a_reranker_that_is_slow() -> None:
-    told(d.speed(run_of({"a": 1.0}, ms=501.0)), False, "p95 501 ms", "search.k")
-    told(d.speed(run_of({"a": 1.0}, ms=499.0)), True)
+    check(d.speed(run_of({"a": 1.0}, ms=501.0)), False, "p95 501 ms", "search.k")
+    check(d.speed(run_of({"a": 1.0}, ms=499.0)), True)
 
 
 def test_documents_that_are_read_in_part() -> None:
     relevance = {str(n): 0.5 for n in range(20)}
-    told(d.truncation(run_of(relevance, truncated=2)), False, "10% of 20", "max_length")
-    told(d.truncation(run_of(relevance, truncated=1)), True, "5% of 20")
+    check(d.truncation(run_of(relevance, truncated=2)), False, "10% of 20", "max_length")
+    check(d.truncation(run_of(relevance, truncated=1)), True, "5% of 20")
 
 
 @pytest.fixture

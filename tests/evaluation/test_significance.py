@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from vecdb_rerank.evaluation.significance import paired, randomisation
@@ -21,7 +23,7 @@ def test_p_is_exact_for_few_queries() -> None:
     assert randomisation([-1.0, -1.0, -2.0]) == pytest.approx(2 / 8)
 
 
-def test_p_without_changes_is_one_and_with_many_alike_is_small() -> None:
+def test_p_of_no_changes_is_one_and_of_many_equal_ones_small() -> None:
     assert randomisation([0.0] * 50) == 1.0
     assert randomisation([0.01] * 50) < 0.001
     assert randomisation([0.1, -0.1] * 50) > 0.9
@@ -32,7 +34,6 @@ def test_the_same_changes_give_the_same_answer() -> None:
     assert paired(changes) == paired(changes)
 
 
-def test_beyond_chance_is_an_interval_without_zero() -> None:
-    assert paired([0.1, 0.2, 0.15] * 10).beyond_chance
-    assert paired([-0.1, -0.2, -0.15] * 10).beyond_chance
-    assert not paired([0.1, -0.1] * 10).beyond_chance
+def test_the_plain_values_are_those_of_the_comparison() -> None:
+    how = paired([0.1, -0.1, 0.3])
+    assert how.as_dict() == asdict(how)

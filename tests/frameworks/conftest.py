@@ -1,9 +1,9 @@
-"""One collection for all frameworks, with the bundled models' vectors, and clients for it."""
+"""One collection for all frameworks, with the bundled models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import threading
+from collections.abc import Iterator, Sequence
 
 import pytest
 from opensearchpy import OpenSearch
@@ -67,22 +67,18 @@ def opensearch_connector(
 
 
 class Blocking:
-    """A reranker that waits until ``go`` is set: for ever, if it keeps the event loop from it."""
+    """A reranker that waits until ``go`` is set, which a blocked event loop never does."""
 
     name = "blocking"
 
-    def __init__(self, go: Any) -> None:
-        self.go = go
+    def __init__(self) -> None:
+        self.go = threading.Event()
 
-    def score(self, query: str, documents: Any, *, deadline: Any) -> Any:
-        from vecdb_rerank.model import Scores
-
+    def score(self, query: str, texts: Sequence[str]) -> list[float]:
         assert self.go.wait(30), "the event loop was blocked"
-        return Scores.from_relevance([(n + 1) / 100 for n in range(len(documents))])
+        return [(n + 1) / 100 for n in range(len(texts))]
 
 
 @pytest.fixture
 def blocking() -> Blocking:
-    import threading
-
-    return Blocking(threading.Event())
+    return Blocking()

@@ -145,7 +145,7 @@ def test_a_trained_reranker_learns_and_loads(folder: Path) -> None:
     assert len(held_out.queries) == 2
     assert held_out.queries.items() <= dataset.queries.items()
     assert held_out.corpus == dataset.corpus
-    texts = {d["_id"]: f"{d['title']}\n{d['text']}" for d in dataset.corpus}
+    texts = {str(d["_id"]): f"{d['title']}\n{d['text']}" for d in dataset.corpus}
 
     def scores(model: Path, query: str) -> dict[str, float]:
         reranker = CrossEncoderReranker(str(model), device="cpu", dtype="float32")

@@ -51,15 +51,13 @@ def test_queries_of_exact_terms_alone(query: str, skipped: bool) -> None:
 
 
 def test_few_hits() -> None:
-    assert rule("q", MANY[:5], Skip(few=5)) == "few: 5 hits"
+    assert str(rule("q", MANY[:5], Skip(few=5))).startswith("few")
     assert rule("q", MANY[:6], Skip(few=5)) is None
 
 
 def test_a_decisive_margin() -> None:
     rules = Skip(margin=0.5)
-    assert (
-        rule("q", candidates([1.0, 0.4, 0.3, 0.2]), rules) == "margin: the best hit leads by 0.75"
-    )
+    assert "0.75" in str(rule("q", candidates([1.0, 0.4, 0.3, 0.2]), rules))
     assert rule("q", candidates([1.0, 0.9, 0.3, 0.2]), rules) is None
     assert rule("q", candidates([1.0, 1.0, 1.0]), rules) is None
     assert rule("q", candidates([1.0]), rules) is not None
@@ -79,5 +77,6 @@ def test_the_margin_is_that_of_every_branch() -> None:
     [({"few": 0}, "few"), ({"margin": 0.0}, "margin"), ({"margin": 2}, "margin")],
 )
 def test_wrong_rules_are_refused_by_name(wrong: dict[str, Any], named: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^policy\.skip\.{named}: "):
+    with pytest.raises(ConfigurationError) as caught:
         Skip(**wrong)
+    assert caught.value.key == f"policy.skip.{named}"

@@ -1,4 +1,4 @@
-"""What candidates say of each other."""
+"""Scores are smoothed over similar candidates."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vecdb_rerank.ranking.similarity import similarity
 from vecdb_rerank.ranking.smoothing import smooth_scores
 
 WORDS = ("wing", "flow", "shock", "heat", "pipe", "valve", "wing's", "flows")
-# What a first pass brings beside, each about another thing: few documents tell little.
+# Other hits of the first pass, each about something else: few documents are not smoothed.
 FILLERS = [f"filler{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(50)]
 texts_of = st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join), max_size=12)
 
 
 @given(texts_of, st.data(), st.floats(0, 1), st.floats(0, 1))
-def test_scores_stay_in_zero_to_one_one_a_text(
+def test_there_is_one_score_from_0_to_1_for_each_text(
     texts: list[str], data: st.DataObject, feedback: float, smoothing: float
 ) -> None:
     count = len(texts)
@@ -33,15 +33,15 @@ def test_scores_stay_in_zero_to_one_one_a_text(
 
 
 @given(texts_of)
-def test_likeness_is_a_cosine(texts: list[str]) -> None:
-    alike = similarity(tuple(texts))
-    assert alike.shape == (len(texts), len(texts))
-    assert np.allclose(alike, alike.T)
-    assert alike.min(initial=0) >= 0
-    assert alike.max(initial=0) <= 1 + 1e-6  # float32
+def test_similarity_is_a_cosine(texts: list[str]) -> None:
+    cosines = similarity(tuple(texts))
+    assert cosines.shape == (len(texts), len(texts))
+    assert np.allclose(cosines, cosines.T)
+    assert cosines.min(initial=0) >= 0
+    assert cosines.max(initial=0) <= 1 + 1e-6  # float32
 
 
-def test_a_document_that_resembles_the_best_ones_gains() -> None:
+def test_a_document_similar_to_the_best_ones_gains() -> None:
     texts = [
         "supersonic flow over a swept wing",
         "shock waves in supersonic flow",
@@ -57,42 +57,42 @@ def test_a_document_that_resembles_the_best_ones_gains() -> None:
         assert found[3] > found[2]
 
 
-def test_inflected_words_are_the_same_in_other_languages_too() -> None:
-    alike = similarity(("Lieferbedingungen ändern", "die Lieferbedingung", "rote Autos", "blau"))
-    assert alike[0, 1] > 0.1
-    assert alike[0, 2] == 0
+def test_inflected_words_match_in_other_languages_too() -> None:
+    cosines = similarity(("Lieferbedingungen ändern", "die Lieferbedingung", "rote Autos", "blau"))
+    assert cosines[0, 1] > 0.1
+    assert cosines[0, 2] == 0
 
 
-def test_words_without_spaces_between_them_are_compared_by_their_characters() -> None:
-    alike = similarity(("重排序模型很慢", "这个模型重排序", "今天天气好", "GPU天气"))
-    assert alike[0, 1] > 0.1
-    assert alike[0, 2] == alike[1, 2] == 0
-    assert alike[2, 3] > 0
+def test_text_without_spaces_is_compared_by_pairs_of_characters() -> None:
+    cosines = similarity(("重排序模型很慢", "这个模型重排序", "今天天气好", "GPU天气"))
+    assert cosines[0, 1] > 0.1
+    assert cosines[0, 2] == cosines[1, 2] == 0
+    assert cosines[2, 3] > 0
 
 
 def test_characters_of_every_plane_are_read() -> None:
-    alike = similarity(("🙂🙂 Größe\0Höhe", "grösse HÖHE \U0001d4b3", "GRÖßE", ""))
-    assert alike[0, 1] > 0
-    assert alike[0, 2] > 0
-    assert alike[1, 2] == alike[0, 3] == 0
+    cosines = similarity(("🙂🙂 Größe\0Höhe", "grösse HÖHE \U0001d4b3", "GRÖßE", ""))
+    assert cosines[0, 1] > 0
+    assert cosines[0, 2] > 0
+    assert cosines[1, 2] == cosines[0, 3] == 0
 
 
 @pytest.mark.parametrize("texts", [["", "", ""], ["a", "b", "c"], ["one word"] * 3])
-def test_documents_that_tell_nothing_of_each_other_keep_their_scores(texts: list[str]) -> None:
+def test_documents_without_common_words_keep_their_scores(texts: list[str]) -> None:
     scores = [0.5, 0.9, 0.1] * 20
     found = smooth_scores(scores, texts * 20, feedback=0.3, smoothing=0.4)
     assert found == pytest.approx(scores)
 
 
-def test_five_documents_tell_nothing_of_each_other() -> None:
+def test_five_documents_are_not_smoothed() -> None:
     texts = ["shock waves", "waves of shock", "pipes", "shock waves again", "waves"]
     scores = [0.5, 0.4, 0.9, 0.1, 0.2]
     assert smooth_scores(scores, texts, feedback=0.3, smoothing=0.4) == scores
-    told = smooth_scores([*scores, 0.3], [*texts, "shock"], feedback=0.3, smoothing=0.4)
-    assert told[:5] != pytest.approx(scores)
+    six = smooth_scores([*scores, 0.3], [*texts, "shock"], feedback=0.3, smoothing=0.4)
+    assert six[:5] != pytest.approx(scores)
 
 
-def test_what_is_not_compared_stays_after_what_is() -> None:
+def test_candidates_that_are_not_compared_stay_below_the_others() -> None:
     scores = [1 - n / 1_000 for n in range(300)]
     texts = [f"document{n % 7} about topic{n % 3}" for n in range(300)]
     found = smooth_scores(scores[::-1], texts, feedback=0.25, smoothing=0.4)
@@ -105,7 +105,7 @@ def candidates(texts: list[str]) -> list[Candidate]:
     return [Candidate(n, n, text, 1 / (60 + n)) for n, text in enumerate(texts)]
 
 
-def test_a_certain_reranker_is_not_corrected_and_replace_never() -> None:
+def test_neither_a_confident_reranker_nor_replace_is_smoothed() -> None:
     hits = candidates(["heat flow", "heat flow in pipes", "valves", *FILLERS])
     rest = [0.05] * len(FILLERS)
     for blend, best in ((Blend(), 0.97), (Blend("replace"), 0.3)):
@@ -113,7 +113,7 @@ def test_a_certain_reranker_is_not_corrected_and_replace_never() -> None:
         assert final_scores(hits, relevance, blend) == pytest.approx(relevance)
 
 
-def test_both_corrections_can_be_switched_off() -> None:
+def test_feedback_and_smoothing_can_be_switched_off() -> None:
     hits = candidates(["heat flow", "heat flow in pipes", "pipes of steel", "valves", *FILLERS])
     relevance = [0.2, 0.5, 0.4, 0.3, *[0.1] * len(FILLERS)]
     plain = final_scores(hits, relevance, Blend(feedback=0, smoothing=0))

@@ -30,7 +30,7 @@ def command(
     reranker is changed, and the blend knows when a reranker is sure.
     """
     from vecdb_rerank.evaluation import datasets
-    from vecdb_rerank.evaluation.calibrate import ENOUGH, calibrate
+    from vecdb_rerank.evaluation.calibrate import MIN_RELEVANT, calibrate
 
     dataset = datasets.load(folder).sample(queries, seed)
     with common.progress() as shown:
@@ -42,6 +42,8 @@ def command(
         f"relevant; log loss {found.loss_before:.3f} -> {found.loss_after:.3f}",
         highlight=False,
     )
-    if found.relevant < ENOUGH:
-        common.err.print(f"fewer than {ENOUGH} relevant ones: judge more before you rely on it")
+    if found.relevant < MIN_RELEVANT:
+        common.err.print(
+            f"fewer than {MIN_RELEVANT} relevant ones: judge more before you rely on it"
+        )
     typer.echo(found.toml)

@@ -90,6 +90,6 @@ def command(
         common.write_json(result, json_file)
     if json_file == "-":
         return
-    common.out.print(tables.table(result), tables.more_table(result))
+    common.out.print(tables.table(result), tables.hits_table(result))
     for line in tables.sentences(result):
         common.out.print(line, highlight=False, markup=False, soft_wrap=True)

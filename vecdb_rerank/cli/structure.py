@@ -79,7 +79,7 @@ def _table(compared: Comparison) -> Table:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    from vecdb_rerank.evaluation.structure import PLAIN
+    from vecdb_rerank.evaluation.renderings import PLAIN
 
     low, high = row.interval
     change = f"{row.change:+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from vecdb_rerank.cli import common
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vecdb_rerank.evaluation.tuning import Choice
+    from vecdb_rerank.evaluation.tuning import Choice, TuningSummary
 
 
 def command(
@@ -93,7 +93,7 @@ def command(
             common.out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(result: dict[str, Any]) -> Table:
+def _table(result: TuningSummary) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
@@ -116,8 +116,8 @@ def _table(result: dict[str, Any]) -> Table:
     return shown
 
 
-def _sentences(choice: Choice, result: dict[str, Any], out: Path | None) -> list[str]:
-    from vecdb_rerank.evaluation.significance import ENOUGH
+def _sentences(choice: Choice, result: TuningSummary, out: Path | None) -> list[str]:
+    from vecdb_rerank.evaluation.significance import MIN_QUERIES
 
     low, high = choice.validated.interval
     lines = [
@@ -125,8 +125,8 @@ def _sentences(choice: Choice, result: dict[str, Any], out: Path | None) -> list
         f"On queries that the choice had not seen, choosing that way changes NDCG@10 by "
         f"{choice.validated.change:+.4f} [{low:+.4f}, {high:+.4f}].",
     ]
-    if result["queries"] < ENOUGH:
-        lines.append(f"{result['queries']} queries are too few to tell: judge at least {ENOUGH}.")
+    if result["queries"] < MIN_QUERIES:
+        lines.append(f"{result['queries']} queries are too few: judge at least {MIN_QUERIES}.")
     if out is not None:
         lines.append(f"Written to {out}; use it with --config, or as vecdb_rerank.toml.")
     return lines

@@ -17,9 +17,9 @@ from vecdb_rerank.demo.corpus import standard_library
 from vecdb_rerank.demo.questions import questions
 from vecdb_rerank.evaluation import runs
 from vecdb_rerank.evaluation.cache import cache_folder
+from vecdb_rerank.evaluation.connector import Progress
 from vecdb_rerank.evaluation.datasets import Dataset
-from vecdb_rerank.evaluation.evaluate import Progress
-from vecdb_rerank.evaluation.report import tables
+from vecdb_rerank.evaluation.result import EvaluationSummary, summary
 
 COLLECTION = "python-standard-library"
 
@@ -32,15 +32,15 @@ class Demo:
     documents: int
     folder: Path
 
-    def measured(self, on_progress: Progress) -> dict[str, Any]:
+    def measured(self, on_progress: Progress) -> EvaluationSummary:
         """Quality and latency over all judged questions: measured once, then read again."""
         file = self.folder / "measured.json"
         if not file.exists():
             file.write_text(json.dumps(self._measure(on_progress)), encoding="utf-8")
-        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        result: EvaluationSummary = json.loads(file.read_text(encoding="utf-8"))
         return result
 
-    def _measure(self, on_progress: Progress) -> dict[str, Any]:
+    def _measure(self, on_progress: Progress) -> EvaluationSummary:
         judged = questions()
         dataset = Dataset(
             "Python's standard library",
@@ -59,7 +59,7 @@ class Demo:
                 rerank=mode == "hybrid",
                 on_progress=lambda: on_progress("measuring", next(done), total),
             )
-        return tables.summary(dataset, found, 50, "embedded Qdrant")
+        return summary(dataset, found, 50, "embedded Qdrant")
 
 
 def open_demo(on_progress: Progress) -> Demo:

@@ -1,1 +1,1 @@
-"""Measuring search quality and latency on judged queries."""
+"""Measure search quality and latency on judged queries."""

@@ -1,4 +1,4 @@
-"""Vectors and scores kept on disk by content, so that a second evaluation is quick."""
+"""Keep vectors and scores on disk, so that a second evaluation does not compute them again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sqlite3
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from platformdirs import user_cache_path
 
@@ -18,30 +17,39 @@ from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Scores, Span
 from vecdb_rerank.protocols import AnyReranker, BaseReranker, Embedder, Vector
 from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.checks import scores_of
+
+# Settings that do not change a score.
+_NO_INFLUENCE = ("timeout", "retries", "hedge", "http2", "verify", "batch_size", "device")
 
 
 def cache_folder() -> Path:
-    """The folder of this package in the user's cache."""
+    """Return the folder of this package in the user's cache, and create it if it is missing.
+
+    Raises `ConfigurationError` if it cannot be created.
+    """
     folder = user_cache_path("vecdb-rerank")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            str(folder), f"no folder for the cache: {error.strerror}"
+            str(folder), f"the cache folder cannot be created: {error.strerror}"
         ) from error
     return folder
 
 
 class CachedEmbedder:
-    """An embedder that looks documents up before it embeds them; queries are always embedded.
+    """An embedder that embeds each document once; queries are always embedded.
 
-    ``name`` has to name all that a document vector depends on.
+    ``name`` must name everything that a document's vector depends on.
+
+    Raises `ConfigurationError` with the file as its key if the file cannot be opened.
     """
 
     def __init__(self, embedder: Embedder, name: str, file: Path | None = None) -> None:
         self._embedder = embedder
         self._name = name
-        self._kept = _Kept(file or cache_folder() / "vectors.sqlite", "vectors", "f")
+        self._table = _Table(file or cache_folder() / "vectors.sqlite", "vectors", "f")
 
     @property
     def dimension(self) -> int:
@@ -49,31 +57,33 @@ class CachedEmbedder:
         return self._embedder.dimension
 
     def embed_query(self, text: str) -> Vector:
-        """The vector of a query, never from the cache: its time is part of a search."""
+        """Return the vector of a query, never from the cache: its time is part of a search."""
         return self._embedder.embed_query(text)
 
     def embed_documents(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """The vectors of documents, shape (len(texts), dimension)."""
+        """Return the vectors of documents, shape (len(texts), dimension)."""
         keys = [_key(self._name, text) for text in texts]
-        known = self._kept.found(keys)
+        known = self._table.find(keys)
         missing = {k: t for k, t in zip(keys, texts, strict=True) if k not in known}
         if missing:
-            made = self._embedder.embed_documents(list(missing.values()))
-            # Rounded as it will be read again, so that both runs search the same vectors.
-            known |= self._kept.keep(dict(zip(missing, made, strict=True)))
+            vectors = self._embedder.embed_documents(list(missing.values()))
+            # As rounded as they will be read: both evaluations must search the same vectors.
+            known |= self._table.write(dict(zip(missing, vectors, strict=True)))
         return [known[key].tolist() for key in keys]
 
     def close(self) -> None:
         """Close the file."""
-        self._kept.close()
+        self._table.close()
 
 
 class CachedReranker(BaseReranker):
-    """A reranker that looks pairs of query and document up before it scores them.
+    """A reranker that scores each pair of query and document once.
 
-    ``key`` must name all that a score depends on. ``found`` counts the documents whose score came
-    from the file: if it is not 0, a time is not the reranker's. What was truncated and billed is
-    only known of documents that were scored anew.
+    ``key`` must name everything that a score depends on. ``found`` counts the documents whose score
+    came from the file: unless it is 0, latencies are not the reranker's. Truncated documents and
+    billed units are known only for documents that were scored now.
+
+    Raises `ConfigurationError` with the file as its key if the file cannot be opened.
     """
 
     def __init__(self, reranker: AnyReranker, key: str, file: Path | None = None) -> None:
@@ -85,7 +95,7 @@ class CachedReranker(BaseReranker):
         self.bills = self.reranker.bills
         self.calibration = self.reranker.calibration
         self._key = key
-        self._kept = _Kept(file or cache_folder() / "scores.sqlite", "scores", "d")
+        self._table = _Table(file or cache_folder() / "scores.sqlite", "scores", "d")
 
     @property
     def name(self) -> str:
@@ -93,30 +103,33 @@ class CachedReranker(BaseReranker):
         return self.reranker.name
 
     def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
-        """Return one score a document; what the reranker left out is not kept."""
+        """Return one score per document, in the same order."""
         keys = [_key(self._key, query, document) for document in documents]
-        known: dict[bytes, Sequence[float]] = dict(self._kept.found(keys))
+        known: dict[bytes, Sequence[float]] = dict(self._table.find(keys))
         self.found += sum(key in known for key in keys)
         missing = {k: d for k, d in zip(keys, documents, strict=True) if k not in known}
-        made = Scores((), ())
+        scored = Scores((), ())
         if missing:
-            made = yield from self.reranker.steps(query, [*missing.values()], deadline=deadline)
-            pairs = zip(missing, zip(made.raw, made.relevance, strict=True), strict=True)
-            known |= self._kept.keep(
+            texts = [*missing.values()]
+            answer: object = yield from self.reranker.steps(query, texts, deadline=deadline)
+            scored = scores_of(answer, len(texts), self.name)
+            pairs = zip(missing, zip(scored.raw, scored.relevance, strict=True), strict=True)
+            # A document without a score is not kept: it may get one the next time.
+            known |= self._table.write(
                 {k: (s, r) for k, (s, r) in pairs if s is not None and r is not None}
             )
-        both = [known.get(key) for key in keys]
+        rows = [known.get(key) for key in keys]
         return Scores(
-            [None if pair is None else pair[0] for pair in both],
-            [None if pair is None else pair[1] for pair in both],
-            made.truncated,
-            made.billed,
+            [None if row is None else row[0] for row in rows],
+            [None if row is None else row[1] for row in rows],
+            scored.truncated,
+            scored.billed,
         )
 
     def predicted_units(self, query: str, documents: Sequence[str]) -> float:
-        """Return what a call is billed for what is not known yet."""
+        """Return the units billed for the documents that are not in the file."""
         keys = [_key(self._key, query, document) for document in documents]
-        known = self._kept.found(keys)
+        known = self._table.find(keys)
         missing = [d for k, d in zip(keys, documents, strict=True) if k not in known]
         return self.reranker.predicted_units(query, missing) if missing else 0.0
 
@@ -134,16 +147,15 @@ class CachedReranker(BaseReranker):
 
     def closing(self) -> Flow[None]:
         """Close the file and the reranker."""
-        self._kept.close()
+        self._table.close()
         yield from self.reranker.closing()
 
 
-def score_key(section: Mapping[str, Any]) -> str:
-    """What a reranker's scores depend on: its settings, without what is secret or about time."""
+def score_key(section: Mapping[str, object]) -> str:
+    """Return the settings that a reranker's scores depend on, without secrets, as JSON."""
     from vecdb_rerank.secrets import concealed
 
-    about_time = ("timeout", "retries", "hedge", "http2", "verify", "batch_size", "device")
-    kept = {k: concealed(k, v) for k, v in section.items() if k not in about_time}
+    kept = {k: concealed(k, v) for k, v in section.items() if k not in _NO_INFLUENCE}
     return json.dumps(kept, sort_keys=True, default=str)
 
 
@@ -151,39 +163,39 @@ def _key(*parts: str) -> bytes:
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).digest()
 
 
-class _Kept:
-    """Rows of numbers by key in an SQLite file; ``code`` is their type as `array` has it."""
+class _Table:
+    """Rows of numbers by key in an SQLite file; ``code`` is the numbers' type code in `array`."""
 
     def __init__(self, file: Path, table: str, code: str) -> None:
-        self._database = _opened(file, table)
+        self._database = _open(file, table)
         self._table = table
         self._code = code
 
-    def found(self, keys: Iterable[bytes]) -> dict[bytes, array[float]]:
-        """What the file has of these."""
-        rows = ((key, self._find(key)) for key in dict.fromkeys(keys))
+    def find(self, keys: Iterable[bytes]) -> dict[bytes, array[float]]:
+        """Return the rows of those keys that the file has."""
+        rows = ((key, self._row(key)) for key in dict.fromkeys(keys))
         return {key: row for key, row in rows if row is not None}
 
-    def keep(self, rows: Mapping[bytes, Sequence[float]]) -> dict[bytes, array[float]]:
-        """Write rows; they come back as they will be read."""
-        kept = {key: array(self._code, row) for key, row in rows.items()}
+    def write(self, rows: Mapping[bytes, Sequence[float]]) -> dict[bytes, array[float]]:
+        """Write rows; return them as `find` will."""
+        arrays = {key: array(self._code, row) for key, row in rows.items()}
         with self._database:
             self._database.executemany(
                 f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?)",
-                [(key, row.tobytes()) for key, row in kept.items()],
+                [(key, row.tobytes()) for key, row in arrays.items()],
             )
-        return kept
+        return arrays
 
     def close(self) -> None:
         self._database.close()
 
-    def _find(self, key: bytes) -> array[float] | None:
+    def _row(self, key: bytes) -> array[float] | None:
         query = f"SELECT * FROM {self._table} WHERE key = ?"
         row = self._database.execute(query, (key,)).fetchone()
         return None if row is None else array(self._code, row[1])
 
 
-def _opened(file: Path, table: str) -> sqlite3.Connection:
+def _open(file: Path, table: str) -> sqlite3.Connection:
     try:
         database = sqlite3.connect(file, check_same_thread=False)
     except sqlite3.Error as error:
@@ -194,5 +206,5 @@ def _opened(file: Path, table: str) -> sqlite3.Connection:
         )
     except sqlite3.Error as error:
         database.close()
-        raise ConfigurationError(str(file), f"{error}; delete it if it is broken") from error
+        raise ConfigurationError(str(file), f"{error}; delete the file if it is broken") from error
     return database

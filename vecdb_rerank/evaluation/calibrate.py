@@ -1,4 +1,4 @@
-"""Fitting a reranker's calibration to judged queries."""
+"""Fit a reranker's calibration to judged queries."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from dataclasses import dataclass
 from vecdb_rerank._optional import require
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.evaluation.connector import Progress, temporary_connector
 from vecdb_rerank.evaluation.datasets import Dataset
-from vecdb_rerank.evaluation.evaluate import Progress, filled
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.calibration import Calibration, logit
 
-Pair = tuple[float, bool]  # relevance as the reranker gives it, and whether it was judged relevant
-ENOUGH = 20  # relevant pairs, below which a fit says little
+Pair = tuple[float, bool]
+"""The reranker's own relevance of a document, and whether it is judged relevant."""
+MIN_RELEVANT = 20  # with fewer relevant pairs, a fit is not reliable
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """A calibration and what it was fitted to.
+    """A calibration with the number of pairs it was fitted to.
 
-    ``loss_before`` and ``loss_after`` are the mean log loss (nats) of the relevance.
+    ``loss_before`` and ``loss_after`` are the mean log loss (in nats) of the relevance.
     """
 
     reranker: str
@@ -36,7 +37,7 @@ class Fitted:
 
     @property
     def toml(self) -> str:
-        """The settings that put it to use."""
+        """The settings that apply the calibration."""
         return (
             f'[policy.calibration."{self.reranker}"]\n'
             f"slope = {self.calibration.slope:.3f}\n"
@@ -49,23 +50,25 @@ def calibrate(
 ) -> Fitted:
     """Search every query (hybrid) and fit the first reranker's relevance to the judgments.
 
-    Candidates without a judgment count as not relevant, as they do in NDCG. Raises
-    `ConfigurationError` where no reranker is configured, or nothing relevant was found.
+    Candidates without a judgment count as not relevant, as they do in NDCG.
+
+    Raises `ConfigurationError` if no reranker is configured or no candidate is relevant.
     """
     pairs: list[Pair] = []
-    with filled(settings, dataset, on_progress) as connector:
+    with temporary_connector(settings, dataset, on_progress) as connector:
         pipeline = connector.pipeline
         if pipeline.chain is None:
-            raise ConfigurationError("reranker.type", "'none' has nothing to calibrate")
+            raise ConfigurationError(
+                "reranker.type", "must not be 'none': there is nothing to calibrate"
+            )
         name = pipeline.chain.name
         plain = {one.name: Calibration() for one in pipeline.chain.rerankers}
         policy = Policy(
             deadline=None, on_error="raise", cost=pipeline.policy.cost, calibration=plain
         )
-        connector.pipeline = pipeline.under(policy)
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             with observe() as outcomes:
-                response = connector.search(text, k=k, limit=k)
+                response = connector.search(text, k=k, limit=k, rerank=policy)
             judged = dataset.qrels.get(query_id, {})
             [outcome] = outcomes
             pairs += [
@@ -78,13 +81,13 @@ def calibrate(
 
 
 def fitted(reranker: str, pairs: Sequence[Pair]) -> Fitted:
-    """The calibration of least log loss over ``pairs``, with Platt's (1999) softened targets."""
+    """Return the calibration with the smallest log loss, with Platt's (1999) softened targets."""
     optimize = require("scipy.optimize", "evaluation")
     relevant = sum(judged for _, judged in pairs)
     if not 0 < relevant < len(pairs):
         raise ConfigurationError(
             "qrels",
-            f"{relevant} of {len(pairs)} candidates are relevant; calibrating needs both kinds",
+            f"{relevant} of {len(pairs)} candidates are relevant; a calibration needs both kinds",
         )
     yes, no = (relevant + 1) / (relevant + 2), 1 / (len(pairs) - relevant + 2)
     points = [(logit(given), yes if judged else no) for given, judged in pairs]
@@ -99,5 +102,5 @@ def fitted(reranker: str, pairs: Sequence[Pair]) -> Fitted:
 
 
 def _loss(x: float, target: float) -> float:
-    """The log loss of ``sigmoid(x)`` against a target from 0 to 1, without overflow."""
+    """Return the log loss of ``sigmoid(x)`` for a target from 0 to 1, without overflow."""
     return max(x, 0.0) - x * target + math.log1p(math.exp(-abs(x)))

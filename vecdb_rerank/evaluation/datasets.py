@@ -1,4 +1,4 @@
-"""Judged test collections in the BEIR layout (Thakur et al., 2021)."""
+"""Read judged test collections in the BEIR layout (Thakur et al., 2021)."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
 
 Qrels = Mapping[str, Mapping[str, int]]
+"""Grades by query and document id; 0 and below is not relevant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Documents, queries by id, and grades by query and document id (0 is not relevant)."""
+    """A test collection: documents, the texts of queries by id, and relevance judgments."""
 
     name: str
-    corpus: tuple[Mapping[str, Any], ...]
+    corpus: tuple[Mapping[str, object], ...]
     queries: Mapping[str, str]
     qrels: Qrels
 
     def sample(self, n: int | None, seed: int = 0) -> Dataset:
-        """The same with ``n`` of its queries, the same ones for the same ``seed``."""
+        """Return the collection with ``n`` of its queries, chosen at random by ``seed``."""
         if n is None or n >= len(self.queries):
             return self
-        if n < 1:
-            raise ConfigurationError("queries", f"{n} is below 1")
+        at_least("queries", n, 1)
         chosen = sorted(random.Random(seed).sample(sorted(self.queries), n))
         return replace(self, queries={query_id: self.queries[query_id] for query_id in chosen})
 
@@ -36,8 +36,9 @@ class Dataset:
 def load(folder: Path) -> Dataset:
     """Read ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv`` under ``folder``.
 
-    Only queries with a relevant document are kept. Raises `ConfigurationError` that names the
-    file and line of what is wrong.
+    Only queries with a relevant document are kept.
+
+    Raises `ConfigurationError` with the file (and the line) as its key if one is missing or wrong.
     """
     qrels = _qrels(_file(folder, "qrels.tsv", "qrels/test.tsv"))
     queries = {
@@ -51,18 +52,19 @@ def load(folder: Path) -> Dataset:
     return Dataset(folder.resolve().name, corpus, queries, qrels)
 
 
-def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON lines file; an error names the line."""
+def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict[str, object]]:
+    """Yield the objects of a JSON lines file; skip empty lines."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield parse_line(line, f"{path}:{number}", required)
 
 
-def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict[str, Any]:
-    """One JSON object in UTF-8 (a byte order mark is no part of it).
+def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict[str, object]:
+    """Return the JSON object of a line in UTF-8, with or without a byte order mark.
 
-    `ConfigurationError` says ``where`` it is not one.
+    Raises `ConfigurationError` with the key ``where`` if the line holds anything else, or lacks one
+    of the ``required`` keys.
     """
     try:
         value = json.loads(line.decode("utf-8-sig"))
@@ -70,6 +72,8 @@ def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict[
         raise ConfigurationError(where, "not valid UTF-8") from None
     except ValueError as error:
         raise ConfigurationError(where, f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(where, "nested too deeply") from None
     if not isinstance(value, dict):
         raise ConfigurationError(where, "not a JSON object")
     for name in required:
@@ -89,7 +93,8 @@ def _qrels(path: Path) -> dict[str, dict[str, int]]:
                 grades.setdefault(query_id, {})[document_id] = int(grade)
             except ValueError:
                 raise ConfigurationError(
-                    f"{path}:{number}", "not query-id, corpus-id and a whole grade by tabs"
+                    f"{path}:{number}",
+                    "expected query-id, corpus-id and an integer grade, separated by tabs",
                 ) from None
     return grades
 
@@ -101,5 +106,5 @@ def _file(folder: Path, *names: str) -> Path:
     raise ConfigurationError(
         str(folder),
         f"{names[0]} is missing; "
-        "a collection is corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)",
+        "a collection has corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)",
     )

@@ -1,91 +1,108 @@
-"""What an evaluation says beyond its means: pure functions of runs and judgments."""
+"""Compute what the means of an evaluation do not show: pure functions of runs and judgments."""
 
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
-from vecdb_rerank.evaluation.metrics import Ranked
+from vecdb_rerank.evaluation.metrics import Percentiles, Ranked
+from vecdb_rerank.evaluation.result import (
+    Details,
+    Hit,
+    HitsRow,
+    QueryReport,
+    RecallCurve,
+    RelevantDocument,
+    rounded,
+    stage_pairs,
+)
 from vecdb_rerank.evaluation.runs import Run
-from vecdb_rerank.evaluation.significance import SAME, paired
+from vecdb_rerank.evaluation.significance import ROUNDING, paired
 
-DEEP = 200  # how deep the first pass is looked into for its recall
-DEPTHS = (1, 5, 10, 20, 30, 50, 75, 100, 150, DEEP)
-SHARE = 0.95  # of the recall at `DEEP`, that k is to reach
-# "Why not just retrieve more?": so many hits of the first pass, or so many reranked ones.
-MORE, FEWER = 20, 5
+DEEP_K = 200  # the depth whose recall counts as all that the first pass can find
+DEPTHS = (1, 5, 10, 20, 30, 50, 75, 100, 150, DEEP_K)
+RECALL_SHARE = 0.95  # of the recall at `DEEP_K` that a sufficient k reaches
+FEW_HITS, MANY_HITS = 5, 20  # compared for "why not just retrieve more?"
 STAGES = ("embed", "first_pass", "rerank", "total")
-Text = Callable[[str], str]  # the text of a document by its id
+SNIPPET_CHARS = 500  # of a document in a report
+Text = Callable[[str], str]
+"""Returns the text of a document by its id."""
 
 
-def comparison(raw: Ranked, reranked: Ranked, qrels: Qrels) -> dict[str, Any]:
-    """Per query, the reranked order against the first pass's, by NDCG@10."""
-    return asdict(paired(list(changes(raw, reranked, qrels).values())))
+def compute(
+    dataset: Dataset, runs: Mapping[str, Run], deep: Run, mode: str, k: int, text: Text
+) -> Details:
+    """Return the details of all stages' runs, most of them about ``mode``.
+
+    ``deep`` is the first pass of ``mode`` with ``k=DEEP_K``.
+    """
+    raw, reranked = runs[mode], runs[f"{mode}+rerank"]
+    qrels = dataset.qrels
+    more = raw if k >= MANY_HITS else deep
+    comparisons = {
+        name: paired(list(changes(first.ranked, second.ranked, qrels).values())).as_dict()
+        for name, first, second in stage_pairs(runs)
+    }
+    result: Details = {
+        "mode": mode,
+        "against_first_pass": comparisons,
+        "changes": changes(raw.ranked, reranked.ranked, qrels),
+        "recall_curve": recall_curve(deep.ranked, qrels),
+        "retrieve_more": retrieve_more(more.ranked, reranked.ranked, qrels, text),
+        "latency_ms": stage_latency(reranked),
+        "truncated": None if reranked.cached else reranked.truncated,
+        "worst": worst_queries(dataset, raw, reranked, lambda d: text(d)[:SNIPPET_CHARS]),
+    }
+    return rounded(result)
 
 
 def changes(raw: Ranked, reranked: Ranked, qrels: Qrels) -> dict[str, float]:
-    """The change of NDCG@10 (-1 to 1) by query."""
+    """Return the change of NDCG@10 (-1 to 1) by query."""
     before, after = (metrics.ndcg_by_query(ranked, qrels) for ranked in (raw, reranked))
     return {query_id: after[query_id] - before[query_id] for query_id in before}
 
 
-def recall_curve(deep: Ranked, qrels: Qrels) -> dict[str, Any]:
-    """Recall by depth of the first pass, and the least k with 95 % of the recall at 200."""
-    all_of_it = metrics.recall(deep, qrels, DEEP)
-
-    def enough(k: int) -> bool:
-        return metrics.recall(deep, qrels, k) >= SHARE * all_of_it - SAME
-
+def recall_curve(deep: Ranked, qrels: Qrels) -> RecallCurve:
+    """Return the recall of the first pass by depth."""
+    wanted = RECALL_SHARE * metrics.recall(deep, qrels, DEEP_K) - ROUNDING
+    ks = range(1, DEEP_K)
     return {
         "recall": {str(k): metrics.recall(deep, qrels, k) for k in DEPTHS},
-        "k_for_95": _least(enough, DEEP),
+        "k_for_95": 1 + bisect_left(ks, wanted, key=lambda k: metrics.recall(deep, qrels, k)),
     }
 
 
-def _least(holds: Callable[[int], bool], high: int) -> int:
-    """The least number from 1 to ``high`` for which ``holds``, which never ceases to."""
-    low = 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(middle) else (middle + 1, high)
-    return low
+def retrieve_more(raw: Ranked, reranked: Ranked, qrels: Qrels, text: Text) -> list[HitsRow]:
+    """Return how many hits of the first pass compare with few reranked ones."""
+    return [
+        _hits_row(f"first pass, top {FEW_HITS}", raw, FEW_HITS, qrels, text),
+        _hits_row(f"first pass, top {MANY_HITS}", raw, MANY_HITS, qrels, text),
+        _hits_row(f"reranked, top {FEW_HITS}", reranked, FEW_HITS, qrels, text),
+    ]
 
 
-def retrieve_more(raw: Ranked, reranked: Ranked, qrels: Qrels, text: Text) -> list[dict[str, Any]]:
-    """Many hits of the first pass against few reranked ones: what they hold, and their length.
-
-    ``found`` is the share of queries with a relevant hit, ``recall`` that of the relevant
-    documents, ``relevant`` that of the hits which are relevant (0 to 1); ``characters`` is the
-    mean length of the hits together.
-    """
-    rows = (
-        (f"first pass, top {FEWER}", raw, FEWER),
-        (f"first pass, top {MORE}", raw, MORE),
-        (f"reranked, top {FEWER}", reranked, FEWER),
-    )
-    return [{"hits": name, **_held(ranked, qrels, n, text)} for name, ranked, n in rows]
-
-
-def _held(ranked: Ranked, qrels: Qrels, n: int, text: Text) -> dict[str, float]:
+def _hits_row(name: str, ranked: Ranked, n: int, qrels: Qrels, text: Text) -> HitsRow:
     tops = {query_id: list(documents[:n]) for query_id, documents in ranked.items()}
-    good = {
+    relevant = {
         query_id: metrics.relevant(qrels.get(query_id, {})).intersection(top)
         for query_id, top in tops.items()
     }
+    shares = (len(relevant[q]) / max(1, len(top)) for q, top in tops.items())
+    lengths = (sum(len(text(document)) for document in top) for top in tops.values())
     return {
-        "found": statistics.fmean(bool(g) for g in good.values()),
+        "hits": name,
+        "found": statistics.fmean(bool(documents) for documents in relevant.values()),
         "recall": metrics.recall(ranked, qrels, n),
-        "relevant": statistics.fmean(len(good[q]) / max(1, len(top)) for q, top in tops.items()),
-        "characters": statistics.fmean(sum(len(text(d)) for d in top) for top in tops.values()),
+        "relevant": statistics.fmean(shares),
+        "characters": statistics.fmean(lengths),
     }
 
 
-def stage_latency(run: Run) -> dict[str, dict[str, float]] | None:
-    """p50 and p95 in milliseconds by stage of a search; None where scores came from a cache."""
+def stage_latency(run: Run) -> dict[str, Percentiles] | None:
+    """Return milliseconds by stage of a search; None if scores came from a cache."""
     if run.cached:
         return None
     stages = (name for name in STAGES if any(name in timings for timings in run.timings))
@@ -95,14 +112,10 @@ def stage_latency(run: Run) -> dict[str, dict[str, float]] | None:
     }
 
 
-def worst(
+def worst_queries(
     dataset: Dataset, raw: Run, reranked: Run, text: Text, count: int = 10
-) -> list[dict[str, Any]]:
-    """The queries that reranking made worse most, then those with the least NDCG@10.
-
-    Each with its text, both values, the best hits of both orders and the relevant documents with
-    their ranks (from 1; None where the first pass lacks them) and relevance.
-    """
+) -> list[QueryReport]:
+    """Return the queries that lost most by reranking, then those with the lowest NDCG@10."""
     before = metrics.ndcg_by_query(raw.ranked, dataset.qrels)
     after = metrics.ndcg_by_query(reranked.ranked, dataset.qrels)
     order = sorted(after, key=lambda q: (min(0.0, after[q] - before[q]), after[q]))
@@ -113,22 +126,22 @@ def worst(
             "first_pass": before[query_id],
             "reranked": after[query_id],
             "top": {
-                "first_pass": _top(raw.ranked[query_id], text),
-                "reranked": _top(reranked.ranked[query_id], text),
+                "first_pass": _top_hit(raw.ranked[query_id], text),
+                "reranked": _top_hit(reranked.ranked[query_id], text),
             },
-            "relevant": _relevant(query_id, dataset.qrels, raw, reranked, text),
+            "relevant": _relevant_documents(query_id, dataset.qrels, raw, reranked, text),
         }
         for query_id in order[:count]
     ]
 
 
-def _top(ranked: Sequence[str], text: Text) -> dict[str, str] | None:
+def _top_hit(ranked: Sequence[str], text: Text) -> Hit | None:
     return {"id": ranked[0], "text": text(ranked[0])} if ranked else None
 
 
-def _relevant(
+def _relevant_documents(
     query_id: str, qrels: Qrels, raw: Run, reranked: Run, text: Text, count: int = 3
-) -> list[dict[str, Any]]:
+) -> list[RelevantDocument]:
     grades = qrels.get(query_id, {})
     best = sorted(metrics.relevant(grades), key=lambda d: (-grades[d], d))
     return [
@@ -148,7 +161,7 @@ def _rank(ranked: Sequence[str], document: str) -> int | None:
     return ranked.index(document) + 1 if document in ranked else None
 
 
-def texts(dataset: Dataset, render: Callable[[Mapping[str, Any]], str]) -> Text:
-    """The text of a document by its id, as ``render`` makes it; empty for an unknown one."""
+def texts(dataset: Dataset, render: Callable[[Mapping[str, object]], str]) -> Text:
+    """Return a function from a document's id to its text, empty for an unknown id."""
     documents = {str(document["_id"]): document for document in dataset.corpus}
-    return lambda document: render(documents.get(document, {}))
+    return lambda document_id: render(documents.get(document_id, {}))

@@ -1,36 +1,35 @@
-"""The known ways in which a reranked search fails, looked for on one's own judged queries."""
+"""Look for the known failures of a reranked search, on judged queries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import details, metrics, runs
+from vecdb_rerank.evaluation.connector import Progress, temporary_connector
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
-from vecdb_rerank.evaluation.evaluate import Progress, filled
+from vecdb_rerank.evaluation.renderings import parsed_fields
 from vecdb_rerank.evaluation.runs import Run
 from vecdb_rerank.evaluation.significance import Paired, paired
-from vecdb_rerank.evaluation.structure import Comparison, compare, fields
+from vecdb_rerank.evaluation.structure import Comparison, compare
 from vecdb_rerank.search.connector import Finding
 
-# A finding is not fine beyond these.
-LEAST_RECALL = 0.95  # recall@k as a part of recall@200
-LOW = 0.2  # a relevance that looks like "not relevant" ...
-MOST_LOW = 0.2  # ... and the share of relevant documents that may have it
-SLOW_MS = 500.0  # p95 of reranking
-MOST_TRUNCATED = 0.05  # share of the scored documents
-MOST_DIFFERENT = 0.2  # a document's relevance in another form, as a share
-SAMPLE = 20  # queries for the structure, each of which is scored four times
+# The thresholds of the findings.
+MIN_RECALL_SHARE = 0.95  # recall@k as a share of recall@200
+LOW_RELEVANCE = 0.2
+MAX_LOW_SHARE = 0.2  # of the relevant documents that have a low relevance
+MAX_RERANK_MS = 500.0  # p95
+MAX_TRUNCATED_SHARE = 0.05  # of the scored documents
+MAX_DIFFERENCE = 0.2  # of a document's relevance in another form, as a share
+STRUCTURE_QUERIES = 20  # each is scored once per rendering
 
 
 def diagnose(
     settings: Settings, dataset: Dataset, *, on_progress: Progress = lambda *_: None
 ) -> list[Finding]:
-    """Search the judged queries as configured (mode and k), and look for each known failure.
+    """Search the judged queries with the configured mode and k; return one finding per failure.
 
-    The documents go to a collection of their own, deleted afterwards. ``on_progress`` gets (what,
-    done, total).
+    The documents go to a collection of their own, which is deleted afterwards.
     """
     mode, k = settings.search.mode, settings.search.k
     total = 2 * len(dataset.queries)
@@ -39,22 +38,22 @@ def diagnose(
     def step() -> None:
         on_progress("searching", next(done), total)
 
-    with filled(settings, dataset, on_progress) as connector:
+    with temporary_connector(settings, dataset, on_progress) as connector:
         found = runs.run(connector, dataset.queries, modes=[mode], k=k, on_progress=step)
         deep = runs.run(
             connector,
             dataset.queries,
             modes=[mode],
-            k=max(k, details.DEEP),
+            k=max(k, details.DEEP_K),
             rerank=False,
             on_progress=step,
         )[mode]
     raw, reranked = found[mode], found[f"{mode}+rerank"]
     findings = [depth(deep, dataset.qrels, k)]
     if reranked.relevance and any(reranked.relevance.values()):
-        changes = details.changes(raw.ranked, reranked.ranked, dataset.qrels)
+        how = paired(list(details.changes(raw.ranked, reranked.ranked, dataset.qrels).values()))
         findings += [
-            gain(paired(list(changes.values()))),
+            gain(how),
             low_relevance(reranked, dataset.qrels),
             speed(reranked),
             truncation(reranked),
@@ -64,21 +63,21 @@ def diagnose(
 
 
 def depth(deep: Run, qrels: Qrels, k: int) -> Finding:
-    """Whether the first pass brings the relevant documents that there are."""
+    """Check whether k hits of the first pass hold the relevant documents."""
     curve = details.recall_curve(deep.ranked, qrels)
-    reached, whole = metrics.recall(deep.ranked, qrels, k), curve["recall"][str(details.DEEP)]
-    ok = reached >= LEAST_RECALL * whole
+    reached, whole = metrics.recall(deep.ranked, qrels, k), curve["recall"][str(details.DEEP_K)]
+    ok = reached >= MIN_RECALL_SHARE * whole
     return Finding(
         "depth of the first pass",
         ok,
-        f"recall@{k} {reached:.3f}, recall@{details.DEEP} {whole:.3f} "
-        f"(threshold: {LEAST_RECALL:.0%} of it, reached at k = {curve['k_for_95']})",
-        "" if ok else f"search.k = {curve['k_for_95']}; what it costs: vecdb-rerank tune",
+        f"recall@{k} {reached:.3f}, recall@{details.DEEP_K} {whole:.3f} "
+        f"(threshold: {MIN_RECALL_SHARE:.0%} of it, reached at k = {curve['k_for_95']})",
+        "" if ok else f"search.k = {curve['k_for_95']}; to see what it costs: vecdb-rerank tune",
     )
 
 
 def gain(how: Paired) -> Finding:
-    """Whether reranking makes the order worse by more than chance."""
+    """Check whether reranking makes the order worse by more than chance."""
     low, high = how.interval
     ok = high >= 0
     return Finding(
@@ -86,75 +85,75 @@ def gain(how: Paired) -> Finding:
         ok,
         f"NDCG@10 {how.change:+.3f} [{low:+.3f}, {high:+.3f}], {how.wins} queries better, "
         f"{how.losses} worse (threshold: interval not below 0)",
-        "" if ok else "vecdb-rerank tune; or the blend 'confidence'; or another reranker",
+        "" if ok else "run vecdb-rerank tune, set the blend 'confidence', or use another reranker",
     )
 
 
 def low_relevance(reranked: Run, qrels: Qrels) -> Finding:
-    """Whether the reranker takes relevant documents for irrelevant ones."""
+    """Check whether relevant documents get a low relevance."""
     values = [
         value
         for query_id, relevance in reranked.relevance.items()
         for document in metrics.relevant(qrels.get(query_id, {}))
         if (value := relevance.get(document)) is not None
     ]
-    share = sum(value < LOW for value in values) / len(values) if values else 0.0
-    ok = share <= MOST_LOW
+    share = sum(value < LOW_RELEVANCE for value in values) / len(values) if values else 0.0
+    ok = share <= MAX_LOW_SHARE
     return Finding(
-        f"relevant documents under {LOW}",
+        f"relevant documents under {LOW_RELEVANCE}",
         ok,
-        f"{share:.0%} of {len(values)} (threshold: {MOST_LOW:.0%})",
-        "" if ok else "no policy.min_relevance; keep a blend; try a reranker for this domain",
+        f"{share:.0%} of {len(values)} (threshold: {MAX_LOW_SHARE:.0%})",
+        "" if ok else "unset policy.min_relevance, keep a blend, or use a reranker for this domain",
     )
 
 
 def speed(reranked: Run) -> Finding:
-    """Whether reranking takes longer than a user waits."""
+    """Check whether reranking takes longer than a user waits."""
     times = metrics.latency([timings.get("rerank", 0.0) for timings in reranked.timings])
-    ok = times["p95"] <= SLOW_MS
+    ok = times["p95"] <= MAX_RERANK_MS
     return Finding(
         "time of reranking",
         ok,
-        f"p50 {times['p50']:.0f} ms, p95 {times['p95']:.0f} ms (threshold: {SLOW_MS:.0f} ms)",
-        "" if ok else "lower search.k or reranker.max_length; a GPU; a rerank server",
+        f"p50 {times['p50']:.0f} ms, p95 {times['p95']:.0f} ms (threshold: {MAX_RERANK_MS:.0f} ms)",
+        "" if ok else "lower search.k or reranker.max_length, or use a GPU or a rerank server",
     )
 
 
 def truncation(reranked: Run) -> Finding:
-    """Whether the reranker reads the documents to their end."""
+    """Check whether the reranker reads whole documents."""
     scored = sum(map(len, reranked.relevance.values()))
     share = reranked.truncated / scored if scored else 0.0
-    ok = share <= MOST_TRUNCATED
+    ok = share <= MAX_TRUNCATED_SHARE
     return Finding(
         "documents read in part",
         ok,
-        f"{share:.0%} of {scored:,} (threshold: {MOST_TRUNCATED:.0%})",
+        f"{share:.0%} of {scored:,} (threshold: {MAX_TRUNCATED_SHARE:.0%})",
         "" if ok else "index shorter passages, or raise reranker.max_length",
     )
 
 
 def _structure(settings: Settings, dataset: Dataset, on_progress: Progress) -> Iterator[Finding]:
-    """Whether the form of structured documents changes what the reranker says of them."""
-    if any(_structured(document) for document in dataset.corpus[:100]):
-        compared = compare(settings, dataset.sample(SAMPLE), k=20, on_progress=on_progress)
+    """Compare renderings if the collection has structured documents."""
+    if any(_is_structured(document) for document in dataset.corpus[:100]):
+        compared = compare(
+            settings, dataset.sample(STRUCTURE_QUERIES), k=20, on_progress=on_progress
+        )
         yield structure(compared)
 
 
 def structure(compared: Comparison) -> Finding:
-    """The finding on a comparison of renderings."""
-    most = max(compared.rows, key=lambda row: row.difference)
+    """Check whether a document's relevance depends on its rendering."""
+    different = max(compared.rows, key=lambda row: row.difference)
     best = max(compared.rows, key=lambda row: row.ndcg)
-    ok = most.difference <= MOST_DIFFERENT
+    ok = different.difference <= MAX_DIFFERENCE
     return Finding(
         "form of documents",
         ok,
-        f"as {most.rendering}, a document's relevance differs by {most.difference:.0%} from that "
-        f"as plain text (threshold: {MOST_DIFFERENT:.0%})",
-        ""
-        if ok
-        else f"read best as {best.rendering}: text_fields.template; vecdb-rerank structure",
+        f"as {different.rendering}, a document's relevance differs by {different.difference:.0%} "
+        f"from that as plain text (threshold: {MAX_DIFFERENCE:.0%})",
+        "" if ok else f"write documents as {best.rendering} (text_fields.template)",
     )
 
 
-def _structured(document: Any) -> bool:
-    return any(isinstance(value, dict | list) for value in fields(document).values())
+def _is_structured(document: Mapping[str, object]) -> bool:
+    return any(isinstance(value, dict | list) for value in parsed_fields(document).values())

@@ -1,22 +1,27 @@
-"""Retrieval metrics by ir-measures, and latency percentiles."""
+"""Compute retrieval metrics with ir-measures, and latency percentiles."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.evaluation.datasets import Qrels
 
-Ranked = Mapping[str, Sequence[str]]  # document ids by query, best first
+Ranked = Mapping[str, Sequence[str]]
+"""Document ids by query, best first."""
+
+
+class Percentiles(TypedDict):
+    """The median and the 95th percentile."""
+
+    p50: float
+    p95: float
 
 
 def quality(ranked: Ranked, qrels: Qrels, k: int) -> dict[str, float]:
-    """``ndcg@10``, ``mrr@10`` and ``recall@k`` (0 to 1), means over the queries of ``ranked``.
-
-    Document ids are given best first; that order is what counts, not any score.
-    """
+    """Return ``ndcg@10``, ``mrr@10`` and ``recall@k`` (0 to 1), means over the ranked queries."""
     measures = require("ir_measures", "evaluation")
     wanted = {
         "ndcg@10": measures.nDCG @ 10,
@@ -28,7 +33,7 @@ def quality(ranked: Ranked, qrels: Qrels, k: int) -> dict[str, float]:
 
 
 def ndcg_by_query(ranked: Ranked, qrels: Qrels) -> dict[str, float]:
-    """NDCG@10 (0 to 1) of each query of ``ranked``, in its order."""
+    """Return the NDCG@10 (0 to 1) of each ranked query, in the same order."""
     measures = require("ir_measures", "evaluation")
     judged, scored = _as_trec(ranked, qrels)
     found = measures.iter_calc([measures.nDCG @ 10], judged, scored)
@@ -37,30 +42,33 @@ def ndcg_by_query(ranked: Ranked, qrels: Qrels) -> dict[str, float]:
 
 
 def recall(ranked: Ranked, qrels: Qrels, k: int) -> float:
-    """The mean share (0 to 1) of a query's relevant documents among its first ``k``."""
-    return statistics.fmean(_share(ranked[q][:k], qrels.get(q, {})) for q in ranked)
+    """Return the mean share (0 to 1) of the relevant documents among the first ``k`` hits."""
+    return statistics.fmean(_recall(ranked[q][:k], qrels.get(q, {})) for q in ranked)
 
 
-def latency(milliseconds: Sequence[float]) -> dict[str, float]:
-    """The ``p50`` and ``p95`` of latencies, in their own unit."""
+def latency(milliseconds: Sequence[float]) -> Percentiles:
+    """Return the percentiles of latencies, 0.0 for none."""
     if len(milliseconds) < 2:
-        return dict.fromkeys(("p50", "p95"), milliseconds[0] if milliseconds else 0.0)
+        only = milliseconds[0] if milliseconds else 0.0
+        return {"p50": only, "p95": only}
     cuts = statistics.quantiles(milliseconds, n=20, method="inclusive")
     return {"p50": cuts[9], "p95": cuts[18]}
 
 
 def relevant(grades: Mapping[str, int]) -> set[str]:
-    """The ids of the documents that are judged relevant."""
+    """Return the ids of the documents that are judged relevant."""
     return {document for document, grade in grades.items() if grade > 0}
 
 
-def _share(found: Sequence[str], grades: Mapping[str, int]) -> float:
+def _recall(hits: Sequence[str], grades: Mapping[str, int]) -> float:
     wanted = relevant(grades)
-    return len(wanted.intersection(found)) / len(wanted) if wanted else 0.0
+    return len(wanted.intersection(hits)) / len(wanted) if wanted else 0.0
 
 
-def _as_trec(ranked: Ranked, qrels: Qrels) -> tuple[Any, Any]:
-    """Judgments and scores of the queries of ``ranked`` as ir-measures takes them."""
+def _as_trec(
+    ranked: Ranked, qrels: Qrels
+) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:
+    """Return judgments and scores of the ranked queries in the form of ir-measures."""
     judged = {query_id: dict(qrels.get(query_id, {})) for query_id in ranked}
     scored = {
         query_id: {document: -float(n) for n, document in enumerate(documents)}

@@ -1,4 +1,4 @@
-"""Asking a reranker for the scores of all documents, without a deadline."""
+"""Ask a reranker for the scores of all documents, without a deadline."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from vecdb_rerank.resilience.checks import as_rerank_error
 from vecdb_rerank.resilience.guarded import GuardedReranker
 
 
-def all_scores(guard: GuardedReranker, query: str, texts: Sequence[str], policy: Policy) -> Scores:
-    """The scores of all ``texts``, however long it takes."""
+def all_scores(
+    guarded: GuardedReranker, query: str, texts: Sequence[str], policy: Policy
+) -> Scores:
+    """Return the scores of all ``texts``; raise `RerankError` if any of them is missing."""
     try:
-        scores = run(guard.ask(query, texts, Deadline(), policy))
+        scores = run(guarded.ask(query, texts, Deadline(), policy))
     except VecdbRerankError:
         raise
     except Exception as error:
-        raise as_rerank_error(error, guard.name) from error
+        raise as_rerank_error(error, guarded.name) from error
     if missing := sum(score is None for score in scores.raw):
-        raise RerankError(f"{guard.name} left {missing} of {len(texts)} documents without a score")
+        raise RerankError(f"{guarded.name} did not score {missing} of {len(texts)} documents")
     return scores

@@ -1,4 +1,4 @@
-"""Whether a change is more than chance: paired over queries."""
+"""Test whether a change is more than chance, paired over queries."""
 
 from __future__ import annotations
 
@@ -6,20 +6,32 @@ import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from vecdb_rerank._optional import require
 
-ROUNDS = 2_000
-ENOUGH = 20  # queries, below which an interval promises too much
-SAME = 1e-9  # differences below are rounding
+RESAMPLES = 2_000
+MIN_QUERIES = 20  # with fewer, an interval is not reliable
+ROUNDING = 1e-9  # smaller differences are rounding errors
+
+
+class PairedDict(TypedDict):
+    """A `Paired` as plain values; ``interval`` has two numbers."""
+
+    change: float
+    interval: Sequence[float]
+    p: float
+    wins: int
+    losses: int
+    ties: int
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """How the same queries do under two systems, by one metric.
+    """The comparison of two systems over the same queries, by one metric.
 
-    ``change`` is the mean difference, ``interval`` holds 95 % of its bootstrap means, ``p`` is
-    that of a two-sided randomisation test. ``wins``, ``losses`` and ``ties`` count queries.
+    ``change`` is the mean difference, ``interval`` its 95 % bootstrap interval, ``p`` the p-value
+    of a two-sided randomisation test. ``wins``, ``losses`` and ``ties`` count queries.
     """
 
     change: float
@@ -29,17 +41,22 @@ class Paired:
     losses: int
     ties: int
 
-    @property
-    def beyond_chance(self) -> bool:
-        """Whether the interval leaves out 0."""
-        low, high = self.interval
-        return low > 0 or high < 0
+    def as_dict(self) -> PairedDict:
+        """Return the numbers as plain values."""
+        return {
+            "change": self.change,
+            "interval": self.interval,
+            "p": self.p,
+            "wins": self.wins,
+            "losses": self.losses,
+            "ties": self.ties,
+        }
 
 
 def paired(changes: Sequence[float]) -> Paired:
-    """The comparison of two systems by their difference for each query (at least one)."""
-    wins = sum(change > SAME for change in changes)
-    losses = sum(change < -SAME for change in changes)
+    """Compare two systems by their difference for each query (at least one query)."""
+    wins = sum(change > ROUNDING for change in changes)
+    losses = sum(change < -ROUNDING for change in changes)
     return Paired(
         change=statistics.fmean(changes),
         interval=bootstrap(changes),
@@ -51,24 +68,24 @@ def paired(changes: Sequence[float]) -> Paired:
 
 
 def bootstrap(changes: Sequence[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of paired changes, by resampling; the same every time.
+    """Return the 95 % interval of the mean of paired changes: Efron's (1979) percentile interval.
 
-    The percentile interval of Efron (1979).
+    The same changes always give the same interval.
     """
     chance = random.Random(0)
     count = len(changes)
-    means = [statistics.fmean(chance.choices(changes, k=count)) for _ in range(ROUNDS)]
+    means = [statistics.fmean(chance.choices(changes, k=count)) for _ in range(RESAMPLES)]
     cuts = statistics.quantiles(means, n=40, method="inclusive")
     return cuts[0], cuts[-1]
 
 
 def randomisation(changes: Sequence[float]) -> float:
-    """How often a change as large comes from chance alone (0 to 1), whichever its direction.
+    """Return the probability (0 to 1) that chance alone gives so large a change, up or down.
 
     Fisher's randomisation test, which Smucker et al. (2007) recommend for retrieval: each query's
-    change counts with a random sign. The same every time.
+    change gets a random sign. The same changes always give the same probability.
     """
-    if not any(abs(change) > SAME for change in changes):
+    if not any(abs(change) > ROUNDING for change in changes):
         return 1.0
     stats, numpy = require("scipy.stats", "evaluation"), require("numpy", "evaluation")
     found = stats.permutation_test(

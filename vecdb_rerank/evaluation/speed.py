@@ -1,4 +1,4 @@
-"""How fast rerankers are on this machine, each in a process of its own."""
+"""Measure how fast rerankers are on this machine, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pydoc_data.topics import topics
-from typing import Any
 
 from vecdb_rerank.config.settings import RerankerSettings
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.checks import scores_of
 
 KS = (10, 20, 50, 100)
-CHARACTERS_A_TOKEN = 4
-Progress = Callable[[str, int, int | None], None]
+CHARACTERS_PER_TOKEN = 4
+MIN_CALLS = 5
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of calls with ``k`` documents each: median and 95th percentile in milliseconds."""
+    """The latency of calls with ``k`` documents each: percentiles in milliseconds."""
 
     k: int
     calls: int
@@ -34,11 +38,11 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What one reranker does here; ``error`` where it did not run.
+    """The speed of one reranker; ``error`` says why it did not run.
 
-    ``pairs`` and ``tokens`` are per second, with the most documents a call; a token counts as
-    four characters. ``peak_mb`` is the most memory that its process held, ``gpu_mb`` the most on
-    the GPU; None where nobody says.
+    ``pairs`` and ``tokens`` are per second at the largest ``k``; four characters count as a token.
+    ``load`` is the seconds until the first scores. ``peak_mb`` is the peak memory of its process,
+    ``gpu_mb`` that on the GPU (both in MB; None if unknown).
     """
 
     name: str
@@ -51,7 +55,7 @@ class Speed:
     error: str | None = None
 
     def max_documents(self, budget: float) -> int | None:
-        """The most documents whose p95 is within ``budget`` milliseconds; None for none."""
+        """Return the largest ``k`` with a p95 of at most ``budget`` milliseconds, or None."""
         return max((each.k for each in self.latencies if each.p95 <= budget), default=None)
 
 
@@ -63,10 +67,10 @@ def measure(
     seconds: float = 3.0,
     on_progress: Progress = lambda *_: None,
 ) -> list[Speed]:
-    """The speed of each reranker, one after another.
+    """Measure each reranker, one after another.
 
-    ``words`` is about how long documents are, ``seconds`` how long each of ``ks`` is measured;
-    there are five calls at least.
+    ``words`` is the approximate length of the documents. Each of ``ks`` is measured for
+    ``seconds``, but with at least five calls.
     """
     sections = list(sections)
     found = []
@@ -78,17 +82,17 @@ def measure(
 
 
 def recommended(speeds: Iterable[Speed], budget: float) -> tuple[Speed, int] | None:
-    """The reranker that reads the most documents within ``budget`` milliseconds, and how many.
+    """Return the reranker that scores the most documents within ``budget`` milliseconds, and k.
 
-    Of two that read as many, the slower one: it has the larger model, as a rule. None where no
-    reranker is fast enough.
+    Of two with the same k, the slower one is returned: it usually has the larger model. Return None
+    if no reranker is fast enough.
     """
-    fitting = [
+    candidates = [
         (k, -each.pairs, each) for each in speeds if (k := each.max_documents(budget)) is not None
     ]
-    if not fitting:
+    if not candidates:
         return None
-    k, _, best = max(fitting, key=lambda one: one[:2])
+    k, _, best = max(candidates, key=lambda candidate: candidate[:2])
     return best, k
 
 
@@ -98,38 +102,38 @@ def _in_process(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_measured, section, ks, words, seconds).result()
+            return pool.submit(_measure, section, ks, words, seconds).result()
         except BrokenProcessPool:
-            return Speed(section.type, error="its process died, for want of memory perhaps")
+            return Speed(section.type, error="its process died; it may have run out of memory")
 
 
-def _measured(section: RerankerSettings, ks: tuple[int, ...], words: int, seconds: float) -> Speed:
+def _measure(section: RerankerSettings, ks: tuple[int, ...], words: int, seconds: float) -> Speed:
     from vecdb_rerank.config import factory
 
     name = section.type
     try:
-        reranker = factory.component("rerankers", section)
+        reranker = adapt(factory.component("rerankers", section))
         name = reranker.name
-        texts = _Texts(words)
+        texts = _Documents(words)
         started = time.perf_counter()
-        _call(reranker, texts.some(2))
+        _call(reranker, texts.take(2))
         load = time.perf_counter() - started
         latencies = tuple(_latency(reranker, k, texts, seconds) for k in ks)
-    except Exception as error:  # reported beside the others
+    except Exception as error:  # reported with the other rerankers
         return Speed(name, error=" ".join(str(error).split()) or type(error).__name__)
     last = latencies[-1]
     pairs = last.k / last.p50 * 1e3
-    characters = statistics.fmean(map(len, texts.some(50)))
-    tokens = pairs * characters / CHARACTERS_A_TOKEN
+    characters = statistics.fmean(map(len, texts.take(50)))
+    tokens = pairs * characters / CHARACTERS_PER_TOKEN
     return Speed(name, latencies, pairs, tokens, load, _peak_mb(), _gpu_mb())
 
 
-def _latency(reranker: Any, k: int, texts: _Texts, seconds: float) -> Latency:
-    _call(reranker, texts.some(k))
+def _latency(reranker: BaseReranker, k: int, texts: _Documents, seconds: float) -> Latency:
+    _call(reranker, texts.take(k))
     times: list[float] = []
     ends = time.monotonic() + seconds
-    while len(times) < 5 or time.monotonic() < ends:
-        documents = texts.some(k)
+    while len(times) < MIN_CALLS or time.monotonic() < ends:
+        documents = texts.take(k)
         started = time.perf_counter()
         _call(reranker, documents)
         times.append((time.perf_counter() - started) * 1e3)
@@ -137,27 +141,29 @@ def _latency(reranker: Any, k: int, texts: _Texts, seconds: float) -> Latency:
     return Latency(k, len(times), statistics.median(times), p95)
 
 
-def _call(reranker: Any, documents: Sequence[str]) -> None:
-    scores = reranker.score("how does a class call its base class?", documents, deadline=Deadline())
+def _call(reranker: BaseReranker, documents: Sequence[str]) -> None:
+    query = "how does a class call its base class?"
+    answer: object = run(reranker.steps(query, documents, deadline=Deadline()))
+    scores = scores_of(answer, len(documents), reranker.name)
     if None in scores.raw:
-        raise RerankError("it left documents unscored, with time left")
+        raise RerankError("some documents were not scored, although there was no deadline")
 
 
-class _Texts:
-    """English documents, none of them twice, so that no cache has seen them."""
+class _Documents:
+    """English texts that are all different, so that no cache has seen them."""
 
     def __init__(self, words: int) -> None:
         self._words = " ".join(topics.values()).split()
         self._length = words
-        self._at = 0
+        self._count = 0
 
-    def some(self, count: int) -> list[str]:
+    def take(self, count: int) -> list[str]:
         return [self._next() for _ in range(count)]
 
     def _next(self) -> str:
-        self._at += 1
-        start = self._at * 37 % (len(self._words) - self._length)
-        return f"{self._at} {' '.join(self._words[start : start + self._length])}"
+        self._count += 1
+        start = self._count * 37 % (len(self._words) - self._length)
+        return f"{self._count} {' '.join(self._words[start : start + self._length])}"
 
 
 def _peak_mb() -> float | None:
@@ -177,8 +183,6 @@ def _gpu_mb() -> float | None:
     return peak
 
 
-def as_json(speeds: Iterable[Speed]) -> list[Mapping[str, Any]]:
-    """The numbers as plain values."""
-    from dataclasses import asdict
-
+def as_json(speeds: Iterable[Speed]) -> list[dict[str, object]]:
+    """Return the numbers as plain values."""
     return [asdict(speed) for speed in speeds]

@@ -1,1 +1,1 @@
-"""Rerankers and connectors as parts of LangChain, LlamaIndex and Haystack: one file each."""
+"""Rerankers and retrievers for LangChain, LlamaIndex and Haystack, one module each."""

@@ -1,7 +1,7 @@
-"""Haystack: the components `VecdbRerankRanker` and `VecdbRerankRetriever`.
+"""Components for Haystack: a ranker and a retriever.
 
-Both can be saved with their pipeline: rerankers and databases are then given as settings (the
-tables of ``vecdb_rerank.toml``), keys in them as Haystack's `Secret`. Loading wants
+Both can be saved with their pipeline if rerankers and databases are given as settings (the tables
+of ``vecdb_rerank.toml``), with keys as Haystack's `Secret`. Load such a pipeline with
 ``Pipeline.loads(text, allowed_modules=["vecdb_rerank"])``.
 """
 
@@ -9,8 +9,9 @@ tables of ``vecdb_rerank.toml``), keys in them as Haystack's `Secret`. Loading w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async, rerankers
 from vecdb_rerank.config.loading import check
@@ -18,7 +19,14 @@ from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import Flow
-from vecdb_rerank.integrations.shared import AnyConnector, Found, Searcher, Shape, marks
+from vecdb_rerank.integrations.shared import (
+    FoundDocument,
+    PayloadShape,
+    SearchableConnector,
+    Searcher,
+    score_metadata,
+)
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.search.connector import Rerankers
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 from vecdb_rerank.secrets import concealed
@@ -29,19 +37,19 @@ with importing("haystack", extra="haystack"):
     from haystack.core.errors import SerializationError
     from haystack.utils.auth import Secret
 
-Options = Mapping[str, Any]
+Options = Mapping[str, object]
 _CONTENT = "content"
 _BUNDLED: Final = "bundled"
 
 
 @component
 class VecdbRerankRanker:
-    """Reorders documents by how well they answer the query, and keeps the first.
+    """Reranks documents and keeps the best.
 
-    The documents that come out are copies: id and content are as they came, ``score`` is the
-    final one (0 to 1), and ``meta`` has ``relevance_score``, ``rerank_score``,
-    ``first_pass_rank`` and, if it was known, ``first_pass_score`` besides. When the reranker
-    fails, the first ``top_k`` come in the order and with the scores given.
+    The documents returned are copies with the final score (0 to 1). ``meta`` has the additional
+    keys ``relevance_score``, ``rerank_score``, ``first_pass_rank`` and, if the document had a
+    score, ``first_pass_score``. Documents without content follow the others. If the reranker fails,
+    the first ``top_k`` documents are returned with their own scores and order.
     """
 
     def __init__(
@@ -52,22 +60,21 @@ class VecdbRerankRanker:
         meta_fields_to_embed: Sequence[str] = (),
         policy: Options | None = None,
     ) -> None:
-        """Check the arguments; models are loaded and keys are read by `warm_up`.
+        """Check the arguments; `warm_up` reads keys and loads models.
 
         Args:
-            reranker: ``"bundled"``, the settings of a reranker such as ``{"type": "http",
-                "url": …, "api_key": Secret.from_env_var("KEY")}``, or a list of such settings:
-                a chain, in which the next one is asked where one fails. A reranker itself, or a
-                list of them, works too, but cannot be saved.
-            top_k: documents returned; None for all.
-            meta_fields_to_embed: meta fields that the reranker reads before the content.
-            policy: as under ``[policy]`` in the settings: ``deadline``, ``on_error``,
-                ``min_relevance``, ``blend`` and so on.
+            reranker: ``"bundled"``, the settings of a reranker, such as ``{"type": "http",
+                "url": …, "api_key": Secret.from_env_var("KEY")}``, or a list of such settings: if
+                one reranker fails, the next one is called. A reranker, or a list of rerankers, can
+                be given too, but not saved.
+            top_k: The number of documents returned; None returns all.
+            meta_fields_to_embed: The meta fields that the reranker reads before the content.
+            policy: The settings of the table ``[policy]``, such as ``{"deadline": 2.0}``.
 
-        Raises `ConfigurationError` that names the key, also for a secret in clear.
+        Raises `ConfigurationError` for a wrong setting, and for a key in plain text.
 
         """
-        _checked_top_k(top_k)
+        _check_top_k(top_k)
         self.reranker = reranker
         self.top_k = top_k
         self.meta_fields_to_embed = tuple(meta_fields_to_embed)
@@ -77,15 +84,14 @@ class VecdbRerankRanker:
         self._settings(secrets=False)
 
     def warm_up(self) -> None:
-        """Read the keys and make the reranker."""
+        """Read the keys and build the reranker."""
         self._warm()
 
     def _warm(self) -> ListReranker:
         if self._reorder is None:
             settings = self._settings(secrets=True)
-            described = self._described()
-            chosen: Any = rerankers(settings) or None if described else self.reranker
-            self._reorder = ListReranker("haystack", chosen, settings.policy)
+            chosen = rerankers(settings) or None if self._settings_of_rerankers() else self.reranker
+            self._reorder = ListReranker("haystack", cast("Rerankers", chosen), settings.policy)
         return self._reorder
 
     def close(self) -> None:
@@ -99,11 +105,11 @@ class VecdbRerankRanker:
             await run_async(self._reorder.chain.closing())
 
     def to_dict(self) -> dict[str, Any]:
-        """The component for a saved pipeline; `SerializationError` if it holds a reranker."""
-        described = self._described()
+        """Return the component as plain values; raise `SerializationError` for a reranker."""
+        described = self._settings_of_rerankers()
         if not described and self.reranker not in (_BUNDLED, None):
             raise SerializationError(
-                "VecdbRerankRanker: a reranker cannot be saved; give its settings instead, such as "
+                "VecdbRerankRanker: a reranker cannot be saved; give its settings, such as "
                 '{"type": "http", "url": …}'
             )
         return default_to_dict(
@@ -116,34 +122,50 @@ class VecdbRerankRanker:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "VecdbRerankRanker":
-        """The component that `to_dict` described."""
-        return default_from_dict(cls, _restored(data))
+        """Return the component that `to_dict` described."""
+        return default_from_dict(cls, _restored_dict(data))
 
     @component.output_types(documents=list[Document])
     def run(
-        self, query: str, documents: list[Document], top_k: int | None = None
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        policy: dict[str, Any] | None = None,
     ) -> dict[str, list[Document]]:
-        """The best ``top_k`` of ``documents`` for ``query``, best first."""
-        places = run(self._steps(query, documents, top_k))
+        """Return the best documents for ``query``, best first.
+
+        ``top_k`` and ``policy`` replace those of the ranker for this call.
+        """
+        places = run(self._steps(query, documents, top_k, policy))
         return {"documents": [_placed(documents[place.position], place) for place in places]}
 
     @component.output_types(documents=list[Document])
     async def run_async(
-        self, query: str, documents: list[Document], top_k: int | None = None
+        self,
+        query: str,
+        documents: list[Document],
+        top_k: int | None = None,
+        policy: dict[str, Any] | None = None,
     ) -> dict[str, list[Document]]:
-        """`run` without blocking the event loop."""
-        places = await run_async(self._steps(query, documents, top_k))
+        """Do the same as `run` without blocking the event loop."""
+        places = await run_async(self._steps(query, documents, top_k, policy))
         return {"documents": [_placed(documents[place.position], place) for place in places]}
 
     def _steps(
-        self, query: str, documents: Sequence[Document], top_k: int | None
+        self,
+        query: str,
+        documents: Sequence[Document],
+        top_k: int | None,
+        policy: Options | None,
     ) -> Flow[list[Place]]:
         texts = [self._text_fields.text({**d.meta, _CONTENT: d.content}) for d in documents]
-        limit = self.top_k if top_k is None else _checked_top_k(top_k)
-        return self._warm().steps(query, texts, [d.score for d in documents], limit)
+        limit = self.top_k if top_k is None else _check_top_k(top_k)
+        scores = [document.score for document in documents]
+        return self._warm().steps(query, texts, scores, limit, _policy(policy))
 
-    def _described(self) -> list[Options]:
-        """The settings of the reranker or rerankers; none where they were given otherwise."""
+    def _settings_of_rerankers(self) -> list[Options]:
+        """Return the settings of the rerankers, or nothing if they were given as objects."""
         given = [self.reranker] if isinstance(self.reranker, Mapping) else self.reranker
         if not isinstance(given, list | tuple):
             return []
@@ -151,25 +173,25 @@ class VecdbRerankRanker:
         return described if len(described) == len(given) else []
 
     def _settings(self, *, secrets: bool) -> Settings:
-        sections: dict[str, Any] = {"policy": self.policy}
-        if described := self._described():
+        sections: dict[str, object] = {"policy": self.policy}
+        if described := self._settings_of_rerankers():
             sections["rerankers"] = [_resolved(one, "reranker", secrets) for one in described]
         return check(**sections)
 
 
 @component
 class VecdbRerankRetriever:
-    """Hybrid first pass and rerank in one retriever, over a connector.
+    """Searches a connector: first pass and reranking in one retriever.
 
-    ``meta`` of a document is what is stored, with ``relevance_score``, ``rerank_score``,
-    ``first_pass_rank`` and ``first_pass_score`` besides.
+    The ``meta`` of a document is its stored payload, with the additional keys ``relevance_score``,
+    ``rerank_score``, ``first_pass_rank`` and ``first_pass_score``.
     """
 
     def __init__(
         self,
-        connector: AnyConnector | None = None,
+        connector: SearchableConnector | None = None,
         *,
-        async_connector: AnyConnector | None = None,
+        async_connector: SearchableConnector | None = None,
         settings: Options | None = None,
         file: str | None = None,
         use_async: bool = False,
@@ -177,34 +199,41 @@ class VecdbRerankRetriever:
         k: int | None = None,
         filters: Options | None = None,
         mode: str | None = None,
+        rerank: bool = True,
+        policy: Options | None = None,
         content_field: str | None = None,
         metadata_field: str | None = None,
     ) -> None:
         """Check the arguments; `warm_up` connects.
 
         Args:
-            connector: a connector of either colour; a synchronous one serves `run_async` in a
-                thread. Without it, `warm_up` opens one; only then can the component be saved.
-            async_connector: an asynchronous one for `run_async`, beside a synchronous one.
-            settings: those of `connect`, such as ``{"backend": {"type": "qdrant", "url": …,
+            connector: A synchronous or an asynchronous connector. `run_async` searches a
+                synchronous one in a thread. Without it, `warm_up` opens one; only then can the
+                component be saved.
+            async_connector: An asynchronous connector for `run_async`, beside a synchronous one.
+            settings: Settings for `connect`, such as ``{"backend": {"type": "qdrant", "url": …,
                 "api_key": Secret.from_env_var("KEY")}}``.
-            file: the settings file of `connect`.
-            use_async: open an asynchronous connector, for `run_async` alone.
-            top_k: documents returned; None for the connector's default.
-            k: candidates of the first pass; default is the connector's.
-            filters: a filter in the database's own terms: of OpenSearch a query, of Qdrant a
-                filter as JSON has it.
-            mode: ``hybrid``, ``dense`` or ``bm25``; default is the connector's.
-            content_field: the stored field that becomes the content; by default the text that
-                the connector's `TextFields` read.
-            metadata_field: the stored field that holds the meta; by default the whole document.
+            file: A settings file for `connect`.
+            use_async: Whether to open an asynchronous connector, which only `run_async` can use.
+            top_k: The number of documents returned (default: the connector's).
+            k: The number of first-pass candidates (default: the connector's).
+            filters: A filter in JSON: a query of OpenSearch, or a filter of Qdrant.
+            mode: ``hybrid``, ``dense`` or ``bm25`` (default: the connector's).
+            rerank: Whether to rerank.
+            policy: The settings of the table ``[policy]`` (default: the connector's policy).
+            content_field: The stored field that becomes the content (default: the text that the
+                connector's `TextFields` read).
+            metadata_field: The stored field that holds the meta (default: the whole payload).
 
-        Raises `ConfigurationError` that names the key, also for a secret in clear.
+        Raises `ConfigurationError` for a wrong setting, and for a key in plain text.
 
         """
         if connector is not None and (settings or file or use_async):
-            raise ConfigurationError("connector", "give it, or settings, file, use_async; not both")
-        _checked_top_k(top_k)
+            raise ConfigurationError(
+                "connector", "must not be given together with settings, file or use_async"
+            )
+        _check_top_k(top_k)
+        _policy(policy)
         _resolved(settings or {}, "settings", secrets=False)
         self.connector = connector
         self.async_connector = async_connector
@@ -215,9 +244,11 @@ class VecdbRerankRetriever:
         self.k = k
         self.filters = filters
         self.mode = mode
+        self.rerank = rerank
+        self.policy = None if policy is None else dict(policy)
         self.content_field = content_field
         self.metadata_field = metadata_field
-        self._opened: AnyConnector | None = None
+        self._opened: Any = None  # a connector of any database, sync or async
         self._searcher: Searcher | None = None
 
     def warm_up(self) -> None:
@@ -227,20 +258,21 @@ class VecdbRerankRetriever:
     def _warm(self) -> Searcher:
         if self._searcher is None:
             connector = self._open() if self.connector is None else self.connector
-            shape = Shape(self.content_field, self.metadata_field)
+            shape = PayloadShape(self.content_field, self.metadata_field)
             self._searcher = Searcher(connector, self.async_connector, shape)
         return self._searcher
 
-    def _open(self) -> AnyConnector:
-        open_it = connect_async if self.use_async else connect
-        opened: AnyConnector = open_it(
-            self.file, **_resolved(self.settings, "settings", secrets=True)
-        )
-        self._opened = opened
+    def _open(self) -> SearchableConnector:
+        settings = {
+            name: _resolved(value, f"settings.{name}", secrets=True)
+            for name, value in self.settings.items()
+        }
+        self._opened = (connect_async if self.use_async else connect)(self.file, **settings)
+        opened: SearchableConnector = self._opened
         return opened
 
     def close(self) -> None:
-        """Close the connector that `warm_up` opened, if it is a synchronous one."""
+        """Close the connector that `warm_up` opened, unless it is asynchronous."""
         if self._opened is not None and not self.use_async:
             self._opened.close()
             self._opened = self._searcher = None
@@ -253,10 +285,10 @@ class VecdbRerankRetriever:
         self.close()
 
     def to_dict(self) -> dict[str, Any]:
-        """The component for a saved pipeline; `SerializationError` if it holds a connector."""
+        """Return the component as plain values; raise `SerializationError` for a connector."""
         if self.connector is not None or self.async_connector is not None:
             raise SerializationError(
-                "VecdbRerankRetriever: a connector cannot be saved; give settings instead, such as "
+                "VecdbRerankRetriever: a connector cannot be saved; give settings, such as "
                 '{"backend": {"type": "qdrant", "url": …}}'
             )
         return default_to_dict(
@@ -268,14 +300,16 @@ class VecdbRerankRetriever:
             k=self.k,
             filters=self.filters,
             mode=self.mode,
+            rerank=self.rerank,
+            policy=self.policy,
             content_field=self.content_field,
             metadata_field=self.metadata_field,
         )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "VecdbRerankRetriever":
-        """The component that `to_dict` described."""
-        return default_from_dict(cls, _restored(data))
+        """Return the component that `to_dict` described."""
+        return default_from_dict(cls, _restored_dict(data))
 
     @component.output_types(documents=list[Document])
     def run(
@@ -284,10 +318,16 @@ class VecdbRerankRetriever:
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
         k: int | None = None,
+        rerank: bool | None = None,
+        policy: dict[str, Any] | None = None,
     ) -> dict[str, list[Document]]:
-        """The best ``top_k`` documents for ``query``; raises what the connector's search does."""
-        found = self._warm().search(query, **self._arguments(filters, top_k, k))
-        return {"documents": [_document(hit) for hit in found]}
+        """Return the best documents for ``query``, best first.
+
+        The other arguments replace those of the retriever for this call. Raises what the
+        connector's ``search`` raises.
+        """
+        options = self._options(filters, top_k, k, rerank, policy)
+        return {"documents": [_document(found) for found in self._warm().search(query, **options)]}
 
     @component.output_types(documents=list[Document])
     async def run_async(
@@ -296,49 +336,62 @@ class VecdbRerankRetriever:
         filters: dict[str, Any] | None = None,
         top_k: int | None = None,
         k: int | None = None,
+        rerank: bool | None = None,
+        policy: dict[str, Any] | None = None,
     ) -> dict[str, list[Document]]:
-        """`run` without blocking the event loop."""
-        found = await self._warm().asearch(query, **self._arguments(filters, top_k, k))
-        return {"documents": [_document(hit) for hit in found]}
+        """Do the same as `run` without blocking the event loop."""
+        options = self._options(filters, top_k, k, rerank, policy)
+        found = await self._warm().asearch(query, **options)
+        return {"documents": [_document(document) for document in found]}
 
-    def _arguments(
-        self, filters: Options | None, top_k: int | None, k: int | None
-    ) -> dict[str, Any]:
+    def _options(
+        self,
+        filters: Options | None,
+        top_k: int | None,
+        k: int | None,
+        rerank: bool | None,
+        policy: Options | None,
+    ) -> dict[str, object]:
+        reranks = self.rerank if rerank is None else rerank
         return {
             "filter": self.filters if filters is None else filters,
-            "limit": self.top_k if top_k is None else _checked_top_k(top_k),
+            "limit": self.top_k if top_k is None else _check_top_k(top_k),
             "k": self.k if k is None else k,
             "mode": self.mode,
+            "rerank": reranks and (_policy(self.policy if policy is None else policy) or True),
         }
 
 
-def _checked_top_k(top_k: int | None) -> int | None:
-    if top_k is not None and top_k < 1:
-        raise ConfigurationError("top_k", f"{top_k} is below 1")
+def _check_top_k(top_k: int | None) -> int | None:
+    if top_k is not None:
+        at_least("top_k", top_k, 1)
     return top_k
 
 
+def _policy(settings: Options | None) -> Policy | None:
+    return None if settings is None else check(policy=settings).policy
+
+
 def _placed(document: Document, place: Place) -> Document:
-    told = marks(
+    scores = score_metadata(
         relevance=place.relevance,
         score=place.score,
         rank=place.position + 1,
         first_pass_score=document.score,
     )
     score = document.score if place.score is None else place.score
-    return replace(document, score=score, meta={**document.meta, **told})
+    return replace(document, score=score, meta={**document.meta, **scores})
 
 
-def _document(hit: Found) -> Document:
-    return Document(
-        id=hit.id, content=hit.text, score=hit.score, meta={**hit.metadata, **hit.marks}
-    )
+def _document(found: FoundDocument) -> Document:
+    meta = {**found.metadata, **found.scores}
+    return Document(id=found.id, content=found.text, score=found.score, meta=meta)
 
 
-def _resolved(value: Any, key: str, secrets: bool) -> Any:
-    """Settings with their secrets as text (``secrets``), or as stars, to be checked before.
+def _resolved(value: object, key: str, secrets: bool) -> object:
+    """Return settings with each `Secret` as its text, or as stars unless ``secrets``.
 
-    `ConfigurationError` for one that is given in clear: it would be saved with the pipeline.
+    Raises `ConfigurationError` for a key in plain text, which would be saved with the pipeline.
     """
     if isinstance(value, Secret):
         return value.resolve_value() if secrets else "**********"
@@ -347,12 +400,12 @@ def _resolved(value: Any, key: str, secrets: bool) -> Any:
     if isinstance(value, list | tuple):
         return [_resolved(inner, key, secrets) for inner in value]
     if concealed(key.rpartition(".")[2], value) != value:
-        raise ConfigurationError(key, 'give it as a Secret: Secret.from_env_var("…")')
+        raise ConfigurationError(key, 'must be a Secret: Secret.from_env_var("…")')
     return value
 
 
-def _saved(value: Any) -> Any:
-    """Settings for YAML."""
+def _saved(value: object) -> object:
+    """Return settings as plain values."""
     if isinstance(value, Secret):
         return value.to_dict()
     if isinstance(value, Mapping):
@@ -360,10 +413,14 @@ def _saved(value: Any) -> Any:
     return [_saved(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _restored(value: Any) -> Any:
-    """`_saved` backwards."""
+def _restored_dict(data: Mapping[str, object]) -> dict[str, object]:
+    return {name: _restored(value) for name, value in data.items()}
+
+
+def _restored(value: object) -> object:
+    """Return the settings that `_saved` was given."""
     if isinstance(value, Mapping):
         if value.get("type") == "env_var":
             return Secret.from_dict(dict(value))
-        return {name: _restored(inner) for name, inner in value.items()}
+        return _restored_dict(value)
     return [_restored(inner) for inner in value] if isinstance(value, list) else value

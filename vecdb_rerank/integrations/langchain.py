@@ -1,4 +1,4 @@
-"""LangChain: `VecdbRerankCompressor`, `VecdbRerankRetriever`, `VecdbRerankEmbeddings`."""
+"""Components for LangChain: a document compressor, a retriever and embeddings."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import Flow
-from vecdb_rerank.integrations.shared import Found, Searcher, Shape, marks
+from vecdb_rerank.integrations.shared import (
+    FoundDocument,
+    PayloadShape,
+    SearchableConnector,
+    Searcher,
+    score_metadata,
+)
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
-from vecdb_rerank.search.connector import Bundled, Connector, Rerankers, make_embedder
+from vecdb_rerank.search.connector import Bundled, Rerankers, make_embedder
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 from vecdb_rerank.text_fields import TextFields
 
@@ -33,7 +40,7 @@ _CONTENT = "page_content"
 
 
 class VecdbRerankCompressor(BaseDocumentCompressor):
-    """Reorders the documents of any retriever by how well they answer, and keeps the first.
+    """Reranks the documents of any retriever and keeps the best.
 
     ::
 
@@ -43,23 +50,26 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         )
 
     Args:
-        reranker: ``"bundled"``, any reranker, or a sequence of them: a chain, in which the next
-            one is asked where one fails.
-        top_n: documents returned; None for all.
-        policy: deadline, what a failure does, minimum relevance, blending.
-        documents: what the reranker reads, of metadata and ``page_content``: by default the
-            content; ``TextFields(fields=("title", "page_content"))`` puts a title before it.
+        reranker: ``"bundled"``, a reranker, or a sequence of rerankers: if one fails, the next
+            one is called.
+        top_n: The number of documents returned; None returns all.
+        policy: The rules of reranking, such as its deadline.
+        text_fields: The fields that the reranker reads, of the metadata and ``page_content``.
+            ``TextFields(fields=("title", "page_content"))`` puts a title before the content.
 
-    The documents that come out are copies: id and content are as they came, metadata has
-    ``relevance_score``, ``rerank_score`` and ``first_pass_rank`` besides, and
-    ``first_pass_score`` where it held a ``score``. When the reranker fails, the first ``top_n``
-    come in the order given. Raises `RerankError` under ``on_error="raise"`` alone.
+    The documents returned are copies. Their metadata has the additional keys ``relevance_score``,
+    ``rerank_score`` and ``first_pass_rank``, and ``first_pass_score`` if there is a ``score``.
+    Documents without text follow the others. If the reranker fails, the first ``top_n`` documents
+    are returned in their order.
+
+    Raises `ConfigurationError` if ``reranker`` cannot be used, and `RerankError` only under
+    ``on_error="raise"``.
 
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    reranker: Any = "bundled"
+    reranker: object = "bundled"
     top_n: int | None = Field(default=5, ge=1)
     policy: Policy | None = None
     text_fields: TextFields = TextFields(fields=(_CONTENT,))
@@ -72,7 +82,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         policy: Policy | None = None,
         text_fields: TextFields | None = None,
     ) -> None:
-        """See the class; `ConfigurationError` where ``reranker`` is none."""
+        """See the class."""
         text_fields = text_fields or TextFields(fields=(_CONTENT,))
         super().__init__(reranker=reranker, top_n=top_n, policy=policy, text_fields=text_fields)
         self._reorder = ListReranker("langchain", reranker, policy)
@@ -82,9 +92,15 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         documents: Sequence[Document],
         query: str,
         callbacks: Callbacks = None,  # noqa: ARG002 - there is nothing to call back for
+        *,
+        top_n: int | None = None,
+        policy: Policy | None = None,
     ) -> Sequence[Document]:
-        """The best ``top_n`` of ``documents`` for ``query``, as copies, best first."""
-        places = run(self._steps(documents, query))
+        """Return the best documents for ``query``, best first.
+
+        ``top_n`` and ``policy`` replace those of the compressor for this call.
+        """
+        places = run(self._steps(documents, query, top_n, policy))
         return [_placed(documents[place.position], place) for place in places]
 
     async def acompress_documents(
@@ -92,43 +108,53 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         documents: Sequence[Document],
         query: str,
         callbacks: Callbacks = None,  # noqa: ARG002 - as above
+        *,
+        top_n: int | None = None,
+        policy: Policy | None = None,
     ) -> Sequence[Document]:
-        """`compress_documents` without blocking the event loop."""
-        places = await run_async(self._steps(documents, query))
+        """Do the same as `compress_documents` without blocking the event loop."""
+        places = await run_async(self._steps(documents, query, top_n, policy))
         return [_placed(documents[place.position], place) for place in places]
 
-    def _steps(self, documents: Sequence[Document], query: str) -> Flow[list[Place]]:
+    def _steps(
+        self, documents: Sequence[Document], query: str, top_n: int | None, policy: Policy | None
+    ) -> Flow[list[Place]]:
+        if top_n is not None:
+            at_least("top_n", top_n, 1)
         texts = [self.text_fields.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
         scores = [document.metadata.get("score") for document in documents]
-        return self._reorder.steps(query, texts, scores, self.top_n)
+        return self._reorder.steps(query, texts, scores, top_n or self.top_n, policy)
 
 
 class VecdbRerankRetriever(BaseRetriever):
-    """Hybrid first pass and rerank in one retriever, over a connector.
+    """Searches a connector: first pass and reranking in one retriever.
 
     Args:
-        connector: a connector of either colour; a synchronous one serves ``ainvoke`` in a thread.
-        async_connector: an asynchronous one for ``ainvoke``, beside a synchronous one.
-        k: candidates of the first pass; default is the connector's.
-        limit: documents returned; default is the connector's.
-        filter: a filter in the database's own terms.
-        search_kwargs: more arguments of the connector's ``search``, such as ``mode``.
-        content_field: the stored field that becomes ``page_content``; by default the text that
-            the connector's `TextFields` read. ``"page_content"`` for LangChain's own collections.
-        metadata_field: the stored field that holds the metadata; by default the whole document.
+        connector: A synchronous or an asynchronous connector. ``ainvoke`` searches a synchronous
+            one in a thread.
+        async_connector: An asynchronous connector for ``ainvoke``, beside a synchronous one.
+        k: The number of first-pass candidates (default: the connector's).
+        limit: The number of documents returned (default: the connector's).
+        filter: A filter in the form of the database's client.
+        rerank: Whether to rerank, or the `Policy` to rerank under (default: the connector's).
+        search_kwargs: Other arguments of the connector's ``search``, such as ``mode``.
+        content_field: The stored field that becomes ``page_content`` (default: the text that the
+            connector's `TextFields` read). In LangChain's own collections: ``"page_content"``.
+        metadata_field: The stored field that holds the metadata (default: the whole payload).
 
-    ``k``, ``limit``, ``filter`` and all that ``search`` takes can also be given to ``invoke``.
-    Metadata has ``relevance_score``, ``rerank_score``, ``first_pass_rank`` and
-    ``first_pass_score`` besides. Raises what the connector's ``search`` raises.
+    All arguments of ``search`` can also be given to ``invoke``, where they replace these. The
+    metadata has the additional keys ``relevance_score``, ``rerank_score``, ``first_pass_rank`` and
+    ``first_pass_score``. Raises what the connector's ``search`` raises.
 
     """
 
-    connector: Connector[Any, Any, Any, Any, Any]
-    async_connector: Connector[Any, Any, Any, Any, Any] | None = None
+    connector: SearchableConnector
+    async_connector: SearchableConnector | None = None
     k: int | None = None
     limit: int | None = None
-    filter: Any = None
-    search_kwargs: dict[str, Any] = Field(default_factory=dict)
+    filter: object = None
+    rerank: bool | Policy = True
+    search_kwargs: dict[str, object] = Field(default_factory=dict)
     content_field: str | None = None
     metadata_field: str | None = None
 
@@ -141,10 +167,11 @@ class VecdbRerankRetriever(BaseRetriever):
         use_async: bool = False,
         **fields: Any,
     ) -> VecdbRerankRetriever:
-        """A retriever over `connect` (``use_async``: `connect_async`) with this file and settings.
+        """Return a retriever over the connector of a settings file.
 
-        ``settings`` are nested mappings such as ``{"backend": {"type": "opensearch"}}``,
-        ``fields`` those of the retriever. Its ``connector`` is yours to close.
+        ``settings`` are nested mappings, such as ``{"backend": {"type": "opensearch"}}``; see
+        `connect` and (for ``use_async``) `connect_async`. ``fields`` are those of the retriever.
+        The caller must close its ``connector``.
         """
         opened = (connect_async if use_async else connect)(file, **(settings or {}))
         return cls(connector=opened, **fields)
@@ -154,53 +181,55 @@ class VecdbRerankRetriever(BaseRetriever):
         query: str,
         *,
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain gives it
-        **search: Any,
+        **search: object,
     ) -> list[Document]:
-        return [_document(hit) for hit in self._searcher().search(query, **self._given(search))]
+        found = self._searcher().search(query, **self._options(search))
+        return [_document(document) for document in found]
 
     async def _aget_relevant_documents(
         self,
         query: str,
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 - LangChain gives it
-        **search: Any,
+        **search: object,
     ) -> list[Document]:
-        found = await self._searcher().asearch(query, **self._given(search))
-        return [_document(hit) for hit in found]
+        found = await self._searcher().asearch(query, **self._options(search))
+        return [_document(document) for document in found]
 
     def _searcher(self) -> Searcher:
-        shape = Shape(self.content_field, self.metadata_field)
+        shape = PayloadShape(self.content_field, self.metadata_field)
         return Searcher(self.connector, self.async_connector, shape)
 
-    def _given(self, search: Mapping[str, Any]) -> dict[str, Any]:
-        own = {"k": self.k, "limit": self.limit, "filter": self.filter}
+    def _options(self, search: Mapping[str, object]) -> dict[str, object]:
+        own = {"k": self.k, "limit": self.limit, "filter": self.filter, "rerank": self.rerank}
         return {**own, **self.search_kwargs, **search}
 
 
 class VecdbRerankEmbeddings(Embeddings):
-    """Any of our embedders, by default the bundled one (384 wide, offline), for vector stores."""
+    """Embeds with an embedder of this package, by default the bundled one (384 dimensions)."""
 
     def __init__(self, embedder: Embedder | Bundled = "bundled") -> None:
         self.embedder = make_embedder(embedder)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """The vectors of documents, shape (len(texts), dimension)."""
+        """Return the vectors of documents, shape (len(texts), dimension)."""
         return [[float(x) for x in vector] for vector in self.embedder.embed_documents(texts)]
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a query, shape (dimension,)."""
+        """Return the vector of a query, shape (dimension,)."""
         return [float(x) for x in self.embedder.embed_query(text)]
 
 
 def _placed(document: Document, place: Place) -> Document:
-    told = marks(
+    scores = score_metadata(
         relevance=place.relevance,
         score=place.score,
         rank=place.position + 1,
         first_pass_score=document.metadata.get("score"),
     )
-    return document.model_copy(update={"metadata": {**document.metadata, **told}})
+    return document.model_copy(update={"metadata": {**document.metadata, **scores}})
 
 
-def _document(hit: Found) -> Document:
-    return Document(id=hit.id, page_content=hit.text, metadata={**hit.metadata, **hit.marks})
+def _document(found: FoundDocument) -> Document:
+    metadata = {**found.metadata, **found.scores}
+    return Document(id=found.id, page_content=found.text, metadata=metadata)

@@ -1,4 +1,4 @@
-"""LlamaIndex: `VecdbRerankPostprocessor`, `VecdbRerankRetriever`, `VecdbRerankEmbedding`."""
+"""Components for LlamaIndex: a node postprocessor, a retriever and an embedding model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from vecdb_rerank.config.factory import connect, connect_async
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import Flow
-from vecdb_rerank.integrations.shared import MARKS, AnyConnector, Found, Searcher, Shape, marks
+from vecdb_rerank.integrations.shared import (
+    SCORE_KEYS,
+    FoundDocument,
+    PayloadShape,
+    Scored,
+    SearchableConnector,
+    Searcher,
+    score_metadata,
+)
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
 from vecdb_rerank.search.connector import Bundled, Rerankers, make_embedder
@@ -27,13 +35,19 @@ with importing("llama_index", extra="llama-index"):
     from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]  # imported there
     from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
-    from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
+    from llama_index.core.schema import (
+        BaseNode,
+        MetadataMode,
+        NodeWithScore,
+        QueryBundle,
+        TextNode,
+    )
 
 dispatcher = get_dispatcher(__name__)
 
 
 class VecdbRerankPostprocessor(BaseNodePostprocessor):
-    """Reorders the nodes of any retriever by how well they answer, and keeps the first.
+    """Reranks the nodes of any retriever and keeps the best.
 
     ::
 
@@ -42,23 +56,24 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
         )
 
     Args:
-        reranker: ``"bundled"``, any reranker, or a sequence of them: a chain, in which the next
-            one is asked where one fails.
-        top_n: nodes returned; None for all.
-        metadata_mode: which metadata the reranker reads with the text; ``EMBED``, as
-            LlamaIndex's own rerankers do, leaves out a node's ``excluded_embed_metadata_keys``.
-        keep_scores: put ``relevance_score``, ``rerank_score``, ``first_pass_rank`` and
-            ``first_pass_score`` into the nodes' metadata, where neither an LLM nor an embedding
-            model is shown them.
-        policy: deadline, what a failure does, minimum relevance, blending.
+        reranker: ``"bundled"``, a reranker, or a sequence of rerankers: if one fails, the next
+            one is called.
+        top_n: The number of nodes returned; None returns all.
+        metadata_mode: The metadata that the reranker reads with the text. ``EMBED``, the mode of
+            LlamaIndex's own rerankers, leaves out ``excluded_embed_metadata_keys``.
+        keep_scores: Whether to add ``relevance_score``, ``rerank_score``, ``first_pass_rank`` and
+            ``first_pass_score`` to the metadata, hidden from LLMs and embedding models.
+        policy: The rules of reranking, such as its deadline.
 
-    The nodes that come out are copies with the final score. When the reranker fails, the first
-    ``top_n`` come in the order and with the scores given. Raises `RerankError` under
-    ``on_error="raise"`` alone.
+    The nodes returned are copies with the final score. Nodes without text follow the others. If the
+    reranker fails, the first ``top_n`` nodes are returned with their own scores and order.
+
+    Raises `ConfigurationError` if ``reranker`` cannot be used, and `RerankError` only under
+    ``on_error="raise"``.
 
     """
 
-    reranker: Any = Field(default="bundled", exclude=True)
+    reranker: object = Field(default="bundled", exclude=True)
     top_n: int | None = Field(default=5, ge=1)
     metadata_mode: MetadataMode = MetadataMode.EMBED
     keep_scores: bool = True
@@ -74,7 +89,7 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
         policy: Policy | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
-        """See the class; `ConfigurationError` where ``reranker`` is none."""
+        """See the class."""
         super().__init__(
             reranker=reranker,
             top_n=top_n,
@@ -87,44 +102,44 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name under which LlamaIndex serialises it."""
+        """Return the name that LlamaIndex serialises the class under."""
         return "VecdbRerankPostprocessor"
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         query = _query(query_bundle)
-        with self._reranking(nodes, query) as told:
+        with self._reranking(nodes, query) as reranked:
             places = run(self._steps(query, nodes))
-            told.extend(self._placed(nodes[place.position], place) for place in places)
-        return told
+            reranked.extend(self._placed(nodes[place.position], place) for place in places)
+        return reranked
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         query = _query(query_bundle)
-        with self._reranking(nodes, query) as told:
+        with self._reranking(nodes, query) as reranked:
             places = await run_async(self._steps(query, nodes))
-            told.extend(self._placed(nodes[place.position], place) for place in places)
-        return told
+            reranked.extend(self._placed(nodes[place.position], place) for place in places)
+        return reranked
 
     @contextmanager
     def _reranking(self, nodes: list[NodeWithScore], query: str) -> Iterator[list[NodeWithScore]]:
-        """The block's nodes, told to LlamaIndex's callbacks and instrumentation."""
+        """Report the nodes that the block adds to the list to callbacks and instrumentation."""
         name = self._reorder.chain.name if self._reorder.chain else "none"
         top_n = len(nodes) if self.top_n is None else self.top_n
-        placed: list[NodeWithScore] = []
+        reranked: list[NodeWithScore] = []
         dispatcher.event(ReRankStartEvent(query=query, nodes=nodes, top_n=top_n, model_name=name))
-        payload: dict[str, Any] = {
+        payload: dict[str, object] = {
             EventPayload.NODES: nodes,
             EventPayload.MODEL_NAME: name,
             EventPayload.QUERY_STR: query,
             EventPayload.TOP_K: top_n,
         }
         with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
-            yield placed
-            event.on_end(payload={EventPayload.NODES: placed})
-        dispatcher.event(ReRankEndEvent(nodes=placed))
+            yield reranked
+            event.on_end(payload={EventPayload.NODES: reranked})
+        dispatcher.event(ReRankEndEvent(nodes=reranked))
 
     def _steps(self, query: str, nodes: Sequence[NodeWithScore]) -> Flow[list[Place]]:
         texts = [node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes]
@@ -134,59 +149,62 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
         score = node.score if place.score is None else place.score
         if not self.keep_scores:
             return NodeWithScore(node=node.node, score=score)
-        told = marks(
+        scores = score_metadata(
             relevance=place.relevance,
             score=place.score,
             rank=place.position + 1,
             first_pass_score=node.score,
         )
-        return NodeWithScore(node=_told(node.node, told), score=score)
+        return NodeWithScore(node=_with_scores(node.node, scores), score=score)
 
 
 class VecdbRerankRetriever(BaseRetriever):
-    """Hybrid first pass and rerank in one retriever, over a connector.
+    """Searches a connector: first pass and reranking in one retriever.
 
     Args:
-        connector: a connector of either colour; a synchronous one serves ``aretrieve`` in a
-            thread.
-        async_connector: an asynchronous one for ``aretrieve``, beside a synchronous one.
-        k: candidates of the first pass; default is the connector's.
-        limit: nodes returned; default is the connector's.
-        filter: a filter in the database's own terms.
-        search_kwargs: more arguments of the connector's ``search``, such as ``mode``.
-        content_field: the stored field that becomes the node's text; by default the text that
-            the connector's `TextFields` read.
-        metadata_field: the stored field that holds the metadata; by default the whole document.
-        keep_scores: put the scores into the nodes' metadata, as the postprocessor does. A
-            fusion of several queries then no longer sees that two nodes are one.
+        connector: A synchronous or an asynchronous connector. ``aretrieve`` searches a synchronous
+            one in a thread.
+        async_connector: An asynchronous connector for ``aretrieve``, beside a synchronous one.
+        k: The number of first-pass candidates (default: the connector's).
+        limit: The number of nodes returned (default: the connector's).
+        filter: A filter in the form of the database's client.
+        rerank: Whether to rerank, or the `Policy` to rerank under (default: the connector's).
+        search_kwargs: Other arguments of the connector's ``search``, such as ``mode``.
+        content_field: The stored field that becomes the node's text (default: the text that the
+            connector's `TextFields` read).
+        metadata_field: The stored field that holds the metadata (default: the whole payload).
+        keep_scores: Whether to add the scores to the metadata, as the postprocessor does. A fusion
+            of several queries then takes the same node for different ones.
 
-    What became of each hit is in `observe`. Raises what the connector's ``search`` raises.
+    `observe` gives the scores of each hit. Raises what the connector's ``search`` raises.
 
     """
 
     def __init__(
         self,
-        connector: AnyConnector,
-        async_connector: AnyConnector | None = None,
+        connector: SearchableConnector,
+        async_connector: SearchableConnector | None = None,
         *,
         k: int | None = None,
         limit: int | None = None,
-        filter: Any = None,
-        search_kwargs: Mapping[str, Any] | None = None,
+        filter: object = None,
+        rerank: bool | Policy = True,
+        search_kwargs: Mapping[str, object] | None = None,
         content_field: str | None = None,
         metadata_field: str | None = None,
         keep_scores: bool = False,
         callback_manager: CallbackManager | None = None,
         **options: Any,
     ) -> None:
-        """See the class; ``options`` are those of LlamaIndex's retrievers."""
+        """See the class; ``options`` are those of LlamaIndex's `BaseRetriever`."""
         super().__init__(callback_manager=callback_manager, **options)
         self.connector = connector
-        shape = Shape(content_field, metadata_field)
+        shape = PayloadShape(content_field, metadata_field)
         self._searcher = Searcher(connector, async_connector, shape)
-        self._arguments = {"k": k, "limit": limit, "filter": filter, **(search_kwargs or {})}
+        options_of_search = {"k": k, "limit": limit, "filter": filter, "rerank": rerank}
+        self._search_options = {**options_of_search, **(search_kwargs or {})}
         self._keep_scores = keep_scores
-        # What is the text already is not shown to a model again.
+        # A model must not see the text a second time, as metadata.
         paths = (content_field,) if content_field else connector.pipeline.text_fields.paths
         self._hidden = [path for path in paths if path]
 
@@ -199,42 +217,43 @@ class VecdbRerankRetriever(BaseRetriever):
         use_async: bool = False,
         **options: Any,
     ) -> VecdbRerankRetriever:
-        """A retriever over `connect` (``use_async``: `connect_async`) with this file and settings.
+        """Return a retriever over the connector of a settings file.
 
-        ``settings`` are nested mappings such as ``{"backend": {"type": "opensearch"}}``,
-        ``options`` those of the retriever. Its ``connector`` is yours to close.
+        ``settings`` are nested mappings, such as ``{"backend": {"type": "opensearch"}}``; see
+        `connect` and (for ``use_async``) `connect_async`. ``options`` are those of the retriever.
+        The caller must close its ``connector``.
         """
         opened = (connect_async if use_async else connect)(file, **(settings or {}))
         return cls(opened, **options)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = self._searcher.search(query_bundle.query_str, **self._arguments)
-        return [self._node(hit) for hit in found]
+        found = self._searcher.search(query_bundle.query_str, **self._search_options)
+        return [self._node(document) for document in found]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = await self._searcher.asearch(query_bundle.query_str, **self._arguments)
-        return [self._node(hit) for hit in found]
+        found = await self._searcher.asearch(query_bundle.query_str, **self._search_options)
+        return [self._node(document) for document in found]
 
-    def _node(self, hit: Found) -> NodeWithScore:
-        hidden = [path for path in self._hidden if path in hit.metadata]
+    def _node(self, found: FoundDocument) -> NodeWithScore:
+        hidden = [path for path in self._hidden if path in found.metadata]
         node = TextNode(
-            id_=hit.id,
-            text=hit.text,
-            metadata=dict(hit.metadata),
+            id_=found.id,
+            text=found.text,
+            metadata=dict(found.metadata),
             excluded_llm_metadata_keys=hidden,
             excluded_embed_metadata_keys=hidden,
         )
-        told = _told(node, hit.marks) if self._keep_scores else node
-        return NodeWithScore(node=told, score=hit.score)
+        shown = _with_scores(node, found.scores) if self._keep_scores else node
+        return NodeWithScore(node=shown, score=found.score)
 
 
 class VecdbRerankEmbedding(BaseEmbedding):
-    """Any of our embedders, by default the bundled one (384 wide, offline), for indices."""
+    """Embeds with an embedder of this package, by default the bundled one (384 dimensions)."""
 
     _embedder: Embedder = PrivateAttr()
 
     def __init__(self, embedder: Embedder | Bundled = "bundled", **options: Any) -> None:
-        """``options`` are those of LlamaIndex's embedding models."""
+        """See the class; ``options`` are those of LlamaIndex's `BaseEmbedding`."""
         chosen = make_embedder(embedder)
         options.setdefault("model_name", str(getattr(chosen, "name", type(chosen).__name__)))
         super().__init__(**options)
@@ -242,7 +261,7 @@ class VecdbRerankEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """The name under which LlamaIndex serialises it."""
+        """Return the name that LlamaIndex serialises the class under."""
         return "VecdbRerankEmbedding"
 
     def _get_query_embedding(self, query: str) -> list[float]:
@@ -266,17 +285,17 @@ class VecdbRerankEmbedding(BaseEmbedding):
 
 def _query(query_bundle: QueryBundle | None) -> str:
     if query_bundle is None:
-        raise ConfigurationError("query_bundle", "the nodes are reranked for a query; give one")
+        raise ConfigurationError("query_bundle", "must be given: nodes are reranked for a query")
     return query_bundle.query_str
 
 
-def _told(node: Any, told: Mapping[str, Any]) -> Any:
-    """A copy of a node with what is told of it in its metadata, hidden from models."""
+def _with_scores(node: BaseNode, scores: Scored) -> BaseNode:
+    """Return a copy of a node with scores in its metadata, hidden from models."""
     return node.model_copy(
         update={
-            "metadata": {**node.metadata, **told},
-            "excluded_llm_metadata_keys": _with(node.excluded_llm_metadata_keys, MARKS),
-            "excluded_embed_metadata_keys": _with(node.excluded_embed_metadata_keys, MARKS),
+            "metadata": {**node.metadata, **scores},
+            "excluded_llm_metadata_keys": _with(node.excluded_llm_metadata_keys, SCORE_KEYS),
+            "excluded_embed_metadata_keys": _with(node.excluded_embed_metadata_keys, SCORE_KEYS),
         }
     )
 

@@ -1,79 +1,94 @@
-"""What the integrations share: searching in either colour, and how scores are told in metadata."""
+"""What the integrations share: searching a connector, and scores in a document's metadata."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.model import DOC_ID, Candidate
 from vecdb_rerank.outcome import ExplainedHit, Outcome, observe
-from vecdb_rerank.search.connector import AsyncDriver, Connector
+from vecdb_rerank.search.connector import AsyncDriver
+from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.text_fields import as_text, lookup
 
 RELEVANCE = "relevance_score"
 SCORE = "rerank_score"
 RANK = "first_pass_rank"
 FIRST_PASS_SCORE = "first_pass_score"
-# The keys in a document's metadata, in all frameworks.
-MARKS = (RELEVANCE, SCORE, RANK, FIRST_PASS_SCORE)
-AnyConnector = Connector[Any, Any, Any, Any, Any]
+SCORE_KEYS = (RELEVANCE, SCORE, RANK, FIRST_PASS_SCORE)
+"""The keys of the scores in a document's metadata, in all frameworks."""
+Scored = Mapping[str, float | None]
 
 
-def marks(
-    *, relevance: float | None, score: float | None, rank: int, first_pass_score: Any = None
-) -> dict[str, Any]:
-    """What is known of a hit, as metadata.
+@runtime_checkable
+class SearchableConnector(Protocol):
+    """What an integration needs of a connector, synchronous or asynchronous."""
 
-    ``relevance_score`` (0 to 1) and ``rerank_score`` (the final one) are None for a hit that was
-    not reranked; ``first_pass_rank`` counts from 1; ``first_pass_score`` is there if it is known.
+    pipeline: Pipeline
+
+    def search(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the native response, or an awaitable of it."""
+
+    def candidates(self, response: Any) -> Sequence[Candidate]:
+        """Return the hits of a native response."""
+
+
+def score_metadata(
+    *, relevance: float | None, score: float | None, rank: int, first_pass_score: object = None
+) -> dict[str, float | None]:
+    """Return the scores of a document as metadata.
+
+    ``relevance_score`` (0 to 1) and ``rerank_score`` (the final score) are None if the reranker did
+    not score the document. ``first_pass_rank`` counts from 1. ``first_pass_score`` is left out
+    unless it is a number.
     """
-    known = {RELEVANCE: relevance, SCORE: score, RANK: rank}
+    final = None if relevance is None else score
+    known: dict[str, float | None] = {RELEVANCE: relevance, SCORE: final, RANK: rank}
     if isinstance(first_pass_score, int | float):
         known[FIRST_PASS_SCORE] = first_pass_score
     return known
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One hit of a search: ``marks`` are those of `marks`, ``score`` is the response's own."""
+class FoundDocument:
+    """A hit of a search: ``score`` is that of the response, ``scores`` is `score_metadata`."""
 
     id: str
     text: str
     score: float
     metadata: Mapping[str, Any] = field(repr=False)
-    marks: Mapping[str, Any] = field(default_factory=dict)
+    scores: Scored = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Where a stored document has its text and its metadata.
+class PayloadShape:
+    """Where a stored payload has the text and the metadata of a document.
 
-    ``content_field`` (dotted) is the text, by default that which the connector's `TextFields`
-    read; ``metadata_field`` (dotted) holds the metadata, by default the whole document.
+    ``content_field`` is the dotted path of the text (default: the text that the connector's
+    `TextFields` read), ``metadata_field`` that of the metadata (default: the whole payload).
     """
 
     content_field: str | None = None
     metadata_field: str | None = None
 
-    def found(self, candidate: Candidate, hit: ExplainedHit, outcome: Outcome) -> Found:
-        """The hit that the search explains as ``hit``."""
-        payload = candidate.payload
+    def document(self, candidate: Candidate, hit: ExplainedHit) -> FoundDocument:
+        """Return the document of a hit."""
+        payload: object = candidate.payload
         text = candidate.text
         if self.content_field is not None:
             text = as_text(lookup(payload, self.content_field))
         metadata = payload if self.metadata_field is None else lookup(payload, self.metadata_field)
-        moved = outcome.status in ("reranked", "partial")
-        return Found(
+        return FoundDocument(
             id=str(candidate.doc_id),
             text=text,
             score=candidate.score,
-            metadata=_without(metadata, DOC_ID),
-            marks=marks(
+            metadata=_without_id(metadata),
+            scores=score_metadata(
                 relevance=hit.relevance,
-                score=hit.score if moved else None,
+                score=hit.score,
                 rank=hit.first_pass_rank,
                 first_pass_score=hit.first_pass_score,
             ),
@@ -81,70 +96,66 @@ class Shape:
 
 
 class Searcher:
-    """A connector of either colour, or one of each, as frameworks want to search it.
+    """Searches a synchronous or an asynchronous connector, or one of each.
 
-    A synchronous one is searched in a thread where the framework is asynchronous. An
-    asynchronous one alone cannot be searched synchronously: its client belongs to an event loop.
+    If there is only a synchronous connector, `asearch` searches it in a thread. If there is only an
+    asynchronous one, `search` raises `ConfigurationError`: its client belongs to an event loop.
     """
 
     def __init__(
         self,
-        connector: AnyConnector,
-        async_connector: AnyConnector | None = None,
-        shape: Shape | None = None,
+        connector: SearchableConnector,
+        async_connector: SearchableConnector | None = None,
+        shape: PayloadShape | None = None,
     ) -> None:
-        self._shape = shape or Shape()
-        if isinstance(connector, AsyncDriver) and async_connector is not None:
+        self._shape = shape or PayloadShape()
+        is_async = isinstance(connector, AsyncDriver)
+        if is_async and async_connector is not None:
             raise ConfigurationError(
-                "connector", f"{type(connector).__name__} is asynchronous; give the synchronous one"
+                "connector", f"must be synchronous, got {type(connector).__name__}"
             )
         if async_connector is not None and not isinstance(async_connector, AsyncDriver):
             raise ConfigurationError(
                 "async_connector",
-                f"{type(async_connector).__name__} is synchronous; leave it out, "
-                "and the connector is searched in a thread",
+                f"must be asynchronous, got {type(async_connector).__name__}; leave it out to "
+                "search the synchronous connector in a thread",
             )
-        alone = isinstance(connector, AsyncDriver)
-        self._sync = None if alone else connector
-        self._async = connector if alone else async_connector
+        self._sync = None if is_async else connector
+        self._async = connector if is_async else async_connector
 
-    def search(self, query: str, **arguments: Any) -> list[Found]:
-        """The hits of `Connector.search`; arguments that are None come from its defaults."""
+    def search(self, query: str, **options: object) -> list[FoundDocument]:
+        """Search the synchronous connector; options that are None get its defaults."""
         if self._sync is None:
             raise ConfigurationError(
                 "connector",
-                f"{type(self._async).__name__} is asynchronous; use the asynchronous "
-                "method, or give a synchronous connector, with this one as async_connector",
+                f"{type(self._async).__name__} is asynchronous; call the asynchronous method, or "
+                "give a synchronous connector and this one as async_connector",
             )
         with observe() as outcomes:
-            response = _call(self._sync, query, arguments)
-        return self._found(self._sync, response, outcomes)
+            response = self._sync.search(query, explain=True, **_given(options))
+        return self._documents(self._sync, response, outcomes)
 
-    async def asearch(self, query: str, **arguments: Any) -> list[Found]:
-        """`search` without blocking the event loop."""
+    async def asearch(self, query: str, **options: object) -> list[FoundDocument]:
+        """Do the same as `search` without blocking the event loop."""
         if self._async is None:
-            return await asyncio.to_thread(self.search, query, **arguments)
+            return await asyncio.to_thread(self.search, query, **options)
         with observe() as outcomes:
-            response = await _call(self._async, query, arguments)
-        return self._found(self._async, response, outcomes)
+            response = await self._async.search(query, explain=True, **_given(options))
+        return self._documents(self._async, response, outcomes)
 
-    def _found(
-        self, connector: AnyConnector, response: Any, outcomes: list[Outcome]
-    ) -> list[Found]:
-        (outcome,) = outcomes
-        candidates = connector.candidates(response)
-        return [
-            self._shape.found(candidate, hit, outcome)
-            for candidate, hit in zip(candidates, outcome.hits, strict=True)
-        ]
+    def _documents(
+        self, connector: SearchableConnector, response: object, outcomes: Sequence[Outcome]
+    ) -> list[FoundDocument]:
+        [outcome] = outcomes
+        pairs = zip(connector.candidates(response), outcome.hits, strict=True)
+        return [self._shape.document(candidate, hit) for candidate, hit in pairs]
 
 
-def _call(connector: Any, query: str, arguments: Mapping[str, Any]) -> Any:
-    given = {name: value for name, value in arguments.items() if value is not None}
-    return connector.search(query, explain=True, **given)
+def _given(options: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
-def _without(metadata: Any, key: str) -> dict[str, Any]:
+def _without_id(metadata: object) -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
         return {}
-    return {name: value for name, value in metadata.items() if name != key}
+    return {name: value for name, value in metadata.items() if name != DOC_ID}

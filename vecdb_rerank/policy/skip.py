@@ -1,35 +1,38 @@
-"""Which searches are not reranked."""
+"""Rules for searches that are not reranked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank._checks import above, at_least, in_range
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Rules by which a search is not reranked; each is off until it is set.
+    """Rules for searches that are not reranked; each rule is off by default.
 
-    BM25 finds exact terms best. The lead that ``margin`` looks at is that of the first pass's best
-    hit over the second, in parts of the distance to the last one, in each branch whose scores are
+    The ``margin`` rule looks at the lead of the first pass's best hit: its distance to the second
+    hit as a share of its distance to the last one. It must lead in every branch whose scores are
     known.
+
+    Raises `ConfigurationError` if a value is out of range.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     exact: bool = False
-    """Skip where the query is nothing but quoted strings, identifiers and error codes."""
+    """Skip if the query holds only quoted strings and identifiers, which BM25 finds best."""
     few: int | None = None
-    """Skip where the first pass found at most so many hits (at least 1)."""
+    """Skip if the first pass found at most this many hits (at least 1)."""
     margin: float | None = None
-    """Skip where the best hit leads by this part of the scores' range (above 0, up to 1)."""
+    """Skip if the best hit leads by at least this share (above 0, at most 1)."""
     shadow: bool = False
-    """Rerank all the same; the outcome says what skipping would have changed."""
+    """Rerank anyway; the outcome says what skipping would have changed."""
 
     def __post_init__(self) -> None:
-        if self.few is not None and self.few < 1:
-            raise ConfigurationError("policy.skip.few", f"{self.few} is below 1")
-        if self.margin is not None and not 0 < self.margin <= 1:
-            raise ConfigurationError("policy.skip.margin", f"{self.margin} is not above 0, up to 1")
+        if self.few is not None:
+            at_least("policy.skip.few", self.few, 1)
+        if self.margin is not None:
+            above("policy.skip.margin", self.margin, 0)
+            in_range("policy.skip.margin", self.margin, 0, 1)

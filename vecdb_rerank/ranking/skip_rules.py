@@ -1,4 +1,4 @@
-"""Searches that need no reranker, by rule."""
+"""Decide by rule whether a search needs no reranker."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vecdb_rerank.ranking.exact_terms import exact_terms
 
 
 def rule(query: str, candidates: Sequence[Candidate], rules: Skip) -> str | None:
-    """The rule by which ``candidates`` (in first-pass order) need no reranker, or None."""
+    """Return the rule by which ``candidates`` (in first-pass order) need no reranker, or None."""
     if rules.few is not None and len(candidates) <= rules.few:
         return f"few: {len(candidates)} hits"
     if rules.exact and _is_exact(query):
-        return "exact: the query is identifiers and quoted strings alone"
+        return "exact: the query holds only identifiers and quoted strings"
     if rules.margin is not None and (lead := _lead(candidates)) >= rules.margin:
         return f"margin: the best hit leads by {lead:.2f}"
     return None
@@ -30,7 +30,7 @@ def _is_exact(query: str) -> bool:
 
 
 def _lead(candidates: Sequence[Candidate]) -> float:
-    """The least lead of the first candidate over the branches; 0.0 where one puts it lower."""
+    """Return the smallest lead of the first candidate in any branch, 0.0 if another one leads."""
     if len(candidates) < 2:
         return 1.0
     names = {name for candidate in candidates for name in candidate.branches}

@@ -1,9 +1,9 @@
-"""Candidates that resemble each other are relevant together: scores by those of neighbours.
+"""Smooth the candidates' scores over similar candidates.
 
-Rerankers and first passes judge every document alone, and err alone. Documents about one thing
-share its words, so what they say of each other evens such errors out (the cluster hypothesis;
-Jardine and van Rijsbergen, 1971). Only the texts that the reranker read are needed: no request
-more, no model.
+A reranker and a first pass score each document on its own. Documents about the same thing share
+words and are relevant together (the cluster hypothesis; Jardine and van Rijsbergen, 1971), so the
+scores of similar documents correct each other's errors. Only the texts that the reranker reads are
+needed: no extra request and no model.
 """
 
 from __future__ import annotations
@@ -18,65 +18,69 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float64]
+    Similarity = npt.NDArray[np.float32]
 
-_FEW, _ENOUGH = 5, 50  # documents: none and all of the correction
-_BEST = 3  # documents that are taken for relevant
-_NEAREST = 7  # neighbours that a score is smoothed by
-_MOST = 56  # candidates that are compared; what comes after them stays after them,
-_BELOW = 1 - 1e-9  # at scores this far below
+# Few documents say little about each other: up to 5 there is no smoothing, from 50 all of it.
+_NONE_UP_TO, _FULL_FROM = 5, 50
+_FEEDBACK_DOCUMENTS = 3  # the best documents, which are assumed to be relevant
+_NEIGHBOURS = 7
+_MAX_COMPARED = 56  # the best candidates are compared; the others follow
+_BELOW = 1 - 1e-9  # the score of the first that follows, as a share of the last compared one's
 
 
 def smooth_scores(
     scores: Sequence[float], texts: Sequence[str], *, feedback: float, smoothing: float
 ) -> list[float]:
-    """``scores`` (0 to 1) of ``texts``, in their order, with what their neighbours say.
+    """Return the scores (0 to 1) smoothed over similar ``texts``, in the same order.
 
-    First each gains by its similarity to the three best, with the weight ``feedback`` (0 to 1)
-    against its own score (pseudo-relevance feedback); then it goes towards the mean of its seven
-    nearest neighbours by the share ``smoothing`` (0 to 1; regularised scores, Diaz, 2005). Only
-    the 56 best are compared, the others stay after them. Scores stay in 0 to 1.
+    First, each score is averaged with its text's similarity to the three best texts, which gets
+    the weight ``feedback`` (0 to 1) against 1 (pseudo-relevance feedback). Then, the share
+    ``smoothing`` (0 to 1) of each score is replaced by the mean of its seven nearest neighbours
+    (score regularisation; Diaz, 2005).
 
-    Few documents tell little of each other: both weights count in full from 50 documents on, and
-    not at all up to five.
+    Both weights scale with the number of scores: none up to 5, full from 50, linear in between.
+    Only the 56 best scores are smoothed; the others stay below them, in the same order.
     """
     import numpy as np
 
-    told = min(1.0, (len(scores) - _FEW) / (_ENOUGH - _FEW))
-    if not (feedback or smoothing) or told <= 0:
+    strength = min(1.0, (len(scores) - _NONE_UP_TO) / (_FULL_FROM - _NONE_UP_TO))
+    if not (feedback or smoothing) or strength <= 0:
         return list(scores)
-    given = np.array(scores, float)
-    order = np.argsort(-given, kind="stable")
-    best, rest = np.sort(order[:_MOST]), order[_MOST:]
-    alike = similarity(tuple(texts[int(n)] for n in best))
-    found = _smoothed(_fed_back(given[best], alike, feedback * told), alike, smoothing * told)
-    if len(rest) and given[rest[0]] > 0:
-        given[rest] *= min(1.0, found.min() / given[rest[0]] * _BELOW)
-    given[best] = found
-    result: list[float] = given.tolist()
+    result = np.array(scores, float)
+    order = np.argsort(-result, kind="stable")
+    best, rest = np.sort(order[:_MAX_COMPARED]), order[_MAX_COMPARED:]
+    cosines = similarity(tuple(texts[int(n)] for n in best))
+    moved = _add_feedback(result[best], cosines, feedback * strength)
+    smoothed = _average_neighbours(moved, cosines, smoothing * strength)
+    if len(rest) and result[rest[0]] > 0:
+        result[rest] *= min(1.0, smoothed.min() / result[rest[0]] * _BELOW)
+    result[best] = smoothed
+    values: list[float] = result.tolist()
+    return values
+
+
+def _add_feedback(scores: Array, cosines: Similarity, weight: float) -> Array:
+    """Average scores with the normalised similarity to the best documents."""
+    import numpy as np
+
+    best = np.argsort(-scores, kind="stable")[:_FEEDBACK_DOCUMENTS]
+    gains = cosines[:, best] @ scores[best]
+    spread = np.ptp(gains)
+    if not spread:
+        return scores
+    result: Array = (scores + weight * (gains - gains.min()) / spread) / (1 + weight)
     return result
 
 
-def _fed_back(scores: Array, alike: Array, weight: float) -> Array:
-    """Scores with the similarity to the best documents, by their scores."""
+def _average_neighbours(scores: Array, cosines: Similarity, share: float) -> Array:
+    """Replace a share of each score by the mean of its neighbours, weighted by similarity."""
     import numpy as np
 
-    best = np.argsort(-scores, kind="stable")[:_BEST]
-    gained = alike[:, best] @ scores[best]
-    spread = np.ptp(gained)
-    if not spread:
-        return scores
-    return (scores + weight * (gained - gained.min()) / spread) / (1 + weight)
-
-
-def _smoothed(scores: Array, alike: Array, share: float) -> Array:
-    """Scores on their way to the mean of their nearest neighbours, weighted by similarity."""
-    import numpy as np
-
-    others = alike.copy()
+    others = cosines.copy()
     np.fill_diagonal(others, 0)
-    least = max(0, len(others) - _NEAREST)
-    nearest = np.argpartition(others, least, axis=1)[:, least:]
+    first = max(0, len(others) - _NEIGHBOURS)
+    nearest = np.argpartition(others, first, axis=1)[:, first:]
     weights = np.take_along_axis(others, nearest, axis=1)
     total = weights.sum(axis=1)
-    theirs = (weights * scores[nearest]).sum(axis=1) / np.where(total > 0, total, 1)
-    return np.where(total > 0, (1 - share) * scores + share * theirs, scores)
+    means = (weights * scores[nearest]).sum(axis=1) / np.where(total > 0, total, 1)
+    return np.where(total > 0, (1 - share) * scores + share * means, scores)

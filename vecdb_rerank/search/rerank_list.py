@@ -1,4 +1,4 @@
-"""Reranking a list that somebody else found: texts in their order in, their places out."""
+"""Rerank a list of texts that was found elsewhere."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ MODE = "list"  # the outcome's word for the first pass
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a text of the list ended up.
+    """The place of a text in the final order.
 
-    ``position`` is its place in the list that was given, from 0. ``score`` (0 to 1) is the final
-    one, None where the list kept its order; ``relevance`` (0 to 1) is the reranker's, None where
-    it did not score this text.
+    ``position`` is its index in the given list. ``score`` is the final score, which falls down the
+    list: from 0 to 1 for a text that was scored, lower for the others, 0 or below for an empty
+    text. It is None if the list kept its order. ``relevance`` (0 to 1) is the reranker's, None if
+    it did not score the text.
     """
 
     position: int
@@ -79,11 +80,19 @@ class ListReranker:
         with self._pipeline.begin(self._list.name, search, policy=policy) as run:
             completed = yield from self._pipeline.rerank(self._list, search, FirstPass(given), run)
         ranking = deliver(completed, run.policy)
-        moved = any(hit.relevance is not None for hit in ranking.hits)
-        return [
-            Place(hit.candidate.position, hit.score if moved else None, hit.relevance)
-            for hit in ranking.hits[:limit]
-        ]
+        return _places(ranking)[:limit]
+
+
+def _places(ranking: Ranking) -> list[Place]:
+    """Return the final order: scored texts, texts without a score, empty texts."""
+    if all(hit.relevance is None for hit in ranking.hits):
+        return [Place(hit.candidate.position, None, None) for hit in ranking.hits]
+    read = [hit for hit in ranking.hits if hit.candidate.text]
+    lowest = min(0.0, read[-1].score)
+    return [
+        *(Place(hit.candidate.position, hit.score, hit.relevance) for hit in read),
+        *(Place(h.candidate.position, lowest, None) for h in ranking.hits if not h.candidate.text),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,7 @@ class _List:
 
 
 def _falling(scores: Sequence[object]) -> list[float]:
-    """The scores if they explain the list's order, which is not theirs to change; else none."""
+    """Return the scores if they never rise down the list, else zeros: they must not reorder it."""
     numbers = [float(score) for score in scores if isinstance(score, int | float)]
     explain = len(numbers) == len(scores) and all(a >= b for a, b in pairwise(numbers))
     return numbers if explain else [0.0] * len(scores)

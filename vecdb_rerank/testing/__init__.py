@@ -1,7 +1,7 @@
-"""Contract suites: prove that a connector, reranker or embedder of your own fits.
+"""Contract suites: tests for a connector, a reranker or an embedder of your own.
 
-Each is a class of pytest tests. Subclass it in a test module, give the fixture it asks for, and
-run pytest (which has to be installed; this is the only package here that imports it)::
+Each suite is a class of pytest tests. Subclass it in a test module, define its fixture, and run
+pytest, which must be installed::
 
     from vecdb_rerank.testing import RerankerContract
 
@@ -11,9 +11,11 @@ run pytest (which has to be installed; this is the only package here that import
         def reranker(cls):
             return MyReranker()
 
-`ConnectorContract` asks for ``connect`` and ``filter_by``, `EmbedderContract` for ``embedder``.
-The suites come with a small corpus (`CORPUS`) and with stand-ins for models that need no
-weights: `HashEmbedder`, `KeepingReranker`, `ReversingReranker`, `RaisingReranker`.
+`EmbedderContract` needs the fixture ``embedder``, `ConnectorContract` the fixture ``connect`` and
+the method ``filter_by``. Whatever a protocol leaves optional, a suite tests only if it is there.
+
+The suites use a small corpus (`CORPUS`, with a question per subject in `QUERIES`). `HashEmbedder`,
+`KeepingReranker`, `ReversingReranker` and `RaisingReranker` replace models in tests of your own.
 """
 
 import pytest
@@ -25,7 +27,7 @@ pytest.register_assert_rewrite(
     )
 )
 
-from vecdb_rerank.testing.connectors import ConnectorContract  # noqa: E402 - after the rewriting
+from vecdb_rerank.testing.connectors import ConnectorContract  # noqa: E402 - after the registration
 from vecdb_rerank.testing.corpus import CORPUS, QUERIES  # noqa: E402 - as above
 from vecdb_rerank.testing.doubles import (  # noqa: E402 - as above
     HashEmbedder,

@@ -1,4 +1,4 @@
-"""What every connector has to do."""
+"""The contract of a connector."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from vecdb_rerank.testing.storing import Storing
 
 
 class ConnectorContract(Storing, Searching, Fusing):
-    """Tests for a connector, synchronous or asynchronous, over collections they make themselves.
+    """Tests for a synchronous or an asynchronous connector; they create their own collections.
 
-    Give the fixture ``connect`` and the method ``filter_by``; ``call`` resolves what the methods
-    of an asynchronous connector return, all on one event loop::
+    Define the fixture ``connect`` and the method ``filter_by``. ``call`` runs what the methods of
+    an asynchronous connector return, all on one event loop::
 
         class TestMyConnector(ConnectorContract):
             response_type = MyResponse
@@ -26,5 +26,5 @@ class ConnectorContract(Storing, Searching, Fusing):
             def filter_by(self, field, value):
                 return {"term": {field: value}}
 
-    The fixtures ``embedder`` and ``reranker`` may be overridden to run over real models.
+    Override the fixtures ``embedder`` and ``reranker`` to use real models.
     """

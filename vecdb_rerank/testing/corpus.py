@@ -1,9 +1,9 @@
-"""Forty short documents on eight subjects, all different, and a question on each subject."""
+"""Forty short documents on eight subjects, and a question on each subject."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     "bread": (
@@ -74,9 +74,20 @@ QUERIES: Mapping[str, str] = {
     "telescopes": "why does a larger telescope mirror collect more light",
     "running": "how do marathon runners train to burn fat",
 }
-"""A question for each subject; its answer is the subject's first document."""
+"""A question by subject; its answer is the subject's first document."""
 
-CORPUS: tuple[Mapping[str, Any], ...] = tuple(
+
+class CorpusDocument(TypedDict):
+    """A document of `CORPUS`; ``number`` counts the documents of a subject from 0."""
+
+    id: str
+    title: str
+    text: str
+    subject: str
+    number: int
+
+
+CORPUS: tuple[CorpusDocument, ...] = tuple(
     {
         "id": f"{subject}-{number}",
         "title": f"{subject.capitalize()} {number}",

@@ -1,4 +1,4 @@
-"""Stand-ins for models: no weights, the same answer everywhere."""
+"""Replacements for models: no weights, the same result everywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vecdb_rerank.model import Scores
 
 
 class HashEmbedder:
-    """Embeds a text as its longer words, hashed into signed buckets, as a unit vector."""
+    """Embeds a text as a unit vector of its words of four letters or more, by feature hashing."""
 
     name = "hash"
 
@@ -20,37 +20,37 @@ class HashEmbedder:
         self.dimension = dimension
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a query: the same as that of a document."""
+        """Return the vector of a query, which is that of a document with the same text."""
         return self.embed_documents([text])[0]
 
     def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
-        """The vectors of documents."""
+        """Return the vectors of documents."""
         return [self._vector(text) for text in texts]
 
     def _vector(self, text: str) -> list[float]:
         vector = [0.0] * self.dimension
         for word in re.findall(r"\w{4,}", text.lower()):
             digest = hashlib.blake2b(word.encode(), digest_size=8).digest()
-            place = int.from_bytes(digest[:4], "big") % self.dimension
-            vector[place] += 1.0 if digest[4] % 2 else -1.0
-        vector[0] += 1e-3  # never the zero vector, which has no direction
+            bucket = int.from_bytes(digest[:4], "big") % self.dimension
+            vector[bucket] += 1.0 if digest[4] % 2 else -1.0
+        vector[0] += 1e-3  # the zero vector has no direction
         norm = math.sqrt(sum(x * x for x in vector))
         return [x / norm for x in vector]
 
 
 class KeepingReranker:
-    """Scores documents so that they stay in the order they came in."""
+    """Keeps the order of the documents."""
 
     name = "keeping"
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002 - the protocol's
-        """Scores that fall with the position."""
+        """Return scores that fall with the position."""
         count = len(documents)
         return Scores.from_relevance([(count - n) / (count + 1) for n in range(count)])
 
 
 class ReversingReranker:
-    """Scores documents so that their order is reversed; ``best`` bounds the relevance."""
+    """Reverses the order of the documents; no relevance reaches ``best``."""
 
     name = "reversing"
 
@@ -58,13 +58,13 @@ class ReversingReranker:
         self._best = best
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002 - the protocol's
-        """Scores that rise with the position."""
+        """Return scores that rise with the position."""
         count = len(documents)
         return Scores.from_relevance([self._best * (n + 1) / (count + 1) for n in range(count)])
 
 
 class RaisingReranker:
-    """Fails."""
+    """Fails on every call."""
 
     name = "raising"
 

@@ -1,4 +1,4 @@
-"""What every embedder has to do."""
+"""The contract of an embedder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ TEXTS = [str(document["text"]) for document in CORPUS]
 
 
 class EmbedderContract:
-    """Tests for an embedder; give it as the fixture ``embedder``.
+    """Tests for an embedder; define the fixture ``embedder``.
 
-    ``tolerance`` is how far two vectors of the same text may be apart in any component.
+    ``tolerance`` is the largest difference allowed between two vectors of the same text, in any
+    component.
     """
 
     tolerance = 1e-4
@@ -30,22 +31,22 @@ class EmbedderContract:
         raise NotImplementedError("define the fixture `embedder`")
 
     def test_is_an_embedder(self, embedder: Embedder) -> None:
-        """It has what the protocol asks for."""
+        """It has the members of the protocol, and a dimension above 0."""
         assert isinstance(embedder, Embedder)
         assert isinstance(embedder.dimension, int)
         assert embedder.dimension > 0
 
     def test_one_vector_a_document(self, embedder: Embedder) -> None:
-        """Every document has a usable vector of the stated dimension; none for none."""
+        """Every document gets a finite vector of the stated dimension, which is not zero."""
         _check(embedder.embed_documents(TEXTS[:7]), 7, embedder.dimension)
         _check(embedder.embed_documents([]), 0, embedder.dimension)
 
     def test_query_vector(self, embedder: Embedder) -> None:
-        """A query has one vector, of the same dimension."""
+        """A query gets one vector of the same dimension."""
         _check([embedder.embed_query(TEXTS[0])], 1, embedder.dimension)
 
     def test_vectors_follow_their_texts(self, embedder: Embedder) -> None:
-        """A text's vector depends neither on its place nor on the others."""
+        """A text's vector depends neither on its position nor on the other texts."""
         forward = embedder.embed_documents(TEXTS[:6])
         backward = embedder.embed_documents(TEXTS[:6][::-1])[::-1]
         for one, other in zip(forward, backward, strict=True):
@@ -55,18 +56,18 @@ class EmbedderContract:
     def test_finds_the_subject(self, embedder: Embedder, subject: str) -> None:
         """The nearest document to a question is one on its subject."""
         query = embedder.embed_query(QUERIES[subject])
-        nearness = [_cosine(query, vector) for vector in embedder.embed_documents(TEXTS)]
-        assert CORPUS[nearness.index(max(nearness))]["subject"] == subject
+        cosines = [_cosine(query, vector) for vector in embedder.embed_documents(TEXTS)]
+        assert CORPUS[cosines.index(max(cosines))]["subject"] == subject
 
     def test_awkward_texts(self, embedder: Embedder) -> None:
-        """Empty, blank, huge and foreign texts have vectors too."""
+        """Empty, blank, very long and non-Latin texts get vectors too."""
         texts = ["", *AWKWARD]
         _check(embedder.embed_documents(texts), len(texts), embedder.dimension)
         for text in AWKWARD:
             _check([embedder.embed_query(text)], 1, embedder.dimension)
 
     def test_threads(self, embedder: Embedder) -> None:
-        """Many threads at once get the answers that one gets."""
+        """Concurrent threads get the same vectors as a single one."""
         expected = list(embedder.embed_query(TEXTS[0]))
         with ThreadPoolExecutor(4) as pool:
             many = list(pool.map(lambda _: embedder.embed_query(TEXTS[0]), range(16)))

@@ -1,9 +1,9 @@
-"""What every connector has to do when it joins BM25 and dense vectors."""
+"""The contract of a connector: fusing BM25 and dense vectors."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Literal
 
 import pytest
 
@@ -18,6 +18,7 @@ from vecdb_rerank.testing.base import (
     Call,
     Connect,
     ConnectorFixtures,
+    ConnectorUnderTest,
     by_id,
     descending,
     explained,
@@ -35,10 +36,10 @@ class Fusing(ConnectorFixtures):
     """Hybrid searches."""
 
     fusions: tuple[str, ...] = ("rrf", "min_max", "l2")
-    """The fusions that the database or its connector has."""
+    """The fusion methods that the connector supports."""
 
-    def test_depth(self, call: Call, connector: Any) -> None:
-        """``depth`` hits of each branch are joined, no more."""
+    def test_depth(self, call: Call, connector: ConnectorUnderTest) -> None:
+        """``depth`` hits of each branch are fused, no more."""
         tops: set[str] = set()
         for mode in BRANCHES:
             arguments = {"mode": mode, "k": 4, "limit": 4, "rerank": False}
@@ -50,7 +51,11 @@ class Fusing(ConnectorFixtures):
     @pytest.mark.parametrize("weights", [None, (1.0, 1.0), (0.7, 0.3), (0.0, 1.0), (3.0, 1.0)])
     @pytest.mark.parametrize("constant", [60, 10])
     def test_rrf(
-        self, call: Call, connector: Any, constant: int, weights: tuple[float, float] | None
+        self,
+        call: Call,
+        connector: ConnectorUnderTest,
+        constant: int,
+        weights: tuple[float, float] | None,
     ) -> None:
         """Scores are the weighted sums of ``1 / (rank_constant + rank)`` over the branches."""
         fusion = Fusion(rank_constant=constant, weights=weights)
@@ -67,8 +72,10 @@ class Fusing(ConnectorFixtures):
 
     @pytest.mark.parametrize("mode", ["hybrid"])
     @pytest.mark.parametrize("rerank", [False, True])
-    def test_evidence(self, call: Call, connector: Any, mode: str, rerank: bool) -> None:
-        """``explain`` tells the ranks and scores that searches of one branch give."""
+    def test_evidence(
+        self, call: Call, connector: ConnectorUnderTest, mode: str, rerank: bool
+    ) -> None:
+        """``explain`` gives the ranks and scores of searches in one branch."""
         outcome = explained(
             connector, call, WIDE, mode=mode, k=25, limit=25, depth=12, rerank=rerank
         )
@@ -81,15 +88,15 @@ class Fusing(ConnectorFixtures):
             assert set(evidence) == set(expected)
             for hit_id, (rank, score) in expected.items():
                 assert evidence[hit_id].score == pytest.approx(score, rel=1e-4)
-                # Equal scores may come in another order each time.
+                # Equal scores may be in another order in each search.
                 assert evidence[hit_id].rank == rank or by_score[evidence[hit_id].rank] == score
 
-    def test_evidence_changes_nothing(self, call: Call, connector: Any) -> None:
+    def test_evidence_changes_nothing(self, call: Call, connector: ConnectorUnderTest) -> None:
         """The hits are the same with and without ``explain``."""
         plain = call(connector.search(WIDE, k=15, limit=15))
-        told = call(connector.search(WIDE, k=15, limit=15, explain=True))
-        assert ids(connector, plain) == ids(connector, told)
-        assert scores(connector, plain) == pytest.approx(scores(connector, told), rel=1e-5)
+        explained = call(connector.search(WIDE, k=15, limit=15, explain=True))
+        assert ids(connector, plain) == ids(connector, explained)
+        assert scores(connector, plain) == pytest.approx(scores(connector, explained), rel=1e-5)
 
     @pytest.mark.parametrize("weights", [None, (0.7, 0.3)])
     @pytest.mark.parametrize("explain", [False, True])
@@ -101,8 +108,8 @@ class Fusing(ConnectorFixtures):
         explain: bool,
         weights: tuple[float, float] | None,
     ) -> None:
-        """Without ``branch_evidence`` only the fused order is blended, whoever fused it."""
-        blend = Blend(feedback=0.0, smoothing=0.0)  # whatever the texts say of each other
+        """Without ``branch_evidence``, only the fused order is blended."""
+        blend = Blend(feedback=0.0, smoothing=0.0)  # independent of the texts
         policy = Policy(branch_evidence=False, blend=blend)
         connector = make(filled, reranker=ReversingReranker(0.85), policy=policy)
         for method in self.fusions:
@@ -124,13 +131,13 @@ class Fusing(ConnectorFixtures):
             expected = {c.id: score for c, score in zip(ordered, blended, strict=True)}
             assert found == pytest.approx(expected, rel=1e-5), method
 
-    def test_ranks_of_a_page(self, call: Call, connector: Any) -> None:
-        """On a later page, explained ranks go on counting."""
+    def test_ranks_of_a_page(self, call: Call, connector: ConnectorUnderTest) -> None:
+        """On a later page, explained ranks continue."""
         outcome = explained(connector, call, WIDE, k=15, limit=5, offset=5)
         assert [hit.rank for hit in outcome.hits] == [6, 7, 8, 9, 10]
 
     def test_same_window_every_time(self, make: Connect, call: Call) -> None:
-        """Many equal scores at the k-th place: the same k hits all the same."""
+        """Equal scores at rank k do not change which k hits are found."""
         dice = random.Random(1)
         words = "bread boat lava list hive tax light fat yeast wind hot one keep day year".split()
         documents = [{"id": n, "text": " ".join(dice.choices(words, k=6))} for n in range(400)]
@@ -144,21 +151,25 @@ class Fusing(ConnectorFixtures):
         call(connector.delete())
         assert len(windows) == 1
 
-    def test_fusions(self, call: Call, connector: Any) -> None:
-        """Every fusion joins the same hits, best first."""
+    def test_fusions(self, call: Call, connector: ConnectorUnderTest) -> None:
+        """Every fusion method returns the same hits, best first."""
         for method in self.fusions:
-            arguments: dict[str, Any] = {"k": 40, "limit": 40, "depth": 15, "rerank": False}
-            response = call(connector.search(WIDE, fusion=Fusion(method), **arguments))  # type: ignore[arg-type]  # one of them
-            rrf = call(connector.search(WIDE, **arguments))
+            options: dict[str, object] = {"k": 40, "limit": 40, "depth": 15, "rerank": False}
+            response = call(connector.search(WIDE, fusion=Fusion(method), **options))  # type: ignore[arg-type]  # one of them
+            rrf = call(connector.search(WIDE, **options))
             assert sorted(ids(connector, response)) == sorted(ids(connector, rrf)), method
             assert descending(scores(connector, response)), method
 
     @pytest.mark.parametrize("weights", [None, (0.8, 0.2), (1.0, 3.0)])
     @pytest.mark.parametrize("method", ["min_max", "l2"])
     def test_normalised(
-        self, call: Call, connector: Any, method: Any, weights: tuple[float, float] | None
+        self,
+        call: Call,
+        connector: ConnectorUnderTest,
+        method: Literal["min_max", "l2"],
+        weights: tuple[float, float] | None,
     ) -> None:
-        """min_max and l2 are weighted means of the branches' normalised scores."""
+        """Scores are the weighted means of the branches' normalised scores."""
         fusion = Fusion(method, weights=weights)
         outcome = explained(
             connector, call, WIDE, k=40, limit=40, depth=15, fusion=fusion, rerank=False
@@ -169,11 +180,11 @@ class Fusing(ConnectorFixtures):
         ]
         expected = dict(fuse(branches, fusion))
         assert len(outcome.hits) == len(expected)
-        for hit in outcome.hits:  # OpenSearch gives the last of a branch 0.001 instead of nothing
+        for hit in outcome.hits:  # OpenSearch scores the last hit of a branch 0.001, not 0
             assert hit.first_pass_score == pytest.approx(expected[hit.id], abs=1.1e-3)
 
-    def test_branch_alone_is_not_fused(self, call: Call, connector: Any) -> None:
-        """A search of one branch says that nothing was fused."""
+    def test_branch_alone_is_not_fused(self, call: Call, connector: ConnectorUnderTest) -> None:
+        """The outcome of a search in one branch says that nothing was fused."""
         for mode in MODES:
             outcome = explained(connector, call, WIDE, mode=mode)
             assert (outcome.fused_by == "none") == (mode != "hybrid")

@@ -1,4 +1,4 @@
-"""What every reranker has to do."""
+"""The contract of a reranker."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ AWKWARD = [
 
 
 class RerankerContract:
-    """Tests for a reranker; give it as the fixture ``reranker``.
+    """Tests for a reranker; define the fixture ``reranker``.
 
-    ``tolerance`` is how far two scores of the same pair may be apart, as those of a remote model
-    or of a batch on a GPU may.
+    It needs only ``score(query, texts)``, or ``async def score_async(query, texts)``. ``tolerance``
+    is the largest difference allowed between two scores of the same pair; those of a remote model
+    or of a batch on a GPU vary.
     """
 
     tolerance = 1e-4
@@ -46,15 +47,15 @@ class RerankerContract:
         raise NotImplementedError("define the fixture `reranker`")
 
     def test_is_a_reranker(self, reranker: AnyReranker) -> None:
-        """It has what the protocol asks for, and a name."""
+        """It has a method with a signature that a search can call, and a name."""
         assert adapt(reranker).name
 
     def test_one_score_a_document(self, reranker: AnyReranker) -> None:
-        """Every document is scored, with finite numbers and a relevance from 0 to 1."""
+        """Every document gets a finite score and a relevance from 0 to 1."""
         _check(_scores(reranker, TEXTS), len(TEXTS))
 
     def test_no_documents(self, reranker: AnyReranker) -> None:
-        """Nothing in, nothing out."""
+        """No documents get no scores."""
         _check(_scores(reranker, []), 0)
 
     def test_finds_the_answer(self, reranker: AnyReranker) -> None:
@@ -63,33 +64,33 @@ class RerankerContract:
         assert raw.index(max(raw)) == 0
 
     def test_relevance_agrees_with_raw(self, reranker: AnyReranker) -> None:
-        """Relevance never contradicts the raw score."""
+        """Relevance rises with the raw score."""
         scores = _scores(reranker, TEXTS)
         pairs = sorted(zip(_numbers(scores.raw), _numbers(scores.relevance), strict=True))
         relevance = [r for _, r in pairs]
         assert relevance == sorted(relevance)
 
     def test_scores_follow_their_documents(self, reranker: AnyReranker) -> None:
-        """A document's score depends neither on its place nor on the others."""
+        """A document's score depends neither on its position nor on the other documents."""
         forward = _numbers(_scores(reranker, TEXTS).raw)
         backward = _numbers(_scores(reranker, TEXTS[::-1]).raw)[::-1]
         alone = _numbers(_scores(reranker, [TEXTS[3]]).raw)
         assert backward == pytest.approx(forward, abs=self.tolerance)
         assert alone == pytest.approx([forward[3]], abs=self.tolerance)
 
-    def test_equal_documents_score_alike(self, reranker: AnyReranker) -> None:
-        """The same text twice has the same score twice."""
+    def test_equal_documents_get_equal_scores(self, reranker: AnyReranker) -> None:
+        """The same text gets the same score twice, another text another score."""
         first, other, again = _numbers(_scores(reranker, [TEXTS[0], TEXTS[1], TEXTS[0]]).raw)
         assert again == pytest.approx(first, abs=self.tolerance)
         assert other != first
 
     @pytest.mark.parametrize("query", [QUERY, "?!", "q " * 5_000, "日本語 \N{FAMILY}"])
     def test_awkward_texts(self, reranker: AnyReranker, query: str) -> None:
-        """Short, blank, huge and foreign texts are scored, not refused."""
+        """Short, blank, very long and non-Latin texts are scored."""
         _check(_scores(reranker, AWKWARD, query), len(AWKWARD))
 
     def test_threads(self, reranker: AnyReranker) -> None:
-        """Many threads at once get the answers that one gets."""
+        """Concurrent threads get the same scores as a single one."""
         expected = _numbers(_scores(reranker, TEXTS).raw)
         with ThreadPoolExecutor(4) as pool:
             many = list(pool.map(lambda _: _scores(reranker, TEXTS), range(8)))
@@ -97,7 +98,7 @@ class RerankerContract:
             assert _numbers(scores.raw) == pytest.approx(expected, abs=self.tolerance)
 
     def test_keeps_the_deadline_it_promises(self, reranker: AnyReranker) -> None:
-        """One with ``keeps_deadline`` comes back in time, leaving None for what it left out."""
+        """With ``keeps_deadline``, it returns in time, with None for documents not scored."""
         adapted = adapt(reranker)
         if not adapted.keeps_deadline:
             return
@@ -125,5 +126,5 @@ def _check(scores: Scores, count: int) -> None:
 
 def _numbers(scores: Sequence[float | None]) -> list[float]:
     numbers = [score for score in scores if score is not None]
-    assert len(numbers) == len(scores), "a document was not scored, with time left"
+    assert len(numbers) == len(scores), "a document was not scored, although there was time"
     return numbers

@@ -1,9 +1,8 @@
-"""What every connector has to do when it creates a collection and fills it."""
+"""The contract of a connector: creating a collection and adding documents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from vecdb_rerank.testing.base import (
     Call,
     Connect,
     ConnectorFixtures,
+    ConnectorUnderTest,
     everything,
     ids,
     new_name,
@@ -23,7 +23,7 @@ from vecdb_rerank.testing.base import (
 from vecdb_rerank.testing.corpus import CORPUS
 from vecdb_rerank.testing.doubles import HashEmbedder
 
-RICH: Mapping[str, Any] = {
+RICH: Mapping[str, object] = {
     "title": "Ünïcödé \N{GRINNING FACE} 日本語 \u202e end",
     "text": 'quotes " and \\ and a\nline break',
     "empty": None,
@@ -34,7 +34,7 @@ RICH: Mapping[str, Any] = {
     "none": [],
     "meta": {"deep": {"er": ["x", "y"], "nothing": None}, "key with spaces": "v"},
 }
-AWKWARD: Mapping[str, Mapping[str, Any]] = {
+AWKWARD: Mapping[str, Mapping[str, object]] = {
     "no-text": {"subject": "nothing to read"},
     "empty": {"title": "", "text": ""},
     "blank": {"title": "  ", "text": " \n\t "},
@@ -51,10 +51,10 @@ AWKWARD: Mapping[str, Mapping[str, Any]] = {
 
 
 class Storing(ConnectorFixtures):
-    """Creating and filling."""
+    """Creating a collection and adding documents."""
 
     def test_create_is_idempotent(self, make: Connect, call: Call) -> None:
-        """The first call creates, the second finds, and ``delete`` ends both."""
+        """``create`` returns True only if it created the collection."""
         connector = make(new_name())
         assert call(connector.create()) is True
         assert call(connector.create()) is False
@@ -62,8 +62,10 @@ class Storing(ConnectorFixtures):
         assert call(connector.create()) is True
         call(connector.delete())
 
-    def test_other_dimension(self, make: Connect, call: Call, fresh: Any, filled: str) -> None:
-        """A collection made for another embedder is refused, in one line with both numbers."""
+    def test_other_dimension(
+        self, make: Connect, call: Call, fresh: ConnectorUnderTest, filled: str
+    ) -> None:
+        """A collection of another dimension raises an error of one line with the dimension."""
         call(fresh.create())
         other = make(filled, embedder=HashEmbedder(7))
         with pytest.raises(SchemaError, match=r"(?s)7") as caught:
@@ -71,22 +73,22 @@ class Storing(ConnectorFixtures):
         assert one_line(caught.value)
 
     def test_missing_vector(self, make: Connect, call: Call, filled: str) -> None:
-        """A collection without the wanted vectors is refused, in one line that names them."""
+        """A collection without the vectors raises an error of one line that names them."""
         for option in self.other_vectors():
             with pytest.raises(SchemaError, match="elsewhere") as caught:
                 call(make(filled, **option).create())
             assert one_line(caught.value)
 
-    def other_vectors(self) -> list[Mapping[str, Any]]:
-        """Options of ``connect`` that look for a vector or field called ``elsewhere``."""
+    def other_vectors(self) -> list[Mapping[str, object]]:
+        """Return options of ``connect`` for a vector or field called ``elsewhere``."""
         return [{"dense_vector": "elsewhere"}]
 
-    def test_check_finds_nothing(self, call: Call, connector: Any) -> None:
-        """``check`` has no complaint about a collection that ``create`` and ``add`` made."""
+    def test_check_finds_nothing(self, call: Call, connector: ConnectorUnderTest) -> None:
+        """``check`` finds no problem in a collection that ``create`` and ``add`` made."""
         assert [finding for finding in call(connector.check()) if not finding.ok] == []
 
     def test_check_finds_a_missing_collection(self, make: Connect, call: Call) -> None:
-        """``check`` names a collection that is not there, and what to do."""
+        """``check`` names a missing collection and the fix."""
         name = new_name()
         wrong = [finding for finding in call(make(name).check()) if not finding.ok]
         assert len(wrong) == 1
@@ -94,15 +96,15 @@ class Storing(ConnectorFixtures):
         assert wrong[0].fix
 
     def test_nothing_is_added_to_a_missing_collection(self, make: Connect, call: Call) -> None:
-        """``add`` before ``create`` is an error that names the collection, and makes none."""
+        """``add`` before ``create`` raises an error that names the collection, and creates none."""
         name = new_name()
         connector = make(name)
         with pytest.raises(IngestError, match=name):
             call(connector.add(CORPUS[:3], give_up_after=2.0))
         assert call(connector.create())
 
-    def test_ids_of_all_kinds(self, call: Call, fresh: Any) -> None:
-        """Numbers, UUIDs and any other strings are ids; adding again changes nothing."""
+    def test_ids_of_all_kinds(self, call: Call, fresh: ConnectorUnderTest) -> None:
+        """Integers, UUIDs and other strings are ids; adding a document again changes nothing."""
         given: list[int | str] = [
             0,
             7,
@@ -123,8 +125,8 @@ class Storing(ConnectorFixtures):
         found = ids(fresh, everything(fresh, call))
         assert sorted(found) == sorted(map(str, given))
 
-    def test_plain_mappings(self, call: Call, fresh: Any) -> None:
-        """Mappings are stored under ``_id`` or ``id``, else under a hash of their content."""
+    def test_plain_mappings(self, call: Call, fresh: ConnectorUnderTest) -> None:
+        """Mappings are stored under ``_id``, ``id`` or a hash of their content."""
         documents = [
             {"_id": "a", "text": "first"},
             {"id": "b", "text": "second"},
@@ -137,28 +139,28 @@ class Storing(ConnectorFixtures):
         assert len(found) == 4
         assert {"a", "b"} < set(found)
 
-    def test_adding_overwrites(self, call: Call, fresh: Any) -> None:
-        """The same id again replaces the document."""
+    def test_adding_overwrites(self, call: Call, fresh: ConnectorUnderTest) -> None:
+        """Adding the same id again replaces the document."""
         call(fresh.add([Document("one", {"text": "before", "old": True})]))
         call(fresh.add([Document("one", {"text": "after"})]))
         (payload,) = payloads(fresh, everything(fresh, call)).values()
         assert {k: v for k, v in payload.items() if k != DOC_ID} == {"text": "after"}
 
-    def test_nothing_to_add(self, call: Call, fresh: Any) -> None:
-        """An empty iterator is no error."""
+    def test_nothing_to_add(self, call: Call, fresh: ConnectorUnderTest) -> None:
+        """An empty iterator adds nothing."""
         report = call(fresh.add(iter(())))
         assert (report.added, report.failed) == (0, ())
 
-    def test_payload_survives(self, call: Call, fresh: Any) -> None:
-        """Nulls, nesting, numbers and Unicode come back as they went in, reranked or not."""
+    def test_payload_survives(self, call: Call, fresh: ConnectorUnderTest) -> None:
+        """Nulls, nesting, numbers and Unicode are returned as they were added, reranked or not."""
         call(fresh.add([Document("rich", RICH)]))
         for rerank in (False, True):
             response = call(fresh.search("quotes", rerank=rerank))
             (payload,) = payloads(fresh, response).values()
             assert {k: v for k, v in payload.items() if k != DOC_ID} == RICH
 
-    def test_what_cannot_be_stored(self, call: Call, fresh: Any) -> None:
-        """Documents that cannot be stored are named with a reason; the others are stored."""
+    def test_what_cannot_be_stored(self, call: Call, fresh: ConnectorUnderTest) -> None:
+        """Documents that cannot be stored are reported with a reason; the others are stored."""
         good = [Document(f"good-{n}", {"text": f"good {n}"}) for n in range(9)]
         bad = [
             Document("short", {"text": "a vector of two numbers"}, vector=[0.5, 0.5]),
@@ -170,23 +172,23 @@ class Storing(ConnectorFixtures):
         assert report.added == len(good)
         assert set(ids(fresh, everything(fresh, call))) == {str(d.id) for d in good}
 
-    def test_progress(self, call: Call, fresh: Any) -> None:
-        """``on_progress`` hears of each batch."""
-        heard: list[int] = []
+    def test_progress(self, call: Call, fresh: ConnectorUnderTest) -> None:
+        """``on_progress`` is called after each batch."""
+        counts: list[int] = []
         documents = [Document(n, {"text": f"number {n}"}) for n in range(7)]
-        call(fresh.add(documents, batch_size=3, on_progress=heard.append))
-        assert heard == [3, 6, 7]
+        call(fresh.add(documents, batch_size=3, on_progress=counts.append))
+        assert counts == [3, 6, 7]
 
     @pytest.mark.parametrize("mode", ["hybrid", "dense", "bm25"])
-    def test_awkward_documents(self, call: Call, fresh: Any, mode: str) -> None:
-        """Missing, empty, equal and huge texts are stored, found and never lost."""
+    def test_awkward_documents(self, call: Call, fresh: ConnectorUnderTest, mode: str) -> None:
+        """Missing, empty, equal and very long texts are stored and found."""
         documents = [Document(name, payload) for name, payload in AWKWARD.items()]
         numbers = [Document("list", {"text": ["one", "two"]}), Document("map", {"text": {"a": 1}})]
         storable = [d for d in documents if d.id != "surrogate"]
         report = call(fresh.add(documents))
         refused = {failure.id for failure in report.failed}
         assert refused <= {"surrogate"}, report.failed
-        odd = call(fresh.add(numbers))  # a schema may refuse a text that is no string: per document
+        odd = call(fresh.add(numbers))  # a schema may require text to be a string
         assert odd.added + len(odd.failed) == len(numbers)
         response = call(fresh.search("the very same different words", mode=mode, k=50, limit=50))
         found = ids(fresh, response)

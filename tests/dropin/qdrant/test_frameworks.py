@@ -92,7 +92,9 @@ def asked() -> VectorStoreQuery:
 
 
 def test_llamaindexs_store_is_reranked(raw: Any) -> None:
-    client = RerankingQdrantClient(raw, text_fields=TextFields(("_node_content",)), policy=POLICY)
+    client = RerankingQdrantClient(
+        raw, text_fields=TextFields(("_node_content.text",)), policy=POLICY
+    )
     store = LlamaIndexStore(raw.name, client=client)
     store.add(nodes())
     assert store.client is client
@@ -107,7 +109,7 @@ def test_llamaindexs_store_is_reranked(raw: Any) -> None:
 async def test_llamaindexs_async_store_is_reranked() -> None:
     raw = AsyncQdrantClient(":memory:")
     client = AsyncRerankingQdrantClient(
-        raw, text_fields=TextFields(("_node_content",)), policy=POLICY
+        raw, text_fields=TextFields(("_node_content.text",)), policy=POLICY
     )
     store = LlamaIndexStore("async", aclient=client)
     await store.async_add(nodes())

@@ -1,1 +1,1 @@
-"""Reports of an evaluation: tables, charts, HTML."""
+"""Show the result of an evaluation as tables, charts and an HTML page."""

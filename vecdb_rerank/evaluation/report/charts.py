@@ -1,4 +1,4 @@
-"""Charts of an evaluation, by matplotlib: SVG for the page, PNG or SVG as files."""
+"""Draw an evaluation with matplotlib: SVG for the HTML page, PNG or SVG as files."""
 
 from __future__ import annotations
 
@@ -7,52 +7,65 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation import details
+from vecdb_rerank.evaluation.result import EvaluationResult, stage_metrics, stage_pairs
 
-# Read on white and on black alike.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from vecdb_rerank.evaluation.tuning.summary import TuningSummary
+
+# Colours that can be seen on white and on black.
 BEFORE, AFTER, BETTER, WORSE = "#8a97a8", "#2f7fd6", "#2f9e6b", "#d6604d"
 FORMATS = ("png", "svg")
-_INK = "#010203"  # stands for the page's own text colour
+_INK = "#010203"  # replaced by the text colour of the page
 _SIZE = (5.6, 3.2)  # inches
 
-Draw = Callable[[Any, Mapping[str, Any]], None]
+R = TypeVar("R")
+Draw = Callable[["Axes", R], None]
+"""Draws one result."""
 
 
-def _quality(axes: Any, result: Mapping[str, Any]) -> None:
-    """NDCG@10 by mode, first pass and reranked."""
-    stages = result["stages"]
-    modes = [name for name in stages if not name.endswith("+rerank")]
-    pairs = (("first pass", "", BEFORE, -0.2), ("reranked", "+rerank", AFTER, 0.2))
-    for label, also, colour, shift in pairs:
-        values = [stages[f"{mode}{also}"]["ndcg@10"] for mode in modes]
-        places = [n + shift for n in range(len(modes))]
+def _quality(axes: Axes, result: EvaluationResult) -> None:
+    """Draw NDCG@10 by mode, first pass and reranked."""
+    pairs = list(stage_pairs(result["stages"]))
+    before = [stage_metrics(first)["ndcg@10"] for _, first, _ in pairs]
+    after = [stage_metrics(second)["ndcg@10"] for _, _, second in pairs]
+    for label, values, colour, shift in (
+        ("first pass", before, BEFORE, -0.2),
+        ("reranked", after, AFTER, 0.2),
+    ):
+        places = [n + shift for n in range(len(pairs))]
         bars = axes.bar(places, values, 0.38, color=colour, label=label)
         axes.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
-    axes.set_xticks(range(len(modes)), modes)
+    axes.set_xticks(range(len(pairs)), [mode for mode, *_ in pairs])
     axes.set_title("NDCG@10")
     axes.margins(y=0.3)
     axes.legend(frameon=False, loc="upper left", ncols=2, fontsize=8)
 
 
-def _recall(axes: Any, result: Mapping[str, Any]) -> None:
-    """Recall of the first pass by depth, and where 95 % of it is reached."""
+def _recall(axes: Axes, result: EvaluationResult) -> None:
+    """Draw the recall of the first pass by depth, and the k that reaches 95 % of it."""
     curve = result["details"]["recall_curve"]
     depths = [int(k) for k in curve["recall"]]
     axes.plot(depths, list(curve["recall"].values()), color=AFTER, marker="o", markersize=3)
-    enough = curve["k_for_95"]
-    axes.axvline(enough, color=BETTER, linestyle="--", linewidth=1)
+    sufficient = curve["k_for_95"]
+    axes.axvline(sufficient, color=BETTER, linestyle="--", linewidth=1)
     axes.axvline(result["k"], color=BEFORE, linestyle=":", linewidth=1)
-    axes.set_title(f"recall of the first pass by k: 95 % of recall@{details.DEEP} at {enough}")
-    axes.set_xlabel(f"k (dotted: {result['k']}, measured here)")
+    axes.set_title(
+        f"recall of the first pass by k: 95 % of recall@{details.DEEP_K} at {sufficient}"
+    )
+    axes.set_xlabel(f"k (dotted: the configured {result['k']})")
     axes.set_ylim(0, 1.03)
 
 
-def _changes(axes: Any, result: Mapping[str, Any]) -> None:
-    """Each query's change of NDCG@10, sorted."""
+def _changes(axes: Axes, result: EvaluationResult) -> None:
+    """Draw the change of NDCG@10 of each query, sorted."""
     values = sorted(result["details"]["changes"].values())
     colours = [WORSE if value < 0 else BETTER for value in values]
     axes.bar(range(len(values)), values, 1.0, color=colours)
@@ -63,8 +76,8 @@ def _changes(axes: Any, result: Mapping[str, Any]) -> None:
     axes.set_ylabel("NDCG@10")
 
 
-def _latency(axes: Any, result: Mapping[str, Any]) -> None:
-    """Median and 95th percentile by stage of a search."""
+def _latency(axes: Axes, result: EvaluationResult) -> None:
+    """Draw the median and the 95th percentile by stage of a search."""
     stages = result["details"]["latency_ms"]
     if stages is None:
         axes.set_axis_off()
@@ -72,7 +85,7 @@ def _latency(axes: Any, result: Mapping[str, Any]) -> None:
         return
     places = range(len(stages))
     for label, shift, colour in (("p50", -0.2, AFTER), ("p95", 0.2, BEFORE)):
-        values = [stage[label] for stage in stages.values()]
+        values = [stage["p50"] if label == "p50" else stage["p95"] for stage in stages.values()]
         bars = axes.barh([n + shift for n in places], values, 0.38, color=colour, label=label)
         axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=2)
     axes.set_yticks(places, [name.replace("_", " ") for name in stages])
@@ -82,7 +95,7 @@ def _latency(axes: Any, result: Mapping[str, Any]) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-EVALUATION: Mapping[str, Draw] = {
+EVALUATION: Mapping[str, Draw[EvaluationResult]] = {
     "quality": _quality,
     "recall": _recall,
     "changes": _changes,
@@ -90,28 +103,27 @@ EVALUATION: Mapping[str, Draw] = {
 }
 
 
-def _trade_off(axes: Any, result: Mapping[str, Any]) -> None:
-    """Quality by time for the best setting of each k."""
-    rows = [row for row in result["trade_off"] if row["latency_ms"] is not None]
-    for row in rows:
+def _trade_off(axes: Axes, result: TuningSummary) -> None:
+    """Draw quality by time for the best setting of each k."""
+    timed = [(row, ms) for row in result["trade_off"] if (ms := row["latency_ms"]) is not None]
+    for row, milliseconds in timed:
         role = row["role"]
-        colour = {"chosen": BETTER, "now": BEFORE}.get(role, AFTER)
-        axes.scatter(row["latency_ms"], row["ndcg@10"], color=colour, s=36)
+        place = (milliseconds, row["ndcg@10"])
+        axes.scatter(*place, color={"chosen": BETTER, "now": BEFORE}.get(role, AFTER), s=36)
         label = f"{role} (k={row['k']})" if role else f"k={row['k']}"
-        place = (row["latency_ms"], row["ndcg@10"])
         axes.annotate(label, place, xytext=(4, 4), textcoords="offset points", fontsize=8)
-    axes.set_xlabel("milliseconds a search, about" if rows else "times not measured")
+    axes.set_xlabel("milliseconds per search, approximately" if timed else "times not measured")
     axes.set_ylabel("NDCG@10")
     axes.margins(x=0.2, y=0.2)
 
 
-TUNING: Mapping[str, Draw] = {"trade-off": _trade_off}
+TUNING: Mapping[str, Draw[TuningSummary]] = {"trade-off": _trade_off}
 
 
-def svg(draw: Draw, result: Mapping[str, Any]) -> str:
-    """One chart as an ``<svg>`` element that takes the text colour of the page around it."""
+def svg(draw: Draw[R], result: R) -> str:
+    """Return one chart as an ``<svg>`` element in the text colour of the page around it."""
     with _style(_INK, "none"):
-        figure = _figure()(figsize=_SIZE, layout="constrained")
+        figure = _figure(_SIZE)
         draw(figure.subplots(), result)
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata=_NO_METADATA)
@@ -120,14 +132,13 @@ def svg(draw: Draw, result: Mapping[str, Any]) -> str:
     return re.sub(r' width="[^"]*pt" height="[^"]*pt"', ' width="100%"', text, count=1)
 
 
-def save(draws: Mapping[str, Draw], result: Mapping[str, Any], file: Path, title: str) -> None:
-    """All charts in one picture, in the format that the name of ``file`` ends with."""
+def save(draws: Mapping[str, Draw[R]], result: R, file: Path, title: str) -> None:
+    """Save all charts in one picture, in the format of the suffix of ``file``."""
     check(file)
     rows = (len(draws) + 1) // 2
     with _style("#222222", "white"):
         columns = min(2, len(draws))
-        size = (_SIZE[0] * columns, _SIZE[1] * rows + 0.4)
-        figure = _figure()(figsize=size, layout="constrained")
+        figure = _figure((_SIZE[0] * columns, _SIZE[1] * rows + 0.4))
         figure.suptitle(title)
         for axes, draw in zip(
             figure.subplots(rows, columns, squeeze=False).flat, draws.values(), strict=False
@@ -137,32 +148,36 @@ def save(draws: Mapping[str, Draw], result: Mapping[str, Any], file: Path, title
 
 
 def check(file: Path) -> None:
-    """`ConfigurationError` where a picture cannot be of the format that its name ends with."""
+    """Raise `ConfigurationError` if the suffix of ``file`` is not ``.png`` or ``.svg``."""
     if file.suffix.lstrip(".").lower() not in FORMATS:
-        raise ConfigurationError("--chart", f"{file}: a picture ends in .png or .svg")
+        raise ConfigurationError("--chart", f"must end in .png or .svg, got {file}")
     require("matplotlib", "evaluation")
 
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
-def _figure() -> Any:
-    return require("matplotlib.figure", "evaluation").Figure
+def _figure(size: tuple[float, float]) -> Figure:
+    figure: Figure = require("matplotlib.figure", "evaluation").Figure(
+        figsize=size, layout="constrained"
+    )
+    return figure
 
 
 @contextmanager
-def _style(ink: str, ground: str) -> Iterator[None]:
-    """Matplotlib's settings for the block: this ink on this ground, little else."""
+def _style(ink: str, background: str) -> Iterator[None]:
+    """Set matplotlib's style for the block."""
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     settings = {
         **dict.fromkeys(inked, ink),
-        **dict.fromkeys(("figure.facecolor", "axes.facecolor"), ground),
+        **dict.fromkeys(("figure.facecolor", "axes.facecolor"), background),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.titlesize": 10,
         "font.size": 9,
-        "svg.fonttype": "none",  # text stays text
-        "svg.hashsalt": "vecdb_rerank",  # the same picture of the same numbers
+        "text.parse_math": False,  # a name may hold "$"
+        "svg.fonttype": "none",  # text, not paths
+        "svg.hashsalt": "vecdb_rerank",  # the same picture for the same numbers
     }
     with require("matplotlib", "evaluation").rc_context(settings):
         yield

@@ -1,13 +1,13 @@
-"""An evaluation as one HTML file that needs nothing else."""
+"""Show an evaluation as one HTML file without external resources."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
 from vecdb_rerank import __version__
 from vecdb_rerank.evaluation.report import charts, tables
+from vecdb_rerank.evaluation.result import EvaluationResult, Hit, QueryReport, RelevantDocument
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
@@ -27,20 +27,22 @@ dd { margin: 0 0 0 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 
 
-def evaluation(result: Mapping[str, Any]) -> str:
-    """The page of a result of `evaluate`; every text in it is escaped."""
+def evaluation(result: EvaluationResult) -> str:
+    """Return the page of a result; all text is escaped."""
     found = result["details"]
     drawn = (f"<figure>{charts.svg(draw, result)}</figure>" for draw in charts.EVALUATION.values())
+    stages = ([name, *cells] for name, cells in tables.stage_rows(result))
+    hits = (tables.hits_cells(row) for row in found["retrieve_more"])
     parts = [
         f"<h1>{escape(result['dataset'])}</h1>",
         f'<p class="note">{escape(tables.title(result))}; reranker '
         f"{escape(result['reranker'] or 'none')}; vecdb-rerank {__version__}</p>",
         f'<div class="charts">{"".join(drawn)}</div>',
         "<h2>Quality and latency</h2>",
-        _stages(result["stages"]),
+        table(tables.stage_columns(result), stages),
         *(f"<p>{escape(line)}</p>" for line in tables.sentences(result)),
-        f"<h2>{tables.MORE}</h2>",
-        _more(found["retrieve_more"]),
+        f"<h2>{tables.HITS_TITLE}</h2>",
+        table(tables.HITS_COLUMNS, hits),
         f"<h2>Worst queries ({escape(found['mode'])})</h2>",
         *map(_query, found["worst"]),
     ]
@@ -48,7 +50,7 @@ def evaluation(result: Mapping[str, Any]) -> str:
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """An HTML document of ready parts."""
+    """Return an HTML document of parts that are escaped already."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -57,44 +59,25 @@ def document(title: str, parts: Iterable[str]) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]]) -> str:
-    """A table of texts; a row is its cells and whether it is set off."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; the rows of reranked results are bold."""
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
     body = "".join(map(_row, rows))
     return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
 
 
-def _row(row: tuple[Sequence[str], bool]) -> str:
-    cells, strong = row
+def _row(cells: Sequence[str]) -> str:
     inside = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-    return f'<tr class="strong">{inside}</tr>' if strong else f"<tr>{inside}</tr>"
+    return f'<tr class="strong">{inside}</tr>' if "rerank" in cells[0] else f"<tr>{inside}</tr>"
 
 
-def _stages(stages: Mapping[str, Mapping[str, Any]]) -> str:
-    names = [name for name in next(iter(stages.values())) if name != "latency_ms"]
-    rows = []
-    for stage, values in stages.items():
-        latency = values["latency_ms"]
-        times = [f"{latency[p]:.0f}" if latency else "cached" for p in ("p50", "p95")]
-        cells = [stage, *(f"{values[name]:.3f}" for name in names), *times]
-        rows.append((cells, stage.endswith("+rerank")))
-    return table(["stage", *(name.upper() for name in names), "p50 ms", "p95 ms"], rows)
-
-
-def _more(rows: Sequence[Mapping[str, Any]]) -> str:
-    return table(
-        tables.MORE_COLUMNS,
-        ((tables.more_cells(row), row["hits"].startswith("reranked")) for row in rows),
-    )
-
-
-def _query(query: Mapping[str, Any]) -> str:
+def _query(query: QueryReport) -> str:
     change = query["reranked"] - query["first_pass"]
     entries = [
-        (f"best hit of the {name}", _hit(query["top"][key]))
-        for key, name in (("first_pass", "first pass"), ("reranked", "reranked order"))
+        ("best hit of the first pass", _hit(query["top"]["first_pass"])),
+        ("best hit of the reranked order", _hit(query["top"]["reranked"])),
+        *((_ranks(document), document["text"]) for document in query["relevant"]),
     ]
-    entries += [(_where(document), document["text"]) for document in query["relevant"]]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
     return (
         f"<details><summary>{escape(query['query'])} "
@@ -103,11 +86,11 @@ def _query(query: Mapping[str, Any]) -> str:
     )
 
 
-def _hit(hit: Mapping[str, str] | None) -> str:
+def _hit(hit: Hit | None) -> str:
     return "none" if hit is None else f"{hit['id']}: {hit['text']}"
 
 
-def _where(document: Mapping[str, Any]) -> str:
+def _ranks(document: RelevantDocument) -> str:
     first, last = (
         "not found" if rank is None else f"rank {rank}"
         for rank in (document["first_pass_rank"], document["rank"])

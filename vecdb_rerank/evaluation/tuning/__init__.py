@@ -1,9 +1,10 @@
-"""Choosing settings on judged queries: `collect` is dear, trying settings on it is cheap."""
+"""Choose settings on judged queries: `collect` asks the models once, `evaluate` tries settings."""
 
 from vecdb_rerank.evaluation.tuning.choose import Choice, choose, evaluate
-from vecdb_rerank.evaluation.tuning.collect import Collected, Scorer, collect, sections
+from vecdb_rerank.evaluation.tuning.collect import collect, sections
+from vecdb_rerank.evaluation.tuning.collected import Collected, Scorer
 from vecdb_rerank.evaluation.tuning.grid import Setting, current, grid
-from vecdb_rerank.evaluation.tuning.summary import summary
+from vecdb_rerank.evaluation.tuning.summary import TuningSummary, summary
 from vecdb_rerank.evaluation.tuning.write_config import configuration
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Collected",
     "Scorer",
     "Setting",
+    "TuningSummary",
     "choose",
     "collect",
     "configuration",

@@ -1,4 +1,4 @@
-"""The cheap part of tuning: trying settings on what was collected, and choosing with care."""
+"""Try settings on what was collected, and choose one by cross-validation."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vecdb_rerank.evaluation import metrics
-from vecdb_rerank.evaluation.significance import SAME, Paired, paired
-from vecdb_rerank.evaluation.tuning.collect import Collected
+from vecdb_rerank.evaluation.significance import ROUNDING, Paired, paired
+from vecdb_rerank.evaluation.tuning.collected import Collected
 from vecdb_rerank.evaluation.tuning.grid import Setting, first_passes
 from vecdb_rerank.request import Fusion
 
 FOLDS = 5
-# A setting counts by its mean gain less so many of its standard errors: what is likely at least.
-# The best of hundreds is so by luck too; choosing has to pay by one of them on folds left out.
-CAUTION, PAYS = 2.0, 1.0
-Quality = Mapping[Setting, Sequence[float]]  # NDCG@10 of each query
+# A gain counts as its lower bound, the mean less this many standard errors. The best of hundreds of
+# settings is partly luck, so that choosing must also gain on the folds left out.
+CHOICE_ERRORS, VALIDATION_ERRORS = 2.0, 1.0
+Quality = Mapping[Setting, Sequence[float]]
+"""NDCG@10 of each query by setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The setting that was chosen, and why it can be trusted.
+    """The chosen setting, compared with the current one (``now``).
 
-    ``gain`` compares it with the one of now on the same queries that it was chosen on;
-    ``validated`` does so for the procedure, on queries that the choice had not seen: that is what
-    new queries may expect. ``tried`` counts settings.
+    ``gain`` compares them on the queries that the choice was made on. ``validated`` compares the
+    way of choosing on queries that were left out, which is what to expect on new queries.
+    ``tried`` counts settings.
     """
 
     now: Setting
@@ -42,26 +43,26 @@ def evaluate(
     settings: Sequence[Setting],
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> dict[Setting, list[float]]:
-    """NDCG@10 of every query (in their order) under every setting.
+    """Return the NDCG@10 of every query under every setting, with the functions of a search.
 
-    The orders come from the functions that a search uses; ``on_progress`` gets (done, total).
+    ``on_progress`` is called with the number of settings done and their total.
     """
     found: dict[Setting, list[float]] = {}
-    for (depth, how), k in first_passes(settings).items():
-        alike = [s for s in settings if (s.depth, s.fusion) == (depth, how)]
-        found |= _ndcg(collected, depth, how, k, alike)
+    for (depth, fusion), k in first_passes(settings).items():
+        same = [s for s in settings if (s.depth, s.fusion) == (depth, fusion)]
+        found |= _ndcg(collected, depth, fusion, k, same)
         on_progress(len(found), len(settings))
     return {setting: found[setting] for setting in settings}
 
 
 def _ndcg(
-    collected: Collected, depth: int, how: Fusion, k: int, settings: Sequence[Setting]
+    collected: Collected, depth: int, fusion: Fusion, k: int, settings: Sequence[Setting]
 ) -> dict[Setting, list[float]]:
-    """NDCG@10 of every query by settings with one first pass, of at most ``k`` hits."""
+    """Return NDCG@10 by setting for settings that share a first pass of at most ``k`` hits."""
     policy = collected.policy
     ranked: dict[Setting, dict[str, list[str]]] = {setting: {} for setting in settings}
     for query in collected.queries:
-        candidates = query.first_pass(depth, how, k)
+        candidates = query.first_pass(depth, fusion, k)
         for setting in settings:
             order = query.reranked(candidates[: setting.k], setting, policy)
             ranked[setting][query.query_id] = order[:10]
@@ -72,11 +73,11 @@ def _ndcg(
 
 
 def choose(quality: Quality, now: Setting, *, folds: int = FOLDS, seed: int = 0) -> Choice:
-    """Choose by cross-validation over the queries; the setting of now unless one is surely better.
+    """Choose a setting by cross-validation; keep ``now`` unless another one is clearly better.
 
-    A setting is taken if in no fold its mean is below that of ``now``, if over all queries its
-    gain is more than two standard errors, and if choosing that way gains more than one on the
-    folds left out. Equal ones go to that with fewer changes, then to the cheaper one.
+    A setting is better if its mean is below that of ``now`` in no fold, its gain over all queries
+    is more than two standard errors, and choosing this way gains more than one standard error on
+    the folds left out. Of equal settings, the one with fewer changes wins, then the cheaper one.
     """
     count = len(quality[now])
     parts = _folds(count, folds, seed)
@@ -88,7 +89,7 @@ def choose(quality: Quality, now: Setting, *, folds: int = FOLDS, seed: int = 0)
         for n in part:
             validated[n] = quality[picked][n] - quality[now][n]
     chosen = _best(quality, now, range(count), parts)
-    if _certain(validated, PAYS) <= SAME:
+    if _lower_bound(validated, VALIDATION_ERRORS) <= ROUNDING:
         chosen = now
     gains = _gains(quality, chosen, now, range(count))
     return Choice(now, chosen, paired(gains), paired(validated), len(quality))
@@ -97,33 +98,32 @@ def choose(quality: Quality, now: Setting, *, folds: int = FOLDS, seed: int = 0)
 def _best(
     quality: Quality, now: Setting, queries: Sequence[int], folds: Sequence[Sequence[int]]
 ) -> Setting:
-    """The setting with the most certain gain over these queries, at least as good in each fold."""
+    """Return the setting with the largest lower bound of its gain, no worse in any fold."""
 
     def value(setting: Setting) -> tuple[float, int, int, int]:
-        certain = _certain(_gains(quality, setting, now, queries), CAUTION)
-        return -round(certain, 9), setting.differences(now), setting.k, setting.depth
+        gain = _lower_bound(_gains(quality, setting, now, queries), CHOICE_ERRORS)
+        return -round(gain, 9), setting.differences(now), setting.k, setting.depth
 
     good = [setting for setting in quality if _never_worse(quality, setting, now, folds)]
     best = min(good, key=value)
-    return best if -value(best)[0] > SAME else now
+    return best if -value(best)[0] > ROUNDING else now
 
 
 def _never_worse(
     quality: Quality, setting: Setting, now: Setting, folds: Sequence[Sequence[int]]
 ) -> bool:
-    return all(sum(_gains(quality, setting, now, fold)) >= -SAME for fold in folds)
+    return all(sum(_gains(quality, setting, now, fold)) >= -ROUNDING for fold in folds)
 
 
-def _certain(gains: Sequence[float], caution: float) -> float:
-    """The mean gain less so many standard errors."""
+def _lower_bound(gains: Sequence[float], errors: float) -> float:
+    """Return the mean gain less this many standard errors."""
     if len(gains) < 2:
         return 0.0
-    return statistics.fmean(gains) - caution * statistics.stdev(gains) / math.sqrt(len(gains))
+    return statistics.fmean(gains) - errors * statistics.stdev(gains) / math.sqrt(len(gains))
 
 
 def _gains(quality: Quality, setting: Setting, now: Setting, queries: Sequence[int]) -> list[float]:
-    mine, its = quality[setting], quality[now]
-    return [mine[n] - its[n] for n in queries]
+    return [quality[setting][n] - quality[now][n] for n in queries]
 
 
 def _folds(count: int, folds: int, seed: int) -> list[list[int]]:

@@ -1,9 +1,9 @@
-"""The settings that tuning tries."""
+"""List the settings that tuning tries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 from itertools import product
 from typing import TypeVar
 
@@ -13,8 +13,8 @@ from vecdb_rerank.request import Fusion
 
 T = TypeVar("T")
 KS = (20, 30, 50, 75, 100)
-DEPTHS = (100, 200)  # beside k itself
-DEEPEST = max(DEPTHS)
+DEPTHS = (100, 200)  # besides k itself
+MAX_DEPTH = max(DEPTHS)
 FUSIONS = (
     Fusion(),
     Fusion(weights=(1.0, 2.0)),
@@ -34,9 +34,9 @@ BLENDS = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One way to search: ``depth`` hits a branch, fused, the first ``k`` scored and blended.
+    """One way to search: ``depth`` hits per branch are fused, the first ``k`` scored and blended.
 
-    ``reranker`` is the place (from 0) of one of the collected ones.
+    ``reranker`` is the index of one of the collected rerankers, from 0.
     """
 
     k: int
@@ -46,19 +46,18 @@ class Setting:
     reranker: int = 0
 
     def differences(self, other: Setting) -> int:
-        """How many of the parts are others than in ``other``."""
-        names = [entry.name for entry in fields(self)]
-        return sum(getattr(self, name) != getattr(other, name) for name in names)
+        """Return how many fields differ from those of ``other``."""
+        return sum(a != b for a, b in zip(astuple(self), astuple(other), strict=True))
 
     def described(self, now: Setting) -> str:
-        """What is other than ``now``, in the words of the settings."""
+        """Return what differs from the setting ``now``, in the words of the settings file."""
         parts = [
             f"k={self.k}" if self.k != now.k else "",
             f"depth={self.depth}" if self.depth not in (self.k, now.depth) else "",
             _fusion(self.fusion) if self.fusion != now.fusion else "",
             _blend(self.blend) if self.blend != now.blend else "",
         ]
-        return ", ".join(filter(None, parts)) or "as it is"
+        return ", ".join(filter(None, parts)) or "unchanged"
 
 
 def current(settings: Settings) -> Setting:
@@ -68,27 +67,25 @@ def current(settings: Settings) -> Setting:
 
 
 def grid(now: Setting, *, limit: int | None, max_k: int, rerankers: int = 1) -> list[Setting]:
-    """All settings to try, the one of now first.
+    """Return all settings to try, the current one (``now``) first.
 
-    ``k`` goes from ``limit``, the hits of a page if that is set, to ``max_k``. Where that of now
-    is above, its list of hits alone is kept, with every blend.
+    ``k`` goes from ``limit``, if set, to ``max_k``. If the current k is above ``max_k``, it
+    is still tried with every blend, but with no other depth or fusion.
     """
     ks = [k for k in _with(now.k, KS) if (limit or 1) <= k <= max_k]
     lists = [(now.k, now.depth, now.fusion)]
-    lists += [
-        (k, d, how) for k in ks for how in _with(now.fusion, FUSIONS) for d in _depths(k, now)
-    ]
-    found = (
-        Setting(k, depth, how, blend, reranker)
-        for reranker, (k, depth, how), blend in product(
+    lists += [(k, d, f) for k in ks for f in _with(now.fusion, FUSIONS) for d in _depths(k, now)]
+    settings = (
+        Setting(k, depth, fusion, blend, reranker)
+        for reranker, (k, depth, fusion), blend in product(
             range(rerankers), lists, _with(now.blend, BLENDS)
         )
     )
-    return _with(now, found)
+    return _with(now, settings)
 
 
 def first_passes(settings: Iterable[Setting]) -> dict[tuple[int, Fusion], int]:
-    """The first passes that these need: by depth and fusion, how many hits of it at most."""
+    """Return the largest k needed of each first pass, by depth and fusion."""
     found: dict[tuple[int, Fusion], int] = {}
     for setting in settings:
         key = (setting.depth, setting.fusion)
@@ -97,7 +94,7 @@ def first_passes(settings: Iterable[Setting]) -> dict[tuple[int, Fusion], int]:
 
 
 def _depths(k: int, now: Setting) -> list[int]:
-    """The branches' depths to try with ``k``; none is below it."""
+    """Return the branch depths to try with ``k``; none is below it."""
     kept = k if now.depth == now.k else max(k, now.depth)
     return _with(kept, (depth for depth in DEPTHS if depth > k))
 

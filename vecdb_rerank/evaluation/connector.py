@@ -1,0 +1,146 @@
+"""Build a connector over a collection that exists only during an evaluation."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from vecdb_rerank.config import factory
+from vecdb_rerank.config.settings import QdrantSettings, Settings
+from vecdb_rerank.errors import ConfigurationError, IngestError
+from vecdb_rerank.evaluation.cache import CachedEmbedder, CachedReranker, score_key
+from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.ingest.model import IngestReport
+from vecdb_rerank.model import Candidate
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.request import Mode
+from vecdb_rerank.resilience.chain import Chain
+from vecdb_rerank.search.pipeline import Pipeline
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the work, the number of steps done, and the total."""
+
+
+class EvaluatedConnector(Protocol):
+    """What an evaluation needs of a synchronous connector, whichever its database."""
+
+    pipeline: Pipeline
+
+    def search(
+        self,
+        query: str,
+        *,
+        mode: Mode | None = None,
+        k: int | None = None,
+        limit: int | None = None,
+        depth: int | None = None,
+        rerank: bool | Policy = True,
+        explain: bool = False,
+    ) -> object:
+        """Return the native response."""
+
+    def candidates(self, response: Any) -> Sequence[Candidate]:
+        """Return the hits of a native response."""
+
+    def create(self) -> bool:
+        """Create the collection."""
+
+    def add(
+        self,
+        documents: Iterable[Mapping[str, object]],
+        *,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> IngestReport:
+        """Add documents."""
+
+    def delete(self) -> None:
+        """Delete the collection."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+@contextmanager
+def temporary_connector(
+    settings: Settings,
+    dataset: Dataset,
+    on_progress: Progress,
+    *,
+    cache: bool = False,
+    scores: Path | None = None,
+) -> Iterator[EvaluatedConnector]:
+    """Yield a connector over a new collection that holds the dataset; delete it at the end.
+
+    With ``cache``, the rerankers' scores are kept in the file ``scores`` (default: in the user's
+    cache folder).
+
+    Raises `ConfigurationError` if no embedder is configured, `IngestError` if a document cannot be
+    stored.
+    """
+    if settings.embedder.type == "none":
+        raise ConfigurationError(
+            "embedder", "must be set: an evaluation embeds queries and documents"
+        )
+    connector: EvaluatedConnector = factory.build(_temporary(settings))
+    with closing(connector):
+        embedder = connector.pipeline.embedder
+        assert embedder is not None
+        name = getattr(embedder, "name", repr(embedder))
+        with closing(CachedEmbedder(embedder, name)) as cached:
+            connector.pipeline = replace(connector.pipeline, embedder=cached)
+            if cache and connector.pipeline.chain is not None:
+                chain = _cached(connector.pipeline.chain, settings, scores)
+                connector.pipeline = replace(connector.pipeline, chain=chain)
+            try:
+                size = len(dataset.corpus)
+                fill(connector, dataset.corpus, lambda done: on_progress("indexing", done, size))
+                yield connector
+            finally:
+                connector.delete()
+
+
+def fill(
+    connector: EvaluatedConnector,
+    documents: Iterable[Mapping[str, object]],
+    on_progress: Callable[[int], None],
+) -> None:
+    """Create the collection and add documents; raise `IngestError` if one is not stored."""
+    connector.create()
+    report = connector.add(documents, on_progress=on_progress)
+    if report.failed:
+        first = report.failed[0]
+        raise IngestError(
+            f"{len(report.failed)} documents were not stored; {first.id}: {first.reason}"
+        )
+
+
+def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
+    sections = [section for section in settings.chain if section.type != "none"]
+    pairs = zip(chain.rerankers, sections, strict=True)
+    return Chain(
+        [
+            # A listwise reranker's scores depend on the other documents: none can be kept.
+            reranker
+            if reranker.listwise
+            else CachedReranker(reranker, score_key(section.model_dump()), file)
+            for reranker, section in pairs
+        ]
+    )
+
+
+def _temporary(settings: Settings) -> Settings:
+    """Return the settings with a collection of their own and without what depends on speed."""
+    own = {"collection": f"vecdb-rerank-evaluation-{uuid.uuid4().hex[:8]}"}
+    if isinstance(settings.backend, QdrantSettings) and settings.backend.url is None:
+        own["path"] = ":memory:"
+    # A slow machine must not change the numbers, nor a minimum relevance the first-pass stages.
+    return settings.model_copy(
+        update={
+            "backend": settings.backend.model_copy(update=own),
+            "policy": replace(settings.policy, deadline=None, min_relevance=None),
+        }
+    )

@@ -1,0 +1,167 @@
+"""The result of an evaluation: the dictionary that ``evaluate --json`` writes, with its types.
+
+Metrics are from 0 to 1, rounded to four digits; times are in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypedDict, TypeVar, cast
+
+from vecdb_rerank.evaluation import metrics
+from vecdb_rerank.evaluation.datasets import Dataset, Qrels
+from vecdb_rerank.evaluation.metrics import Percentiles
+from vecdb_rerank.evaluation.runs import Run
+from vecdb_rerank.evaluation.significance import PairedDict
+
+T = TypeVar("T")
+# ``ndcg@10``, ``mrr@10`` and ``recall@k``, and as ``latency_ms`` the latency: None if scores came
+# from a cache.
+Stage = Mapping[str, float | Percentiles | None]
+
+
+class RecallCurve(TypedDict):
+    """Recall by depth of the first pass, and the smallest k with 95 % of the recall at 200."""
+
+    recall: dict[str, float]
+    k_for_95: int
+
+
+class HitsRow(TypedDict):
+    """The quality and length of the first hits of an order, named ``hits``.
+
+    ``found`` is the share of queries with a relevant hit, ``recall`` the share of the relevant
+    documents, ``relevant`` the share of the hits that are relevant. ``characters`` is the mean
+    length of the hits together.
+    """
+
+    hits: str
+    found: float
+    recall: float
+    relevant: float
+    characters: float
+
+
+class Hit(TypedDict):
+    """The id of a document and its text, cut to 500 characters."""
+
+    id: str
+    text: str
+
+
+class RelevantDocument(TypedDict):
+    """A document judged relevant, with its ranks (from 1; None if not found) and relevance."""
+
+    id: str
+    text: str
+    grade: int
+    first_pass_rank: int | None
+    rank: int | None
+    relevance: float | None
+
+
+class TopHits(TypedDict):
+    """The best hit of both orders; None if there are no hits."""
+
+    first_pass: Hit | None
+    reranked: Hit | None
+
+
+class QueryReport(TypedDict):
+    """One query with its NDCG@10 before and after reranking."""
+
+    query_id: str
+    query: str
+    first_pass: float
+    reranked: float
+    top: TopHits
+    relevant: list[RelevantDocument]
+
+
+class Details(TypedDict):
+    """What the means do not show, about the mode ``mode``.
+
+    ``against_first_pass`` compares both stages of each mode. ``changes`` is the change of NDCG@10
+    by query. ``truncated`` counts documents that were read only in part; None if scores came from
+    a cache.
+    """
+
+    mode: str
+    against_first_pass: dict[str, PairedDict]
+    changes: dict[str, float]
+    recall_curve: RecallCurve
+    retrieve_more: list[HitsRow]
+    latency_ms: dict[str, Percentiles] | None
+    truncated: int | None
+    worst: list[QueryReport]
+
+
+class EvaluationSummary(TypedDict):
+    """The metrics and latencies of all stages."""
+
+    dataset: str
+    documents: int
+    queries: int
+    k: int
+    backend: str
+    stages: dict[str, Stage]
+
+
+class EvaluationResult(EvaluationSummary):
+    """The summary with the details."""
+
+    reranker: str
+    details: Details
+
+
+def summary(dataset: Dataset, runs: Mapping[str, Run], k: int, backend: str) -> EvaluationSummary:
+    """Return the metrics and latencies of runs by stage."""
+    return {
+        "dataset": dataset.name,
+        "documents": len(dataset.corpus),
+        "queries": len(dataset.queries),
+        "k": k,
+        "backend": backend,
+        "stages": {name: _stage(run, dataset.qrels, k) for name, run in runs.items()},
+    }
+
+
+def _stage(run: Run, qrels: Qrels, k: int) -> Stage:
+    quality = metrics.quality(run.ranked, qrels, k)
+    latency = None if run.cached else rounded(metrics.latency(run.latencies_ms), 1)
+    return {**rounded(quality), "latency_ms": latency}
+
+
+def stage_metrics(stage: Stage) -> dict[str, float]:
+    """Return the metrics of a stage without its latency."""
+    return {name: value for name, value in stage.items() if isinstance(value, float)}
+
+
+def stage_times(stage: Stage) -> list[str]:
+    """Return the p50 and p95 latency of a stage as text."""
+    latency = stage["latency_ms"]
+    if not isinstance(latency, dict):
+        return ["cached", "cached"]
+    return [f"{latency['p50']:.0f}", f"{latency['p95']:.0f}"]
+
+
+def stage_pairs(stages: Mapping[str, T]) -> Iterator[tuple[str, T, T]]:
+    """Yield each mode with its first-pass and its reranked stage."""
+    for mode, first_pass in stages.items():
+        if f"{mode}+rerank" in stages:
+            yield mode, first_pass, stages[f"{mode}+rerank"]
+
+
+def rounded(value: T, digits: int = 4) -> T:
+    """Return a structure of dicts and lists with all floats rounded; tuples become lists."""
+    return cast(T, _rounded(value, digits))
+
+
+def _rounded(value: object, digits: int) -> object:
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, Mapping):
+        return {name: _rounded(inner, digits) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner, digits) for inner in value]
+    return value

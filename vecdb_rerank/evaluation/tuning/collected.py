@@ -1,0 +1,120 @@
+"""What tuning collects once per query, and the orders that settings make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vecdb_rerank.config.settings import RerankerSettings
+from vecdb_rerank.evaluation.datasets import Qrels
+from vecdb_rerank.evaluation.tuning.grid import Setting
+from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.ranking import exact_terms, fusion, ordering, skip_rules
+from vecdb_rerank.request import BRANCHES, Fusion
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """One query with the hits of both branches and the rerankers' scores.
+
+    ``branches`` are (bm25, dense), with `MAX_DEPTH` hits each. ``names`` are the documents' own ids
+    by hit, ``texts`` the texts that a reranker reads under any setting. ``scores`` has one mapping
+    per reranker, from hits to raw score and relevance (0 to 1); ``calibrated`` says for each
+    reranker whether its relevance is on the common scale.
+    """
+
+    query_id: str
+    query: str
+    branches: tuple[Mapping[HitId, BranchHit], ...]
+    names: Mapping[HitId, str]
+    texts: Mapping[HitId, str] = field(default_factory=dict, repr=False)
+    scores: tuple[Mapping[HitId, tuple[float, float]], ...] = ()
+    calibrated: tuple[bool, ...] = ()
+
+    def first_pass(self, depth: int, fused_by: Fusion, k: int) -> list[Candidate]:
+        """Return the first pass of a search with these settings: ``k`` hits in order."""
+        cut = [{i: b for i, b in hits.items() if b.rank <= depth} for hits in self.branches]
+        return [
+            Candidate(
+                n,
+                hit_id,
+                self.texts.get(hit_id, ""),
+                score,
+                branches={
+                    name: hits[hit_id]
+                    for name, hits in zip(BRANCHES, cut, strict=True)
+                    if hit_id in hits
+                },
+            )
+            for n, (hit_id, score) in enumerate(fusion.fuse(cut, fused_by)[:k])
+        ]
+
+    def reranked(
+        self, candidates: Sequence[Candidate], setting: Setting, policy: Policy
+    ) -> list[str]:
+        """Return document ids in the order of a search with these settings under ``policy``."""
+        if not policy.skip.shadow and skip_rules.rule(self.query, candidates, policy.skip):
+            return [self.names[candidate.id] for candidate in candidates]
+        known = self.scores[setting.reranker]
+        pairs = [known.get(c.id, (None, None)) for c in candidates]
+        scores = Scores(
+            [raw for raw, _ in pairs],
+            [relevance for _, relevance in pairs],
+            calibrated=self.calibrated[setting.reranker],
+        )
+        ranking = ordering.rerank(candidates, scores, setting.blend)
+        if policy.exact_terms is not None:
+            ranking = exact_terms.protect(ranking, self.query, policy.exact_terms)
+        return [self.names[hit.candidate.id] for hit in ranking.hits]
+
+
+@dataclass(slots=True)
+class Scorer:
+    """A reranker whose scores were collected, with its speed and price.
+
+    ``documents`` were scored in ``milliseconds``, without those in the cache. ``units`` predicts
+    the units billed for a query with that many documents; ``price`` is the price of a unit.
+    """
+
+    section: RerankerSettings
+    name: str
+    calibrated: bool = False
+    documents: int = 0
+    milliseconds: float = 0.0
+    units: Callable[[int], float] | None = field(default=None, repr=False)
+    price: float = 0.0
+
+    def latency_ms(self, k: int) -> float | None:
+        """Return the milliseconds that ``k`` documents take; None if not measured."""
+        return self.milliseconds / self.documents * k if self.documents else None
+
+    def cost(self, k: int) -> float | None:
+        """Return the price of a query with ``k`` documents; None if nothing is billed."""
+        return None if self.units is None else self.units(k) * self.price
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What settings are tried on; ``first_pass_ms`` is the median of embedding and first pass."""
+
+    dataset: str
+    qrels: Qrels
+    queries: tuple[Searched, ...]
+    scorers: tuple[Scorer, ...]
+    first_pass_ms: float
+    policy: Policy = field(default_factory=Policy)
+
+    def only(self, query_ids: Sequence[str]) -> Collected:
+        """Return a copy with some of the queries."""
+        kept = set(query_ids)
+        return replace(self, queries=tuple(q for q in self.queries if q.query_id in kept))
+
+    def latency_ms(self, setting: Setting) -> float | None:
+        """Return a search's approximate milliseconds; None if the reranker was not timed."""
+        scoring = self.scorers[setting.reranker].latency_ms(setting.k)
+        return None if scoring is None else self.first_pass_ms + scoring
+
+    def cost(self, setting: Setting) -> float | None:
+        """Return a search's cost in the currency of the prices; None if nothing is billed."""
+        return self.scorers[setting.reranker].cost(setting.k)
