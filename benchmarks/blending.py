@@ -30,7 +30,7 @@ from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores, sigmoid
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import MS_MARCO_MINILM, logit
 from vecdb_rerank.policy.exact_terms import ExactTerms
-from vecdb_rerank.ranking.blending import final_scores
+from vecdb_rerank.ranking.blending import final_scores, relevance_by_rank
 from vecdb_rerank.ranking.exact_terms import exact_terms, protect
 from vecdb_rerank.ranking.ordering import rerank
 from vecdb_rerank.text_fields import TextFields
@@ -112,6 +112,11 @@ def blend(
     return score
 
 
+def by_rank(candidates: Sequence[Candidate], relevance: Sequence[float]) -> list[float]:
+    """The default blend of a reranker without calibration: its scores count by rank."""
+    return final_scores(candidates, relevance_by_rank(relevance), Blend())
+
+
 METHODS: dict[str, Score] = {
     FIRST_PASS: lambda candidates, _: [c.score for c in candidates],
     "reranker alone": blend("replace"),
@@ -122,6 +127,7 @@ METHODS: dict[str, Score] = {
     "convex 0.3, smoothed": blend("convex", 0.3, smoothed=True),
     "confidence": blend("confidence"),
     DEFAULT: blend("confidence", smoothed=True),
+    "... without calibration, by rank": by_rank,
     "... by fused order only": blend("confidence", branches=False, smoothed=True),
 }
 

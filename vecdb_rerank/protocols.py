@@ -111,7 +111,7 @@ AnyReranker = Reranker | AsyncReranker
 
 @runtime_checkable
 class Embedder(Protocol):
-    """UrlRotation text into vectors; may treat queries and documents differently."""
+    """Turns text into vectors; may treat queries and documents differently."""
 
     @property
     def dimension(self) -> int:

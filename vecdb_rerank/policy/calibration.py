@@ -50,5 +50,5 @@ def logit(relevance: float) -> float:
     return max(-_LOGIT_BOUND, min(_LOGIT_BOUND, math.log(relevance / (1.0 - relevance))))
 
 
-# Of ms-marco-MiniLM-L-12-v2, over seven collections (docs/quality.md).
+# Of ms-marco-MiniLM-L-12-v2, over seven collections (benchmarks/NOTES.md).
 MS_MARCO_MINILM = Calibration(1 / 3, -2 / 3)

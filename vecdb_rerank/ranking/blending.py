@@ -15,7 +15,7 @@ from vecdb_rerank.policy.calibration import logit
 from vecdb_rerank.ranking import smoothing
 
 # A reranker is unsure and certain of a query at these relevances of its best document. All
-# constants were chosen by measurement (docs/quality.md).
+# constants were chosen by measurement (benchmarks/NOTES.md).
 UNSURE, CERTAIN = 0.79, 0.935
 # The weight of an unsure reranker against two branches (BM25 and dense), or against one.
 MIN_WEIGHT_TWO_BRANCHES, MIN_WEIGHT_ONE_BRANCH = 0.3, 0.5
@@ -48,7 +48,7 @@ def relevance_by_rank(raw: Sequence[float]) -> list[float]:
     """Return a relevance (0 to 0.6) for each raw score from the order of the scores alone.
 
     For scores on an unknown scale: no strictly increasing change of ``raw`` changes the result.
-    The values follow the mean relevance that a calibrated reranker gives by rank (docs/quality.md);
+    The values follow the mean relevance that a calibrated reranker gives by rank (benchmarks/NOTES.md);
     0.6 leaves the reranker unsure of the query.
     """
     order = sorted(range(len(raw)), key=lambda n: -raw[n])

@@ -14,7 +14,7 @@ UNSCORED_STEP = 1e-6
 
 
 def first_pass_order(candidates: Sequence[Candidate], ascending: bool = False) -> list[Candidate]:
-    """Sort candidates by score, ties by id; ``ascending`` where less is better (distances).
+    """Sort candidates by score, ties by id; ``ascending`` if less is better (distances).
 
     Databases order equal scores differently from call to call; pages must not.
     """
