@@ -48,7 +48,7 @@ def relevance_by_rank(raw: Sequence[float]) -> list[float]:
     """Return a relevance (0 to 0.6) for each raw score from the order of the scores alone.
 
     For scores on an unknown scale: no strictly increasing change of ``raw`` changes the result.
-    The values follow the mean relevance that a calibrated reranker gives by rank (benchmarks/NOTES.md);
+    The values follow the mean relevance of a calibrated reranker by rank (benchmarks/NOTES.md);
     0.6 leaves the reranker unsure of the query.
     """
     order = sorted(range(len(raw)), key=lambda n: -raw[n])
