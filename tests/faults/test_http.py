@@ -77,7 +77,7 @@ def test_the_next_url_answers_for_one_that_fails(colour: str) -> None:
 
 @both_colours
 def test_each_url_is_tried_as_often_as_one_would_be(colour: str) -> None:
-    with fault_server("503") as one, fault_server("500") as other:
+    with fault_server("503") as one, fault_server("429") as other:
         found = searched([one.url, other.url], colour)
     assert found.outcome.status == "fell_back"
     assert (len(one.requests), len(other.requests)) == (2, 2)
@@ -109,20 +109,13 @@ def test_a_url_that_hung_is_asked_last(colour: str, caplog: pytest.LogCaptureFix
 
 
 @both_colours
-def test_a_url_that_refused_the_documents_keeps_its_turn(colour: str) -> None:
+def test_the_next_url_is_not_asked_what_this_one_refused(colour: str) -> None:
     with fault_server("422") as first, fault_server("ok") as second:
         chain = Chain([reranker([first.url, second.url])])
         for _ in range(2):
             assert search(chain, colour, 1.0).outcome.status == "fell_back"
-    assert (len(first.requests), len(second.requests)) == (2, 0)
-
-
-@both_colours
-def test_the_next_url_is_not_asked_what_this_one_refused(colour: str) -> None:
-    with fault_server("422") as first, fault_server("ok") as second:
-        found = searched([first.url, second.url], colour)
-    assert found.outcome.status == "fell_back"
-    assert (len(first.requests), len(second.requests)) == (1, 0)
+    assert first.requests
+    assert second.requests == []
 
 
 @both_colours
@@ -253,13 +246,6 @@ def test_what_no_encoder_takes_is_sent_all_the_same(query: str) -> None:
 def test_a_body_that_is_no_json_is_refused_at_once() -> None:
     with pytest.raises(ConfigurationError, match=r"^extra_body: "):
         reranker("http://h", extra_body={"since": object()})
-
-
-@pytest.mark.parametrize("name", ["api_key", "key", "X-Token"])
-def test_a_key_in_the_url_is_refused_without_being_told(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^url: put the value of .* into api_key") as told:
-        reranker(f"http://h/v2?{name}={SECRET}")
-    assert SECRET not in str(told.value)
 
 
 @pytest.mark.parametrize(
