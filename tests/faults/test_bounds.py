@@ -46,7 +46,11 @@ def raw_deflate(data: bytes) -> bytes:
     return deflate.compress(data) + deflate.flush()
 
 
-ENCODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "x-gzip": gzip.compress}
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "x-gzip": gzip.compress,
+}
 
 
 @both_colours
@@ -162,14 +166,14 @@ def test_a_response_too_many_is_nobodys_answer(
 
     async def twice() -> list[Any]:
         found = [await run_async(one.steps("q", TEXTS, deadline=Deadline.after(5))) for _ in "12"]
-        await run_async(one.closing())  # type: ignore[attr-defined]
+        await run_async(one.closing())
         return found
 
     if colour == "async":
         first, second = asyncio.run(twice())
     else:
         first, second = [one.score("q", TEXTS, deadline=Deadline.after(5)) for _ in "12"]
-        run(one.closing())  # type: ignore[attr-defined]
+        run(one.closing())
     assert first.raw == second.raw
     assert one_too_many.connections == 2
 

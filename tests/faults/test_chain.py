@@ -106,8 +106,7 @@ def test_batches_that_were_answered_are_billed_though_a_later_one_fails(
 def test_late_requests_never_go_over_the_budget(fault: str, timeout: float, colour: str) -> None:
     with fault_server(fault) as server:
         remote = CLIENTS["http cohere"](server.url, api_key=SECRET, timeout=timeout)
-        policy = Policy(breaker=None, cost=Cost({remote.name: 1.0}, per_day=2.0))
-        chain = Chain([remote], policy)
+        chain, cost = Chain([remote]), Cost({remote.name: 1.0}, per_day=2.0)
         for _ in range(5):
-            assert search(chain, colour, 0.2).outcome.status == "fell_back"
+            assert search(chain, colour, 0.2, breaker=None, cost=cost).outcome.status == "fell_back"
     assert 1 <= len(server.requests) <= 2

@@ -13,7 +13,7 @@ import pytest
 from tests.faults import server as faults
 from tests.faults.cases import CLIENTS, COLOURS, SECRET, score, search
 from tests.faults.server import FaultServer, fault_server
-from vecdb_rerank import Deadline, HttpReranker, Policy
+from vecdb_rerank import Deadline, HttpReranker
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.http.retry import ServiceError
@@ -156,8 +156,8 @@ def test_the_one_document_that_is_refused_stays_unscored(
 def test_one_refused_document_never_counts_for_the_breaker(status: str) -> None:
     with picky_server(lambda docs: status if "number 3 of the five" in docs else None) as server:
         one = HttpReranker(server.url, model="m", retries=0)
-        chain = Chain([one], Policy(breaker=Breaker(failures=1, pause=60.0)))
-        found = [search(chain, "sync", 3.0) for _ in range(4)]
+        chain, breaker = Chain([one]), Breaker(failures=1, pause=60.0)
+        found = [search(chain, "sync", 3.0, breaker=breaker) for _ in range(4)]
     assert {each.outcome.scored for each in found} == {4}
 
 
@@ -185,9 +185,9 @@ def test_a_listwise_service_is_never_split(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_server_that_refuses_everything_is_soon_asked_once_a_search() -> None:
     with picky_server(over(0)) as server:
         one = HttpReranker(server.url, model="m")
-        chain = Chain([one], Policy(breaker=Breaker(failures=1)))
+        chain, breaker = Chain([one]), Breaker(failures=1)
         for _ in range(4):
-            assert search(chain, "sync", 3.0).outcome.status == "fell_back"
+            assert search(chain, "sync", 3.0, breaker=breaker).outcome.status == "fell_back"
     assert sizes(server)[-3:] == [5, 5, 5]
     assert len(server.requests) <= 4 + most_extra(5)
 

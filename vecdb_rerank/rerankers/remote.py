@@ -87,6 +87,43 @@ class RemoteOptions:
                 raise ConfigurationError(name, f"must be at least 1, got {value}")
 
 
+class _Call:
+    """The state of one call: its plan, and what came of its requests."""
+
+    def __init__(self, plan: RequestPlan, documents: int) -> None:
+        self.plan = plan
+        self.scores: list[float | None] = [None] * documents
+        self.billed = 0.0
+        self.refusals: list[ServiceError] = []
+        self._spare = 0.0  # units reserved for refused requests, which are not billed
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether any document has been scored."""
+        return any(score is not None for score in self.scores)
+
+    def may_add(self, units: float) -> bool:
+        """Return whether the budget has room for a request beyond the planned ones."""
+        if units > self._spare and not reserve_more(units - self._spare):
+            return False
+        self._spare = max(0.0, self._spare - units)
+        return True
+
+    def accept(self, part: range, answer: Reply) -> None:
+        """Keep the scores of ``part``."""
+        self.plan.accepted(part)
+        self.scores[part.start : part.stop] = answer.scores
+        self.billed += answer.billed
+
+    def refuse(self, part: range, error: ServiceError, units: float) -> None:
+        """Record that the server refused ``part``, for which ``units`` were reserved."""
+        names_tokens = "token" in str(error).lower()
+        self.plan.refused(part, is_fault=is_fault(error), names_tokens=names_tokens)
+        self.billed, error.billed = self.billed + error.billed, 0.0
+        self._spare += units
+        self.refusals.append(error)
+
+
 class RemoteReranker(BaseReranker, ABC):
     """Asks a server for scores, one request after another, until the deadline.
 
@@ -134,58 +171,48 @@ class RemoteReranker(BaseReranker, ABC):
         query, documents = valid_unicode(query), [valid_unicode(text) for text in documents]
         limit = self._limit.current()
         sent = documents[: limit.documents] if self.listwise else documents
-        plan = RequestPlan(request_tokens(query, sent), limit)
-        found: list[float | None] = [None] * len(documents)
-        billed = 0.0
-        refusals: list[ServiceError] = []
-
-        spare = 0.0  # units reserved for requests that were refused, which bill nothing
-
-        def may_add(part: range) -> bool:
-            nonlocal spare
-            units = self._units(query, documents[part.start : part.stop])
-            if units > spare and not reserve_more(units - spare):
-                return False
-            spare = max(0.0, spare - units)
-            return True
-
+        call = _Call(RequestPlan(request_tokens(query, sent), limit), len(documents))
         try:
-            while (part := plan.next(may_add)) is not None:
-                batch = documents[part.start : part.stop]
-                # A server that fails a request in every retry is not asked for its halves as often.
-                retries = 0 if refusals and is_fault(refusals[-1]) else self._options.retries
-                try:
-                    answer = yield from self._send(query, batch, retries, deadline)
-                except ServiceError as error:
-                    if not self._may_split(error):
-                        raise
-                    billed += error.billed
-                    spare += self._units(query, batch)
-                    refusals.append(error)
-                    names_tokens = "token" in str(error).lower()
-                    plan.refused(part, is_fault=is_fault(error), names_tokens=names_tokens)
-                    if plan.is_hopeless:
-                        break
-                else:
-                    plan.accepted(part)
-                    self._limit.accepted()
-                    found[part.start : part.stop] = answer.scores
-                    billed += answer.billed
+            yield from self._ask_all(query, documents, call, deadline)
         except RerankTimeoutError:
-            if all(score is None for score in found):
+            if not call.has_scores:
                 raise
         except RerankError as error:
-            error.billed += billed
+            error.billed += call.billed
             raise
-        if plan.is_hopeless:
-            if len(sent) > 1:
-                self._limit.refused_all()
-            refusals[0].billed = billed
-            raise refusals[0]
-        if plan.limit != limit:
-            self._limit.learn(plan.limit)
+        if call.plan.limit != limit:
+            self._limit.learn(call.plan.limit)
         read = Scores.from_logits if self._scale == "logits" else Scores.from_relevance
-        return replace(read(found, billed=billed), notes=self._notes(plan))
+        return replace(read(call.scores, billed=call.billed), notes=self._notes(call.plan))
+
+    def _ask_all(
+        self, query: str, documents: Sequence[str], call: _Call, deadline: Deadline
+    ) -> Flow[None]:
+        """Make the requests of ``call``; raise the first refusal if the server refuses them all."""
+        plan = call.plan
+
+        def units(part: range) -> float:
+            return self._units(query, documents[part.start : part.stop])
+
+        while (part := plan.next(lambda one: call.may_add(units(one)))) is not None:
+            batch = documents[part.start : part.stop]
+            # The halves of a request that the server failed at in every retry are not retried.
+            retries = 0 if call.refusals and is_fault(call.refusals[-1]) else self._options.retries
+            try:
+                answer = yield from self._send(query, batch, retries, deadline)
+            except ServiceError as error:
+                if not self._may_split(error):
+                    raise
+                call.refuse(part, error, units(part))
+                if plan.is_hopeless:
+                    break
+            else:
+                call.accept(part, answer)
+                self._limit.accepted()
+        if plan.is_hopeless:
+            if len(documents) > 1:
+                self._limit.refused_all()
+            raise call.refusals[0]
 
     def _may_split(self, error: ServiceError) -> bool:
         """Return whether a refused request may be accepted in parts.
