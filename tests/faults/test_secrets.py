@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import hpack
 import pytest
 
 from tests.faults import server as faults
@@ -96,3 +97,11 @@ def test_parameters_of_a_url_are_sent_and_never_logged(
     if fault != "refused":
         assert server.heads[0].startswith(f"POST /v2/rerank?v=1&{name}={KEY} ")
     assert KEY not in said + caplog.text + repr(one) + one.name
+
+
+def test_the_headers_of_http2_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    HttpReranker("http://h", model="m", api_key=KEY, http2=True)
+    with fault_server("ok") as server, caplog.at_level("DEBUG"):
+        score(HttpReranker(server.url, model="m", api_key=KEY, http2=True), colour="async")
+        hpack.Encoder().encode([("authorization", f"Bearer {KEY}")])
+    assert KEY not in caplog.text

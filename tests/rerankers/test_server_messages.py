@@ -78,6 +78,11 @@ def test_other_fields_are_no_message(body: object) -> None:
     assert find_message(body) == ""
 
 
+@pytest.mark.parametrize("control", ["\x1b]52;c;eA==\x07", "\x1b[2J", "\u202e", "\x9b2J", "\r"])
+def test_control_characters_do_not_reach_a_terminal(control: str) -> None:
+    assert find_message({"error": f"a{control}b"}).isprintable()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
@@ -102,10 +107,15 @@ def test_any_json_is_read_without_an_error(body: object) -> None:
         (b"upstream connect error", "upstream connect error"),
         (b"<html>oops</html>", None),
         (b" \n<!DOCTYPE html>", None),
-        (b"[" * 100_000, "[" * 2_000),
+        (b"[" * 100_000, None),
+        (b'{"cut": ', None),
+        (b"", None),
+        ('{"error": "x"}'.encode("utf-16"), {"error": "x"}),
+        (b'"rate limited"', "rate limited"),
+        (b'{"error": "\xe9"}', {"error": "\ufffd"}),
     ],
 )
-def test_what_is_not_json_is_a_text_or_a_page(body: bytes, text: str | None) -> None:
+def test_a_body_is_json_or_a_text_or_a_page(body: bytes, text: object) -> None:
     assert parse(body) == text
 
 

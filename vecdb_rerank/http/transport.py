@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import math
 import socket
 import ssl
@@ -314,6 +315,11 @@ class DeadlineTransport(httpx.BaseTransport):
             pool.close()
 
 
+def _is_above_debug(record: logging.LogRecord) -> bool:
+    """Keep records of HTTP/2's header compression out of logs: those at DEBUG hold all headers."""
+    return record.levelno > logging.DEBUG
+
+
 class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
     """A pooled transport for `httpx.AsyncClient` that keeps the deadline of `until`.
 
@@ -327,6 +333,9 @@ class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._context = context
         self._http2 = http2
+        if http2:
+            for name in ("hpack.hpack", "hpack.table"):
+                logging.getLogger(name).addFilter(_is_above_debug)
         self._max_bytes = max_bytes
         self._pools: dict[Origin, httpcore.AsyncConnectionPool] = {}
         self._ending: set[asyncio.Task[httpx.Response]] = set()

@@ -203,7 +203,7 @@ class CohereReranker(RemoteReranker):
         """Return the error for a response without scores; its cause repeats no secret."""
         status = error.status_code or 0
         body = parse(error.body) if isinstance(error.body, str) else error.body
-        if 200 <= status < 300:
+        if 200 <= status < 300 and not isinstance(body, str):
             return ServiceError(f"{self._where} returned a response that is not JSON")
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         failed = yield from self._refusal(status, headers, body, self._where, request, deadline)

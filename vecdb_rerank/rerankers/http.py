@@ -223,15 +223,11 @@ class HttpReranker(RemoteReranker):
     ) -> Flow[Reply]:
         where, content = display_url(url), response.content
         body = yield from off_loop(lambda: parse(content), len(content), deadline)
-        if response.status_code != httpx.codes.OK:
-            headers = response.headers
-            raise (
-                yield from self._refusal(
-                    response.status_code, headers, body, where, request, deadline
-                )
-            )
+        status, headers = response.status_code, response.headers
+        if status != httpx.codes.OK or isinstance(body, str):
+            raise (yield from self._refusal(status, headers, body, where, request, deadline))
         try:
-            if body is None or isinstance(body, str):
+            if body is None:
                 raise ServiceError(f"{where} returned a response that is not JSON")
             return (yield from self._reply(body, where, request, deadline))
         except ServiceError:

@@ -37,13 +37,22 @@ _SAYING_KEYS = {"detail", "message", "msg"}  # these may, where there are no res
 
 
 def parse(body: bytes | str) -> object:
-    """Return the JSON value in ``body``; a text that is not JSON as a string, a page as None."""
+    """Return the JSON value in ``body``; None for a page, and for JSON that cannot be read.
+
+    Any other text is returned as it is, cut: proxies and web frameworks say plainly what is wrong.
+    """
+    text = body if isinstance(body, str) else body.decode(_encoding(body), errors="replace")
     try:
-        value: object = json.loads(body)
+        value: object = json.loads(text)
     except (ValueError, RecursionError):
-        text = body if isinstance(body, str) else body[: 4 * _READ].decode(errors="replace")
-        return None if text.lstrip().startswith("<") else text[:_READ]
+        text = text.strip()
+        return None if text[:1] in ("", "<", "{", "[") else text[:_READ]
     return value
+
+
+def _encoding(body: bytes) -> str:
+    """Return the encoding of a JSON text (RFC 8259 requires UTF-8; some servers ignore that)."""
+    return json.detect_encoding(body)
 
 
 def find_message(body: object, path: Sequence[str] = ()) -> str:
@@ -97,8 +106,13 @@ def _search(body: object, depth: int) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a string in one line and cut, anything else as ""."""
-    return " ".join(value[:_READ].split()) if isinstance(value, str) else ""
+    """Return a string cut, in one line and without control characters; anything else as "".
+
+    Control characters could write to a terminal's clipboard or title, or reverse the text.
+    """
+    if not isinstance(value, str):
+        return ""
+    return " ".join("".join(c if c.isprintable() else " " for c in value[:_READ]).split())
 
 
 def presentable(message: str, secrets: Sequence[str], sent: Sequence[str]) -> str:
