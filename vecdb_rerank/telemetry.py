@@ -1,43 +1,48 @@
-"""OpenTelemetry spans and metrics where its API is installed, a structured log record always.
+"""OpenTelemetry spans and metrics if its API is installed, and a structured log record.
 
 Spans: ``vecdb_rerank.search`` with the children ``embed``, ``first_pass`` and ``rerank``, and in
-the last one an ``attempt`` for each request to a rerank server. Never in them: keys, documents,
-and queries, unless `Policy` says ``record_query``.
+the last one an ``attempt`` for each request to a rerank server. They never hold keys or documents,
+and queries only if `Policy` sets ``record_query``.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vecdb_rerank._version import __version__
 from vecdb_rerank.outcome import Outcome
 
+if TYPE_CHECKING:
+    from opentelemetry import trace
+    from opentelemetry.metrics import Meter
+
 log = logging.getLogger("vecdb_rerank")
 _NAME = "vecdb_rerank"
-# Seconds: from a search in memory to one that nobody waits for.
+# Seconds: from a search in memory to one that no user waits for.
 _BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 Attributes = Mapping[str, object]
 
 
 class Span:
-    """A span that may be none: without OpenTelemetry it forgets what it is told."""
+    """A span, or without OpenTelemetry nothing."""
 
-    def __init__(self, inner: Any = None) -> None:
+    def __init__(self, inner: trace.Span | None = None) -> None:
         self._inner = inner
 
     def set(self, attributes: Attributes) -> None:
-        """Set attributes, without those that are None."""
+        """Set the attributes that are not None."""
         if self._inner is not None:
             self._inner.set_attributes(_named(attributes))
 
 
 @contextmanager
 def span(name: str, attributes: Attributes | None = None) -> Iterator[Span]:
-    """The block as a span; an error is told by its type alone, since messages may hold anything."""
+    """Trace the block; record an error by its type alone, since messages may hold anything."""
     if (tracer := _tracer()) is None:
         yield Span()
         return
@@ -70,9 +75,32 @@ def count_retry(reranker: str) -> None:
         instruments.retries.add(1, {"reranker": reranker})
 
 
+_MOST_NOTED = 10_000  # pairs of code and subject that are remembered as logged
+_noted: set[tuple[str, str]] = set()
+_noting = threading.Lock()
+
+
+def publish_notes(notes: Mapping[str, str], *, backend: str, subject: str) -> None:
+    """Count each note of an outcome, and log it once per code and ``subject``.
+
+    ``notes`` maps a code to a sentence, ``backend`` is the database's name, ``subject`` the name of
+    the reranker or collection that the notes are about.
+    """
+    instruments = _instruments() if notes else None
+    for code, sentence in notes.items():
+        if instruments is not None:
+            instruments.notes.add(1, {"code": code, "backend": backend})
+        with _noting:
+            is_new = (code, subject) not in _noted and len(_noted) < _MOST_NOTED
+            if is_new:
+                _noted.add((code, subject))
+        if is_new:
+            log.warning("%s: %s", code, sentence, extra={_NAME: {"code": code, "subject": subject}})
+
+
 def record(outcome: Outcome, search: Span, query: str | None) -> None:
-    """Tell what became of a search: in its span, in metrics, in a record at DEBUG."""
-    told: dict[str, Any] = {
+    """Record the outcome of a search: in its span, in metrics, in a log record at DEBUG."""
+    attributes: dict[str, object] = {
         "status": outcome.status,
         "reason": outcome.reason,
         "reranker": outcome.reranker,
@@ -84,26 +112,28 @@ def record(outcome: Outcome, search: Span, query: str | None) -> None:
         "billed_units": sum(outcome.billed.values()) or None,
         "would_skip": outcome.would_skip,
         "skip_change": outcome.skip_change,
+        "notes": ", ".join(outcome.notes) or None,
         "query": query,
     }
-    search.set(told)
+    search.set(attributes)
     if (instruments := _instruments()) is not None:
         instruments.record(outcome)
     if log.isEnabledFor(logging.DEBUG):
         timings = {f"{stage}_ms": round(ms, 3) for stage, ms in outcome.timings.items()}
-        log.debug("search %s", outcome.status, extra={_NAME: {**told, **timings}})
+        log.debug("search %s", outcome.status, extra={_NAME: {**attributes, **timings}})
 
 
 class _Instruments:
-    def __init__(self, meter: Any) -> None:
-        duration = {"unit": "s", "description": "Time of a search by stage"}
-        bounds = {"explicit_bucket_boundaries_advisory": _BOUNDS}
-        try:
-            self._duration = meter.create_histogram(f"{_NAME}.duration", **duration, **bounds)
-        except TypeError:  # an API before 1.30
-            self._duration = meter.create_histogram(f"{_NAME}.duration", **duration)
+    def __init__(self, meter: Meter) -> None:
+        self._duration = meter.create_histogram(
+            f"{_NAME}.duration",
+            unit="s",
+            description="Time of a search by stage",
+            explicit_bucket_boundaries_advisory=_BOUNDS,
+        )
         self.searches = meter.create_counter(f"{_NAME}.searches", description="Searches by status")
         self.retries = meter.create_counter(f"{_NAME}.retries", description="Requests made again")
+        self.notes = meter.create_counter(f"{_NAME}.notes", description="Notes of outcomes by code")
         self._fallbacks = meter.create_counter(
             f"{_NAME}.fallbacks", description="Rerankers that did not answer, by name"
         )
@@ -124,7 +154,7 @@ class _Instruments:
 
 
 @cache
-def _tracer() -> Any:
+def _tracer() -> trace.Tracer | None:
     if not _installed():
         return None
     from opentelemetry import trace
@@ -154,7 +184,7 @@ def _installed() -> bool:
 
 
 def _named(attributes: Attributes) -> dict[str, Any]:
-    """Attributes as they are sent: under our name, unless they have one of the conventions."""
+    """Return attributes under our name, or their own if it is one of the semantic conventions."""
     return {
         key if "." in key else f"{_NAME}.{key}": value
         for key, value in attributes.items()

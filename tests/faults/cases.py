@@ -42,6 +42,8 @@ class Expected:
 
 
 TRIED = RETRIES + 1
+HALVES = 2  # a server that fails both has failed by itself
+HALVED = 5  # all documents, both halves, and two single documents
 EXPECTED = {
     "ok": Expected(1, None),
     "slow": Expected(1, None),
@@ -50,16 +52,16 @@ EXPECTED = {
     "429, Retry-After: 0": Expected(TRIED, "answered 429: oops"),
     "429, Retry-After: 3600": Expected(1, "answered 429: oops"),
     "429, Retry-After: a date": Expected(1, "answered 429: oops"),
-    "500": Expected(TRIED, "answered 500: oops"),
-    "502 HTML": Expected(TRIED, "answered 502"),
+    "500": Expected(TRIED + HALVES, "answered 500: oops"),
+    "502 HTML": Expected(TRIED + HALVES, "answered 502"),
     "503": Expected(TRIED, "answered 503: oops"),
     "503 HTML": Expected(TRIED, "answered 503"),
-    "400": Expected(1, "answered 400: oops"),
-    "401": Expected(1, "answered 401 (set reranker.api_key): oops"),
-    "403": Expected(1, "answered 403 (set reranker.api_key): oops"),
-    "404": Expected(1, "answered 404 (are the url, the format and the model right?): oops"),
-    "413": Expected(1, "answered 413 (too many or too long documents"),
-    "422": Expected(1, "answered 422 (too many or too long documents"),
+    "400": Expected(HALVED, "answered 400: oops"),
+    "401": Expected(1, "answered 401 (check reranker.api_key): oops"),
+    "403": Expected(1, "answered 403 (check reranker.api_key): oops"),
+    "404": Expected(1, "answered 404 (check the url, the format and the model): oops"),
+    "413": Expected(HALVED, "answered 413 (lower batch_size, batch_tokens or"),
+    "422": Expected(HALVED, "answered 422: oops"),
     "redirect": Expected(1, "answered 307 (a redirect: set the final url): oops"),
     "refused": Expected(0, "cannot be reached (ConnectError"),
     "reset mid-body": Expected(TRIED, "cannot be reached (ReadError"),
@@ -67,8 +69,8 @@ EXPECTED = {
     "hang before headers": Expected(1, "did not answer in time", 0.3),
     "drip": Expected(1, "did not answer in time", 0.3),
     "headers, then stall": Expected(1, "did not answer in time", 0.3),
-    "truncated JSON": Expected(1, "no JSON"),
-    "wrong content type": Expected(1, "no JSON"),
+    "truncated JSON": Expected(1, "not JSON"),
+    "wrong content type": Expected(1, "not JSON"),
     "duplicate index": Expected(1, "index 4 twice"),
     "index out of range": Expected(1, "index 99 for 5 documents"),
     "no index": Expected(1, "has no index"),

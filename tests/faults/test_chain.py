@@ -47,7 +47,7 @@ def test_the_local_model_takes_over_in_time(
 
 @both_colours
 def test_an_open_breaker_sends_nothing(colour: str, local: OnnxReranker) -> None:
-    with fault_server("500") as server:
+    with fault_server("503") as server:
         remote = CLIENTS["http cohere"](server.url, api_key=SECRET, retries=0)
         breaker = Breaker(failures=2, pause=60.0)
         both = Chain([remote, local])
@@ -88,7 +88,7 @@ def test_batches_that_were_answered_are_billed_though_a_later_one_fails(
     client: str, colour: str, local: OnnxReranker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def second_fails(server: FaultServer, connection: Any, body: Any) -> None:
-        behaviour = "ok" if len(server.requests) == 1 else "400"
+        behaviour = "ok" if len(server.requests) == 1 else "401"
         BEHAVIOURS[behaviour](server, connection, body)
 
     monkeypatch.setitem(BEHAVIOURS, "second fails", second_fails)
@@ -98,3 +98,15 @@ def test_batches_that_were_answered_are_billed_though_a_later_one_fails(
     assert found.outcome.reranker == local.name
     assert found.outcome.billed == {remote.name: UNITS}
     assert found.outcome.cost == UNITS
+
+
+@both_colours
+@pytest.mark.parametrize("fault", ["hang before headers", "headers, then stall", "drip"])
+@pytest.mark.parametrize("timeout", [0.05, 30.0])  # of a request, which is retried, and of none
+def test_late_requests_never_go_over_the_budget(fault: str, timeout: float, colour: str) -> None:
+    with fault_server(fault) as server:
+        remote = CLIENTS["http cohere"](server.url, api_key=SECRET, timeout=timeout)
+        chain, cost = Chain([remote]), Cost({remote.name: 1.0}, per_day=2.0)
+        for _ in range(5):
+            assert search(chain, colour, 0.2, breaker=None, cost=cost).outcome.status == "fell_back"
+    assert 1 <= len(server.requests) <= 2

@@ -22,6 +22,7 @@ from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.telemetry import publish_notes
 
 QUERY = "number five"
 SPANS = InMemorySpanExporter()
@@ -126,6 +127,21 @@ def test_searches_retries_fallbacks_and_units_are_counted(colour: str) -> None:
     assert counted("retries", reranker=names["fell_back"]) == 2
     assert counted("fallbacks", reranker=names["fell_back"]) == 1
     assert counted("billed_units", reranker=names["reranked"]) == UNITS
+
+
+def test_notes_are_counted_and_logged_once_by_code_and_subject(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = points()
+    notes = {"uncalibrated": "run calibrate", "partial_first_pass": "a shard failed"}
+    for subject in ("one", "other", "one"):
+        publish_notes(notes, backend="shelf", subject=subject)
+    publish_notes({}, backend="shelf", subject="one")
+    new = {key: value - before.get(key, 0) for key, value in points().items()}
+    for code in notes:
+        attributes = json.dumps({"backend": "shelf", "code": code}, sort_keys=True)
+        assert new["vecdb_rerank.notes", attributes] == 3
+        assert sum(code in record.getMessage() for record in caplog.records) == 2
 
 
 def test_a_search_without_a_response_is_counted_and_its_span_says_so() -> None:

@@ -18,8 +18,9 @@ import pytest
 from tests.faults import server as faults
 from tests.faults.cases import TEXTS, score
 from tests.faults.server import FaultServer, authority, fault_server
-from vecdb_rerank import Deadline, HttpReranker, RerankTimeoutError
+from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, RerankTimeoutError
 from vecdb_rerank.flow.drivers import run_async
+from vecdb_rerank.http import proxies
 from vecdb_rerank.http.client_pool import ClientPool
 from vecdb_rerank.http.proxies import proxy_of
 from vecdb_rerank.http.transport import until
@@ -224,11 +225,75 @@ def test_which_proxy(
     assert (bytes(found.url) if found else None) == proxy
 
 
-def test_a_proxy_that_is_not_spoken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:password@p")
-    with pytest.raises(httpx.UnsupportedProtocol, match="socks5") as caught:
+@pytest.mark.parametrize("scheme", ["socks4", "https", "ftp"])
+def test_a_proxy_of_an_unsupported_scheme_is_named(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://user:password@p")
+    with pytest.raises(ConfigurationError, match=scheme) as caught:
         proxy_of(httpx.URL("https://h"))
+    assert caught.value.key == "HTTPS_PROXY"
     assert "password" not in str(caught.value)
+
+
+def test_a_socks_proxy_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxies, "find_spec", lambda _: None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:password@p")
+    with pytest.raises(ConfigurationError, match=r"httpx\[socks\]") as caught:
+        proxy_of(httpx.URL("https://h"))
+    assert caught.value.key == "ALL_PROXY"
+    assert "password" not in str(caught.value)
+
+
+@pytest.fixture
+def socks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """A SOCKS5 proxy (RFC 1928) that records host names, and connects to this machine."""
+    asked: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError), source, target:
+            while data := source.recv(65536):
+                target.sendall(data)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                client.recv(100)
+                client.sendall(b"\5\0")
+                request = client.recv(300)
+                asked.append(request[5 : 5 + request[4]])
+                port = int.from_bytes(request[-2:])
+                server = socket.create_connection(("127.0.0.1", port))
+                client.sendall(b"\5\0\0\1" + bytes(6))
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{listener.getsockname()[1]}")
+    yield asked
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("fault", ["ok", "drip"])
+def test_a_socks_proxy_is_used_and_keeps_the_deadline(
+    fault: str, colour: str, socks: list[bytes]
+) -> None:
+    with fault_server(fault) as server:
+        one = HttpReranker(server.url.replace("127.0.0.1", "rerank.test"), format="tei")
+        started = time.monotonic()
+        if fault == "drip":
+            with pytest.raises(RerankTimeoutError):
+                score(one, TEXTS, colour, 0.4)
+            assert time.monotonic() - started < 0.7
+        else:
+            assert None not in score(one, TEXTS, colour).raw
+    assert socks == [b"rerank.test"]
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
@@ -241,16 +306,6 @@ def test_a_certificate_of_an_authority_that_is_trusted_is_accepted(
         one = HttpReranker(server.url, format="tei", verify=str(file))
         scores = score(one, TEXTS, colour)
     assert None not in scores.raw
-
-
-def test_a_response_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vecdb_rerank.http import transport
-
-    monkeypatch.setattr(transport, "MAX_BODY", 50)
-    one = clients()
-    with fault_server("ok") as server, pytest.raises(httpx.RequestError, match="over 50 bytes"):
-        one.sync().post(server.url, json={"texts": TEXTS})
-    one.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

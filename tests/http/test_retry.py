@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vecdb_rerank import ConfigurationError, Deadline, HttpReranker
 from vecdb_rerank.flow.steps import Flow, Wait
-from vecdb_rerank.http.retry import ServiceError, is_passing, retry, retry_after, within
+from vecdb_rerank.http.retry import ServiceError, is_transient, retry, retry_after, within
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -45,12 +45,12 @@ def test_a_date_that_has_passed_is_now() -> None:
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
 def test_what_may_pass_is_tried_again(status: int) -> None:
-    assert is_passing(status)
+    assert is_transient(status)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422])
 def test_what_will_not_pass_is_not(status: int) -> None:
-    assert not is_passing(status)
+    assert not is_transient(status)
 
 
 def tries(error: Exception, deadline: Deadline, retries: int) -> tuple[int, list[float]]:
@@ -74,22 +74,22 @@ def tries(error: Exception, deadline: Deadline, retries: int) -> tuple[int, list
 
 
 def test_n_retries_are_n_more_attempts() -> None:
-    made, waits = tries(ServiceError("busy", passing=True), Deadline(), 4)
+    made, waits = tries(ServiceError("busy", transient=True), Deadline(), 4)
     assert made == 5
     assert all(0 <= wait <= 2 for wait in waits)
 
 
 def test_what_does_not_pass_is_tried_once() -> None:
-    assert tries(ServiceError("no", passing=False), Deadline(), 4) == (1, [])
+    assert tries(ServiceError("no", transient=False), Deadline(), 4) == (1, [])
 
 
 def test_the_servers_own_wait_is_kept_where_it_fits() -> None:
-    error = ServiceError("busy", passing=True, retry_after=3.0)
+    error = ServiceError("busy", transient=True, retry_after=3.0)
     assert tries(error, Deadline.after(60), 2) == (3, [3.0, 3.0])
 
 
 def test_a_wait_that_does_not_fit_is_not_begun() -> None:
-    error = ServiceError("busy", passing=True, retry_after=3600.0)
+    error = ServiceError("busy", transient=True, retry_after=3600.0)
     assert tries(error, Deadline.after(10), 5) == (1, [])
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vecdb_rerank.errors import RerankError
-from vecdb_rerank.rerankers.wire_formats import FORMATS, Ask, FormatName, endpoint, root, scores
+from vecdb_rerank.rerankers.wire_formats import (
+    FORMATS,
+    FormatName,
+    ScoreRequest,
+    endpoint,
+    estimated_tokens,
+    predicted_units,
+    request_body,
+    root,
+    scores,
+)
 
 TEXTS = ["a", "b", "c"]
 JSON = st.recursive(
@@ -20,8 +30,8 @@ JSON = st.recursive(
 )
 
 
-def sent(name: FormatName) -> dict[str, Any]:
-    return FORMATS[name].body(Ask("m", "q", TEXTS, FORMATS[name].scale))
+def sent(name: FormatName) -> dict[str, object]:
+    return request_body(ScoreRequest("m", "q", TEXTS, FORMATS[name].scale), FORMATS[name])
 
 
 def answer(name: FormatName, values: list[float]) -> Any:
@@ -117,3 +127,39 @@ def test_paths_are_never_doubled(url: str, path: str, address: str) -> None:
 @pytest.mark.parametrize("end", ["", "/", "/v2", "/v1/", "/rerank", "/v2/rerank", "/v2/rerank/"])
 def test_the_root_of_a_service_has_no_version(end: str) -> None:
     assert root(f"https://h/cohere{end}") == "https://h/cohere"
+
+
+def test_every_row_has_its_name_in_the_settings() -> None:
+    assert set(get_args(FormatName)) == set(FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("documents", "units"),
+    [
+        ([], 0),
+        (["short"] * 100, 1),
+        (["short"] * 101, 2),
+        (["x" * 2_100] * 50, 1),  # 525 tokens each: two chunks
+        (["x" * 2_100] * 51, 2),
+        (["x" * 16_000] * 100, 9),  # 4,000 tokens, and the query's
+    ],
+)
+def test_search_units_are_predicted_by_chunks(documents: list[str], units: float) -> None:
+    assert predicted_units(FORMATS["cohere"], "what is it?", documents) == units
+
+
+def test_tokens_are_predicted_with_the_query_for_each_document() -> None:
+    assert predicted_units(FORMATS["voyage"], "x" * 40, ["x" * 400] * 10) == 1_100
+    assert predicted_units(FORMATS["tei"], "q", ["d"]) == 0
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("abcd" * 10, 10), ("\u6f22" * 10, 10), ("", 0)])
+def test_tokens_are_estimated_by_script(text: str, tokens: float) -> None:
+    assert estimated_tokens(text) == tokens
+
+
+@pytest.mark.parametrize(("score", "clipped"), [(1.0000001, 1.0), (-1e-8, 0.0)])
+def test_rounding_errors_are_clipped(score: float, clipped: float) -> None:
+    entries = {"results": [{"index": 0, "relevance_score": score}]}
+    assert scores(entries, 1, FORMATS["cohere"], "relevance") == [clipped]
+    assert scores(entries, 1, FORMATS["cohere"], "logits") == [score]

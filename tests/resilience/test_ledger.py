@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
+from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError, RerankTimeoutError
 from vecdb_rerank.policy.cost import Cost
-from vecdb_rerank.resilience.ledger import Ledger
+from vecdb_rerank.resilience.ledger import Ledger, keep_reservation, reserve_more
 
 PRICES = {"cohere:m": 0.002, "http:jina": 0.00001}
 
@@ -77,6 +77,38 @@ def test_a_failed_call_gives_its_reservation_back() -> None:
             raise LookupError
     spend(ledger, 1.0, cost)
     assert ledger.units() == {"cohere:m": 1.0}
+
+
+@pytest.mark.parametrize("error", [TimeoutError, RerankTimeoutError, GeneratorExit])
+def test_a_call_that_was_late_keeps_its_reservation(error: type[BaseException]) -> None:
+    clock = Time()
+    ledger, cost = Ledger(clock), Cost(PRICES, per_minute=0.004)
+    for _ in range(2):
+        with pytest.raises(error), ledger.bill("cohere:m", 1.0, cost):
+            raise error
+    with pytest.raises(RerankerSkippedError):
+        spend(ledger, 1.0, cost)
+    assert ledger.units() == {}  # what may be billed is not what was billed
+    clock.now += 60
+    spend(ledger, 1.0, cost)
+
+
+def test_more_units_are_reserved_within_the_budget() -> None:
+    ledger, cost = Ledger(Time()), Cost(PRICES, per_minute=0.006)
+    with ledger.bill("cohere:m", 1.0, cost) as bill:
+        assert reserve_more(1.0)
+        keep_reservation(1.0)
+        assert not reserve_more(2.0)
+        bill.units = 1.0
+    spend(ledger, 1.0, cost)
+    with pytest.raises(RerankerSkippedError):
+        spend(ledger, 1.0, cost)
+    assert ledger.units() == {"cohere:m": 2.0}
+
+
+def test_outside_of_a_counted_call_nothing_is_reserved() -> None:
+    assert reserve_more(1e9)
+    keep_reservation(1e9)
 
 
 def test_threads_together_never_go_over_the_budget() -> None:

@@ -32,7 +32,7 @@ from pydantic_settings import (
 from vecdb_rerank.http.urls import names_server
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.request import Bm25Params, Language, SearchDefaults
-from vecdb_rerank.rerankers.wire_formats import FormatName, Scale
+from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName, Scale
 from vecdb_rerank.secrets import concealed
 from vecdb_rerank.text_fields import TextFields
 
@@ -202,6 +202,8 @@ class HttpRerankerSettings(Section):
     """Further tries per url."""
     batch_size: int | None = Field(None, ge=1)
     """Documents per request; by default as many as the format allows."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Estimated tokens per request; by default 100,000 for ``voyage``, else no limit."""
     scale: Scale | None = None
     """What the scores are, where that is not what the format says."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
@@ -212,6 +214,8 @@ class HttpRerankerSettings(Section):
     """Use HTTP/2 in asynchronous searches."""
     verify: Verify = True
     """Check the server's certificate: yes, no, or against the authorities in this file (PEM)."""
+    max_response_bytes: int = Field(8 * 1024 * 1024, ge=1)
+    """Size of a response, before and after decompression, above which it is an error."""
 
     @model_validator(mode="after")
     def _two_urls(self) -> HttpRerankerSettings:
@@ -221,7 +225,7 @@ class HttpRerankerSettings(Section):
 
     @model_validator(mode="after")
     def _named_model(self) -> HttpRerankerSettings:
-        if not self.model and self.format != "tei":
+        if not self.model and FORMATS[self.format].model is not None:
             raise ValueError(f"model: the format {self.format!r} needs the model's name")
         return self
 
@@ -244,10 +248,14 @@ class CohereRerankerSettings(Section):
     """Further tries."""
     batch_size: int = Field(1_000, ge=1, le=1_000)
     """Documents per request."""
+    batch_tokens: int | None = Field(None, ge=1)
+    """Estimated tokens per request; by default no limit."""
     http2: bool = False
     """Use HTTP/2 in asynchronous searches."""
     verify: Verify = True
     """Check the server's certificate: yes, no, or against the authorities in this file (PEM)."""
+    max_response_bytes: int = Field(8 * 1024 * 1024, ge=1)
+    """Size of a response, before and after decompression, above which it is an error."""
 
 
 class CrossEncoderSettings(Section):

@@ -20,7 +20,17 @@ from vecdb_rerank.resilience.adapt import adapt
 from vecdb_rerank.resilience.checks import scores_of
 
 # Settings that do not change a score.
-_NO_INFLUENCE = ("timeout", "retries", "hedge", "http2", "verify", "batch_size", "device")
+_NO_INFLUENCE = (
+    "timeout",
+    "retries",
+    "hedge",
+    "http2",
+    "verify",
+    "batch_size",
+    "batch_tokens",
+    "max_response_bytes",
+    "device",
+)
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Pooled HTTP clients that keep a deadline: one a process, and one an event loop."""
+"""Pooled HTTP clients that keep a deadline: one per process, and one per event loop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,14 +24,16 @@ Loop = asyncio.AbstractEventLoop
 
 
 class ClientPool(Generic[SyncT, AsyncT]):
-    """Opens clients when they are needed, and again after they were closed.
+    """Opens clients on first use, and again after they were closed.
 
-    ``wrap`` and ``wrap_async`` make of an httpx client what the user wants, such as an SDK's.
-    Connections are shared by the threads of a process, never with a forked one, and belong to the
-    event loop that opened them: they are closed when it ends, so that ``asyncio.run`` may be
-    called again and again. ``http2`` speaks HTTP/2 on event loops; ``verify`` says whether, or
-    by which authority's file, certificates are checked. `ConfigurationError` where that file does
-    not serve.
+    ``wrap`` and ``wrap_async`` turn an httpx client into what the user wants, such as an SDK's
+    client. Threads of a process share its connections; a forked process opens its own. Connections
+    of an event loop belong to it and are closed when it ends, so that ``asyncio.run`` may be called
+    repeatedly. ``http2`` enables HTTP/2 on event loops; ``verify`` enables certificate checks, or
+    names the file of an authority to trust. ``max_bytes`` bounds each response, before and after
+    decoding. Cookies are neither stored nor sent, and redirects are not followed.
+
+    Raise `ConfigurationError` if the ``verify`` file holds no certificates.
     """
 
     def __init__(
@@ -40,13 +43,15 @@ class ClientPool(Generic[SyncT, AsyncT]):
         *,
         http2: bool = False,
         verify: Verify = True,
+        max_bytes: int | None = None,
     ) -> None:
         self._wrap = wrap
         self._wrap_async = wrap_async
         self._http2 = http2
-        self._context = _context(verify)
+        self._max_bytes = max_bytes
+        self._context = ssl_context(verify)
         # httpcore writes the protocols it offers into a context, so those of HTTP/2 need their own.
-        self._async_context = _context(verify) if http2 else self._context
+        self._async_context = ssl_context(verify) if http2 else self._context
         self._lock = threading.Lock()
         self._start()
 
@@ -57,16 +62,18 @@ class ClientPool(Generic[SyncT, AsyncT]):
         self._loops: dict[Loop, tuple[AsyncGenerator[AsyncT, None], AsyncT]] = {}
 
     def sync(self) -> SyncT:
-        """The client of this process."""
+        """Return the client of this process."""
         with self._lock:
             self._leave_parent()
             if self._wrapped is None:
-                self._client = _plain(httpx.Client, DeadlineTransport(self._context))
+                self._client = _plain(
+                    httpx.Client, DeadlineTransport(self._context, max_bytes=self._max_bytes)
+                )
                 self._wrapped = self._wrap(self._client)
             return self._wrapped
 
     async def of_loop(self) -> AsyncT:
-        """The client of the running event loop."""
+        """Return the client of the running event loop."""
         with self._lock:
             self._leave_parent()
             for loop in [loop for loop in self._loops if loop.is_closed()]:
@@ -79,7 +86,9 @@ class ClientPool(Generic[SyncT, AsyncT]):
 
     async def _open(self, loop: Loop) -> AsyncGenerator[AsyncT, None]:
         # A generator, since an event loop closes those that are open when it ends.
-        transport = AsyncDeadlineTransport(self._async_context, http2=self._http2)
+        transport = AsyncDeadlineTransport(
+            self._async_context, http2=self._http2, max_bytes=self._max_bytes
+        )
         client = _plain(httpx.AsyncClient, transport)
         try:
             yield self._wrap_async(client)
@@ -88,7 +97,7 @@ class ClientPool(Generic[SyncT, AsyncT]):
             await client.aclose()
 
     def _leave_parent(self) -> None:
-        """After a fork the connections are the parent's: kept, so that nothing closes them."""
+        """Keep the connections of the parent after a fork, so that nothing closes them."""
         if self._process != os.getpid():
             self._parents = (self._client, self._loops)
             self._start()
@@ -114,11 +123,14 @@ ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 def _plain(
     kind: Callable[..., ClientT], transport: httpx.BaseTransport | httpx.AsyncBaseTransport
 ) -> ClientT:
-    # Each call sets its own deadline, and a redirect is an error: it could carry documents away.
-    return kind(transport=transport, timeout=None, follow_redirects=False)
+    # Each call sets its own deadline. A redirect could carry documents to another server. A jar
+    # of cookies would grow, and its contents be sent back until servers refuse the headers.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    return kind(transport=transport, timeout=None, follow_redirects=False, cookies=no_cookies)
 
 
-def _context(verify: Verify) -> ssl.SSLContext:
+def ssl_context(verify: Verify) -> ssl.SSLContext:
+    """Return a TLS context; raise `ConfigurationError` if the file holds no certificates."""
     if isinstance(verify, bool):
         return httpx.create_ssl_context(verify=verify)
     try:

@@ -1,37 +1,52 @@
-"""The proxy of the environment that a request goes through, since a transport of ours hides it."""
+"""The proxy that the environment names for a request; httpx reads none for a custom transport."""
 
 from __future__ import annotations
 
 import ipaddress
+from importlib.util import find_spec
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
+from vecdb_rerank.errors import ConfigurationError
+
+_SCHEMES = ("http", "socks5", "socks5h")
+
 
 def proxy_of(url: httpx.URL) -> httpcore.Proxy | None:
-    """What ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say of ``url``.
+    """Return the proxy of ``HTTPS_PROXY``, ``HTTP_PROXY`` or ``ALL_PROXY`` for ``url``.
 
-    Never one for this machine itself. Raises `httpx.UnsupportedProtocol` for a proxy that is not
-    spoken to by plain HTTP (which carries TLS all the same).
+    Return None for hosts in ``NO_PROXY`` and for loopback addresses. Raise `ConfigurationError`
+    for a proxy that is neither HTTP nor SOCKS5 (HTTP proxies carry TLS, too), and for a SOCKS5
+    proxy without the package ``socksio``.
     """
-    if _is_here(url.host):
+    if _is_loopback(url.host):
         return None
     proxies = getproxies()
     given = proxies.get(url.scheme) or proxies.get("all")
     if not given or proxy_bypass(url.host):
         return None
+    variable = f"{url.scheme if proxies.get(url.scheme) else 'all'}_proxy".upper()
     parts = urlsplit(given if "://" in given else f"http://{given}")
-    if parts.scheme != "http":
-        raise httpx.UnsupportedProtocol(f"a proxy has to be http://..., not {parts.scheme}://...")
+    scheme = "socks5" if parts.scheme == "socks" else parts.scheme
+    if scheme not in _SCHEMES:
+        raise ConfigurationError(
+            variable, f"the scheme must be one of: {', '.join(_SCHEMES)}; got {scheme}"
+        )
+    if scheme.startswith("socks") and find_spec("socksio") is None:
+        raise ConfigurationError(
+            variable, 'a SOCKS proxy needs socksio; run: pip install "httpx[socks]"'
+        )
     user, at, host = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")
     auth = (unquote(name), unquote(password)) if at else None
-    return httpcore.Proxy(urlunsplit(parts._replace(netloc=host, path="/")), auth=auth)
+    bare = parts._replace(scheme=scheme, netloc=host, path="/", query="", fragment="")
+    return httpcore.Proxy(urlunsplit(bare), auth=auth)
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Trying again: tenacity decides, the flow does it; one owner of retries, whatever is called."""
+"""Retries: tenacity decides, a flow waits; nothing below it retries on its own."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, Wait
 
 T = TypeVar("T")
-# What passes by itself (RFC 9110, RFC 8470); all of 5xx does, too.
-_PASSING = {408, 409, 425, 429}
+# Conditions that may end by themselves (RFC 9110, RFC 8470), as any of 5xx may.
+_TRANSIENT = {408, 409, 425, 429}
 
 
 class ServiceError(RerankError):
-    """A remote reranker did not answer as it should.
+    """A remote reranker did not return scores.
 
-    ``passing`` says that trying again may help, ``retry_after`` (seconds) when the server wants
-    it; ``request_rejected`` that this request was refused, which says nothing of the next one.
+    ``transient`` says that a retry may help, ``retry_after`` after how many seconds the server
+    wants it. ``request_rejected`` says that the server refused this request, which tells nothing
+    about the next one. ``status`` is the HTTP status, if there was a response.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        passing: bool = False,
+        transient: bool = False,
         retry_after: float | None = None,
         request_rejected: bool = False,
+        status: int | None = None,
     ) -> None:
-        self.passing = passing
+        self.transient = transient
         self.retry_after = retry_after
         self.request_rejected = request_rejected
+        self.status = status
         super().__init__(message)
 
 
-def is_passing(status: int) -> bool:
-    """Whether an HTTP status is worth another try."""
-    return status in _PASSING or 500 <= status < 600
+def is_transient(status: int) -> bool:
+    """Return whether a request with this HTTP status is worth a retry."""
+    return status in _TRANSIENT or 500 <= status < 600
 
 
 def retry_after(header: str | None, now: datetime | None = None) -> float | None:
-    """The seconds a ``Retry-After`` header (seconds or a date) asks for; None if it is none."""
+    """Return the seconds that a ``Retry-After`` header asks for (RFC 9110), or None."""
     if header is None:
         return None
     try:
@@ -67,7 +70,7 @@ def retry_after(header: str | None, now: datetime | None = None) -> float | None
 
 
 def within(deadline: Deadline, retries: int) -> tenacity.Retrying:
-    """At most ``retries`` more tries, with full jitter or when the server says, in time or never.
+    """Allow ``retries`` retries, after full jitter or as long as the server asks.
 
     A wait that would outlast ``deadline`` is not begun: the error is raised at once.
     """
@@ -79,7 +82,7 @@ def within(deadline: Deadline, retries: int) -> tenacity.Retrying:
         return jitter(state) if asked is None else asked
 
     return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda e: isinstance(e, ServiceError) and e.passing),
+        retry=tenacity.retry_if_exception(lambda e: isinstance(e, ServiceError) and e.transient),
         wait=wait,
         stop=tenacity.stop_any(tenacity.stop_after_attempt(retries + 1), _Late(deadline)),
         reraise=True,
@@ -87,7 +90,7 @@ def within(deadline: Deadline, retries: int) -> tenacity.Retrying:
 
 
 class _Late(tenacity.stop.stop_base):
-    """Stops where the next wait would outlast the deadline."""
+    """Stops if the next wait would outlast the deadline."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
@@ -97,7 +100,7 @@ class _Late(tenacity.stop.stop_base):
 
 
 def retry(attempt: Callable[[], Flow[T]], retrying: tenacity.Retrying) -> Flow[T]:
-    """Make attempts as tenacity decides; waiting is yielded like all other I/O."""
+    """Make attempts as tenacity decides; waits are yielded like all other I/O."""
     retrying.begin()
     state = tenacity.RetryCallState(retrying, None, (), {})
     while True:
@@ -106,7 +109,7 @@ def retry(attempt: Callable[[], Flow[T]], retrying: tenacity.Retrying) -> Flow[T
             try:
                 result = yield from attempt()
             except Exception:
-                state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # never the empty form here
+                state.set_exception(sys.exc_info())  # type: ignore[arg-type]  # never the empty tuple here
             else:
                 state.set_result(result)
         elif isinstance(do, DoSleep):

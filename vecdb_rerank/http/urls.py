@@ -1,18 +1,59 @@
-"""What a URL must be to name a server."""
+"""URLs of servers: what they must name, and which parts are secret."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 
 def names_server(url: str, schemes: Collection[str] = ("http", "https")) -> bool:
-    """Whether ``url`` has one of the ``schemes``, a host and a usable port.
+    """Return whether ``url`` has one of the ``schemes``, a host and a usable port.
 
-    Never raises: Python's own words for a wrong URL quote parts of it, maybe the password.
+    Never raise: Python's own messages for a wrong URL quote parts of it, possibly the password.
     """
     try:
         parts = urlsplit(url)
         return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def display_url(url: str) -> str:
+    """Return scheme, host, port and path of ``url``: no user, password, query or fragment."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class SplitUrl:
+    """A URL in two parts: an address that may be logged, and what must not be.
+
+    ``address`` has neither user, password nor query. ``basic`` is the value of the
+    ``Authorization`` header for user and password. ``query`` is the query string, which
+    `vecdb_rerank.http.transport` adds below the level at which httpx logs requests. ``secrets``
+    are the parts that no message may repeat.
+    """
+
+    address: str
+    basic: str | None = field(repr=False)
+    query: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+def split_url(url: str) -> SplitUrl:
+    """Return ``url`` with its credentials and query taken out."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    values = [value for _, value in parse_qsl(parts.query)]
+    basic = None
+    if at:
+        name, _, password = user.partition(":")
+        encoded = base64.b64encode(unquote(user).encode()).decode()
+        basic = f"Basic {encoded}"
+        # A user without a password is a token, as in https://<token>@host.
+        values += [encoded, password or name, unquote(password or name)]
+    address = urlunsplit(parts._replace(netloc=host, query="", fragment=""))
+    return SplitUrl(address, basic, parts.query, tuple(filter(None, dict.fromkeys(values))))

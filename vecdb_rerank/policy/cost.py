@@ -14,34 +14,37 @@ from vecdb_rerank.errors import ConfigurationError
 class Cost:
     """Prices of billed units, and budgets.
 
-    The unit is the service's own: Cohere's search units, Jina's and Voyage's tokens. The currency
-    is yours. A call that would go over a budget is not made, and the next reranker of the chain is
-    asked.
+    Units are the service's own: Cohere's search units, Jina's and Voyage's tokens. The currency is
+    yours. A call that would exceed a budget is not made, and the next reranker of the chain is
+    asked. Before a call its units are predicted: by tokens, four characters each, and for Cohere
+    by chunks of 500 tokens (the page "Pricing"). Requests that were late stay counted in the
+    budgets of their minute and day, since the service may bill them.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     prices: Mapping[str, float] = field(default_factory=dict)
-    """Of a unit, by the reranker's name in the outcome: ``{"cohere:rerank-v3.5": 0.002}``."""
+    """Price of a unit by reranker name, as in the outcome: ``{"cohere:rerank-v3.5": 0.002}``."""
     per_minute: float | None = None
-    """The budget of a calendar minute in this process; None sets none."""
+    """Budget of a calendar minute in this process; None for no limit."""
     per_day: float | None = None
-    """The budget of a UTC day in this process; None sets none."""
+    """Budget of a UTC day in this process; None for no limit."""
 
     def __post_init__(self) -> None:
         for name, price in self.prices.items():
             if not (math.isfinite(price) and price >= 0):
-                raise ConfigurationError(f"policy.cost.prices.{name}", f"{price} is no price")
-        for name in ("per_minute", "per_day"):
-            budget = getattr(self, name)
+                raise ConfigurationError(
+                    f"policy.cost.prices.{name}", f"must be at least 0, got {price}"
+                )
+        for name, budget in (("per_minute", self.per_minute), ("per_day", self.per_day)):
             if budget is not None and not (math.isfinite(budget) and budget >= 0):
-                raise ConfigurationError(f"policy.cost.{name}", f"{budget} is no amount from 0")
+                raise ConfigurationError(f"policy.cost.{name}", f"must be at least 0, got {budget}")
 
     @property
     def has_budget(self) -> bool:
-        """Whether anything is limited."""
+        """Whether there is any budget."""
         return self.per_minute is not None or self.per_day is not None
 
     def of(self, units: Mapping[str, float]) -> float:
-        """The price of units by reranker; those without a price cost nothing."""
+        """Return the price of units by reranker; a reranker without a price costs nothing."""
         return sum(self.prices.get(name, 0.0) * count for name, count in units.items())

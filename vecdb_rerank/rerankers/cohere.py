@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import BaseModel
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError, RerankError
@@ -18,17 +19,32 @@ from vecdb_rerank.http.client_pool import ClientPool, Verify
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.http.transport import until
 from vecdb_rerank.rerankers.remote import (
+    MAX_RESPONSE_BYTES,
+    RemoteOptions,
     RemoteReranker,
     checked_url,
     clean_key,
-    message,
-    refusal,
 )
-from vecdb_rerank.rerankers.wire_formats import FORMATS, Ask, Reply, reply, root
+from vecdb_rerank.rerankers.server_messages import find_message, mask, parse
+from vecdb_rerank.rerankers.wire_formats import FORMATS, Reply, ScoreRequest, root
+
+if TYPE_CHECKING:
+    from cohere import AsyncClientV2, ClientV2
+    from cohere.core.api_error import ApiError
 
 DEFAULT_MODEL = "rerank-v3.5"
 _WIRE = FORMATS["cohere"]
 _OPTIONS = {"max_retries": 0}  # retries have one owner, and it is not the SDK
+
+
+@runtime_checkable
+class CohereClient(Protocol):
+    """A client of the SDK, or one with the same method ``rerank``."""
+
+    @property
+    def rerank(self) -> Callable[..., Any]:
+        """The method that asks for scores; a coroutine function if the client is asynchronous."""
+        ...
 
 
 class CohereReranker(RemoteReranker):
@@ -39,23 +55,27 @@ class CohereReranker(RemoteReranker):
 
     Args:
         model: the model's name, such as ``rerank-v3.5``.
-        api_key: the key; without it, that of the environment variable ``CO_API_KEY``.
-        base_url: another server (Azure, a gateway), with or without ``/v2/rerank`` at its end;
-            without it, that of the environment variable ``CO_API_URL``, or Cohere's own.
-        client: a ready client of the SDK, such as ``BedrockClientV2``, which brings its key, its
-            address and its connections, and is closed by its owner. An asynchronous one serves
-            asynchronous searches only, a synchronous one both. It is left behind at the deadline
-            in a thread of its own, since its connections are not ours to interrupt.
+        api_key: the key (default: the environment variable ``CO_API_KEY``).
+        base_url: another server (Azure, a gateway), with or without ``/v2/rerank`` at its end
+            (default: the environment variable ``CO_API_URL``, or Cohere's own).
+        client: a ready client of the SDK, such as ``BedrockClientV2``, with its own key, address
+            and connections; its owner closes it. An asynchronous one serves asynchronous searches
+            only, a synchronous one both. At the deadline the call goes on in a thread of its own,
+            since its connections cannot be interrupted. ``max_response_bytes`` does not bound it.
         max_tokens_per_doc: tokens of a document that the model reads (the API's default: 4096).
         timeout: seconds for one request; the deadline of the search bounds all of them together.
-        retries: further tries on 408, 409, 425, 429, 5xx, timeouts and lost connections.
-        batch_size: documents per request, at most 1,000; more are split and merged. Up to 100
-            documents are one billed search unit.
-        http2: speak HTTP/2 in asynchronous searches.
+        retries: retries on 408, 409, 425, 429, 5xx, timeouts and lost connections.
+        batch_size: documents per request, at most 1,000; more are sent in several requests. Up to
+            100 documents of up to 500 tokens are one billed search unit.
+        batch_tokens: estimated tokens per request, the query counted with each document (default:
+            no limit).
+        http2: use HTTP/2 in asynchronous searches.
         verify: check TLS certificates; or the file of an authority to trust.
+        max_response_bytes: the size of a response, before and after decompression, above which it
+            is an error.
 
-    Raises `ConfigurationError` for wrong arguments and where there is no key; scoring raises
-    `RerankError` or `RerankTimeoutError`.
+    Raise `ConfigurationError` for wrong arguments and without a key; scoring raises `RerankError`
+    or `RerankTimeoutError`.
 
     """
 
@@ -65,44 +85,60 @@ class CohereReranker(RemoteReranker):
         *,
         api_key: str | None = None,
         base_url: str | None = None,
-        client: Any = None,
+        client: CohereClient | None = None,
         max_tokens_per_doc: int | None = None,
         timeout: float = 10.0,
         retries: int = 2,
-        batch_size: int = _WIRE.batch_size,
+        batch_size: int = _WIRE.max_documents,
+        batch_tokens: int | None = None,
         http2: bool = False,
         verify: Verify = True,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
-        super().__init__(
-            _WIRE, scale="relevance", timeout=timeout, retries=retries, batch_size=batch_size
+        options = RemoteOptions(
+            timeout=timeout,
+            retries=retries,
+            batch_size=batch_size,
+            batch_tokens=batch_tokens,
+            max_response_bytes=max_response_bytes,
         )
+        super().__init__(_WIRE, "relevance", options)
         if not model:
-            raise ConfigurationError("model", "is empty")
-        if batch_size > _WIRE.batch_size:
-            raise ConfigurationError("batch_size", f"{batch_size} is above {_WIRE.batch_size}")
+            raise ConfigurationError("model", "must not be empty")
+        if batch_size > _WIRE.max_documents:
+            raise ConfigurationError(
+                "batch_size", f"must be at most {_WIRE.max_documents}, got {batch_size}"
+            )
         if max_tokens_per_doc is not None and max_tokens_per_doc < 1:
-            raise ConfigurationError("max_tokens_per_doc", f"{max_tokens_per_doc} is below 1")
-        self._cohere = require("cohere", "cohere")
+            raise ConfigurationError(
+                "max_tokens_per_doc", f"must be at least 1, got {max_tokens_per_doc}"
+            )
+        sdk = require("cohere", "cohere")
+        self._api_error: type[ApiError] = require("cohere.core.api_error", "cohere").ApiError
         self._model = model
-        self._options: dict[str, Any] = {"model": model, "request_options": _OPTIONS}
+        self._arguments: dict[str, object] = {"model": model, "request_options": _OPTIONS}
         if max_tokens_per_doc is not None:
-            self._options["max_tokens_per_doc"] = max_tokens_per_doc
+            self._arguments["max_tokens_per_doc"] = max_tokens_per_doc
         self._ready = _checked_client(client, api_key, base_url)
-        if client is None:
-            self._key = clean_key(api_key or os.environ.get("CO_API_KEY"))
-            self._base_url = _base_url(base_url)
-            if self._key is None:
-                raise ConfigurationError(
-                    "api_key", "set it, or the environment variable CO_API_KEY"
-                )
-            # Imported now, by being named, rather than in the first search.
-            self._sdks = self._cohere.ClientV2, self._cohere.AsyncClientV2
-            self._clients = ClientPool(self._sdk, self._sdk_async, http2=http2, verify=verify)
-            host = urlsplit(self._base_url or "https://api.cohere.com").netloc
-            self._where = f"Cohere ({host})"
-        else:
+        if client is not None:
             self._key = None
             self._where = f"Cohere ({type(client).__name__})"
+            return
+        self._key = clean_key(api_key or os.environ.get("CO_API_KEY"))
+        self._base_url = _base_url(base_url)
+        if self._key is None:
+            raise ConfigurationError("api_key", "set it, or the environment variable CO_API_KEY")
+        self._secrets = (self._key,)
+        # Naming the classes imports them now rather than in the first search.
+        self._classes: tuple[type[ClientV2], type[AsyncClientV2]] = (
+            sdk.ClientV2,
+            sdk.AsyncClientV2,
+        )
+        self._clients = ClientPool(
+            self._sdk, self._sdk_async, http2=http2, verify=verify, max_bytes=max_response_bytes
+        )
+        host = urlsplit(self._base_url or "https://api.cohere.com").netloc
+        self._where = f"Cohere ({host})"
 
     @property
     def name(self) -> str:
@@ -114,87 +150,83 @@ class CohereReranker(RemoteReranker):
         if self._ready is None:
             yield Request(self._clients.close, self._clients.aclose)
 
-    def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[Reply]:
-        arguments = {**self._options, "query": query, "documents": list(batch)}
-
-        ask = Ask(self._model, query, batch, self._scale)
+    def _send(
+        self, query: str, batch: Sequence[str], retries: int, deadline: Deadline
+    ) -> Flow[Reply]:
+        request = ScoreRequest(self._model, query, batch, self._scale)
+        arguments = {**self._arguments, "query": query, "documents": list(batch)}
 
         def attempt(soon: Deadline) -> Flow[Reply]:
             try:
                 answer = yield self._call(arguments, soon)
+            except self._api_error as error:
+                refused = error
             except (TimeoutError, httpx.RequestError, RerankError, ConfigurationError):
                 raise
-            except Exception as error:
-                raise self._failed(error, (query, *batch)) from error
-            return self._read(answer, ask)
+            except Exception as error:  # a ready client's own, or a bug in the SDK
+                failed = f"{self._where} failed with {type(error).__name__}"
+                raise ServiceError(failed) from error
+            else:
+                body = answer.model_dump(warnings=False) if isinstance(answer, BaseModel) else None
+                return (yield from self._reply(body, self._where, request, soon))
+            # Outside the handler: the SDK's error repeats what the server echoed, keys included.
+            raise (yield from self._refused(refused, request, soon))
 
-        return (yield from self._tried(attempt, self._where, deadline))
+        return (yield from self._attempts(attempt, request, self._where, retries, deadline))
 
-    def _call(self, arguments: dict[str, Any], deadline: Deadline) -> Step:
+    def _call(self, arguments: dict[str, object], deadline: Deadline) -> Step:
         timeout = deadline.remaining()
         if self._ready is None:
             return Request(
-                lambda: self._send(arguments, deadline),
-                lambda: self._send_async(arguments, deadline),
+                lambda: self._exchange(arguments, deadline),
+                lambda: self._exchange_async(arguments, deadline),
                 timeout,
             )
         limits = {"timeout": timeout, "timeout_in_seconds": timeout}  # new and old name of it
         bound = {**arguments, "request_options": {**_OPTIONS, **limits}}
-        if inspect.iscoroutinefunction(self._ready.rerank):
-            return Request(_refuse, lambda: self._ready.rerank(**bound), timeout)
-        return Compute(lambda: self._ready.rerank(**bound), timeout)
+        rerank = self._ready.rerank
+        if inspect.iscoroutinefunction(rerank):
+            return Request(_refuse, lambda: rerank(**bound), timeout)
+        return Compute(lambda: rerank(**bound), timeout)
 
-    def _send(self, arguments: dict[str, Any], deadline: Deadline) -> Any:
+    def _exchange(self, arguments: dict[str, Any], deadline: Deadline) -> BaseModel:
         with until(deadline):
             return self._clients.sync().rerank(**arguments)
 
-    async def _send_async(self, arguments: dict[str, Any], deadline: Deadline) -> Any:
+    async def _exchange_async(self, arguments: dict[str, Any], deadline: Deadline) -> BaseModel:
         with until(deadline):
             return await (await self._clients.of_loop()).rerank(**arguments)
 
-    def _failed(self, error: Exception, sent: Sequence[str]) -> RerankError:
-        status = getattr(error, "status_code", None)
-        if not isinstance(status, int):  # of a ready client's own making, or a bug in the SDK
-            return ServiceError(f"{self._where} failed with {type(error).__name__}")
-        if 200 <= status < 300:
-            return ServiceError(f"{self._where} answered with something that is no JSON")
-        headers = {k.lower(): v for k, v in (getattr(error, "headers", None) or {}).items()}
-        said = message(getattr(error, "body", None))
-        return refusal(status, headers, said, self._where, secrets=(self._key or "",), sent=sent)
+    def _refused(
+        self, error: ApiError, request: ScoreRequest, deadline: Deadline
+    ) -> Flow[ServiceError]:
+        """Return the error for a response without scores; its cause repeats no secret."""
+        status = error.status_code or 0
+        body = parse(error.body) if isinstance(error.body, str) else error.body
+        if 200 <= status < 300 and not isinstance(body, str):
+            return ServiceError(f"{self._where} returned a response that is not JSON")
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+        failed = yield from self._refusal(status, headers, body, self._where, request, deadline)
+        said = mask(find_message(body, _WIRE.error), self._secrets)
+        failed.__cause__ = self._api_error(status_code=status, body=said)
+        return failed
 
-    def _read(self, answer: Any, ask: Ask) -> Reply:
-        # The SDK checks nothing: a response without results has None there.
-        results = getattr(answer, "results", None)
-        entries = [_entry(result) for result in results] if isinstance(results, list) else None
-        try:
-            return reply({"results": entries, "meta": _meta(answer)}, ask, _WIRE)
-        except RerankError as error:
-            raise ServiceError(f"{self._where}: {error}") from error
+    def _sdk(self, client: httpx.Client) -> ClientV2:
+        return self._classes[0](self._key, base_url=self._base_url, httpx_client=client)
 
-    def _sdk(self, client: httpx.Client) -> Any:
-        return self._sdks[0](self._key, base_url=self._base_url, httpx_client=client)
-
-    def _sdk_async(self, client: httpx.AsyncClient) -> Any:
-        return self._sdks[1](self._key, base_url=self._base_url, httpx_client=client)
+    def _sdk_async(self, client: httpx.AsyncClient) -> AsyncClientV2:
+        return self._classes[1](self._key, base_url=self._base_url, httpx_client=client)
 
 
-def _entry(result: Any) -> dict[str, Any]:
-    return {
-        "index": getattr(result, "index", None),
-        _WIRE.score: getattr(result, _WIRE.score, None),
-    }
-
-
-def _meta(answer: Any) -> dict[str, Any]:
-    units = getattr(getattr(answer, "meta", None), "billed_units", None)
-    return {"billed_units": {"search_units": getattr(units, "search_units", None)}}
-
-
-def _checked_client(client: Any, api_key: str | None, base_url: str | None) -> Any:
+def _checked_client(
+    client: CohereClient | None, api_key: str | None, base_url: str | None
+) -> CohereClient | None:
     if client is None:
         return None
-    if not callable(getattr(client, "rerank", None)):
-        raise ConfigurationError("client", f"{type(client).__name__} has no method rerank")
+    if not isinstance(client, CohereClient):
+        raise ConfigurationError(
+            "client", f"expected a client with a method rerank, got {type(client).__name__}"
+        )
     for name, given in (("api_key", api_key), ("base_url", base_url)):
         if given is not None:
             raise ConfigurationError(name, "the ready client has its own; leave this one out")
@@ -211,5 +243,5 @@ def _base_url(given: str | None) -> str | None:
     return root(url)
 
 
-def _refuse() -> Any:
+def _refuse() -> object:
     raise ConfigurationError("client", "an asynchronous client needs an asynchronous search")

@@ -1,4 +1,4 @@
-"""In which order the urls of one service are asked: one that failed comes last for a while."""
+"""The order in which the urls of one service are asked; one that failed comes last for a while."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from vecdb_rerank.rerankers.remote import display_url
+from vecdb_rerank.http.urls import display_url
 
 log = logging.getLogger("vecdb_rerank")
-PAUSE = 10.0  # seconds, as many as a breaker's by default
+PAUSE = 10.0  # seconds, as a breaker's default
 
 
 class UrlRotation:
     """The urls of one service, best first; shared by threads and tasks.
 
     One that failed is asked after the others for ``pause`` seconds, so that a url that hangs costs
-    its share of the time once and not in every search. Then one request asks it in its old place,
-    while the others go on without; its answer ends it, its failure starts another pause.
+    its share of the time once and not in every search. After the pause one request asks it in its
+    old place while the others do without. An answer restores its place, a failure starts another
+    pause.
     """
 
     def __init__(
@@ -34,17 +35,17 @@ class UrlRotation:
         self._lock = threading.Lock()
 
     def order(self) -> list[str]:
-        """The urls in the order to ask them now."""
+        """Return the urls in the order to ask them now."""
         with self._lock:
             now = self._clock()
             last = {url for url, until in self._last_until.items() if until > now}
             ordered = sorted(self._urls, key=lambda url: url in last)
-            if (first := ordered[0]) in self._last_until:  # this request alone finds out
+            if (first := ordered[0]) in self._last_until:  # this request probes it
                 self._last_until[first] = now + self._pause
             return ordered
 
     def failed(self, url: str, error: Exception) -> None:
-        """The url gave no answer; ``error`` names it and says why."""
+        """Record that ``url`` gave no answer; ``error`` names it and says why."""
         if len(self._urls) < 2:
             return
         with self._lock:
@@ -54,7 +55,7 @@ class UrlRotation:
             log.warning("%s: asked last for %g s", error, self._pause)
 
     def answered(self, url: str) -> None:
-        """The url gave an answer."""
+        """Record that ``url`` gave an answer."""
         with self._lock:
             known = self._last_until.pop(url, None) is not None
         if known:

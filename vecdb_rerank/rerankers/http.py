@@ -1,69 +1,76 @@
-"""A reranker behind HTTP: TEI, Jina AI, Voyage AI, and servers that speak Cohere's API."""
+"""A reranker behind HTTP: TEI, Jina AI, Voyage AI, and servers with Cohere's API."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import get_args
 from urllib.parse import urlsplit
 
 import httpx
 
-from vecdb_rerank.errors import ConfigurationError, RerankError
+from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, Race, Request
 from vecdb_rerank.http.client_pool import ClientPool, Verify
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.transport import until
+from vecdb_rerank.http.transport import SECRET_QUERY, drop_connection, until
+from vecdb_rerank.http.urls import display_url, split_url
 from vecdb_rerank.rerankers.failover import UrlRotation
 from vecdb_rerank.rerankers.remote import (
+    MAX_RESPONSE_BYTES,
+    RemoteOptions,
     RemoteReranker,
     checked_url,
     clean_key,
-    display_url,
-    message,
-    refusal,
-    without_user,
+    off_loop,
 )
+from vecdb_rerank.rerankers.server_messages import parse
 from vecdb_rerank.rerankers.wire_formats import (
     FORMATS,
-    Ask,
     FormatName,
     Reply,
     Scale,
+    ScoreRequest,
     endpoint,
-    reply,
+    request_body,
 )
 from vecdb_rerank.resilience.latency import LatencyModel
+from vecdb_rerank.resilience.ledger import keep_reservation, reserve_more
 
 
 class HttpReranker(RemoteReranker):
     """Scores documents by a server.
 
     Args:
-        url: the server's address, or several of the same service: the next one is asked when one
+        url: the server's address, or several of the same service. The next one is asked if one
             fails, unless it refused the documents, and each has its share of the time left. One
-            that failed is asked last for 10 s.
+            that failed is asked last for 10 s. A query string is sent and never logged.
         format: what the server speaks: ``cohere`` (/v2/rerank), ``cohere_v1`` (/v1/rerank),
             ``jina``, ``tei`` or ``voyage``.
         model: the model's name, which all formats but ``tei`` need.
-        api_key: sent as a bearer token; user and password in the url are sent as basic ones.
+        api_key: sent in the format's header, as a bearer token; user and password in the url are
+            sent as basic authentication.
         timeout: seconds for one request; the deadline of the search bounds all of them together.
-        retries: further tries per url on 408, 409, 425, 429, 5xx, timeouts and lost connections.
+        retries: retries per url on 408, 409, 425, 429, 5xx, timeouts and lost connections.
         batch_size: documents per request (default: what the format allows); the requests of one
             call are made one after another.
+        batch_tokens: estimated tokens per request, the query counted with each document (default:
+            100,000 for ``voyage``, which its newer models exceed; no limit for other formats).
         scale: what the server's numbers are: ``relevance`` (0 to 1) or ``logits``, which the
-            sigmoid maps to 0 to 1 (default: as the format says; llama.cpp answers with logits).
+            sigmoid maps to 0 to 1 (default: the format's; llama.cpp answers with logits).
         extra_body: further keys of each request's body, such as ``max_tokens_per_doc``,
             ``truncate_prompt_tokens`` (vLLM), ``truncation`` (Voyage) or ``truncate`` (TEI).
-        hedge: ask a second url beside the first when that takes longer than 95 % of the last
-            calls did; the first answer counts, the other request is cancelled (Dean and Barroso,
-            The Tail at Scale, 2013). A service may bill both.
-        http2: speak HTTP/2 in asynchronous searches.
+        hedge: ask a second url, too, if the first takes longer than 95 % of the last calls did;
+            the first answer counts, the other request is cancelled (Dean and Barroso, The Tail at
+            Scale, 2013). A service may bill both.
+        http2: use HTTP/2 in asynchronous searches.
         verify: check TLS certificates; or the file of an authority to trust.
+        max_response_bytes: the size of a response, before and after decompression, above which it
+            is an error.
 
-    Raises `ConfigurationError` for wrong arguments; scoring raises `RerankError` or
+    Raise `ConfigurationError` for wrong arguments; scoring raises `RerankError` or
     `RerankTimeoutError`.
 
     """
@@ -78,36 +85,46 @@ class HttpReranker(RemoteReranker):
         timeout: float = 10.0,
         retries: int = 2,
         batch_size: int | None = None,
+        batch_tokens: int | None = None,
         scale: Scale | None = None,
-        extra_body: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, object] | None = None,
         hedge: bool = False,
         http2: bool = False,
         verify: Verify = True,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
         urls = [url] if isinstance(url, str) else list(url)
         _check(urls, format, model, scale)
         wire = FORMATS[format]
         super().__init__(
             wire,
-            scale=scale or wire.scale,
-            timeout=timeout,
-            retries=retries,
-            batch_size=wire.batch_size if batch_size is None else batch_size,
+            scale or wire.scale,
+            RemoteOptions(
+                timeout=timeout,
+                retries=retries,
+                batch_size=wire.max_documents if batch_size is None else batch_size,
+                batch_tokens=wire.max_tokens if batch_tokens is None else batch_tokens,
+                max_response_bytes=max_response_bytes,
+            ),
         )
         self._key = clean_key(api_key)
-        self._urls = [endpoint(checked_url(given), self._wire.path) for given in urls]
-        self._turns = UrlRotation(self._urls)
+        self._urls = [endpoint(checked_url(given), wire.path) for given in urls]
+        split = [secret for each in self._urls for secret in split_url(each).secrets]
+        self._secrets = tuple(filter(None, (self._key, *split)))
+        self._rotation = UrlRotation(self._urls)
         self._model = model
         if hedge and len(self._urls) < 2:
             raise ConfigurationError("hedge", "needs a second url")
         self._hedge = hedge
-        self._pace = LatencyModel(self.name, warns=False)
+        self._latency = LatencyModel(self.name, warns=False)
         self._extra_body = _checked_body(extra_body or {})
-        self._clients = ClientPool(_itself, _itself_async, http2=http2, verify=verify)
+        self._clients = ClientPool(
+            _same, _same_async, http2=http2, verify=verify, max_bytes=max_response_bytes
+        )
 
     @property
     def name(self) -> str:
-        """``http:``, the first server's host and port, and the model where it has a name."""
+        """``http:``, the first server's host and port, and the model if it has a name."""
         host = urlsplit(self._urls[0]).netloc.rpartition("@")[2]
         return f"http:{host}/{self._model}" if self._model else f"http:{host}"
 
@@ -115,118 +132,142 @@ class HttpReranker(RemoteReranker):
         """Close the connections."""
         yield Request(self._clients.close, self._clients.aclose)
 
-    def _ask(self, query: str, batch: Sequence[str], deadline: Deadline) -> Flow[Reply]:
-        ask = Ask(self._model, query, batch, self._scale)
-        after = self._pace.p95() if self._hedge else None
-        first, *others = urls = self._turns.order()
+    def _send(
+        self, query: str, batch: Sequence[str], retries: int, deadline: Deadline
+    ) -> Flow[Reply]:
+        request = ScoreRequest(self._model, query, batch, self._scale)
+        after = self._latency.p95() if self._hedge else None
+        first, *others = urls = self._rotation.order()
         if after is None:
-            return (yield from self._asked_in_turn(urls, ask, deadline))
+            return (yield from self._ask_in_turn(urls, request, retries, deadline))
         begun: list[bool] = []
 
-        def beside() -> Flow[Reply]:
+        def second() -> Flow[Reply]:
             begun.append(True)
-            return self._asked_in_turn(others, ask, deadline)
+            units = self._units(query, batch)
+            if not reserve_more(units):
+                raise RerankerSkippedError("a budget allows no second request")
+            keep_reservation(units)  # one of the two is cancelled and may be billed
+            return (yield from self._ask_in_turn(others, request, retries, deadline))
 
         try:
-            reply: Reply = yield Race(
-                lambda: self._asked_in_turn([first], ask, deadline), beside, after
+            answer: Reply = yield Race(
+                lambda: self._ask_in_turn([first], request, retries, deadline), second, after
             )
         except (ServiceError, TimeoutError) as error:
-            if begun or _ends(error, deadline):
+            if begun or _is_final(error, deadline):
                 raise
-            return (yield from self._asked_in_turn(others, ask, deadline))
-        return reply
+            return (yield from self._ask_in_turn(others, request, retries, deadline))
+        return answer
 
-    def _asked_in_turn(self, urls: Sequence[str], ask: Ask, deadline: Deadline) -> Flow[Reply]:
-        """What the first url says that answers; each has its share of the time left."""
-        body = {**self._wire.body(ask), **self._extra_body}
+    def _ask_in_turn(
+        self, urls: Sequence[str], request: ScoreRequest, retries: int, deadline: Deadline
+    ) -> Flow[Reply]:
+        """Return the answer of the first url that gives one; each has its share of the time."""
         *others, last = urls
         for left, url in zip(range(len(urls), 1, -1), others, strict=True):
             share = deadline.at_most(deadline.remaining() / left)
             try:
-                return (yield from self._asked(url, body, ask, share))
+                return (yield from self._ask(url, request, retries, share))
             except (ServiceError, TimeoutError) as error:
-                if _ends(error, deadline):
+                if _is_final(error, deadline):
                     raise
-        return (yield from self._asked(last, body, ask, deadline))
+        return (yield from self._ask(last, request, retries, deadline))
 
-    def _asked(self, url: str, body: Any, ask: Ask, deadline: Deadline) -> Flow[Reply]:
+    def _ask(
+        self, url: str, request: ScoreRequest, retries: int, deadline: Deadline
+    ) -> Flow[Reply]:
         def attempt(soon: Deadline) -> Flow[Reply]:
-            address, basic = without_user(url)
-            authorization = f"Bearer {self._key}" if self._key else basic
-            headers = {"Authorization": authorization} if authorization else {}
-            request = httpx.Request("POST", address, json=body, headers=headers)
+            message = self._message(url, request)
             response: httpx.Response = yield Request(
-                lambda: self._send(request, soon),
-                lambda: self._send_async(request, soon),
+                lambda: self._exchange(message, soon),
+                lambda: self._exchange_async(message, soon),
                 soon.remaining(),
             )
-            return self._read(response, url, ask)
+            return (yield from self._read(response, url, request, soon))
 
         started = time.monotonic()
         scored = 0
         try:
-            reply = yield from self._tried(attempt, display_url(url), deadline)
-            scored = len(ask.documents)
-            self._turns.answered(url)
+            answer = yield from self._attempts(
+                attempt, request, display_url(url), retries, deadline
+            )
+            scored = len(request.documents)
+            self._rotation.answered(url)
         except (ServiceError, TimeoutError) as error:
-            if not _is_of_request(error):
-                self._turns.failed(url, error)
+            if not _rejects_request(error):
+                self._rotation.failed(url, error)
             raise
-        finally:  # also where the other url was quicker, so that a slow one is known to be so
+        finally:  # also if the other url was quicker, so that a slow one is known to be slow
             seconds = time.monotonic() - started
-            self._pace.record(len(ask.documents), seconds, scored=scored)
-        return reply
+            self._latency.record(len(request.documents), seconds, scored=scored)
+        return answer
 
-    def _read(self, response: httpx.Response, url: str, ask: Ask) -> Reply:
-        where, status = display_url(url), response.status_code
-        if status != httpx.codes.OK:
-            said = message(response.content)
-            sent = (ask.query, *ask.documents)
-            secrets = (self._key or "",)
-            raise refusal(status, response.headers, said, where, secrets=secrets, sent=sent)
+    def _message(self, url: str, request: ScoreRequest) -> httpx.Request:
+        split = split_url(url)
+        headers = {}
+        if self._key:
+            headers[self._wire.auth_header] = f"{self._wire.auth_prefix}{self._key}"
+        elif split.basic:
+            headers["Authorization"] = split.basic
+        return httpx.Request(
+            "POST",
+            split.address,
+            json={**request_body(request, self._wire), **self._extra_body},
+            headers=headers,
+            extensions={SECRET_QUERY: split.query},
+        )
+
+    def _read(
+        self, response: httpx.Response, url: str, request: ScoreRequest, deadline: Deadline
+    ) -> Flow[Reply]:
+        where, content = display_url(url), response.content
+        body = yield from off_loop(lambda: parse(content), len(content), deadline)
+        status, headers = response.status_code, response.headers
+        if status != httpx.codes.OK or isinstance(body, str):
+            raise (yield from self._refusal(status, headers, body, where, request, deadline))
         try:
-            answer = json.loads(response.content)
-        except (ValueError, RecursionError) as error:
-            raise ServiceError(f"{where} answered with something that is no JSON") from error
-        try:
-            return reply(answer, ask, self._wire)
-        except RerankError as error:
-            raise ServiceError(f"{where}: {error}") from error
+            if body is None:
+                raise ServiceError(f"{where} returned a response that is not JSON")
+            return (yield from self._reply(body, where, request, deadline))
+        except ServiceError:
+            drop_connection(response)  # the response may be another request's
+            raise
 
-    def _send(self, request: httpx.Request, deadline: Deadline) -> httpx.Response:
+    def _exchange(self, message: httpx.Request, deadline: Deadline) -> httpx.Response:
         with until(deadline):
-            return self._clients.sync().send(request)
+            return self._clients.sync().send(message)
 
-    async def _send_async(self, request: httpx.Request, deadline: Deadline) -> httpx.Response:
+    async def _exchange_async(self, message: httpx.Request, deadline: Deadline) -> httpx.Response:
         with until(deadline):
-            return await (await self._clients.of_loop()).send(request)
+            return await (await self._clients.of_loop()).send(message)
 
 
-def _ends(error: Exception, deadline: Deadline) -> bool:
-    """Whether no other url is asked after this error: it would say the same, or be too late."""
-    return _is_of_request(error) or deadline.expired
+def _is_final(error: Exception, deadline: Deadline) -> bool:
+    """Return whether another url would refuse the request, too, or be too late."""
+    return _rejects_request(error) or deadline.expired
 
 
-def _is_of_request(error: Exception) -> bool:
-    """Whether this request was refused, which says nothing of the url."""
+def _rejects_request(error: Exception) -> bool:
+    """Return whether the request was refused, which tells nothing about the url."""
     return isinstance(error, ServiceError) and error.request_rejected
 
 
 def _check(urls: Sequence[str], format: str, model: str | None, scale: str | None) -> None:
-    if format not in get_args(FormatName):
-        raise ConfigurationError(
-            "format", f"{format!r} is none of {', '.join(get_args(FormatName))}"
-        )
+    wire = next((row for name, row in FORMATS.items() if name == format), None)
+    if wire is None:
+        raise ConfigurationError("format", f"must be one of: {', '.join(FORMATS)}; got {format!r}")
     if not urls:
-        raise ConfigurationError("url", "give at least one")
-    if not model and format != "tei":
+        raise ConfigurationError("url", "needs at least one")
+    if not model and wire.model is not None:
         raise ConfigurationError("model", f"the format {format!r} needs the model's name")
     if scale not in (None, *get_args(Scale)):
-        raise ConfigurationError("scale", f"{scale!r} is none of {', '.join(get_args(Scale))}")
+        raise ConfigurationError(
+            "scale", f"must be one of: {', '.join(get_args(Scale))}; got {scale!r}"
+        )
 
 
-def _checked_body(body: Mapping[str, Any]) -> dict[str, Any]:
+def _checked_body(body: Mapping[str, object]) -> dict[str, object]:
     try:
         json.dumps(dict(body))
     except (TypeError, ValueError) as error:
@@ -234,9 +275,9 @@ def _checked_body(body: Mapping[str, Any]) -> dict[str, Any]:
     return dict(body)
 
 
-def _itself(client: httpx.Client) -> httpx.Client:
+def _same(client: httpx.Client) -> httpx.Client:
     return client
 
 
-def _itself_async(client: httpx.AsyncClient) -> httpx.AsyncClient:
+def _same_async(client: httpx.AsyncClient) -> httpx.AsyncClient:
     return client

@@ -1,24 +1,122 @@
-"""The wire formats of rerank servers, as data: path, request, response."""
+"""The wire formats of rerank servers: one table, and what every row of it is read by.
+
+To add a format, add a row to `FORMATS` and its name to `FormatName`, and a case to
+``tests/rerankers/test_wire_formats.py``.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 from vecdb_rerank.errors import RerankError
 
-FormatName = Literal["cohere", "cohere_v1", "jina", "tei", "voyage"]
 Scale = Literal["relevance", "logits"]
-Body = dict[str, Any]
-Units = Callable[[str, Sequence[str]], float]
+Unit = Literal["search", "token"]
+FormatName = Literal["cohere", "cohere_v1", "jina", "tei", "voyage"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What one request asks: scores of ``documents`` for ``query``, on a ``scale``."""
+class WireFormat:
+    """How one kind of server is asked for scores, and how its answer is read.
+
+    The path and the fields of the request:
+
+    - ``path``: what is appended to the server's address.
+    - ``query``, ``documents``, ``model``: the fields of the request. ``model=None``: the server
+      has one model, and is not told which.
+    - ``asks_logits``: the field that says whether the server shall answer with logits.
+    - ``constants``: fields that every request has.
+    - ``auth_header``, ``auth_prefix``: the header of the key, and what precedes the key in it.
+
+    The response:
+
+    - ``results``: the field that holds the list of results; None: the response is the list.
+    - ``index``, ``score``: the fields of one result.
+    - ``scale``: what the scores are by default, ``relevance`` (0 to 1) or ``logits``.
+    - ``usage``: the path of the billed units. ``error``: the path of the message in the body of an
+      error; the shapes that other servers use are looked for where it leads nowhere.
+
+    The limits of one request, and its price:
+
+    - ``max_documents``; ``max_tokens`` of the query with each of the documents (None: no limit).
+    - ``listwise``: the scores depend on the other documents of the request, so that no call is
+      split into several requests.
+    - ``unit``: what the service bills.
+    """
+
+    path: str
+    query: str = "query"
+    documents: str = "documents"
+    model: str | None = "model"
+    asks_logits: str | None = None
+    constants: Mapping[str, object] = field(default_factory=dict)
+    auth_header: str = "Authorization"
+    auth_prefix: str = "Bearer "
+    results: str | None = "results"
+    index: str = "index"
+    score: str = "relevance_score"
+    scale: Scale = "relevance"
+    usage: tuple[str, ...] = ()
+    error: tuple[str, ...] = ("message",)
+    max_documents: int = 1_000
+    max_tokens: int | None = None
+    listwise: bool = False
+    unit: Unit | None = None
+
+
+_NO_DOCUMENTS = {"return_documents": False}
+_SEARCH_UNITS = ("meta", "billed_units", "search_units")
+_TOTAL_TOKENS = ("usage", "total_tokens")
+
+# Sources: the API references of Cohere (v2 and v1 rerank, which vLLM, Infinity, LocalAI and
+# llama.cpp speak; llama.cpp answers with logits), Jina AI (returns the documents by default),
+# Voyage AI (at most 1,000 documents; at most 100,000 tokens for rerank-1, 300,000 for the lite
+# models before 2.5 and 600,000 for rerank-2 and 2.5: the least is the default), and Hugging Face
+# text-embeddings-inference (max-client-batch-size 32; without `truncate` one long document fails
+# all of a request; logits keep apart what a server's 16-bit sigmoid makes equal).
+FORMATS: Mapping[FormatName, WireFormat] = {
+    "cohere": WireFormat("/v2/rerank", usage=_SEARCH_UNITS, unit="search"),
+    "cohere_v1": WireFormat(
+        "/v1/rerank", constants=_NO_DOCUMENTS, usage=_SEARCH_UNITS, unit="search"
+    ),
+    "jina": WireFormat(
+        "/v1/rerank",
+        constants=_NO_DOCUMENTS,
+        usage=_TOTAL_TOKENS,
+        error=("detail",),
+        unit="token",
+    ),
+    "tei": WireFormat(
+        "/rerank",
+        documents="texts",
+        model=None,
+        asks_logits="raw_scores",
+        constants={"truncate": True},
+        results=None,
+        score="score",
+        scale="logits",
+        error=("error",),
+        max_documents=32,
+    ),
+    "voyage": WireFormat(
+        "/v1/rerank",
+        constants=_NO_DOCUMENTS,
+        results="data",
+        usage=_TOTAL_TOKENS,
+        error=("detail",),
+        max_tokens=100_000,
+        unit="token",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """One request: the scores of ``documents`` for ``query``, on a ``scale``."""
 
     model: str | None
     query: str
@@ -26,91 +124,61 @@ class Ask:
     scale: Scale
 
 
-def _nothing(query: str, documents: Sequence[str]) -> float:  # noqa: ARG001 - `units` of a Format
-    return 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """One wire format.
-
-    ``body`` makes the request; ``results`` names the key of the response that holds the results
-    (None: the response is the list), ``score`` that of a result's number. ``scale`` is what the
-    numbers are where nothing else is said: ``relevance`` (0 to 1), or ``logits``. ``batch_size``
-    is the most documents that one request may have. ``units`` foretells what a request will be
-    billed, and ``billed`` is where the response says it.
-    """
-
-    path: str
-    body: Callable[[Ask], Body]
-    units: Units = _nothing
-    billed: tuple[str, ...] = ()
-    results: str | None = "results"
-    score: str = "relevance_score"
-    scale: Scale = "relevance"
-    batch_size: int = 1_000
-
-
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one request gave: a score for each document, and the units billed for it."""
+    """The answer to one request: a score for each document, and the units billed for it."""
 
     scores: list[float]
     billed: float
 
 
-def _cohere(ask: Ask) -> Body:
-    return {"model": ask.model, "query": ask.query, "documents": list(ask.documents)}
+def request_body(request: ScoreRequest, wire: WireFormat) -> dict[str, object]:
+    """Return the JSON body of ``request``."""
+    body: dict[str, object] = {} if wire.model is None else {wire.model: request.model}
+    body |= {wire.query: request.query, wire.documents: list(request.documents)}
+    if wire.asks_logits is not None:
+        body[wire.asks_logits] = request.scale == "logits"
+    return {**body, **wire.constants}
 
 
-def _without_documents(ask: Ask) -> Body:
-    return {**_cohere(ask), "return_documents": False}
+def estimated_tokens(text: str) -> float:
+    """Estimate the tokens of ``text``: a quarter of a token a character, one for CJK.
+
+    A character beyond ASCII takes two to four bytes in UTF-8, and correspondingly more tokens.
+    """
+    characters = len(text)
+    return characters / 4 + (len(text.encode()) - characters) * 3 / 8
 
 
-def _tei(ask: Ask) -> Body:
-    # Logits keep apart what a server's 16-bit sigmoid makes equal.
-    return {
-        "query": ask.query,
-        "texts": list(ask.documents),
-        "raw_scores": ask.scale == "logits",
-        "truncate": True,  # else one long document fails them all with 413
-    }
+def request_tokens(query: str, documents: Sequence[str]) -> list[float]:
+    """Estimate the tokens that each document adds to a request: its own, and the query's again."""
+    asked = estimated_tokens(query)
+    return [asked + estimated_tokens(document) for document in documents]
 
 
-def _searches(query: str, documents: Sequence[str]) -> float:  # noqa: ARG001 - `units` of a Format
-    """Cohere's search units: one for a query with up to 100 documents (Cohere, Pricing)."""
-    return float(math.ceil(len(documents) / 100))
+def predicted_units(wire: WireFormat, query: str, documents: Sequence[str]) -> float:
+    """Predict what one request will be billed, in the units of the service; 0 if nothing.
 
-
-def _tokens(query: str, documents: Sequence[str]) -> float:
-    """Tokens of the query with each document, at four characters a token."""
-    return sum(len(query) + len(document) for document in documents) / 4
-
-
-_SEARCH_UNITS = ("meta", "billed_units", "search_units")
-_TOTAL_TOKENS = ("usage", "total_tokens")
-
-# Sources: the API references of Cohere (v2 and v1 rerank, which vLLM, Infinity, LocalAI and
-# llama.cpp speak; the last one answers with logits), Jina AI (returns the documents unless told
-# not to), Voyage AI (at most 1,000 documents), and Hugging Face text-embeddings-inference
-# (max-client-batch-size 32; refuses with 413, 422 and 424, is overloaded with 429).
-FORMATS: Mapping[FormatName, Format] = {
-    "cohere": Format("/v2/rerank", _cohere, _searches, _SEARCH_UNITS),
-    "cohere_v1": Format("/v1/rerank", _without_documents, _searches, _SEARCH_UNITS),
-    "jina": Format("/v1/rerank", _without_documents, _tokens, _TOTAL_TOKENS),
-    "tei": Format("/rerank", _tei, results=None, score="score", scale="logits", batch_size=32),
-    "voyage": Format("/v1/rerank", _without_documents, _tokens, _TOTAL_TOKENS, results="data"),
-}
+    A search unit is a query with up to 100 documents. A document of more than 500 tokens, the
+    query included, is split into chunks, and each chunk counts as a document (Cohere, "Pricing").
+    """
+    if wire.unit is None or not documents:
+        return 0.0
+    tokens = request_tokens(query, documents)
+    if wire.unit == "token":
+        return sum(tokens)
+    chunks = sum(max(1, math.ceil(count / 500)) for count in tokens)
+    return float(math.ceil(chunks / 100))
 
 
 def root(url: str) -> str:
-    """``url`` without what the paths of these formats bring: ``/rerank``, ``/v1``, ``/v2``."""
+    """Return ``url`` without the path of any of these formats: ``/rerank``, ``/v1``, ``/v2``."""
     base = url.rstrip("/").removesuffix("/rerank")
     return base.removesuffix("/v1").removesuffix("/v2").rstrip("/")
 
 
 def endpoint(url: str, path: str) -> str:
-    """The address to post to; a ``url`` that already ends in the path, or its version, is kept so.
+    """Return the address to post to; keep a ``url`` that ends in the path or its version.
 
     ``http://host/v2`` and ``/v2/rerank`` give ``http://host/v2/rerank``, not ``/v2/v2/rerank``.
     """
@@ -126,52 +194,74 @@ def endpoint(url: str, path: str) -> str:
     return urlunsplit(parts._replace(path=whole, fragment=""))
 
 
-def reply(answer: Any, ask: Ask, wire: Format) -> Reply:
-    """What a response says to ``ask``; one that tells no price has billed nothing."""
-    found = scores(answer, len(ask.documents), wire, ask.scale)
-    said: Any = answer if wire.billed else None
-    for key in wire.billed:
-        said = said.get(key) if isinstance(said, Mapping) else None
-    if isinstance(said, int | float) and _is_finite(said) and said >= 0:
-        return Reply(found, float(said))
-    return Reply(found, 0.0)
+def reply(answer: object, request: ScoreRequest, wire: WireFormat) -> Reply:
+    """Return what a response answers to ``request``; one that names no price has billed nothing.
+
+    Raise `RerankError` unless each document has exactly one valid score.
+    """
+    found = scores(answer, len(request.documents), wire, request.scale)
+    billed = value_at(answer, wire.usage) if wire.usage else None
+    return Reply(found, float(billed) if _is_finite(billed) and billed >= 0 else 0.0)
 
 
-def scores(answer: Any, count: int, wire: Format, scale: Scale) -> list[float]:
-    """The scores of a response by document; `RerankError` unless each has exactly one."""
-    entries = answer.get(wire.results) if wire.results and isinstance(answer, Mapping) else answer
+def scores(answer: object, count: int, wire: WireFormat, scale: Scale) -> list[float]:
+    """Return the scores of a response by document.
+
+    Raise `RerankError` unless each of ``count`` documents has exactly one valid score.
+    """
+    entries = value_at(answer, (wire.results,)) if wire.results else answer
     if not isinstance(entries, list):
         raise RerankError(f"the response has no list of {wire.results or 'results'}")
     found: dict[int, float] = {}
     for entry in entries:
-        index, score = _entry(entry, wire.score)
+        index, score = _result(entry, wire)
         if not 0 <= index < count:
             raise RerankError(f"the response has index {index} for {count} documents")
         if index in found:
             raise RerankError(f"the response has index {index} twice")
-        if scale == "relevance" and not 0 <= score <= 1:
-            raise RerankError(
-                f"the response has a {wire.score} of {score:g}, which is not in 0 to 1 "
-                "(if the server answers with logits, set scale='logits')"
-            )
-        found[index] = score
+        found[index] = _on_scale(score, scale, wire.score)
     if len(found) != count:
         raise RerankError(f"the response has {len(found)} scores for {count} documents")
     return [found[index] for index in range(count)]
 
 
-def _entry(entry: Any, key: str) -> tuple[int, float]:
-    index = entry.get("index") if isinstance(entry, Mapping) else None
+_ROUNDING = 1e-6  # a server's 32-bit sigmoid may pass 0 and 1 by this much
+
+
+def _on_scale(score: float, scale: Scale, name: str) -> float:
+    """Return ``score``, rounding errors clipped; raise `RerankError` if it is off the scale."""
+    if scale == "logits" or 0 <= score <= 1:
+        return score
+    if -_ROUNDING <= score <= 1 + _ROUNDING:
+        return min(max(score, 0.0), 1.0)
+    raise RerankError(
+        f"the response has a {name} of {score:g}, which is not in 0 to 1 "
+        "(if the server answers with logits, set scale='logits')"
+    )
+
+
+def _result(entry: object, wire: WireFormat) -> tuple[int, float]:
+    index, score = value_at(entry, (wire.index,)), value_at(entry, (wire.score,))
     if not isinstance(index, int) or isinstance(index, bool):
-        raise RerankError("a result of the response has no index")
-    score = entry.get(key)
-    if not isinstance(score, int | float) or isinstance(score, bool) or not _is_finite(score):
-        raise RerankError(f"a result of the response has no finite {key}")
+        raise RerankError(f"a result of the response has no {wire.index}")
+    if not _is_finite(score):
+        raise RerankError(f"a result of the response has no finite {wire.score}")
     return index, float(score)
 
 
-def _is_finite(score: float) -> bool:
+def value_at(body: object, path: Sequence[str]) -> object:
+    """Return the value at ``path`` in a JSON value; None if there is none."""
+    for key in path:
+        if not isinstance(body, Mapping):
+            return None
+        body = body.get(key)
+    return body
+
+
+def _is_finite(value: object) -> TypeGuard[int | float]:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
     try:
-        return math.isfinite(score)
+        return math.isfinite(value)
     except OverflowError:  # an int with hundreds of digits
         return False
