@@ -11,9 +11,10 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.text_fields import valid_unicode
 
 Mode = Literal["hybrid", "dense", "bm25"]
-# The languages that Snowball stems, and with it both databases.
+# Languages that Snowball stems, and four that are not stemmed.
 Language = Literal[
     "arabic",
+    "chinese",
     "danish",
     "dutch",
     "english",
@@ -23,6 +24,8 @@ Language = Literal[
     "greek",
     "hungarian",
     "italian",
+    "japanese",
+    "korean",
     "norwegian",
     "portuguese",
     "romanian",
@@ -30,8 +33,11 @@ Language = Literal[
     "spanish",
     "swedish",
     "tamil",
+    "thai",
     "turkish",
 ]
+# Written without spaces (Korean: with endings glued to the words), and without a Snowball stemmer.
+UNSPACED: tuple[Language, ...] = ("chinese", "japanese", "korean", "thai")
 FusionMethod = Literal["rrf", "dbsf", "min_max", "l2"]
 BRANCHES = ("bm25", "dense")
 MAX_K = 10_000

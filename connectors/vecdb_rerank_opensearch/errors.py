@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,11 @@ _CANNOT_FUSE = (
     "unknown query [hybrid]",  # without neural-search
     "Field is not supported by [hybrid] query",  # before 2.19, of pagination_depth
     "Invalid processor type",  # before 2.19, of RRF
+)
+
+
+_RESULT_WINDOW = re.compile(
+    r"(?:[Rr]esult window is too large|max_result_window).*?\[?(\d+)\]?", re.DOTALL
 )
 
 
@@ -50,16 +56,46 @@ def responses(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def cause(error: Exception) -> Cause:
-    """Whose fault a failed write is."""
+    """Classify an error of a write."""
     status = _status(error)
-    if isinstance(error, Unreachable | TimeoutError) or is_busy(status):
+    if status == 413:
+        return "too_large"
+    if is_timeout(error):
+        return "timeout"
+    if isinstance(error, Unreachable) or is_busy(status):
         return "transient"
-    return "document" if status in (400, 413) or _is_no_json(error) else "fatal"
+    return "document" if status == 400 or _is_not_json(error) else "fatal"
 
 
-def _is_no_json(error: Exception) -> bool:
-    """Whether something to send has no JSON; what came back and is none is a string."""
+def refuses_all(status: int, reason: str) -> bool:
+    """Check whether a document was refused for a reason that holds for every document."""
+    return status in (401, 403, 404) or "no write index is defined" in reason
+
+
+def is_timeout(error: Exception) -> bool:
+    """Check whether there was no answer in time."""
+    return isinstance(error, ConnectionTimeout | TimeoutError) or _status(error) in (408, 504)
+
+
+def is_forbidden(error: Exception) -> bool:
+    """Check whether the user lacks a permission."""
+    return _status(error) == 403
+
+
+def result_window(error: Exception) -> int | None:
+    """Return the index's ``max_result_window`` if a search exceeded it."""
+    found = _RESULT_WINDOW.search(reason(error)) if _status(error) == 400 else None
+    return int(found[1]) if found else None
+
+
+def _is_not_json(error: Exception) -> bool:
+    """Check whether a request cannot be JSON; of a response the error holds a string."""
     return isinstance(error, SerializationError) and not isinstance(error.args[0], str)
+
+
+def _is_malformed(error: Exception) -> bool:
+    """Check whether a response arrived that is not what a search returns."""
+    return isinstance(error, SerializationError | KeyError | TypeError | AttributeError)
 
 
 def is_busy(status: int | None) -> bool:
@@ -85,16 +121,28 @@ def describe(error: Exception, where: str) -> str:
     if isinstance(error, VecdbRerankError):
         return str(error)
     why = reason(error)
-    if _is_no_json(error):
+    if _is_not_json(error):
         return f"it is not JSON: {error.args[-1]}"
-    if isinstance(error, ConnectionTimeout | TimeoutError):
+    if _is_malformed(error):
+        return f"OpenSearch at {where} returned a response of an unexpected form ({why})"
+    if is_timeout(error):
         return f"OpenSearch at {where} did not answer in time"
     if isinstance(error, Unreachable):
         return f"OpenSearch at {where} cannot be reached ({why}): is it up, is the URL right?"
-    if _status(error) in (401, 403):
+    status = _status(error)
+    if status == 401:
         return (
             f"OpenSearch at {where} refused the credentials: set backend.user and backend.password"
         )
+    if status == 403 and "blocked by" in why:
+        return f"OpenSearch at {where} does not write ({why}): remove the block from the index"
+    if status == 403:
+        return (
+            f"OpenSearch at {where} forbids this to the user ({why}): set backend.user to one that "
+            "has the permission"
+        )
+    if status == 429:
+        return f"OpenSearch at {where} is overloaded ({why}): try again later"
     for mark, missing in _PLUGINS.items():
         if mark in why:
             return f"OpenSearch at {where}: {missing}"

@@ -20,6 +20,10 @@ URL_PARAMS = ("routing", "preference")
 MAX_CLAUSES = 1_000
 # What the analysers split a text into, or smaller: East Asian characters are words of their own.
 _WORD = re.compile(r"[\u2e80-\U0003ffff]|[^\W\u2e80-\U0003ffff]+")
+# A name with parts or symbols: getUser, HTTPServer, RFC9110, foo_bar, C++, C#.
+_IDENTIFIER = re.compile(
+    r"(?<!\w)(?:[A-Za-z]\w*(?:\+\+|#)(?![\w+#])|(?=\w*(?:[a-z][A-Z]|[A-Z]{2}[a-z]|[A-Za-z]{2}\d\d|\w_\w))\w+)"
+)
 # What the search itself decides.
 _OURS = ("query", "size", "from", "search_pipeline", "sort", "search_after", "pit")
 _FACETS = ("aggs", "aggregations")
@@ -56,18 +60,46 @@ def branch(name: str, search: Search, vector: Vector | None, layout: Layout) -> 
     """The query of one branch, with the filter inside."""
     if name == "dense":
         depth = search.depth if search.mode == "hybrid" else search.k
-        knn = {"vector": list(vector or ()), "k": depth}
+        knn: Body = {"vector": list(vector or ()), "k": depth}
         if search.filter is not None:
             knn["filter"] = _one_query(search.filter)
-        return {"knn": {layout.dense_vector: knn}}
-    text = _cut(search.query, MAX_CLAUSES // len(layout.bm25_fields))
-    if len(layout.bm25_fields) == 1 and "^" not in layout.bm25_fields[0]:
-        match: Body = {"match": {layout.bm25_fields[0]: text}}
-    else:
-        match = {"multi_match": {"query": text, "fields": list(layout.bm25_fields)}}
+        field = layout.dense_vector
+        return _nested(layout.nested_path(field), {"knn": {field: knn}})
+    match = _match(search.query, layout)
     if search.filter is None:
         return match
     return {"bool": {"must": [match], "filter": search.filter}}
+
+
+def _match(query: str, layout: Layout) -> Body:
+    """Return the query of the text fields: the best one counts, and identifiers in addition."""
+    text = _cut(query, MAX_CLAUSES // len(layout.bm25_fields))
+    groups: dict[str | None, list[str]] = {}
+    for field in layout.bm25_fields:
+        groups.setdefault(layout.nested_path(field), []).append(field)
+    matches = [_nested(path, _match_fields(text, fields)) for path, fields in groups.items()]
+    match = matches[0] if len(matches) == 1 else {"dis_max": {"queries": matches}}
+    names = " ".join(_IDENTIFIER.findall(text)) if layout.identifiers else ""
+    if not names:
+        return match
+    parts = [
+        _nested(layout.nested_path(field), _match_fields(names, [field]))
+        for field in layout.identifiers
+    ]
+    return {"bool": {"should": [match, *parts]}}
+
+
+def _match_fields(text: str, fields: Sequence[str]) -> Body:
+    if len(fields) == 1 and not set("^*") & set(fields[0]):
+        return {"match": {fields[0]: text}}
+    return {"multi_match": {"query": text, "fields": list(fields)}}
+
+
+def _nested(path: str | None, query: Body) -> Body:
+    """Return the query of a field inside a nested object: a document's best object counts."""
+    return (
+        query if path is None else {"nested": {"path": path, "query": query, "score_mode": "max"}}
+    )
 
 
 def branch_body(

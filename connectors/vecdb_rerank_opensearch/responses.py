@@ -94,6 +94,27 @@ def evidence(branches: Mapping[str, Response]) -> Evidence:
     }
 
 
+def notes(parts: Sequence[Response]) -> dict[str, str]:
+    """Return a note if a response lacks the hits of some shards or clusters."""
+    found = list(dict.fromkeys(filter(None, map(_missing_part, parts))))
+    return {"partial_first_pass": "; ".join(found)} if found else {}
+
+
+def _missing_part(response: Response) -> str:
+    """Return why a response is partial; empty if it is whole."""
+    shards = response.get("_shards") or {}
+    reasons: list[str] = []
+    if failed := shards.get("failed"):
+        failures = shards.get("failures") or [{}]
+        why = (failures[0].get("reason") or {}).get("reason") or "no reason given"
+        reasons.append(f"{failed} of {shards.get('total')} shards failed ({why})")
+    if response.get("timed_out"):
+        reasons.append("the server's own timeout was over before all shards answered")
+    if skipped := (response.get("_clusters") or {}).get("skipped"):
+        reasons.append(f"{skipped} remote clusters did not answer")
+    return "; ".join(reasons)
+
+
 def fuse(
     branches: Mapping[str, Response], how: Fusion, k: int, union: Response | None = None
 ) -> Response:

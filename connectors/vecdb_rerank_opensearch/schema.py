@@ -1,121 +1,217 @@
-"""Creating an index fit for hybrid search, and writing documents to it."""
+"""Create an index for hybrid search, and check one that exists."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import get_args
 
-from vecdb_rerank.errors import SchemaError
+from opensearchpy import AsyncOpenSearch, OpenSearch
+
+from vecdb_rerank.errors import ConfigurationError, SchemaError
 from vecdb_rerank.flow.steps import Call, Flow
-from vecdb_rerank.request import Language
+from vecdb_rerank.request import Language, Mode
 from vecdb_rerank_opensearch import errors
-from vecdb_rerank_opensearch.layout import BM25_TEXT, Layout
+from vecdb_rerank_opensearch.layout import (
+    BM25_TEXT,
+    IDENTIFIERS,
+    Layout,
+    field_name,
+    mapped_fields,
+    text_fields,
+)
+
+Client = OpenSearch | AsyncOpenSearch
+Mappings = Mapping[str, Mapping[str, object]]
+Json = dict[str, object]
+
+# The analyzers of languages that OpenSearch has none of the same name for, best first, and the
+# plugin that brings one. Pairs of characters (cjk) are always there.
+_ANALYZERS: Mapping[str, tuple[str, ...]] = {
+    "tamil": ("standard",),
+    "chinese": ("smartcn", "cjk"),
+    "japanese": ("kuromoji", "cjk"),
+    "korean": ("nori", "cjk"),
+}
+_PLUGINS = {
+    "smartcn": "analysis-smartcn",
+    "kuromoji": "analysis-kuromoji",
+    "nori": "analysis-nori",
+}
+# Splits getUser, RFC9110 and foo_bar, and keeps C++ and C# whole.
+_ANALYSIS = {
+    "filter": {
+        "identifier_parts": {
+            "type": "word_delimiter_graph",
+            "preserve_original": True,
+            "type_table": ["+ => ALPHA", "# => ALPHA"],
+        }
+    },
+    "analyzer": {
+        IDENTIFIERS: {
+            "type": "custom",
+            "tokenizer": "whitespace",
+            "filter": ["identifier_parts", "flatten_graph", "lowercase"],
+        }
+    },
+}
 
 
-def create(client: Any, layout: Layout, dimension: int) -> Flow[bool]:
-    """Create the index if it is missing; True if this call did."""
-    if (yield Call(lambda: client.indices.exists(index=layout.index))):
-        yield from _require_fit(client, layout, dimension)
-        return False
-    body = index_body(layout, dimension)
+def create(client: Client, layout: Layout, dimension: int | None, mode: Mode) -> Flow[bool]:
+    """Create the index if it is missing; return whether this call did.
+
+    Without a ``dimension`` it has no vectors. Raises `SchemaError` if there is an index that lacks
+    what ``mode`` needs, and `ConfigurationError` if a field to create is a wildcard.
+    """
+    exists: bool = yield Call(lambda: client.indices.exists(index=layout.index))
+    if not exists:
+        installed = yield from plugins(client)
+        body = index_body(layout, dimension, installed)
+        try:
+            yield Call(lambda: client.indices.create(index=layout.index, body=body))
+        except Exception as error:
+            if not errors.already_exists(error):  # created by another process in the meantime
+                raise
+        else:
+            return True
+    mappings: Mappings = yield Call(lambda: client.indices.get_mapping(index=layout.index))
+    if problems := misfits(mappings, layout, dimension, mode):
+        raise SchemaError(
+            f"index {layout.index!r} does not fit: {'; '.join(problems)}. Use another index, or "
+            "correct backend.dense_vector, backend.bm25_fields, backend.language or mode"
+        )
+    return False
+
+
+def plugins(client: Client) -> Flow[frozenset[str]]:
+    """Return the plugins of all nodes; none if the user may not see them."""
     try:
-        yield Call(lambda: client.indices.create(index=layout.index, body=body))
+        rows: list[Mapping[str, str]] = yield Call(
+            lambda: client.cat.plugins(params={"format": "json"})
+        )
     except Exception as error:
-        if not errors.already_exists(error):
+        if not errors.is_forbidden(error):
             raise
-        yield from _require_fit(client, layout, dimension)  # somebody else was faster
-        return False
-    return True
+        return frozenset()
+    return frozenset(row["component"] for row in rows)
 
 
-def index_body(layout: Layout, dimension: int) -> dict[str, Any]:
-    """Settings and mappings: BM25 in the language and an HNSW graph of cosine similarity."""
+def index_body(
+    layout: Layout, dimension: int | None, installed: Collection[str] = frozenset()
+) -> Json:
+    """Return settings and mappings: BM25 in the language, and an HNSW graph of cosine similarity.
+
+    Raises `ConfigurationError` if a field is a wildcard.
+    """
+    analyzer = _analyzers(layout.language, installed)[0]
+    # Ids of all kinds in one index: a number that came first must not refuse later words.
+    properties: Json = {"id": {"type": "keyword"}}
+    for field in sorted(map(field_name, layout.bm25_fields)):
+        _add_field(properties, field, _text_field(analyzer))
+    settings: Json = {"analysis": _ANALYSIS}
+    if dimension is not None:
+        vector: Json = {
+            "type": "knn_vector",
+            "dimension": dimension,
+            "method": {"name": "hnsw", "space_type": "cosinesimil", "engine": "lucene"},
+        }
+        _add_field(properties, layout.dense_vector, vector)
+        settings["index"] = {"knn": True}
     return {
-        "settings": {"index": {"knn": True}},
-        "mappings": {
-            # A field is not a date because the first document's string looked like one.
-            "date_detection": False,
-            "properties": {
-                layout.dense_vector: {
-                    "type": "knn_vector",
-                    "dimension": dimension,
-                    "method": {"name": "hnsw", "space_type": "cosinesimil", "engine": "lucene"},
-                },
-                BM25_TEXT: {"type": "text", "analyzer": _analyzer(layout)},
-                # Ids of all kinds in one collection: a first number must not refuse later words.
-                "id": {"type": "keyword"},
-            },
-        },
+        "settings": settings,
+        # A field is not a date because the first document's string looked like one.
+        "mappings": {"date_detection": False, "properties": properties},
     }
 
 
-def _analyzer(layout: Layout) -> str:
-    # OpenSearch's own are Snowball's languages and others, but not this one.
-    return "standard" if layout.language == "tamil" else layout.language
+def _text_field(analyzer: str) -> Json:
+    identifiers: Json = {"type": "text", "analyzer": IDENTIFIERS}
+    return {"type": "text", "analyzer": analyzer, "fields": {IDENTIFIERS: identifiers}}
 
 
-def _require_fit(client: Any, layout: Layout, dimension: int) -> Flow[None]:
-    mappings = yield Call(lambda: client.indices.get_mapping(index=layout.index))
-    if problems := misfits(mappings, layout, dimension):
-        raise SchemaError(
-            f"index {layout.index!r} does not fit: {'; '.join(problems)}. Use another "
-            "index name, or set backend.dense_vector / backend.bm25_fields / backend.language"
-        )
+def _add_field(properties: Json, path: str, field: Json) -> None:
+    """Add a field at a dotted path; below a text field it becomes one of its sub-fields."""
+    if "*" in path:
+        raise ConfigurationError("bm25_fields", f"create() needs names, got the wildcard {path!r}")
+    *parents, leaf = path.split(".")
+    level = properties
+    for name in parents:
+        parent = level.setdefault(name, {})
+        assert isinstance(parent, dict)
+        level = parent.setdefault("fields" if "type" in parent else "properties", {})
+    level[leaf] = field
 
 
-def misfits(mappings: Mapping[str, Any], layout: Layout, dimension: int | None) -> list[str]:
-    """What of existing indices does not fit, one line each."""
+def _analyzers(language: str, installed: Collection[str] = frozenset()) -> list[str]:
+    """Return the analyzers of a language that are there, best first."""
+    known = _ANALYZERS.get(language, (language,))
+    return [name for name in known if name not in _PLUGINS or _PLUGINS[name] in installed]
+
+
+def misfits(
+    mappings: Mappings, layout: Layout, dimension: int | None, mode: Mode = "hybrid"
+) -> list[str]:
+    """Return what ``mode`` needs and the indices lack, one line each."""
     problems: list[str] = []
-    for mapping in mappings.values():
-        properties = mapping["mappings"].get("properties", {})
-        problems += _dense_misfits(_field(properties, layout.dense_vector), layout, dimension)
-        problems += _language_misfits(properties.get(BM25_TEXT, {}), layout)
-    return list(dict.fromkeys([*problems, *bm25_misfits(mappings, layout)]))
+    if mode != "bm25":
+        problems += _each(mappings, lambda found: _dense_misfits(found, layout, dimension))
+    if mode != "dense":
+        problems += _each(mappings, lambda found: _language_misfits(found, layout))
+        problems += bm25_misfits(mappings, layout)
+    return problems
 
 
-def bm25_misfits(mappings: Mapping[str, Any], layout: Layout) -> list[str]:
-    """Which of the fields that BM25 searches the indices lack, one line each."""
-    problems: list[str] = []
-    for mapping in mappings.values():
-        properties = mapping["mappings"].get("properties", {})
-        for name in layout.bm25_fields:
-            plain = name.partition("^")[0]
-            if "*" not in plain and not _is_text(_field(properties, plain)):
-                problems.append(f"has no text field {plain!r} (it has: {_names(properties)})")
+def bm25_misfits(mappings: Mappings, layout: Layout) -> list[str]:
+    """Return the fields that BM25 searches and the indices lack, one line each."""
+    return _each(mappings, lambda found: _text_misfits(found, layout))
+
+
+def _each(
+    mappings: Mappings, misfits_of: Callable[[Mapping[str, Mapping[str, object]]], Iterable[str]]
+) -> list[str]:
+    """Return the misfits of each index, equal ones once."""
+    problems = (
+        problem
+        for name, mapping in mappings.items()
+        for problem in misfits_of(mapped_fields({name: mapping}))
+    )
     return list(dict.fromkeys(problems))
 
 
+def _text_misfits(found: Mapping[str, Mapping[str, object]], layout: Layout) -> list[str]:
+    texts = text_fields(found)
+    missing = [
+        name for field in layout.bm25_fields if not _matches(name := field_name(field), texts)
+    ]
+    return [f"has no text field {name!r} (it has: {_names(texts)})" for name in missing]
+
+
+def _matches(pattern: str, names: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
 def _dense_misfits(
-    field: Mapping[str, Any] | None, layout: Layout, dimension: int | None
+    found: Mapping[str, Mapping[str, object]], layout: Layout, dimension: int | None
 ) -> list[str]:
-    if field is None or field.get("type") != "knn_vector":
-        return [f"has no knn_vector field {layout.dense_vector!r}"]
+    field = found.get(layout.dense_vector, {})
+    if field.get("type") != "knn_vector":
+        vectors = [name for name, each in found.items() if each.get("type") == "knn_vector"]
+        return [f"has no knn_vector field {layout.dense_vector!r} (it has: {_names(vectors)})"]
     size = field.get("dimension")
     if dimension is not None and size is not None and size != dimension:
         return [f"{layout.dense_vector!r} has {size} dimensions, the embedder makes {dimension}"]
     return []
 
 
-def _language_misfits(field: Mapping[str, Any], layout: Layout) -> list[str]:
-    """That the text for BM25 is analyzed in another language; an index of one's own may be."""
-    analyzer = field.get("analyzer")
-    if analyzer not in get_args(Language) or analyzer == _analyzer(layout):
+def _language_misfits(found: Mapping[str, Mapping[str, object]], layout: Layout) -> list[str]:
+    """Return one line if the text for BM25 is analyzed in another language."""
+    analyzer = str(found.get(BM25_TEXT, {}).get("analyzer"))
+    ours = {*get_args(Language), *(name for names in _ANALYZERS.values() for name in names)}
+    fitting = _ANALYZERS.get(layout.language, (layout.language,))
+    if analyzer not in ours or analyzer in fitting or analyzer == "standard":
         return []
     return [f"analyzes {BM25_TEXT!r} as {analyzer}, language is {layout.language!r}"]
 
 
-def _field(properties: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
-    head, _, rest = path.partition(".")
-    field = properties.get(head)
-    if field is None or not rest:
-        return field
-    inner = {**field.get("fields", {}), **field.get("properties", {})}
-    return _field(inner, rest)
-
-
-def _is_text(field: Mapping[str, Any] | None) -> bool:
-    return field is not None and field.get("type") in ("text", "match_only_text", "keyword")
-
-
-def _names(properties: Mapping[str, Any]) -> str:
-    return ", ".join(properties) or "no fields"
+def _names(names: Collection[str]) -> str:
+    return ", ".join(names) or "none"

@@ -1,93 +1,176 @@
-"""One OpenSearch database as the pipeline sees it: requests, calls, responses."""
+"""One OpenSearch index as the pipeline sees it: requests, calls, responses."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank.errors import SchemaError
+from vecdb_rerank.errors import FirstPassTimeoutError, SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
-from vecdb_rerank.request import BRANCHES, Search
+from vecdb_rerank.request import BRANCHES, Mode, Search
 from vecdb_rerank.search.connector import Finding, Store
+from vecdb_rerank.search.learned import Learned
 from vecdb_rerank.text_fields import TextFields
-from vecdb_rerank_opensearch import errors, queries, responses, schema, source_selection, writer
+from vecdb_rerank_opensearch import (
+    check,
+    errors,
+    queries,
+    responses,
+    schema,
+    source_selection,
+    writer,
+)
 from vecdb_rerank_opensearch.layout import Layout
 from vecdb_rerank_opensearch.queries import URL_PARAMS, Body
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
+T = TypeVar("T")
+Client = OpenSearch | AsyncOpenSearch
+
+CLIENT_TIMEOUT = 10.0  # seconds; of a client that was made without one
+
 log = logging.getLogger("vecdb_rerank")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The layout with what the index's mapping says, and the fields that it lacks."""
+
+    layout: Layout
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    """One search on its way: what is asked for, where, and until when."""
+
+    search: Search
+    vector: Vector | None
+    layout: Layout
+    shape: Body
+    params: Mapping[str, object]
+    deadline: Deadline
+
+    def body(self) -> Body:
+        """Return the body of the whole search."""
+        return queries.body(self.search, self.vector, self.layout, self.shape)
+
+    def branches(self, shape: Body) -> list[Body]:
+        """Return the bodies of the branches alone."""
+        return [
+            queries.branch_body(name, self.search, self.vector, self.layout, shape)
+            for name in BRANCHES
+        ]
 
 
 class OpenSearchStore(OpenSearchHits, Store[Response]):
     """One OpenSearch index (alias, pattern) behind a sync or async client.
 
     Hybrid queries need the server's neural-search plugin, RRF its version 2.19; without them both
-    branches are sent in one ``_msearch`` and fused here. Which of the two it is, is found out once.
+    branches are sent in one ``_msearch`` and fused here.
     """
 
-    def __init__(
-        self, client: OpenSearch | AsyncOpenSearch, layout: Layout, text_fields: TextFields
-    ) -> None:
-        self._client: Any = client
+    def __init__(self, client: Client, layout: Layout, text_fields: TextFields) -> None:
+        self._client = client
         self._layout = layout
         self._text_fields = text_fields
         self._where = where(client)
-        self._fuses_hybrid = True  # until the server says otherwise
-        self._knows_bm25 = False  # until a hit, or the mapping, shows that the fields are there
+        self._client_timeout = _client_timeout(client)
+        self._fuses_hybrid = True  # until the server refuses
+        self._mapping: Learned[_Known] = Learned()
+        self._window: Learned[int] = Learned()
 
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
     ) -> Flow[FirstPass[Response]]:
-        """One request: the fused query, with both branches beside it where evidence is asked."""
-        first = yield from self._asked(search, vector, deadline)
-        if search.mode != "dense" and not self._knows_bm25:
-            yield from self._require_bm25_fields(first, deadline)
-        return first
+        """Send one request: the fused query, with both branches beside it as evidence if wanted.
 
-    def _require_bm25_fields(self, first: FirstPass[Response], deadline: Deadline) -> Flow[None]:
-        """`SchemaError` where the index lacks the fields: the server just finds nothing there."""
-        if not first.evidence.get("bm25"):
-            index, params = self._layout.index, _timeout(deadline)
-            mappings = yield Call(
-                lambda: self._client.indices.get_mapping(index=index, params=params),
-                deadline.remaining(),
+        Before the first search, and every ten minutes, the index's mapping is read. An index whose
+        ``max_result_window`` is below ``k`` is searched as deep as it allows.
+
+        Raises `FirstPassTimeoutError` if the client's own timeout is over before the deadline,
+        and `SchemaError` if a BM25 search has none of its fields.
+        """
+        known = yield from self._known_mapping(search.mode, deadline)
+        notes = {}
+        if search.mode != "dense" and known.problems:
+            notes["dead_branch"] = f"index {self._layout.index!r}: {'; '.join(known.problems)}"
+        allowed = self._allowed(search)
+        try:
+            first = yield from self._send(allowed, vector, known.layout, deadline)
+        except Exception as error:
+            window = errors.result_window(error)
+            if window is None or window >= allowed.k:
+                raise
+            self._window.set(window)
+            allowed = self._allowed(search)
+            first = yield from self._send(allowed, vector, known.layout, deadline)
+        if allowed.k < search.k:
+            notes["limited_depth"] = (
+                f"the index's max_result_window is {allowed.k}: so many candidates instead of "
+                f"{search.k}"
             )
-            if problems := schema.bm25_misfits(mappings, self._layout):
-                raise SchemaError(f"index {index!r}: {'; '.join(problems)}: correct bm25_fields")
-        self._knows_bm25 = True
+        return replace(first, notes={**first.notes, **notes}) if notes else first
 
-    def _asked(
-        self, search: Search, vector: Vector | None, deadline: Deadline
+    def _allowed(self, search: Search) -> Search:
+        """Return the search within the index's ``max_result_window``, as far as it is known."""
+        most = self._window.get() or search.k
+        if search.k <= most and search.depth <= most:
+            return search
+        k = min(search.k, most)
+        return replace(search, k=k, depth=min(search.depth, most), limit=min(search.limit, k))
+
+    def _known_mapping(self, mode: Mode, deadline: Deadline) -> Flow[_Known]:
+        """Return the layout of the mapping; the plain one if the user may not read the mapping."""
+        known = self._mapping.get()
+        if known is None:
+            index, params = self._layout.index, self._limit(deadline)
+            try:
+                mappings = yield from self._call(
+                    lambda: self._client.indices.get_mapping(index=index, params=params), deadline
+                )
+            except Exception as error:
+                if not errors.is_forbidden(error):
+                    raise
+                known = _Known(self._layout)
+            else:
+                located = self._layout.located(mappings)
+                known = _Known(located, schema.bm25_misfits(mappings, self._layout))
+            self._mapping.set(known)
+        if mode == "bm25" and len(known.problems) >= len(self._layout.bm25_fields):
+            self._mapping = Learned()  # look again: the next search may come after a correction
+            lacking = "; ".join(known.problems)
+            raise SchemaError(f"index {self._layout.index!r}: {lacking}: correct bm25_fields")
+        return known
+
+    def _send(
+        self, search: Search, vector: Vector | None, layout: Layout, deadline: Deadline
     ) -> Flow[FirstPass[Response]]:
         params = {name: search.native[name] for name in URL_PARAMS if name in search.native}
         shape = {**search.native.get("body", {})}
         shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}
         projection = source_selection.project(shape, self._text_fields.paths, self._layout)
         shape |= projection.parts
-        first = yield from self._shaped(search, vector, shape, params, deadline)
+        sending = _Sending(search, vector, layout, shape, params, deadline)
+        first = yield from self._fused_or_not(sending)
         return replace(first, injected_fields=projection.injected_fields)
 
-    def _shaped(
-        self,
-        search: Search,
-        vector: Vector | None,
-        shape: Mapping[str, Any],
-        params: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> Flow[FirstPass[Response]]:
+    def _fused_or_not(self, sending: _Sending) -> Flow[FirstPass[Response]]:
+        search = sending.search
         if search.mode != "hybrid":
-            body = queries.body(search, vector, self._layout, shape)
-            response = yield self._search(body, params, deadline)
-            return FirstPass(response, "none", responses.evidence({search.mode: response}))
+            response = yield from self._search(sending)
+            evidence = responses.evidence({search.mode: response})
+            return FirstPass(response, "none", evidence, notes=responses.notes([response]))
         if queries.fused_by_database(search.fusion) and self._fuses_hybrid:
             try:
-                return (yield from self._fused(search, vector, shape, params, deadline))
+                return (yield from self._fused(sending))
             except Exception as error:
                 if not errors.cannot_fuse(error):
                     raise
@@ -97,105 +180,97 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
                     self._where,
                     errors.reason(error),
                 )
-        return (yield from self._fused_here(search, vector, shape, params, deadline))
+        return (yield from self._fused_here(sending))
 
-    def _fused_here(
-        self,
-        search: Search,
-        vector: Vector | None,
-        shape: Mapping[str, Any],
-        params: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> Flow[FirstPass[Response]]:
-        """Both branches, and their union where facets are asked for, which neither of them has."""
-        plain, facets = queries.without_facets(shape)
-        bodies = [self._branch(name, search, vector, plain) for name in BRANCHES]
+    def _fused(self, sending: _Sending) -> Flow[FirstPass[Response]]:
+        if not sending.search.evidence:
+            response = yield from self._search(sending)
+            return FirstPass(response, "database", notes=responses.notes([response]))
+        bodies = [sending.body(), *sending.branches({"_source": False})]
+        response, *both = yield from self._msearch(bodies, sending)
+        evidence = responses.evidence(dict(zip(BRANCHES, both, strict=True)))
+        notes = responses.notes([response, *both])
+        return FirstPass(response, "database", evidence, notes=notes)
+
+    def _fused_here(self, sending: _Sending) -> Flow[FirstPass[Response]]:
+        """Send both branches, and their union if facets are wanted, which neither of them has."""
+        search = sending.search
+        plain, facets = queries.without_facets(sending.shape)
+        bodies = sending.branches(plain)
         if facets:
-            bodies.append(queries.union_body(search, vector, self._layout, shape))
-        bm25, dense, *union = yield from self._msearch(bodies, params, deadline)
+            bodies.append(queries.union_body(search, sending.vector, sending.layout, sending.shape))
+        found = yield from self._msearch(bodies, sending)
+        bm25, dense, *union = found
         branches = {"bm25": bm25, "dense": dense}
         fused = responses.fuse(branches, search.fusion, search.k, *union)
-        return FirstPass(fused, "client", responses.evidence(branches))
+        evidence = responses.evidence(branches)
+        return FirstPass(fused, "client", evidence, notes=responses.notes(found))
 
-    def _fused(
-        self,
-        search: Search,
-        vector: Vector | None,
-        shape: Mapping[str, Any],
-        params: Mapping[str, Any],
-        deadline: Deadline,
-    ) -> Flow[FirstPass[Response]]:
-        body = queries.body(search, vector, self._layout, shape)
-        if not search.evidence:
-            response = yield self._search(body, params, deadline)
-            return FirstPass(response, "database")
-        bare: Body = {"_source": False}
-        bodies = [body, *(self._branch(name, search, vector, bare) for name in BRANCHES)]
-        response, *both = yield from self._msearch(bodies, params, deadline)
-        branches = dict(zip(BRANCHES, both, strict=True))
-        return FirstPass(response, "database", responses.evidence(branches))
-
-    def _branch(
-        self, name: str, search: Search, vector: Vector | None, shape: Mapping[str, Any]
-    ) -> Body:
-        return queries.branch_body(name, search, vector, self._layout, shape)
-
-    def _search(self, body: Body, params: Mapping[str, Any], deadline: Deadline) -> Call:
-        given = {**params, **_timeout(deadline)}
-        return Call(
-            lambda: self._client.search(body=body, index=self._layout.index, params=given),
-            deadline.remaining(),
+    def _search(self, sending: _Sending) -> Flow[Response]:
+        body, index = sending.body(), self._layout.index
+        params = {**sending.params, **self._limit(sending.deadline)}
+        return (
+            yield from self._call(
+                lambda: self._client.search(body=body, index=index, params=params),
+                sending.deadline,
+            )
         )
 
-    def _msearch(
-        self, bodies: Sequence[Body], params: Mapping[str, Any], deadline: Deadline
-    ) -> Flow[list[Response]]:
-        lines = queries.msearch(self._layout, params, bodies)
-        answer = yield Call(
-            lambda: self._client.msearch(body=lines, params=_timeout(deadline)),
-            deadline.remaining(),
+    def _msearch(self, bodies: Sequence[Body], sending: _Sending) -> Flow[list[Response]]:
+        lines = queries.msearch(self._layout, sending.params, bodies)
+        params = self._limit(sending.deadline)
+        answer = yield from self._call(
+            lambda: self._client.msearch(body=lines, params=params), sending.deadline
         )
         return errors.responses(answer)
 
+    def _limit(self, deadline: Deadline) -> Mapping[str, float]:
+        """Return the limit of one request as an argument of the client."""
+        left = min(deadline.remaining(), self._client_timeout)
+        return {} if math.isinf(left) else {"request_timeout": max(left, 0.001)}
+
+    def _call(self, run: Callable[[], T | Awaitable[T]], deadline: Deadline) -> Flow[T]:
+        """Call the client within the deadline and the client's own timeout."""
+        remaining = deadline.remaining()
+        try:
+            answer: T = yield Call(run, min(remaining, self._client_timeout))
+        except Exception as error:
+            if errors.is_timeout(error) and self._client_timeout < remaining:
+                raise FirstPassTimeoutError(
+                    f"{self.describe_error(error)}; the limit was the client's own timeout of "
+                    f"{self._client_timeout:g} s (backend.timeout)"
+                ) from error
+            raise
+        return answer
+
     def describe_error(self, error: Exception) -> str:
-        """One line for a foreign error."""
+        """Return one line for a foreign error."""
         return errors.describe(error, self._where)
 
-    def create(self, dimension: int) -> Flow[bool]:
+    def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
         """Create the index if it is missing."""
-        return schema.create(self._client, self._layout, dimension)
+        return schema.create(self._client, self._layout, dimension, mode)
 
-    def writer(self) -> writer.OpenSearchWriter:
-        """How documents are written."""
-        return writer.OpenSearchWriter(self._client, self._layout, self._where)
+    def writer(self, mode: Mode, shard_key: int | str | None = None) -> writer.OpenSearchWriter:
+        """Return what writes documents, with ``shard_key`` as their routing if there is one."""
+        routing = None if shard_key is None else str(shard_key)
+        return writer.OpenSearchWriter(
+            self._client, self._layout, self.describe_error, mode, routing
+        )
 
-    def check(self, dimension: int | None) -> Flow[list[Finding]]:
-        """Connection, version, plugins and index."""
-        try:
-            info = yield Call(self._client.info)
-            plugins = yield Call(lambda: self._client.cat.plugins(params={"format": "json"}))
-        except Exception as error:
-            fix = "start it, or correct backend.url, backend.user and backend.password"
-            return [Finding("connection", False, self.describe_error(error), fix)]
-        version = info["version"]["number"]
-        findings = [Finding("connection", True, f"OpenSearch {version} at {self._where}")]
-        findings += _plugin_findings({plugin["component"] for plugin in plugins}, version)
-        subject = f"index {self._layout.index!r}"
-        if not (yield Call(lambda: self._client.indices.exists(index=self._layout.index))):
-            fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-            return [*findings, Finding(subject, False, "is missing", fix)]
-        mappings = yield Call(lambda: self._client.indices.get_mapping(index=self._layout.index))
-        if problems := schema.misfits(mappings, self._layout, dimension):
-            fix = "correct backend.dense_vector, bm25_fields or language, or index it anew"
-            return [*findings, Finding(subject, False, "; ".join(problems), fix)]
-        count = yield Call(lambda: self._client.count(index=self._layout.index))
-        return [*findings, Finding(subject, True, f"{count['count']} documents")]
+    def check(self, dimension: int | None, mode: Mode) -> Flow[list[Finding]]:
+        """Check connection, version, plugins and index."""
+        return check.check(
+            self._client, self._layout, dimension, mode, self._where, self.describe_error
+        )
 
-    def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
-        """The sources of the first documents, as a search shows them."""
+    def sample(self, count: int) -> Flow[Sequence[Mapping[str, object]]]:
+        """Return the sources of the first documents, as a search shows them."""
         shown = source_selection.project({}, self._text_fields.paths, self._layout).parts
         body = {"size": count, **shown}
-        answer = yield Call(lambda: self._client.search(body=body, index=self._layout.index))
+        answer: Response = yield Call(
+            lambda: self._client.search(body=body, index=self._layout.index)
+        )
         return [hit.get("_source", {}) for hit in answer["hits"]["hits"]]
 
     def delete(self) -> Flow[None]:
@@ -206,41 +281,21 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         """Refresh the index: documents are not searchable before."""
         yield Call(lambda: self._client.indices.refresh(index=self._layout.index))
 
-    def close(self) -> Any:
+    def close(self) -> Awaitable[None] | None:
         """Close the client."""
-        return self._client.close()
+        closing: Awaitable[None] | None = self._client.close()
+        return closing
 
 
-def _timeout(deadline: Deadline) -> dict[str, float]:
-    """The time left as the socket's timeout; at least a moment, so that it is never 'none'."""
-    remaining = deadline.remaining()
-    return {} if remaining == float("inf") else {"request_timeout": max(remaining, 0.001)}
-
-
-def where(client: OpenSearch | AsyncOpenSearch) -> str:
-    """The URL of a client's first host, without its credentials."""
-    hosts = getattr(client.transport, "hosts", None) or [{"host": "localhost"}]
+def where(client: Client) -> str:
+    """Return the URL of a client's first host, without its credentials."""
+    hosts = client.transport.hosts or [{"host": "localhost"}]
     host = hosts[0]
     scheme = "https" if host.get("use_ssl") or host.get("scheme") == "https" else "http"
     return f"{scheme}://{host.get('host', 'localhost')}:{host.get('port', 9200)}"
 
 
-def _plugin_findings(installed: set[str], version: str) -> list[Finding]:
-    knn = "opensearch-knn" in installed
-    return [
-        Finding("plugin k-NN", knn, "there" if knn else "missing", "" if knn else "install it"),
-        Finding(
-            "plugin neural-search",
-            True,  # its absence costs nothing but a fusion here
-            _fusing(installed, version),
-        ),
-    ]
-
-
-def _fusing(installed: set[str], version: str) -> str:
-    major, minor, *_ = (int(part) for part in version.split("-")[0].split("."))
-    if installed.isdisjoint({"opensearch-neural-search", "neural-search"}):
-        return "missing: hybrid searches are fused by the client"
-    if (major, minor) < (2, 19):
-        return "there, but without RRF before 2.19: hybrid searches are fused by the client"
-    return "there"
+def _client_timeout(client: Client) -> float:
+    """Return the seconds that the client gives one request."""
+    given = client.transport.kwargs.get("timeout", CLIENT_TIMEOUT)
+    return math.inf if given is None else float(given)

@@ -1,63 +1,98 @@
-"""In which language the BM25 vectors of a collection were made, told by the vectors themselves."""
+"""In which language, and with which terms, a collection's BM25 vectors were made."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import get_args
 
+from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank.flow.steps import Call, Flow
-from vecdb_rerank.request import Language
+from vecdb_rerank.request import UNSPACED, Language
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.layout import Layout
 
 _SAMPLE = 16  # points; a dozen words tell languages apart
-# Shares of terms: below the one vectors were not made in a language, from the other they were.
+# Shares of terms: below the one, vectors were not made in a language; from the other on they were.
 _OTHER, _SAME = 0.9, 0.95
+Client = QdrantClient | AsyncQdrantClient
+Held = Sequence[tuple[str, frozenset[int]]]  # texts, and the terms of their stored vectors
 
 
 def language_misfits(
-    client: Any, layout: Layout, bm25: Bm25, text_fields: TextFields
+    client: Client,
+    info: models.CollectionInfo,
+    layout: Layout,
+    bm25: Bm25,
+    text_fields: TextFields,
 ) -> Flow[list[str]]:
-    """That the vectors hold another language's stems, as one line; nothing where they do not.
+    """Return one line if the BM25 vectors hold another language's stems, else nothing.
 
-    A query in the wrong one finds only the words that both stem alike, and nobody is told.
+    A query in the wrong language only finds the words that both languages stem alike.
     """
-    points, _ = yield Call(
-        lambda: client.scroll(
-            layout.collection, limit=_SAMPLE, with_payload=True, with_vectors=[layout.bm25_vector]
-        )
-    )
-    held = [
-        (text_fields.text(point.payload), frozenset(vector.indices))
-        for point in points
-        if isinstance(vector := (point.vector or {}).get(layout.bm25_vector), models.SparseVector)
-    ]
-    found = made_in(held, bm25)
+    if layout.bm25_vector not in (info.config.params.sparse_vectors or {}):
+        return []
+    found = made_in((yield from _held(client, layout, text_fields)), bm25)
     if found is None:
         return []
     return [f"{layout.bm25_vector!r} was made of {found} texts, language is {bm25.language!r}"]
 
 
-def made_in(held: Sequence[tuple[str, frozenset[int]]], bm25: Bm25) -> Language | None:
-    """The language that explains the terms of texts where that of ``bm25`` does not."""
+def missing_terms(client: Client, layout: Layout, bm25: Bm25, text_fields: TextFields) -> Flow[str]:
+    """Return what adding the documents again would make findable; empty if nothing.
+
+    Vectors made by a server lack the pairs of characters of scripts without spaces, and the parts
+    of identifiers.
+    """
+    held = yield from _held(client, layout, text_fields)
+    lacking = sum(not bm25.more_terms(text) <= terms for text, terms in held)
+    if not lacking:
+        return ""
+    return (
+        f"{lacking} of {len(held)} sampled documents hold text without spaces, or identifiers, "
+        "that their vectors do not hold in parts: only whole ones are found"
+    )
+
+
+def _held(client: Client, layout: Layout, text_fields: TextFields) -> Flow[Held]:
+    points: list[models.Record]
+    points, _ = yield Call(
+        lambda: client.scroll(
+            layout.collection, limit=_SAMPLE, with_payload=True, with_vectors=[layout.bm25_vector]
+        )
+    )
+    return [
+        (text_fields.text(point.payload), frozenset(vector.indices))
+        for point in points
+        if isinstance(point.vector, dict)
+        and isinstance(vector := point.vector.get(layout.bm25_vector), models.SparseVector)
+    ]
+
+
+def made_in(held: Held, bm25: Bm25) -> Language | None:
+    """Return the language that explains the terms of texts if that of ``bm25`` does not."""
     if not held or _share(held, bm25) >= _OTHER:
         return None
     shares: dict[Language, float] = {
-        language: _share(held, replace(bm25, language=language)) for language in get_args(Language)
+        language: _share(held, replace(bm25, language=language))
+        for language in get_args(Language)
+        if language not in UNSPACED
     }
     best = max(shares, key=lambda language: shares[language])
     return best if shares[best] >= _SAME else None
 
 
-def _share(held: Sequence[tuple[str, frozenset[int]]], bm25: Bm25) -> float:
-    """Of the terms that vectors or texts have, those that both have: 0 to 1."""
+def _share(held: Held, bm25: Bm25) -> float:
+    """Return the share of terms that both vectors and texts have (0 to 1).
+
+    Terms that are only made here count for neither: a vector may be a server's.
+    """
     both = either = 0
     for text, terms in held:
-        expected = set(bm25.query(text).indices)
+        expected = bm25.server_terms(text)
         both += len(expected & terms)
-        either += len(expected | terms)
+        either += len(expected | (terms - bm25.more_terms(text)))
     return both / max(1, either)

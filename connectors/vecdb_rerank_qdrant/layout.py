@@ -16,3 +16,8 @@ class Layout:
     def __post_init__(self) -> None:
         if self.dense_vector == "":  # its name on the wire, and all that TOML can say
             object.__setattr__(self, "dense_vector", None)
+
+    @property
+    def dense_name(self) -> str:
+        """The dense vector's name on the wire, where the unnamed one is the empty string."""
+        return self.dense_vector or ""

@@ -1,86 +1,137 @@
-"""Create a collection fit for hybrid search, and check one that exists."""
+"""Create a collection for hybrid search, and check one that exists."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
+from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.request import Mode
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.bm25_language import language_misfits
 from vecdb_rerank_qdrant.layout import Layout
 
+Client = QdrantClient | AsyncQdrantClient
+
+_LESS_IS_BETTER = (models.Distance.EUCLID, models.Distance.MANHATTAN)
+
 
 def create(
-    client: Any, layout: Layout, dimension: int, bm25: Bm25, text_fields: TextFields
+    client: Client,
+    layout: Layout,
+    dimension: int | None,
+    mode: Mode,
+    bm25: Bm25,
+    text_fields: TextFields,
 ) -> Flow[bool]:
-    """Create the collection if it is missing; True if this call did."""
-    if (yield Call(lambda: client.collection_exists(layout.collection))):
-        yield from _require_fit(client, layout, dimension, bm25, text_fields)
-        return False
-    vectors = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
-    name = layout.dense_vector
-    try:
-        yield Call(
-            lambda: client.create_collection(
-                layout.collection,
-                vectors_config=vectors if name is None else {name: vectors},
-                sparse_vectors_config={
-                    layout.bm25_vector: models.SparseVectorParams(modifier=models.Modifier.IDF)
-                },
-            )
-        )
-    except Exception as error:
-        if not errors.already_exists(error):
-            raise
-        # somebody else was faster
-        yield from _require_fit(client, layout, dimension, bm25, text_fields)
-        return False
-    return True
+    """Create the collection if it is missing; return whether this call did.
+
+    Without a ``dimension`` it has no dense vector. Raises `SchemaError` if there is a collection
+    that lacks what ``mode`` needs.
+    """
+    exists: bool = yield Call(lambda: client.collection_exists(layout.collection))
+    if not exists:
+        try:
+            yield Call(lambda: _create(client, layout, dimension))
+        except Exception as error:
+            if not errors.already_exists(error):  # created by another process in the meantime
+                raise
+        else:
+            return True
+    info: models.CollectionInfo = yield Call(lambda: client.get_collection(layout.collection))
+    problems = misfits(info, layout, dimension, mode) or (
+        yield from language_misfits(client, info, layout, bm25, text_fields)
+    )
+    if problems:
+        raise _misfit(layout, problems)
+    return False
 
 
-def _require_fit(
-    client: Any, layout: Layout, dimension: int, bm25: Bm25, text_fields: TextFields
-) -> Flow[None]:
-    info = yield Call(lambda: client.get_collection(layout.collection))
-    problems = misfits(info, layout, dimension)
-    if problems := problems or (yield from language_misfits(client, layout, bm25, text_fields)):
-        raise SchemaError(
-            f"collection {layout.collection!r} does not fit: {'; '.join(problems)}. Use another "
-            "collection name, or set backend.dense_vector / backend.bm25_vector / backend.language"
-        )
+def _create(client: Client, layout: Layout, dimension: int | None) -> object:
+    dense: models.VectorParams | dict[str, models.VectorParams] = {}
+    if dimension is not None:
+        params = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
+        dense = params if layout.dense_vector is None else {layout.dense_vector: params}
+    idf = models.SparseVectorParams(modifier=models.Modifier.IDF)
+    return client.create_collection(
+        layout.collection, vectors_config=dense, sparse_vectors_config={layout.bm25_vector: idf}
+    )
 
 
-def misfits(info: models.CollectionInfo, layout: Layout, dimension: int | None) -> list[str]:
-    """What of an existing collection does not fit, one line each."""
-    params = info.config.params
-    return [
-        *_dense_misfits(params.vectors, layout.dense_vector, dimension),
-        *_bm25_misfits(params.sparse_vectors or {}, layout.bm25_vector),
-    ]
+def require_vectors(client: Client, layout: Layout, mode: Mode) -> Flow[frozenset[str]]:
+    """Return the names of the collection's vectors.
+
+    Raises `SchemaError` if one that ``mode`` needs is missing.
+    """
+    info: models.CollectionInfo = yield Call(lambda: client.get_collection(layout.collection))
+    if problems := misfits(info, layout, None, mode):
+        raise _misfit(layout, problems)
+    return frozenset({*dense_vectors(info), *sparse_vectors(info)})
 
 
-def _dense_misfits(vectors: Any, name: str | None, dimension: int | None) -> list[str]:
-    named = vectors if isinstance(vectors, dict) else {None: vectors} if vectors else {}
-    if name not in named:
-        held = ", ".join(repr(n) if n else "the unnamed one" for n in named) or "none"
-        return [f"has no dense vector {name!r} (it has: {held})"]
-    distance = named[name].distance
-    if distance in (models.Distance.EUCLID, models.Distance.MANHATTAN):
-        return [f"vector {name!r} has distance {distance.value}, where less is better"]
-    size = named[name].size
-    if dimension is not None and size != dimension:
-        return [f"vector {name!r} has {size} dimensions, the embedder makes {dimension}"]
+def _misfit(layout: Layout, problems: list[str]) -> SchemaError:
+    return SchemaError(
+        f"collection {layout.collection!r} does not fit: {'; '.join(problems)}. Use another "
+        "collection, or correct backend.dense_vector, backend.bm25_vector, backend.language or mode"
+    )
+
+
+def misfits(
+    info: models.CollectionInfo, layout: Layout, dimension: int | None, mode: Mode = "hybrid"
+) -> list[str]:
+    """Return what ``mode`` needs and the collection lacks, one line each."""
+    problems: list[str] = []
+    if mode != "bm25":
+        problems += _dense_misfits(dense_vectors(info), layout.dense_name, dimension)
+    if mode != "dense":
+        problems += _bm25_misfits(sparse_vectors(info), layout.bm25_vector)
+    return problems
+
+
+def dense_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorParams]:
+    """Return the dense vectors by name; the unnamed one is the empty string."""
+    vectors = info.config.params.vectors
+    if isinstance(vectors, models.VectorParams):
+        return {"": vectors}
+    return vectors or {}
+
+
+def sparse_vectors(info: models.CollectionInfo) -> Mapping[str, models.SparseVectorParams]:
+    """Return the sparse vectors by name."""
+    return info.config.params.sparse_vectors or {}
+
+
+def _dense_misfits(
+    vectors: Mapping[str, models.VectorParams], name: str, dimension: int | None
+) -> list[str]:
+    if name not in vectors:
+        return [f"has no dense vector {_shown(name)} (it has: {_names(vectors)})"]
+    params = vectors[name]
+    if params.distance in _LESS_IS_BETTER:
+        return [f"vector {_shown(name)} has distance {params.distance.value}, where less is better"]
+    if dimension is not None and params.size != dimension:
+        return [
+            f"vector {_shown(name)} has {params.size} dimensions, the embedder makes {dimension}"
+        ]
     return []
 
 
-def _bm25_misfits(sparse: dict[str, models.SparseVectorParams], name: str) -> list[str]:
+def _bm25_misfits(sparse: Mapping[str, models.SparseVectorParams], name: str) -> list[str]:
     if name not in sparse:
-        return [f"has no sparse vector {name!r} (it has: {', '.join(sparse) or 'none'})"]
+        return [f"has no sparse vector {name!r} (it has: {_names(sparse)})"]
     if sparse[name].modifier != models.Modifier.IDF:
         return [f"sparse vector {name!r} lacks modifier=idf, which BM25 needs"]
     return []
+
+
+def _shown(name: str) -> str:
+    return repr(name) if name else "without a name"
+
+
+def _names(vectors: Mapping[str, object]) -> str:
+    return ", ".join(repr(name) if name else "one without a name" for name in vectors) or "none"

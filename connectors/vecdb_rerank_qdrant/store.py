@@ -1,151 +1,326 @@
-"""One Qdrant database as the pipeline sees it: requests, calls, responses."""
+"""One Qdrant collection as the pipeline sees it: requests, calls, responses."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
+from vecdb_rerank.errors import FirstPassTimeoutError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.http.transport import until
 from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
-from vecdb_rerank.request import BRANCHES, Search
+from vecdb_rerank.request import BRANCHES, Mode, Search
 from vecdb_rerank.search.connector import Finding, Store
+from vecdb_rerank.search.learned import Learned
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
 from vecdb_rerank_qdrant.bm25 import Bm25
-from vecdb_rerank_qdrant.bm25_language import language_misfits
+from vecdb_rerank_qdrant.bm25_language import language_misfits, missing_terms
 from vecdb_rerank_qdrant.layout import Layout
+from vecdb_rerank_qdrant.limits import Limits
+
+T = TypeVar("T")
+Client = QdrantClient | AsyncQdrantClient
+
+CLIENT_TIMEOUT = 5.0  # seconds; of a client that was made without one
+_REFUSALS = 3  # of one search, by one limit each
+_LOOK_AGAIN_AFTER = 60.0  # seconds; at a branch that found nothing
 
 
 class QdrantStore(Store[models.QueryResponse]):
-    """One Qdrant collection behind any client: REST, gRPC or local, sync or async.
-
-    BM25 is encoded by the server; local mode has no encoder, so there it is done here.
-    """
+    """One Qdrant collection behind any client: REST, gRPC or local, sync or async."""
 
     name = "qdrant"
 
-    def __init__(
-        self,
-        client: QdrantClient | AsyncQdrantClient,
-        layout: Layout,
-        bm25: Bm25,
-        text_fields: TextFields,
-    ) -> None:
-        self._client: Any = client
+    def __init__(self, client: Client, layout: Layout, bm25: Bm25, text_fields: TextFields) -> None:
+        self._client = client
         self._layout = layout
         self._bm25 = bm25
         self._text_fields = text_fields
         self._local = is_local(client)
         self._over_grpc = is_grpc(client)
         self._where = _where(client)
-        self._encode_query: queries.Encoder = bm25.query if self._local else bm25.on_server
-        self._encode_document: queries.Encoder = bm25.document if self._local else bm25.on_server
+        self._client_timeout = math.inf if self._local else _timeout(client)
+        self._limits: Learned[Limits] = Learned()
+        self._alive: Learned[bool] = Learned()
+        self._dead: Learned[Mapping[str, str]] = Learned(_LOOK_AGAIN_AFTER)
 
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
     ) -> Flow[FirstPass[models.QueryResponse]]:
-        """One request: the fused query, or both branches where they are wanted one by one.
+        """Send one request: the fused query, or both branches if they are wanted as evidence.
 
-        Branches tell what a fused list has lost, and their RRF is the server's own; so where
-        evidence is asked for, they are all that is sent.
+        Plain RRF of the branches is the server's own result, so the branches alone are enough.
+        A collection in strict mode is searched as deep as it allows.
+
+        Raises `FirstPassTimeoutError` if the client's own timeout is over before the deadline.
         """
+        refusals = 0
+        while True:
+            limits = self._limits.get() or Limits()
+            try:
+                first = yield from self._within(limits, search, vector, deadline)
+                break
+            except Exception as error:
+                refusals += 1
+                if refusals > _REFUSALS:
+                    raise
+                yield from self._learn_limit(error, limits, deadline)
+        allowed = limits.within(search)
+        if allowed.k < search.k:
+            note = (
+                f"the collection's max_query_limit is {limits.points}: "
+                f"{allowed.k} candidates instead of {search.k}"
+            )
+            first = replace(first, notes={**first.notes, "limited_depth": note})
+        dead = yield from self._dead_branches(first, search.mode, deadline)
+        return replace(first, notes={**first.notes, **dead}) if dead else first
+
+    def _learn_limit(self, error: Exception, limits: Limits, deadline: Deadline) -> Flow[None]:
+        """Learn the collection's limits from a refusal; raise ``error`` if it is another one."""
+        exceeded = errors.exceeded_limit(error)
+        if exceeded is None or not Limits.knows(exceeded[0]):
+            raise error
+        try:
+            info = yield from self._get_collection(deadline)
+            limits = Limits.of(info)
+        except Exception:  # not allowed to read it: one limit at a time
+            pass
+        self._limits.set(limits.refused(*exceeded))
+
+    def _within(
+        self, limits: Limits, search: Search, vector: Vector | None, deadline: Deadline
+    ) -> Flow[FirstPass[models.QueryResponse]]:
+        search = limits.within(search)
         projection = payload_selection.project(
             search.native.get("with_payload"), self._text_fields.paths
         )
-        native = {
-            **search.native,
-            "with_payload": projection.selector,
-            "timeout": queries.timeout(deadline.remaining()),
-        }
-        if self._local:
-            native.pop("timeout")
-        parts = (replace(search, native=native), vector, self._layout, self._encode_query)
+        native = {**search.native, "with_payload": projection.selector}
+        if not self._local:
+            left = min(deadline.remaining(), self._client_timeout)
+            native["timeout"] = queries.timeout(limits.seconds(left))
+        parts = (replace(search, native=native), vector, self._layout, self._bm25.query)
         if search.mode == "hybrid" and queries.fused_here(search.fusion, search.evidence):
-            first = yield from self._branches(search, native, vector, deadline)
+            first = yield from self._branches(search, native, vector, deadline, limits)
         else:
-            response = yield self._query(queries.query(*parts), deadline)
+            response = yield from self._query(queries.query(*parts), deadline)
             if search.mode == "dense":
                 responses.require_similarity(response, self._where)
             first = responses.first_pass(search.mode, response)
         return replace(first, injected_fields=projection)
 
     def _branches(
-        self, search: Search, native: dict[str, Any], vector: Vector | None, deadline: Deadline
+        self,
+        search: Search,
+        native: Mapping[str, object],
+        vector: Vector | None,
+        deadline: Deadline,
+        limits: Limits,
     ) -> Flow[FirstPass[models.QueryResponse]]:
-        threshold = native.get("score_threshold")  # tests fused scores, not a branch's
+        threshold = search.native.get("score_threshold")  # tests fused scores, not a branch's
         alone = replace(search, native={**native, "score_threshold": None})
-        parts = (alone, vector, self._layout, self._encode_query)
-        request = queries.batch([queries.branch(name, *parts, search.depth) for name in BRANCHES])
-        answers = yield Call(
-            lambda: self._client.query_batch_points(**request), deadline.remaining()
-        )
+        parts = (alone, vector, self._layout, self._bm25.query)
+        requests = [queries.branch(name, *parts, search.depth) for name in BRANCHES]
+        answers: list[models.QueryResponse] = []
+        if limits.allows_batch:
+            batch = queries.batch(requests)
+            answers = yield from self._call(
+                lambda: self._client.query_batch_points(**batch), deadline
+            )
+        else:
+            for request in requests:
+                answers.append((yield from self._query(request, deadline)))
         branches = dict(zip(BRANCHES, answers, strict=True))
         responses.require_similarity(branches["dense"], self._where)
         fused = responses.fuse(branches, search.fusion, search.k, threshold)
         return FirstPass(fused, "client", responses.evidence(branches))
 
-    def _query(self, request: dict[str, Any], deadline: Deadline) -> Call:
-        return Call(lambda: self._client.query_points(**request), deadline.remaining())
+    def _query(self, request: dict[str, Any], deadline: Deadline) -> Flow[models.QueryResponse]:
+        return (yield from self._call(lambda: self._client.query_points(**request), deadline))
+
+    def _get_collection(self, deadline: Deadline) -> Flow[models.CollectionInfo]:
+        name = self._layout.collection
+        return (yield from self._call(lambda: self._client.get_collection(name), deadline))
+
+    def _call(self, run: Callable[[], T | Awaitable[T]], deadline: Deadline) -> Flow[T]:
+        """Call the client within the deadline and the client's own timeout."""
+        remaining = deadline.remaining()
+        left = min(remaining, self._client_timeout)
+        bounded = Deadline.after(left)
+
+        def call() -> T | Awaitable[T]:
+            with until(bounded):
+                return run()
+
+        try:
+            answer: T = yield Call(call, left)
+        except Exception as error:
+            if errors.is_timeout(error) and self._client_timeout < remaining:
+                raise FirstPassTimeoutError(
+                    f"{self.describe_error(error)}; the limit was the client's own timeout of "
+                    f"{self._client_timeout:g} s (backend.timeout)"
+                ) from error
+            raise
+        return answer
+
+    def _dead_branches(
+        self, first: FirstPass[models.QueryResponse], mode: Mode, deadline: Deadline
+    ) -> Flow[Mapping[str, str]]:
+        """Return a note if a branch that found nothing can never find anything.
+
+        A branch whose hits are not known (fused by the server) is looked at as well.
+        """
+        silent = [
+            name
+            for name in (BRANCHES if mode == "hybrid" else (mode,))
+            if not first.evidence.get(name)
+        ]
+        if not silent or self._alive.get():
+            return {}
+        dead = self._dead.get()
+        if dead is None:
+            dead = yield from self._look_for_dead(silent, deadline)
+            if dead:
+                self._dead.set(dead)
+            else:
+                self._alive.set(True)
+        return dead
+
+    def _look_for_dead(self, names: Sequence[str], deadline: Deadline) -> Flow[Mapping[str, str]]:
+        vectors = {"dense": self._layout.dense_name, "bm25": self._layout.bm25_vector}
+        dead: list[str] = []
+        for name in names:
+            try:
+                found = yield from self._has(vectors[name], deadline)
+            except Exception:  # a note is not worth an error
+                return {}
+            if not found:
+                dead.append(f"no point has the vector {vectors[name]!r} of the {name} branch")
+        return {"dead_branch": "; ".join(dead)} if dead else {}
+
+    def _has(self, vector: str, deadline: Deadline) -> Flow[bool]:
+        """Check whether any point has a vector of that name."""
+        having = models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
+        points, _ = yield from self._call(
+            lambda: self._client.scroll(
+                self._layout.collection, having, limit=1, with_payload=False
+            ),
+            deadline,
+        )
+        return bool(points)
 
     def candidates(
         self, first: FirstPass[models.QueryResponse], text_fields: TextFields
     ) -> Sequence[Candidate]:
-        """The response's points as candidates."""
+        """Return the response's points as candidates."""
         return responses.candidates(first, text_fields)
 
     def rebuild(
         self, first: FirstPass[models.QueryResponse], ranking: Ranking
     ) -> models.QueryResponse:
-        """The response with the ranking's points."""
+        """Return the response with the ranking's points."""
         return responses.rebuild(first, ranking, self._over_grpc)
 
     def describe_error(self, error: Exception) -> str:
-        """One line for a foreign error."""
-        return errors.describe(error, self._where)
+        """Return one line for a foreign error."""
+        grpc = self._over_grpc and not errors.is_rest(error)
+        return errors.describe(error, _grpc_where(self._client) if grpc else self._where)
 
-    def create(self, dimension: int) -> Flow[bool]:
+    def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
         """Create the collection if it is missing."""
-        return schema.create(self._client, self._layout, dimension, self._bm25, self._text_fields)
+        return schema.create(
+            self._client, self._layout, dimension, mode, self._bm25, self._text_fields
+        )
 
-    def writer(self) -> writer.QdrantWriter:
-        """How documents are written."""
-        return writer.QdrantWriter(self._client, self._layout, self._encode_document, self._where)
+    def writer(self, mode: Mode, shard_key: int | str | None = None) -> writer.QdrantWriter:
+        """Return what writes documents, into the shard ``shard_key`` if there is one."""
+        return writer.QdrantWriter(
+            self._client, self._layout, self._bm25.document, self.describe_error, mode, shard_key
+        )
 
-    def check(self, dimension: int | None) -> Flow[list[Finding]]:
-        """Connection, version and collection."""
+    def check(self, dimension: int | None, mode: Mode) -> Flow[list[Finding]]:
+        """Check connection, version and collection."""
         findings: list[Finding] = []
         try:
-            if not self._local:
-                info = yield Call(self._client.info)
-                findings.append(_version(info.version, self._where))
-            exists = yield Call(lambda: self._client.collection_exists(self._layout.collection))
+            yield from self._check(findings, dimension, mode)
         except Exception as error:
+            if not errors.is_rate_limited(error):
+                raise
+            fix = "check again later, or raise read_rate_limit"
+            detail = self.describe_error(error)
+            findings.append(Finding("read rate limit", False, detail, fix, level="warning"))
+        return findings
+
+    def _check(self, findings: list[Finding], dimension: int | None, mode: Mode) -> Flow[None]:
+        layout, subject = self._layout, f"collection {self._layout.collection!r}"
+        try:
+            if not self._local:
+                server: models.VersionInfo = yield Call(self._client.info)
+                findings.append(_version(server.version, self._where))
+            exists: bool = yield Call(lambda: self._client.collection_exists(layout.collection))
+        except Exception as error:
+            if errors.is_rate_limited(error):
+                raise
             fix = "start it, or correct backend.url and backend.api_key"
-            return [*findings, Finding("connection", False, self.describe_error(error), fix)]
+            findings.append(Finding("connection", False, self.describe_error(error), fix))
+            return
         findings.append(Finding("connection", True, self._where))
-        subject = f"collection {self._layout.collection!r}"
         if not exists:
             fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-            return [*findings, Finding(subject, False, "is missing", fix)]
-        info = yield Call(lambda: self._client.get_collection(self._layout.collection))
-        problems = schema.misfits(info, self._layout, dimension) or (
-            yield from language_misfits(self._client, self._layout, self._bm25, self._text_fields)
+            findings.append(Finding(subject, False, "is missing", fix))
+            return
+        info: models.CollectionInfo = yield Call(
+            lambda: self._client.get_collection(layout.collection)
         )
+        problems = schema.misfits(info, layout, dimension, mode)
+        if not problems and mode != "dense":
+            problems = yield from language_misfits(
+                self._client, info, layout, self._bm25, self._text_fields
+            )
         if problems:
-            fix = "correct backend.dense_vector, bm25_vector or language, or index it anew"
-            return [*findings, Finding(subject, False, "; ".join(problems), fix)]
-        return [*findings, Finding(subject, True, f"{info.points_count} points")]
+            fix = "correct backend.dense_vector, bm25_vector, language or mode, or index it anew"
+            findings.append(Finding(subject, False, "; ".join(problems), fix))
+            return
+        findings.append(Finding(subject, True, f"{info.points_count} points"))
+        findings += _limit_findings(subject, Limits.of(info))
+        if info.points_count:
+            yield from self._check_branches(findings, subject, mode)
 
-    def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
-        """The payloads of the first points."""
-        points, _ = yield Call(lambda: self._client.scroll(self._layout.collection, limit=count))
+    def _check_branches(self, findings: list[Finding], subject: str, mode: Mode) -> Flow[None]:
+        """Check whether each branch can find something, and what indexing anew would add."""
+        names = BRANCHES if mode == "hybrid" else (mode,)
+        dead = yield from self._look_for_dead(names, Deadline())
+        for detail in dead.values():
+            fix = "add the documents again: `add` writes the vectors of both branches"
+            findings.append(Finding(subject, False, detail, fix))
+        if mode != "dense" and not dead:
+            gain = yield from missing_terms(
+                self._client, self._layout, self._bm25, self._text_fields
+            )
+            if gain:
+                fix = "add the documents again"
+                findings.append(Finding("BM25 terms", False, gain, fix, level="note"))
+
+    def sample(self, count: int) -> Flow[Sequence[Mapping[str, object]]]:
+        """Return the payloads of the first points; none if the read rate limit is reached."""
+        points: list[models.Record]
+        try:
+            points, _ = yield Call(
+                lambda: self._client.scroll(self._layout.collection, limit=count)
+            )
+        except Exception as error:
+            if errors.is_rate_limited(error):
+                return []
+            raise
         return [point.payload or {} for point in points]
 
     def delete(self) -> Flow[None]:
@@ -153,34 +328,56 @@ class QdrantStore(Store[models.QueryResponse]):
         yield Call(lambda: self._client.delete_collection(self._layout.collection))
 
     def refresh(self) -> Flow[None]:
-        """Nothing to do: writes are waited for."""
+        """Do nothing: writes are waited for."""
         yield from ()
 
-    def close(self) -> Any:
+    def close(self) -> Awaitable[None] | None:
         """Close the client."""
         return self._client.close()
 
 
-def is_local(client: QdrantClient | AsyncQdrantClient) -> bool:
-    """Whether the client is Qdrant's local mode, in memory or on disk."""
+def is_local(client: Client) -> bool:
+    """Check whether the client is Qdrant's local mode, in memory or on disk."""
     options = client.init_options
     return options.get("location") == ":memory:" or options.get("path") is not None
 
 
-def is_grpc(client: QdrantClient | AsyncQdrantClient) -> bool:
-    """Whether the client speaks gRPC."""
+def is_grpc(client: Client) -> bool:
+    """Check whether the client speaks gRPC."""
     return bool(client.init_options.get("prefer_grpc")) and not is_local(client)
 
 
-def _where(client: QdrantClient | AsyncQdrantClient) -> str:
+def _timeout(client: Client) -> float:
+    """Return the seconds that the client gives one request."""
+    given = client.init_options.get("timeout")
+    return CLIENT_TIMEOUT if given is None else float(max(1, math.ceil(given)))
+
+
+def _where(client: Client) -> str:
+    """Return the client's address, without a user and password."""
     options = client.init_options
     given = [options.get(name) for name in ("url", "path", "location", "host")]
     where = str(next((g for g in given if g is not None), "localhost"))
-    return re.sub(r"(?<=//)[^/@]*@", "", where)  # a URL's user and password are nobody's business
+    return re.sub(r"(?<=//)[^/@]*@", "", where)
+
+
+def _grpc_where(client: Client) -> str:
+    """Return the host and port of a gRPC client."""
+    where = _where(client)
+    host = urlsplit(where if "//" in where else f"//{where}").hostname or "localhost"
+    return f"{host}:{client.init_options.get('grpc_port', 6334)}"
 
 
 def _version(version: str, where: str) -> Finding:
     major, minor, *_ = (int(part) for part in version.split("-")[0].split("."))
     ok = (major, minor) >= (1, 15)
-    fix = "" if ok else "upgrade: BM25 is encoded by servers from 1.15.3 on"
+    fix = "" if ok else "upgrade to 1.15 or later"
     return Finding("version", ok, f"Qdrant {version} at {where}", fix)
+
+
+def _limit_findings(subject: str, limits: Limits) -> list[Finding]:
+    if limits.points is None:
+        return []
+    detail = f"max_query_limit is {limits.points}: a search reranks at most as many hits"
+    fix = "raise max_query_limit in its strict_mode_config to rerank more"
+    return [Finding(subject, False, detail, fix, level="note")]

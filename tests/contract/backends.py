@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
@@ -15,7 +15,8 @@ from tests.servers import qdrant_source
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores
-from vecdb_rerank.protocols import Vector
+from vecdb_rerank.protocols import FirstPass, Vector
+from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.testing.base import caller
 from vecdb_rerank_opensearch import AsyncOpenSearchConnector, OpenSearchConnector
@@ -69,6 +70,17 @@ def qdrant_client(
         return kind(":memory:")
     options = {"timeout": 30, **options}
     return kind(url=url, grpc_port=grpc_port or 6334, prefer_grpc="grpc" in name, **options)
+
+
+def first_pass_notes(
+    call: Callable[[Any], Any], connector: Any, query: str, **options: Any
+) -> Mapping[str, str]:
+    """The notes of the first pass of a search."""
+    vector = connector.pipeline.embedder.embed_query(query)
+    plain = Search(query, k=50, limit=10, offset=0, mode="hybrid", depth=50, fusion=Fusion())
+    flow = connector.store.first_pass(replace(plain, **options), vector, Deadline())
+    found: FirstPass[Any] = call(connector._run(flow))
+    return found.notes
 
 
 def opensearch_client(name: str, url: str) -> Any:

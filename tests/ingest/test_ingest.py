@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +25,7 @@ from vecdb_rerank.ingest.flow import ingest
 from vecdb_rerank.ingest.model import (
     Cause,
     Document,
+    DocumentId,
     Failure,
     IngestOptions,
     IngestReport,
@@ -27,14 +33,14 @@ from vecdb_rerank.ingest.model import (
     WriteResult,
     stable_uuid,
 )
-from vecdb_rerank.model import Candidate, HitId, Ranking
+from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import Embedder, FirstPass, Vector
-from vecdb_rerank.request import Search
-from vecdb_rerank.search.connector import Connector, Finding, Store, SyncDriver
+from vecdb_rerank.request import Mode, Search
+from vecdb_rerank.search.connector import Connector, Finding, ShardKey, Store, SyncDriver
 from vecdb_rerank.text_fields import TextFields
 
 Drive = Callable[[Flow[Any]], Any]
-Item = tuple[HitId, str, Vector | None]
+Item = tuple[DocumentId, str, Vector | None]
 
 
 def drive_async(flow: Flow[Any]) -> Any:
@@ -56,7 +62,20 @@ class Forbidden(Exception):
     """The server takes nothing from us."""
 
 
-CAUSES: dict[type[Exception], Cause] = {Away: "transient", Refused: "document"}
+class TooLarge(Exception):
+    """The request is over a limit."""
+
+
+class Late(Exception):
+    """There was no answer in time."""
+
+
+CAUSES: dict[type[Exception], Cause] = {
+    Away: "transient",
+    Refused: "document",
+    TooLarge: "too_large",
+    Late: "timeout",
+}
 
 
 class Shelf:
@@ -66,8 +85,8 @@ class Shelf:
         self, answer: Callable[[int, Sequence[Item]], WriteResult | None] = lambda *_: None
     ) -> None:
         self._answer = answer
-        self.calls: list[list[HitId]] = []
-        self.stored: dict[HitId, Item] = {}
+        self.calls: list[list[DocumentId]] = []
+        self.held: dict[DocumentId, Item] = {}
 
     def item(self, document: Document, text: str, vector: Vector | None) -> Item:
         if document.payload.get("unfit"):
@@ -79,8 +98,14 @@ class Shelf:
             self.calls.append([item[0] for item in items])
             result = self._answer(len(self.calls), items) or WriteResult()
             kept = [item for n, item in enumerate(items) if n not in result.rejected | result.busy]
-            self.stored |= {item[0]: item for item in kept}
+            self.held |= {item[0]: item for item in kept}
             return result
+
+        return (yield Call(call))
+
+    def stored(self, items: Sequence[Item]) -> Flow[set[int]]:
+        def call() -> set[int]:
+            return {n for n, item in enumerate(items) if self.held.get(item[0]) == item}
 
         return (yield Call(call))
 
@@ -117,7 +142,7 @@ def test_documents_are_written_in_batches_in_their_order(drive: Drive) -> None:
     assert shelf.calls == [[0, 1, 2], [3, 4, 5], [6]]
     assert (report.added, report.failed, report.retries) == (7, (), 0)
     assert report.seconds >= 0
-    assert shelf.stored[6] == (6, "text 6", None)
+    assert shelf.held[6] == (6, "text 6", None)
 
 
 @DRIVERS
@@ -128,11 +153,13 @@ def test_nothing_to_add_writes_nothing(drive: Drive) -> None:
 
 
 @DRIVERS
-def test_a_batch_ends_at_so_many_characters_too(drive: Drive) -> None:
+def test_a_batch_ends_at_its_size_too_whatever_field_is_large(drive: Drive) -> None:
     shelf = Shelf()
-    source = [{"id": n, "text": "x" * size} for n, size in enumerate([40, 40, 40, 500, 10])]
-    added(drive, shelf, source, batch_chars=100)
-    assert shelf.calls == [[0, 1], [2], [3], [4]]
+    sizes = [400, 400, 400, 5000, 10]
+    source: list[Any] = [{"id": n, "html": "x" * size} for n, size in enumerate(sizes)]
+    source.append(Document(9, {"text": "x"}, [0.5] * 100))
+    added(drive, shelf, source, batch_bytes=1000)
+    assert shelf.calls == [[0, 1], [2], [3], [4], [9]]
 
 
 @DRIVERS
@@ -148,7 +175,7 @@ def test_the_source_is_read_as_documents_are_written(drive: Drive) -> None:
             yield payload
 
     def answer(_call: int, items: Sequence[Item]) -> None:
-        ahead.append(taken - len(shelf.stored) - len(items))
+        ahead.append(taken - len(shelf.held) - len(items))
 
     shelf = Shelf(answer)
     assert added(drive, shelf, source(), batch_size=8).added == 100
@@ -162,7 +189,7 @@ def test_progress_is_told_after_each_batch(drive: Drive) -> None:
     assert told == [3, 6, 7]
 
 
-@pytest.mark.parametrize("name", ["batch_size", "batch_chars", "give_up_after"])
+@pytest.mark.parametrize("name", ["batch_size", "batch_bytes", "give_up_after"])
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_wrong_option_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{name}: "):
@@ -187,7 +214,7 @@ def test_documents_are_embedded_a_batch_at_a_time(drive: Drive) -> None:
     shelf = Shelf()
     added(drive, shelf, payloads(3), FunctionEmbedder(embed), batch_size=2)
     assert batches == [["text 0", "text 1"], ["text 2"]]
-    assert shelf.stored[0][2] == [6.0]
+    assert shelf.held[0][2] == [6.0]
 
 
 @DRIVERS
@@ -195,7 +222,7 @@ def test_a_document_that_brings_its_vector_is_not_embedded(drive: Drive) -> None
     shelf = Shelf()
     source = [Document(1, {"text": "own"}, [9.0]), Document(2, {"text": "none"})]
     added(drive, shelf, source, FunctionEmbedder(wide))
-    assert (shelf.stored[1][2], shelf.stored[2][2]) == ([9.0], [4.0])
+    assert (shelf.held[1][2], shelf.held[2][2]) == ([9.0], [4.0])
 
     def unasked(_: list[str]) -> list[list[float]]:
         raise AssertionError("nothing to embed")
@@ -214,13 +241,108 @@ def test_the_id_is_the_payloads_own_and_underscore_id_is_not_stored() -> None:
     assert Document.from_payload({"id": 0}).id == 0
 
 
-@pytest.mark.parametrize("no_id", [{}, {"id": ""}, {"id": True}, {"id": None}, {"id": 1.5}])
-def test_without_an_id_the_content_makes_one(no_id: dict[str, Any]) -> None:
-    payload = {**no_id, "text": "t", "at": {"b": 1, "a": [None]}}
+def test_without_an_id_the_content_makes_one() -> None:
+    payload = {"text": "t", "at": {"b": 1, "a": [None]}}
     made = Document.from_payload(payload).id
     assert uuid.UUID(str(made)).version == 5
     assert Document.from_payload(dict(reversed(payload.items()))).id == made
     assert Document.from_payload({**payload, "text": "other"}).id != made
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+GIVEN = uuid.UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
+IDS: list[tuple[Any, int | str]] = [
+    (7, 7),
+    (-1, -1),
+    (2**80, 2**80),
+    ("seven", "seven"),
+    (" ", " "),
+    (GIVEN, str(GIVEN)),
+    (np.int64(7), 7),
+    (np.uint8(7), 7),
+    (np.str_("x"), "x"),
+    (Colour.RED, "red"),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), IDS, ids=repr)
+def test_ids_of_all_kinds_become_plain_ones(given: Any, expected: int | str) -> None:
+    for source in ([{"id": given}], [{"_id": given}], [Document(given, {})]):
+        shelf = Shelf()
+        assert added(run, shelf, source).added == 1
+        ((doc_id, *_),) = shelf.held.values()
+        assert (doc_id, type(doc_id)) == (expected, type(expected))
+
+
+class Odd:
+    """Nothing that stands for a document."""
+
+
+NO_IDS: list[Any] = [
+    True,
+    np.True_,
+    1.0,
+    np.float32(1),
+    Decimal(7),
+    Fraction(7),
+    7j,
+    None,
+    "",
+    b"seven",
+    [7],
+    (7,),
+    {"a": 7},
+    np.array([7]),
+    datetime(2026, 1, 1, tzinfo=UTC),
+    Odd(),
+]
+MAKE: list[Callable[[Any], Any]] = [
+    lambda wrong: {"id": wrong},
+    lambda wrong: {"_id": wrong},
+    lambda wrong: Document(wrong, {}),
+]
+
+
+@pytest.mark.parametrize("wrong", NO_IDS, ids=lambda wrong: type(wrong).__name__)
+@pytest.mark.parametrize("make", MAKE)
+@pytest.mark.parametrize("as_list", [True, False])
+def test_any_other_id_is_refused_with_the_documents_number(
+    wrong: Any, make: Callable[[Any], Any], as_list: bool
+) -> None:
+    shelf = Shelf()
+    source = [*payloads(2), make(wrong)]
+    with pytest.raises(ConfigurationError, match=r"str\(\)") as error:
+        added(run, shelf, source if as_list else iter(source))
+    assert error.value.key in ("documents[2].id", "documents[2]._id")
+    assert shelf.calls == []
+
+
+def test_documents_of_an_iterator_are_refused_before_their_own_batch() -> None:
+    shelf = Shelf()
+    with pytest.raises(ConfigurationError) as error:
+        added(run, shelf, iter([*payloads(5), {"id": None}]), batch_size=2)
+    assert error.value.key == "documents[5].id"
+    assert shelf.calls == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("wrong", ["text", 7, None, ("id", 1), [1]], ids=repr)
+def test_what_is_no_document_is_refused_with_its_number(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        added(run, Shelf(), [*payloads(1), wrong])
+    assert error.value.key.startswith("documents[1]")
+
+
+@DRIVERS
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_the_report_counts_documents_not_writes(drive: Drive, batch_size: int) -> None:
+    shelf = Shelf()
+    source = [{"id": 7, "text": "a"}, {"id": "7", "text": "b"}, {"id": 8}, {"id": 7, "text": "c"}]
+    report = added(drive, shelf, source, batch_size=batch_size)
+    assert (report.added, report.without_text) == (2, 1)
+    assert shelf.held[7][1] == "c"
 
 
 def test_made_ids_are_the_same_in_every_version() -> None:
@@ -228,7 +350,12 @@ def test_made_ids_are_the_same_in_every_version() -> None:
     assert stable_uuid("name") == "dee0a5a6-783b-5863-854b-430d1481253b"
 
 
-@given(st.dictionaries(st.text(), st.one_of(st.none(), st.text(), st.floats(), st.binary())))
+@given(
+    st.dictionaries(
+        st.text().filter(lambda key: key not in ("id", "_id")),
+        st.one_of(st.none(), st.text(), st.floats(), st.binary()),
+    )
+)
 def test_any_plain_payload_becomes_a_document(payload: dict[str, Any]) -> None:
     first, again = Document.from_payload(payload), Document.from_payload(dict(payload))
     assert first.id == again.id
@@ -247,7 +374,7 @@ def test_a_refused_batch_is_halved_down_to_the_bad_document(drive: Drive) -> Non
     report = added(drive, shelf, payloads(8), batch_size=8)
     assert report.added == 7
     assert report.failed == (Failure(5, "the shelf says: a value is too long"),)
-    assert sorted(shelf.stored, key=str) == [0, 1, 2, 3, 4, 6, 7]
+    assert sorted(shelf.held, key=str) == [0, 1, 2, 3, 4, 6, 7]
     assert len(shelf.calls) <= 2 * 3 + 1  # halving, not one by one
     assert report.retries == 0
 
@@ -284,7 +411,7 @@ def test_documents_that_the_writer_cannot_take_are_reported_and_the_others_store
     report = added(drive, shelf, source)
     assert report.added == 2
     assert report.failed == (Failure(2, "it is too wide"),)
-    assert list(shelf.stored) == [1, 3]
+    assert list(shelf.held) == [1, 3]
 
 
 @DRIVERS
@@ -346,7 +473,7 @@ def test_a_server_that_stays_away_ends_it_with_the_number_stored(drive: Drive) -
     with pytest.raises(IngestError, match=r"the shelf says: gone; 2 documents are stored") as error:
         added(drive, shelf, payloads(9), batch_size=3, give_up_after=0.05)
     assert isinstance(root_cause(error.value), Away)
-    assert sorted(shelf.stored, key=str) == [1, 2]
+    assert sorted(shelf.held, key=str) == [1, 2]
 
 
 @DRIVERS
@@ -369,6 +496,92 @@ def test_a_fatal_error_ends_it_at_once(drive: Drive) -> None:
     assert len(shelf.calls) == 1
 
 
+@DRIVERS
+def test_a_request_that_is_too_large_is_halved_and_the_limit_learned(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> None:
+        if len(items) > 3:
+            raise TooLarge("over the limit")
+
+    shelf = Shelf(answer)
+    report = added(drive, shelf, payloads(24), batch_size=8)
+    assert (report.added, report.retries, report.failed) == (24, 0, ())
+    refused = [call for call in shelf.calls if len(call) > 3]
+    assert len(refused) <= 3  # 8, and its two halves
+
+
+@DRIVERS
+def test_a_document_that_is_too_large_alone_is_a_failure(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> None:
+        if any(item[0] == 2 for item in items):
+            raise TooLarge("over the limit")
+
+    report = added(drive, Shelf(answer), payloads(4))
+    assert [failure.id for failure in report.failed] == [2]
+    assert report.added == 3
+
+
+@DRIVERS
+def test_a_request_that_takes_too_long_is_halved(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> None:
+        if len(items) > 2:
+            raise Late("no answer")
+
+    shelf = Shelf(answer)
+    report = added(drive, shelf, payloads(8), give_up_after=30.0)
+    assert (report.added, report.retries) == (8, 0)
+    assert [len(call) for call in shelf.calls] == [8, 4, 2, 2, 4, 2, 2]
+
+
+@DRIVERS
+def test_a_server_that_never_answers_in_time_ends_it(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> None:
+        raise Late("no answer")
+
+    with pytest.raises(IngestError, match="0 documents are stored"):
+        added(drive, Shelf(answer), payloads(8), give_up_after=0.05)
+
+
+@DRIVERS
+@pytest.mark.parametrize("failure", [Away, Late])
+def test_documents_whose_answer_was_lost_are_counted(
+    drive: Drive, failure: type[Exception]
+) -> None:
+    def answer(call: int, items: Sequence[Item]) -> None:
+        if call > 1:
+            shelf.held |= {item[0]: item for item in items}
+            raise failure("the answer is lost")
+
+    shelf = Shelf(answer)
+    with pytest.raises(IngestError, match="4 documents are stored"):
+        added(drive, shelf, payloads(6), batch_size=2, give_up_after=0.01)
+
+
+@DRIVERS
+def test_a_count_that_cannot_be_had_is_a_lower_bound(drive: Drive) -> None:
+    class Dark(Shelf):
+        def stored(self, items: Sequence[Item]) -> Flow[set[int]]:
+            yield Call(lambda: None)
+            raise Away("gone")
+
+    def answer(call: int, items: Sequence[Item]) -> None:
+        if call > 1:
+            raise Away("gone")
+
+    with pytest.raises(IngestError, match="at least 2 documents are stored"):
+        added(drive, Dark(answer), payloads(4), batch_size=2, give_up_after=0.01)
+
+
+@DRIVERS
+def test_a_fatal_batch_counts_what_it_stored(drive: Drive) -> None:
+    def answer(_call: int, items: Sequence[Item]) -> WriteResult:
+        return WriteResult(rejected={1: "blocked"}, fatal="the shelf is blocked")
+
+    shelf = Shelf(answer)
+    with pytest.raises(IngestError, match="1 documents are stored"):
+        added(drive, shelf, payloads(6), batch_size=2)
+    assert len(shelf.calls) == 1
+
+
 def root_cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
@@ -387,7 +600,7 @@ class ShelfStore(Store[list[Any]]):
         self._shelf = shelf
         self._refresh = refresh
 
-    def writer(self) -> Writer[Any]:
+    def writer(self, mode: Mode, shard_key: ShardKey | None = None) -> Writer[Any]:
         return self._shelf
 
     def refresh(self) -> Flow[None]:

@@ -48,8 +48,11 @@ def test_found_out_once(
         (told,) = [r.getMessage() for r in caplog.records if r.name == "vecdb_rerank"]
         assert "cannot fuse a hybrid search (unknown query [hybrid]" in told
         assert {outcome.status for outcome in outcomes} == {"reranked"}
+        mapping = f"GET /{collection}/_mapping"  # read before the first search
         first = "GET /_msearch" if evidence else f"POST /{collection}/_search"
-        assert _verbless(requests.made) == _verbless([first, *["GET /_msearch"] * len(QUERIES)])
+        assert _verbless(requests.made) == _verbless(
+            [mapping, first, *["GET /_msearch"] * len(QUERIES)]
+        )
 
         requests.made.clear()
         for mode in ("bm25", "dense"):

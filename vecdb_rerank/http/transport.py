@@ -63,8 +63,11 @@ _deadline: ContextVar[Deadline] = ContextVar("deadline", default=_NEVER)
 
 @contextmanager
 def until(deadline: Deadline) -> Iterator[None]:
-    """End calls made inside the block by ``deadline``, with an `httpx.TimeoutException`."""
-    token = _deadline.set(deadline)
+    """End calls made inside the block by ``deadline``, with an `httpx.TimeoutException`.
+
+    Of nested blocks the sooner deadline applies.
+    """
+    token = _deadline.set(min(deadline, _deadline.get(), key=lambda each: each.ends_at))
     try:
         yield
     finally:

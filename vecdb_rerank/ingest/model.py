@@ -1,53 +1,95 @@
-"""Documents to add, and what became of them."""
+"""Documents to add, and the report of what was stored."""
 
 from __future__ import annotations
 
 import json
+import numbers
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol, TypeVar
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import HitId
 from vecdb_rerank.protocols import Vector
 
-T = TypeVar("T")
-
 ItemT = TypeVar("ItemT")
+DocumentId = int | str | uuid.UUID
 
+Cause = Literal["transient", "timeout", "too_large", "document", "fatal"]
+"""Why a write failed.
 
-# Whose fault a failed write is: a passing state of the server, one of the documents, or the set-up.
-Cause = Literal["transient", "document", "fatal"]
-
+``transient``: a passing state of the server. ``timeout``: no answer in time; the write may have
+happened. ``too_large``: the request was over a limit of the server. ``document``: one of the
+documents cannot be stored. ``fatal``: no document can be stored.
+"""
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "vecdb-rerank")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document to add: adding the same ``id`` again overwrites it.
+    """One document to add. Adding the same ``id`` again overwrites it.
 
-    ``vector`` may bring its dense vector, shape (dimension,); else the embedder makes it.
+    ``id`` is an int (numpy's integers included), a non-empty str or a UUID. ``7`` and ``"7"`` are
+    the same id. ``vector`` is the dense vector, shape (dimension,); without it the embedder makes
+    one.
     """
 
-    id: HitId
-    payload: Mapping[str, Any]
+    id: DocumentId
+    payload: Mapping[str, object]
     vector: Vector | None = None
 
     @classmethod
-    def from_payload(cls, payload: Mapping[str, Any]) -> Document:
-        """A document under the payload's ``_id`` or ``id``, else under a hash of its content."""
-        given = payload.get("_id", payload.get("id"))
+    def from_payload(cls, payload: Mapping[str, object]) -> Document:
+        """Return a document under the payload's ``_id`` or ``id``, else a hash of its content.
+
+        Raises `ConfigurationError` if the id has a wrong type.
+        """
         rest = {key: value for key, value in payload.items() if key != "_id"}
-        if isinstance(given, int | str) and not isinstance(given, bool) and given != "":
-            return cls(given, rest)
+        for name in ("_id", "id"):
+            if name in payload:
+                return cls(plain_id(payload[name], name), rest)
         return cls(stable_uuid(json.dumps(payload, sort_keys=True, default=str)), rest)
+
+    @classmethod
+    def read(cls, given: object) -> Document:
+        """Return ``given``, a document or a payload, with an id that is an int or a str.
+
+        Raises `ConfigurationError` for anything else.
+        """
+        if isinstance(given, Document):
+            return replace(given, id=plain_id(given.id, "id"))
+        if isinstance(given, Mapping):
+            return cls.from_payload(given)
+        raise ConfigurationError(
+            "document", f"expected a Document or a mapping, got {type(given).__name__}"
+        )
+
+
+def plain_id(given: object, key: str) -> HitId:
+    """Return a document's id as an int or a str.
+
+    Raises `ConfigurationError` about ``key`` for anything but an integer, a non-empty str or a
+    UUID.
+    """
+    if isinstance(given, numbers.Integral) and not isinstance(given, bool):
+        return int(given)
+    if isinstance(given, uuid.UUID):
+        return str(given)
+    if isinstance(given, str) and given:
+        return str.__str__(given)
+    got = "an empty str" if given == "" and isinstance(given, str) else type(given).__name__
+    raise ConfigurationError(
+        key,
+        f"expected an int, a non-empty str or a UUID, got {got}; convert the id with str(), or "
+        "leave it out to get a hash of the content",
+    )
 
 
 def stable_uuid(name: str) -> str:
-    """The same UUID for the same name, always."""
+    """Return the UUID of a name; it never changes."""
     return str(uuid.uuid5(_NAMESPACE, name))
 
 
@@ -61,10 +103,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of the documents: ``added`` were stored, each of ``failed`` was not.
+    """The result of adding documents.
 
-    ``without_text`` of those stored have none of the fields that make up their text: no word of
-    them is found, and a reranker reads nothing.
+    ``added`` counts the distinct documents stored: an id that came twice counts once.
+    ``failed`` lists the documents not stored, ``retries`` counts repeated requests.
+    ``without_text`` counts stored documents that have none of the text fields: BM25 cannot find
+    them and a reranker cannot score them.
     """
 
     added: int = 0
@@ -76,47 +120,65 @@ class IngestReport:
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How to add.
-
-    A batch ends at ``batch_size`` documents or ``batch_chars`` characters of text. A server that
-    does not answer, or is busy, is tried again for ``give_up_after`` seconds per batch; then
-    `IngestError` is raised. ``on_progress`` is called with the documents done so far.
-    """
+    """How documents are added."""
 
     batch_size: int = 64
-    batch_chars: int = 4_000_000
+    """Documents per request (at least 1)."""
+    batch_bytes: int = 8_000_000
+    """Approximate size of a request: payload, text and given vectors as JSON (at least 1).
+
+    Qdrant's default limit is 32 MB, OpenSearch's 100 MB.
+    """
     give_up_after: float = 120.0
+    """Seconds without progress after which `IngestError` is raised (above 0)."""
     on_progress: Callable[[int], None] | None = None
+    """Called after each batch with the number of documents read so far."""
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "batch_chars", "give_up_after"):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError(name, f"{getattr(self, name)} is not above 0")
+        for name, value in (
+            ("batch_size", self.batch_size),
+            ("batch_bytes", self.batch_bytes),
+            ("give_up_after", self.give_up_after),
+        ):
+            if value <= 0:
+                raise ConfigurationError(name, f"must be above 0, got {value}")
 
 
 @dataclass(slots=True)
 class WriteResult:
-    """What a database said of a batch's items, by index: ``rejected`` why, ``busy`` for now."""
+    """A database's answer to a batch, by the index of the item.
+
+    ``rejected`` items cannot be stored, ``busy`` ones can be tried again. ``fatal`` is set if the
+    database accepts no document at all. All other items are stored.
+    """
 
     rejected: dict[int, str] = field(default_factory=dict)
     busy: dict[int, str] = field(default_factory=dict)
+    fatal: str | None = None
 
 
 class Writer(Protocol[ItemT]):
-    """How one database takes documents."""
+    """Writes documents to one database."""
 
     def item(self, document: Document, text: str, vector: Vector | None) -> ItemT:
-        """The document in native form; raises ValueError or TypeError if it cannot be stored."""
+        """Return the document in native form.
+
+        Raises ValueError or TypeError if it cannot be stored.
+        """
         ...
 
     def write(self, items: Sequence[ItemT]) -> Flow[WriteResult]:
-        """Store the items, all or some."""
+        """Store the items."""
+        ...
+
+    def stored(self, items: Sequence[ItemT]) -> Flow[set[int]]:
+        """Return the indices of the items that the database holds as they are here."""
         ...
 
     def cause(self, error: Exception) -> Cause:
-        """Whose fault an error of `write` is."""
+        """Classify an error of `write`."""
         ...
 
     def describe_error(self, error: Exception) -> str:
-        """One line that says what is wrong and what to do."""
+        """Return one line that says what is wrong and what to do."""
         ...

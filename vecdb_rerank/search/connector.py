@@ -32,8 +32,12 @@ ProblemsT = TypeVar("ProblemsT")
 PAGE = 10  # hits, where nobody says how many
 _SAMPLE = 16  # documents that `check` looks at
 Bundled = Literal["bundled"]
+ShardKey = int | str
 # One, or several in order: the next one is asked where one fails.
 Rerankers = AnyReranker | Sequence[AnyReranker] | Bundled | None
+
+
+Level = Literal["note", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +48,33 @@ class Finding:
     ok: bool
     detail: str
     fix: str = ""
+    level: Level = "error"
+    """How serious it is if it is not ``ok``; an ``error`` makes a search impossible."""
 
 
 class Store(Database[ResponseT]):
     """A database that can also be set up, filled and checked."""
 
-    def create(self, dimension: int) -> Flow[bool]:
-        """Create the collection if it is missing; `SchemaError` if one there does not fit."""
+    def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
+        """Create the collection if it is missing; return whether this call did.
+
+        ``dimension`` is None without an embedder; only ``bm25`` searches work then. Raises
+        `SchemaError` if there is a collection that lacks what ``mode`` needs.
+        """
         raise NotImplementedError
 
-    def writer(self) -> Writer[Any]:
-        """How documents are written."""
+    def writer(self, mode: Mode, shard_key: ShardKey | None = None) -> Writer[Any]:
+        """Return what writes the documents that searches in ``mode`` need.
+
+        ``shard_key`` names the shard, in OpenSearch the routing value.
+        """
         raise NotImplementedError
 
-    def check(self, dimension: int | None) -> Flow[list[Finding]]:
-        """Look at connection, version, plugins and schema, changing nothing."""
+    def check(self, dimension: int | None, mode: Mode) -> Flow[list[Finding]]:
+        """Check connection, version, plugins, and the schema for what ``mode`` needs."""
         raise NotImplementedError
 
-    def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
+    def sample(self, count: int) -> Flow[Sequence[Mapping[str, object]]]:
         """The payloads of a few documents, whichever come first."""
         raise NotImplementedError
 
@@ -122,28 +135,39 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         documents: Iterable[Document | Mapping[str, Any]],
         *,
         batch_size: int = 64,
+        batch_bytes: int = 8_000_000,
         give_up_after: float = 120.0,
         on_progress: Callable[[int], None] | None = None,
+        shard_key: ShardKey | None = None,
     ) -> ReportT:
-        """Add documents from any iterator, a batch at a time.
+        """Add documents from any iterable, a batch at a time.
 
-        Plain mappings are stored under their ``_id`` or ``id``, else under a hash of their
-        content, so that adding them again changes nothing. The report names each document that
-        was not stored and why; `IngestError` is raised where the database stays away for
-        ``give_up_after`` seconds.
+        A mapping is stored under its ``_id`` or ``id``, else under a hash of its content, so that
+        adding it again changes nothing. The report names each document that was not stored.
+
+        Args:
+            documents: the documents, or their payloads.
+            batch_size: documents per request.
+            batch_bytes: approximate size of a request.
+            give_up_after: seconds without progress after which `IngestError` is raised.
+            on_progress: called after each batch with the number of documents read so far.
+            shard_key: the shard of a Qdrant collection with custom sharding; in OpenSearch the
+                routing value.
+
+        Raises `ConfigurationError` for a document whose id is not an int, a str or a UUID, and
+        `IngestError` if the database accepts nothing for ``give_up_after`` seconds, or never will.
+
         """
         from vecdb_rerank.ingest.flow import ingest
         from vecdb_rerank.ingest.model import IngestOptions
 
-        options = IngestOptions(
-            batch_size=batch_size, give_up_after=give_up_after, on_progress=on_progress
-        )
-        pipeline = self.pipeline
+        options = IngestOptions(batch_size, batch_bytes, give_up_after, on_progress)
+        pipeline, writer = self.pipeline, self.store.writer(self.defaults.mode, shard_key)
 
         def flow() -> Flow[IngestReport]:
             # Not guarded: an error of the source or the embedder is not the database's.
             report = yield from ingest(
-                self.store.writer(), documents, pipeline.embedder, pipeline.text_fields, options
+                writer, documents, pipeline.embedder, pipeline.text_fields, options
             )
             yield from self._guarded(self.store.refresh())
             return report
@@ -191,16 +215,17 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
     def _created(self) -> Flow[bool]:
         dimension = yield from self._dimension()
-        if dimension is None:
+        if dimension is None and self.defaults.mode != "bm25":
             raise ConfigurationError(
                 "embedder", "creating a collection needs one, for its dimension"
             )
-        return (yield from self.store.create(dimension))
+        return (yield from self.store.create(dimension, self.defaults.mode))
 
     def _checked(self) -> Flow[list[Finding]]:
-        dimension = yield from self._dimension()
-        findings = yield from self.store.check(dimension)
-        if all(finding.ok for finding in findings):
+        mode = self.defaults.mode
+        dimension = None if mode == "bm25" else (yield from self._dimension())
+        findings = yield from self.store.check(dimension, mode)
+        if all(finding.ok or finding.level != "error" for finding in findings):
             payloads = yield from self.store.sample(_SAMPLE)
             findings += _text_findings(payloads, self.pipeline.text_fields)
         return findings
@@ -269,19 +294,33 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         raise NotImplementedError
 
 
-def _text_findings(payloads: Sequence[Mapping[str, Any]], text_fields: TextFields) -> list[Finding]:
-    """Whether stored documents have a text to search and rerank."""
+def _text_findings(
+    payloads: Sequence[Mapping[str, object]], text_fields: TextFields
+) -> list[Finding]:
+    """Check whether stored documents have a text to search and rerank.
+
+    A few without one are normal; if none has one, the fields are wrong.
+    """
+    if not payloads:
+        return []
     empty = [payload for payload in payloads if not text_fields.text(payload).strip()]
     names = ", ".join(text_fields.paths)
     if not empty:
-        return [Finding("text", True, f"their text is in {names}")] if payloads else []
-    held = ", ".join(map(str, empty[0])) or "nothing"
+        return [Finding("text", True, f"their text is in {names}")]
+    level: Level = "note"
+    if len(empty) == len(payloads):
+        level = "error"
+    elif 2 * len(empty) > len(payloads):
+        level = "warning"
+    held = ", ".join(dict.fromkeys(str(name) for payload in empty for name in payload)) or "none"
     return [
         Finding(
             "text",
             False,
-            f"{len(empty)} of {len(payloads)} looked at have no text in {names}; one has: {held}",
+            f"{len(empty)} of {len(payloads)} sampled documents have no text in {names}; "
+            f"their fields: {held}",
             "name the fields that hold it in text_fields.fields",
+            level,
         )
     ]
 

@@ -391,7 +391,7 @@ def test_fields_are_nested_again(fields: dict[str, Any], payload: dict[str, Any]
 
 
 def test_a_document_becomes_an_action_with_its_vector_and_bm25_text() -> None:
-    writer = OpenSearchWriter(None, LAYOUT, "here")
+    writer = OpenSearchWriter(OpenSearch(), LAYOUT, str)
     action = writer.item(Document(7, {"title": "A"}), "A text", (0.6, 0.8))
     assert action.id == "7"
     assert action.source == {"title": "A", BM25_TEXT: "A text", "dense": [0.6, 0.8]}
@@ -411,7 +411,7 @@ def test_documents_that_cannot_be_stored_are_told_apart(
     document: Document, vector: list[float] | None, why: str
 ) -> None:
     with pytest.raises(ValueError, match=why):
-        OpenSearchWriter(None, LAYOUT, "here").item(document, "", vector)
+        OpenSearchWriter(OpenSearch(), LAYOUT, str).item(document, "", vector)
 
 
 def test_a_new_index_fits_and_others_are_told_apart() -> None:
@@ -441,7 +441,7 @@ def refused(status: int, reason: str, kind: type[TransportError] = RequestError)
         (refused(400, "unknown query [knn]"), "the k-NN plugin (opensearch-knn) is not installed"),
         (refused(404, "no such index [docs]", NotFoundError), "no such index [docs]"),
         (AuthenticationException(401, "Unauthorized", "Unauthorized"), "backend.password"),
-        (AuthorizationException(403, "security_exception", {}), "backend.password"),
+        (AuthorizationException(403, "security_exception", {}), "permission"),
         (Unreachable("N/A", "Connection refused", OSError("refused")), "is the URL right?"),
         (ConnectionTimeout("TIMEOUT", "Read timed out", OSError("late")), "answer in time"),
         (TimeoutError(), "did not answer in time"),
@@ -466,10 +466,10 @@ def test_a_long_error_is_cut() -> None:
         (refused(429, "busy", TransportError), "transient"),
         (refused(503, "starting", TransportError), "transient"),
         (Unreachable("N/A", "refused", OSError("refused")), "transient"),
-        (ConnectionTimeout("TIMEOUT", "late", OSError("late")), "transient"),
-        (TimeoutError(), "transient"),
+        (ConnectionTimeout("TIMEOUT", "late", OSError("late")), "timeout"),
+        (TimeoutError(), "timeout"),
         (refused(400, "bad"), "document"),
-        (refused(413, "too large", TransportError), "document"),
+        (refused(413, "too large", TransportError), "too_large"),
         (AuthenticationException(401, "Unauthorized", "no"), "fatal"),
         (refused(404, "no such index", NotFoundError), "fatal"),
         (RuntimeError("bug"), "fatal"),

@@ -83,6 +83,8 @@ def test_apostrophes_and_punctuation_part_words() -> None:
 
 def test_words_of_other_scripts_are_terms() -> None:
     assert set(Bm25().query("Äpfel ПРИВЕТ 日本語 42").indices) == {
+        term("日本"),
+        term("本語"),
         term("äpfel"),
         term("привет"),
         term("日本語"),
@@ -100,18 +102,52 @@ def test_any_text_makes_a_valid_sparse_vector(text: str) -> None:
 
 
 @given(st.text())
-def test_a_document_and_its_text_as_a_query_have_the_same_terms(text: str) -> None:
-    assert Bm25().document(text).indices == Bm25().query(text).indices
+def test_a_query_has_only_terms_of_the_document_with_its_text(text: str) -> None:
+    assert set(Bm25().query(text).indices) <= set(Bm25().document(text).indices)
 
 
-def test_a_server_gets_the_text_and_the_options_as_a_plain_dict() -> None:
-    document = Bm25(k=1.0, b=0.5, avg_len=10.0).on_server("The fox")
-    assert (document.text, document.model) == ("The fox", "qdrant/bm25")
-    assert document.options == {"k": 1.0, "b": 0.5, "avg_len": 10.0, "language": "english"}
-    assert type(document.options) is dict
-    german = Bm25(language="german").on_server("Der Fuchs").options
-    assert isinstance(german, dict)
-    assert (german["language"], german["stopwords"]) == ("german", [])
+# -- terms that a server does not make
+
+
+def found(query: str, text: str) -> bool:
+    return bool(set(Bm25().query(query).indices) & set(Bm25().document(text).indices))
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("検索", "全文検索エンジンを作る"),
+        ("数据库", "这是一个向量数据库的例子"),
+        ("猫", "黒猫が好き"),
+        ("ค้นหา", "ระบบค้นหาข้อความ"),
+        ("데이터베이스를", "데이터베이스"),
+        ("ｶﾀｶﾅ", "カタカナ"),
+        ("java", "Java言語"),
+        ("user", "call getUser() first"),
+        ("getUser", "the get_user function"),
+        ("RFC 9110", "see RFC9110"),
+        ("HTTP server", "class HTTPServer"),
+    ],
+)
+def test_parts_of_words_are_found(query: str, text: str) -> None:
+    assert found(query, text)
+
+
+def test_names_with_symbols_are_told_apart() -> None:
+    def score(query: str, text: str) -> float:
+        held = vector(Bm25(), text)
+        return sum(held.get(index, 0.0) for index in Bm25().query(query).indices)
+
+    for name, other in (("C++", "C#"), ("C#", "C++"), ("c++", "C")):
+        assert score(name, f"written in {name}.") > score(name, f"written in {other}.")
+
+
+@given(st.text())
+def test_more_terms_change_no_weight_of_the_servers(text: str) -> None:
+    bm25 = Bm25()
+    held = vector(bm25, text)
+    assert bm25.server_terms(text) <= held.keys()
+    assert held.keys() == bm25.server_terms(text) | bm25.more_terms(text)
 
 
 @pytest.mark.parametrize("wrong", [{"k": -0.1}, {"b": 1.1}, {"b": -0.1}, {"avg_len": 0.0}])

@@ -35,7 +35,7 @@ FILTER = models.Filter(
     must=[models.FieldCondition(key="lang", match=models.MatchValue(value="en"))]
 )
 TUNED = models.SearchParams(hnsw_ef=256)
-encode = Bm25().on_server
+encode = Bm25().query
 
 
 def searching(**changes: Any) -> Search:
@@ -273,15 +273,26 @@ def test_ids_that_qdrant_does_not_take_become_the_same_uuid_always() -> None:
     made = uuid.uuid4()
     assert native_id(7) == 7
     assert native_id(str(made)) == str(made)
-    assert native_id(made.hex) == str(made)
-    for foreign in ("doc-1", "", -1, 2**64):
+    assert native_id("7") == 7  # the same document, as in OpenSearch
+    for foreign in (
+        "doc-1",
+        "",
+        -1,
+        2**64,
+        "007",
+        "+7",
+        "\N{ARABIC-INDIC DIGIT SEVEN}",
+        made.hex,
+        str(made).upper(),
+    ):
         assert str(uuid.UUID(str(native_id(foreign)))) == native_id(foreign)
         assert native_id(foreign) == native_id(foreign)
     assert native_id("doc-1") != native_id("doc-2")
 
 
 def test_a_document_becomes_a_point_that_remembers_a_foreign_id() -> None:
-    writer = QdrantWriter(None, LAYOUT, Bm25().document, "here")
+    client = QdrantClient(":memory:")
+    writer = QdrantWriter(client, LAYOUT, Bm25().document, str)
     foreign = writer.item(Document("doc-1", {"a": 1}), "red fox", (0.6, 0.8))
     assert foreign.id == native_id("doc-1")
     assert foreign.payload == {"a": 1, DOC_ID: "doc-1"}
@@ -307,7 +318,7 @@ def test_an_existing_collection_that_does_not_fit_is_told_apart() -> None:
     assert problems({"dense": size}, idf, dimension=None) == ""
     assert "2 dimensions, the embedder makes 3" in problems({"dense": size}, idf, dimension=3)
     assert "no dense vector 'dense' (it has: 'text')" in problems({"text": size}, idf)
-    assert "the unnamed one" in problems(size, idf)
+    assert "one without a name" in problems(size, idf)
     assert "no sparse vector 'bm25'" in problems({"dense": size}, None)
     plain = {"bm25": models.SparseVectorParams()}
     assert "lacks modifier=idf" in problems({"dense": size}, plain)
@@ -330,7 +341,7 @@ def said(message: str) -> bytes:
         (unexpected(400, said("Wrong input: no vector")), "refused the request: Wrong input"),
         (unexpected(500, b"<html>\n<body>Bad\nGateway</body>"), "refused the request: status 500"),
         (unexpected(401), "refused the API key: set backend.api_key"),
-        (unexpected(403, said("forbidden")), "refused the API key: set backend.api_key"),
+        (unexpected(403, said("write access")), "forbids this to the API key (write access)"),
         (unexpected(503), "cannot be reached"),
         (unexpected(504), "did not answer in time"),
         (ResponseHandlingException(OSError("Connection refused")), "is it up, is the URL right?"),
@@ -359,7 +370,10 @@ def test_a_long_error_is_cut() -> None:
         (unexpected(503), "transient"),
         (ResourceExhaustedResponse("slow down", 3), "transient"),
         (ResponseHandlingException(OSError("refused")), "transient"),
-        (TimeoutError(), "transient"),
+        (TimeoutError(), "timeout"),
+        (ResponseHandlingException(httpx.ReadTimeout("late")), "timeout"),
+        (unexpected(413), "too_large"),
+        (unexpected(429, said("request larger than rate limiter capacity, please")), "too_large"),
         (unexpected(400), "document"),
         (unexpected(422), "document"),
         (ValueError("not a vector"), "document"),

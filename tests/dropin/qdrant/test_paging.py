@@ -85,7 +85,7 @@ def documents() -> Iterator[models.PointStruct]:
 
 def asked(kind: str, local: bool) -> dict[str, Any]:
     vector = [1.0, 0.2, 0.4, 0.6]
-    sparse = Bm25().query(QUERY) if local else Bm25().on_server(QUERY)
+    sparse = Bm25().query(QUERY) if local else models.Document(text=QUERY, model="qdrant/bm25")
     if kind == "dense":
         return {"query": vector, "using": "dense"}
     if kind == "bm25":

@@ -1,0 +1,72 @@
+"""Check whether an index can be searched, and say what to do if not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from opensearchpy import AsyncOpenSearch, OpenSearch
+
+from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.request import Mode
+from vecdb_rerank.search.connector import Finding
+from vecdb_rerank_opensearch import schema
+from vecdb_rerank_opensearch.layout import Layout
+
+Client = OpenSearch | AsyncOpenSearch
+
+
+def check(
+    client: Client,
+    layout: Layout,
+    dimension: int | None,
+    mode: Mode,
+    where: str,
+    describe: Callable[[Exception], str],
+) -> Flow[list[Finding]]:
+    """Check connection, version, plugins, and the index for what ``mode`` needs."""
+    try:
+        info: Mapping[str, Mapping[str, str]] = yield Call(client.info)
+        installed = yield from schema.plugins(client)
+    except Exception as error:
+        fix = "start it, or correct backend.url, backend.user and backend.password"
+        return [Finding("connection", False, describe(error), fix)]
+    version = info["version"]["number"]
+    findings = [Finding("connection", True, f"OpenSearch {version} at {where}")]
+    if installed and mode != "bm25":
+        findings += _plugin_findings(installed, version, mode)
+    subject = f"index {layout.index!r}"
+    exists: bool = yield Call(lambda: client.indices.exists(index=layout.index))
+    if not exists:
+        fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
+        return [*findings, Finding(subject, False, "is missing", fix)]
+    mappings: schema.Mappings = yield Call(lambda: client.indices.get_mapping(index=layout.index))
+    if problems := schema.misfits(mappings, layout, dimension, mode):
+        fix = "correct backend.dense_vector, bm25_fields, language or mode, or index it anew"
+        return [*findings, Finding(subject, False, "; ".join(problems), fix)]
+    count: Mapping[str, int] = yield Call(lambda: client.count(index=layout.index))
+    findings.append(Finding(subject, True, f"{count['count']} documents"))
+    if mode != "dense" and layout.keeps_text and not layout.located(mappings).identifiers:
+        fix = "index it anew into an index that `create` makes"
+        detail = "names such as getUser and C++ are found as a whole word, or without their symbols"
+        findings.append(Finding("BM25 terms", False, detail, fix, level="note"))
+    return findings
+
+
+def _plugin_findings(installed: Collection[str], version: str, mode: Mode) -> list[Finding]:
+    knn = "opensearch-knn" in installed
+    findings = [
+        Finding("plugin k-NN", knn, "there" if knn else "missing", "" if knn else "install it")
+    ]
+    if mode == "hybrid":
+        # Without it nothing is lost: the client fuses.
+        findings.append(Finding("plugin neural-search", True, _fusing(installed, version)))
+    return findings
+
+
+def _fusing(installed: Collection[str], version: str) -> str:
+    major, minor, *_ = (int(part) for part in version.split("-")[0].split("."))
+    if {"opensearch-neural-search", "neural-search"}.isdisjoint(installed):
+        return "missing: hybrid searches are fused by the client"
+    if (major, minor) < (2, 19):
+        return "there, but without RRF before 2.19: hybrid searches are fused by the client"
+    return "there"
