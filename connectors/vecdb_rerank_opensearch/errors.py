@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +26,8 @@ _CANNOT_FUSE = (
 )
 
 
-_RESULT_WINDOW = re.compile(
-    r"(?:[Rr]esult window is too large|max_result_window).*?\[?(\d+)\]?", re.DOTALL
-)
+# What servers say of a search that is deeper than `max_result_window`.
+_TOO_DEEP = ("Result window is too large", "index.max_result_window")
 
 
 class SearchFailed(Exception):
@@ -82,10 +80,10 @@ def is_forbidden(error: Exception) -> bool:
     return _status(error) == 403
 
 
-def result_window(error: Exception) -> int | None:
-    """Return the index's ``max_result_window`` if a search exceeded it."""
-    found = _RESULT_WINDOW.search(reason(error)) if _status(error) == 400 else None
-    return int(found[1]) if found else None
+def exceeds_window(error: Exception) -> bool:
+    """Check whether a search was deeper than the index's ``max_result_window``."""
+    why = reason(error)
+    return _status(error) == 400 and any(mark in why for mark in _TOO_DEEP)
 
 
 def _is_not_json(error: Exception) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from vecdb_rerank.config.settings import OpenSearchSettings
+from vecdb_rerank_opensearch.connection import TotalTimeoutConnection
 from vecdb_rerank_opensearch.connector import AsyncOpenSearchConnector, OpenSearchConnector
 
 
@@ -15,7 +16,10 @@ def from_settings(
 ) -> OpenSearchConnector | AsyncOpenSearchConnector:
     """The connector; ``shared`` are the arguments that all connectors take."""
     options = client_options(settings)
-    client = AsyncOpenSearch(**options) if use_async else OpenSearch(**options)
+    if use_async:
+        client: OpenSearch | AsyncOpenSearch = AsyncOpenSearch(**options)
+    else:
+        client = OpenSearch(**options, connection_class=TotalTimeoutConnection)
     connector = AsyncOpenSearchConnector if use_async else OpenSearchConnector
     return connector(
         client,

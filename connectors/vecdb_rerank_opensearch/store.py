@@ -14,7 +14,7 @@ from vecdb_rerank.errors import FirstPassTimeoutError, SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
-from vecdb_rerank.request import BRANCHES, Mode, Search
+from vecdb_rerank.request import BRANCHES, MAX_K, Mode, Search
 from vecdb_rerank.search.connector import Finding, Store
 from vecdb_rerank.search.learned import Learned
 from vecdb_rerank.text_fields import TextFields
@@ -106,10 +106,9 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         try:
             first = yield from self._send(allowed, vector, known.layout, deadline)
         except Exception as error:
-            window = errors.result_window(error)
-            if window is None or window >= allowed.k:
+            if not errors.exceeds_window(error):
                 raise
-            self._window.set(window)
+            self._window.set((yield from self._read_window(deadline)))
             allowed = self._allowed(search)
             first = yield from self._send(allowed, vector, known.layout, deadline)
         if allowed.k < search.k:
@@ -126,6 +125,16 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             return search
         k = min(search.k, most)
         return replace(search, k=k, depth=min(search.depth, most), limit=min(search.limit, k))
+
+    def _read_window(self, deadline: Deadline) -> Flow[int]:
+        """Return the smallest ``max_result_window`` of the indices."""
+        index, name, params = self._layout.index, "index.max_result_window", self._limit(deadline)
+        found = yield from self._call(
+            lambda: self._client.indices.get_settings(index=index, name=name, params=params),
+            deadline,
+        )
+        settings = [each["settings"].get("index", {}) for each in found.values()]
+        return min(int(each.get("max_result_window", MAX_K)) for each in settings)
 
     def _known_mapping(self, mode: Mode, deadline: Deadline) -> Flow[_Known]:
         """Return the layout of the mapping; the plain one if the user may not read the mapping."""

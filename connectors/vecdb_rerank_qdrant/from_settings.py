@@ -6,12 +6,14 @@ import ssl
 from dataclasses import asdict
 from typing import Any
 
+import httpx
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from vecdb_rerank.config.settings import QdrantSettings
 from vecdb_rerank.errors import DatabaseError
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.connector import AsyncQdrantConnector, QdrantConnector
+from vecdb_rerank_qdrant.transport import AsyncTotalTimeoutTransport, TotalTimeoutTransport
 
 EMBEDDED = ".vecdb_rerank/qdrant"
 
@@ -20,7 +22,7 @@ def from_settings(
     settings: QdrantSettings, *, use_async: bool = False, **shared: Any
 ) -> QdrantConnector | AsyncQdrantConnector:
     """The connector; ``shared`` are the arguments that all connectors take."""
-    options = client_options(settings)
+    options = client_options(settings, use_async=use_async)
     try:
         client = AsyncQdrantClient(**options) if use_async else QdrantClient(**options)
     except (RuntimeError, OSError) as error:  # of an embedded one, open elsewhere or no folder
@@ -36,14 +38,18 @@ def from_settings(
     )
 
 
-def client_options(settings: QdrantSettings) -> dict[str, Any]:
-    """The arguments of a Qdrant client; without a URL it is embedded, in this folder."""
+def client_options(settings: QdrantSettings, *, use_async: bool = False) -> dict[str, Any]:
+    """Return the arguments of a Qdrant client; without a URL it is embedded, in a folder.
+
+    ``backend.timeout`` limits a whole REST request (see `vecdb_rerank_qdrant.transport`).
+    """
     if settings.url is None:
         path = settings.path or EMBEDDED
         if str(path) == ":memory:":
             return {"location": ":memory:", "force_disable_check_same_thread": True}
         return {"path": str(path), "force_disable_check_same_thread": True}
     key = settings.api_key
+    transport = AsyncTotalTimeoutTransport if use_async else TotalTimeoutTransport
     return {
         "url": settings.url,
         "api_key": None if key is None else key.get_secret_value(),
@@ -51,11 +57,11 @@ def client_options(settings: QdrantSettings) -> dict[str, Any]:
         "grpc_port": settings.grpc_port,
         "timeout": max(1, round(settings.timeout)),
         "check_compatibility": False,  # `doctor` does it; a client must not call home when made
-        **({} if settings.verify is True else {"verify": _verify(settings)}),
+        "transport": transport(_context(settings)),
     }
 
 
-def _verify(settings: QdrantSettings) -> bool | ssl.SSLContext:
+def _context(settings: QdrantSettings) -> ssl.SSLContext:
     if isinstance(settings.verify, bool):
-        return settings.verify
+        return httpx.create_ssl_context(verify=settings.verify)
     return ssl.create_default_context(cafile=settings.verify)
