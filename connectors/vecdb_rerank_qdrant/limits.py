@@ -33,6 +33,12 @@ class Limits:
             return cls()
         return cls(config.max_query_limit, config.max_timeout, config.search_max_batchsize)
 
+    def updated(self, read: Limits) -> Limits:
+        """Return the limits that were ``read``, and of the others those known before."""
+        return Limits(
+            read.points or self.points, read.timeout or self.timeout, read.batch or self.batch
+        )
+
     @staticmethod
     def knows(name: str) -> bool:
         """Check whether a refusal's limit is one of these."""

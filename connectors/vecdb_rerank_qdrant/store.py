@@ -92,7 +92,7 @@ class QdrantStore(Store[models.QueryResponse]):
             raise error
         try:
             info = yield from self._get_collection(deadline)
-            limits = Limits.of(info)
+            limits = limits.updated(Limits.of(info))
         except Exception:  # not allowed to read it: one limit at a time
             pass
         self._limits.set(limits.refused(*exceeded))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from opensearchpy.exceptions import NotFoundError
 
 from tests.contract.backends import Backend, first_pass_notes
 from vecdb_rerank.errors import IngestError
