@@ -29,37 +29,36 @@ def check(
         installed = yield from schema.plugins(client)
     except Exception as error:
         fix = "start it, or correct backend.url, backend.user and backend.password"
-        return [Finding("connection", False, describe(error), fix)]
+        return [Finding("connection", "error", describe(error), fix)]
     version = info["version"]["number"]
-    findings = [Finding("connection", True, f"OpenSearch {version} at {where}")]
+    findings = [Finding("connection", "ok", f"OpenSearch {version} at {where}")]
     if installed and mode != "bm25":
         findings += _plugin_findings(installed, version, mode)
     subject = f"index {layout.index!r}"
     exists: bool = yield Call(lambda: client.indices.exists(index=layout.index))
     if not exists:
         fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-        return [*findings, Finding(subject, False, "is missing", fix)]
+        return [*findings, Finding(subject, "error", "is missing", fix)]
     mappings: schema.Mappings = yield Call(lambda: client.indices.get_mapping(index=layout.index))
     if problems := schema.misfits(mappings, layout, dimension, mode):
         fix = "correct backend.dense_vector, bm25_fields, language or mode, or index it anew"
-        return [*findings, Finding(subject, False, "; ".join(problems), fix)]
+        return [*findings, Finding(subject, "error", "; ".join(problems), fix)]
     count: Mapping[str, int] = yield Call(lambda: client.count(index=layout.index))
-    findings.append(Finding(subject, True, f"{count['count']} documents"))
+    findings.append(Finding(subject, "ok", f"{count['count']} documents"))
     if mode != "dense" and layout.keeps_text and not layout.located(mappings).identifiers:
         fix = "index it anew into an index that `create` makes"
         detail = "names such as getUser and C++ are found as a whole word, or without their symbols"
-        findings.append(Finding("BM25 terms", False, detail, fix, level="note"))
+        findings.append(Finding("BM25 terms", "note", detail, fix))
     return findings
 
 
 def _plugin_findings(installed: Collection[str], version: str, mode: Mode) -> list[Finding]:
-    knn = "opensearch-knn" in installed
-    findings = [
-        Finding("plugin k-NN", knn, "there" if knn else "missing", "" if knn else "install it")
-    ]
+    findings = [Finding("plugin k-NN", "ok", "there")]
+    if "opensearch-knn" not in installed:
+        findings = [Finding("plugin k-NN", "error", "missing", "install it")]
     if mode == "hybrid":
         # Without it nothing is lost: the client fuses.
-        findings.append(Finding("plugin neural-search", True, _fusing(installed, version)))
+        findings.append(Finding("plugin neural-search", "ok", _fusing(installed, version)))
     return findings
 
 

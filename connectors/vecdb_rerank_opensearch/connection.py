@@ -56,11 +56,11 @@ class _Response(HTTPResponse):
 
 
 class _HTTPConnection(urllib3.connection.HTTPConnection):
-    response_class = _Response  # type: ignore[assignment]  # that of http.client, which is meant
+    response_class = _Response
 
 
 class _HTTPSConnection(urllib3.connection.HTTPSConnection):
-    response_class = _Response  # type: ignore[assignment]
+    response_class = _Response
 
 
 class TotalTimeoutConnection(Urllib3HttpConnection):

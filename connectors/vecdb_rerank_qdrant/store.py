@@ -24,7 +24,7 @@ from vecdb_rerank.search.learned import Learned
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
 from vecdb_rerank_qdrant.bm25 import Bm25
-from vecdb_rerank_qdrant.bm25_language import language_misfits, missing_terms
+from vecdb_rerank_qdrant.check import Checked, check, empty_branches
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.limits import Limits
 
@@ -188,35 +188,17 @@ class QdrantStore(Store[models.QueryResponse]):
             return {}
         dead = self._dead.get()
         if dead is None:
-            dead = yield from self._look_for_dead(silent, deadline)
+            left = min(deadline.remaining(), self._client_timeout)
+            try:
+                empty = yield from empty_branches(self._client, self._layout, silent, left)
+            except Exception:  # a note is not worth an error
+                return {}
+            dead = {"dead_branch": empty} if empty else {}
             if dead:
                 self._dead.set(dead)
             else:
                 self._alive.set(True)
         return dead
-
-    def _look_for_dead(self, names: Sequence[str], deadline: Deadline) -> Flow[Mapping[str, str]]:
-        vectors = {"dense": self._layout.dense_name, "bm25": self._layout.bm25_vector}
-        dead: list[str] = []
-        for name in names:
-            try:
-                found = yield from self._has(vectors[name], deadline)
-            except Exception:  # a note is not worth an error
-                return {}
-            if not found:
-                dead.append(f"no point has the vector {vectors[name]!r} of the {name} branch")
-        return {"dead_branch": "; ".join(dead)} if dead else {}
-
-    def _has(self, vector: str, deadline: Deadline) -> Flow[bool]:
-        """Check whether any point has a vector of that name."""
-        having = models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
-        points, _ = yield from self._call(
-            lambda: self._client.scroll(
-                self._layout.collection, having, limit=1, with_payload=False
-            ),
-            deadline,
-        )
-        return bool(points)
 
     def candidates(
         self, first: FirstPass[models.QueryResponse], text_fields: TextFields
@@ -249,66 +231,17 @@ class QdrantStore(Store[models.QueryResponse]):
 
     def check(self, dimension: int | None, mode: Mode) -> Flow[list[Finding]]:
         """Check connection, version and collection."""
-        findings: list[Finding] = []
-        try:
-            yield from self._check(findings, dimension, mode)
-        except Exception as error:
-            if not errors.is_rate_limited(error):
-                raise
-            fix = "check again later, or raise read_rate_limit"
-            detail = self.describe_error(error)
-            findings.append(Finding("read rate limit", False, detail, fix, level="warning"))
-        return findings
-
-    def _check(self, findings: list[Finding], dimension: int | None, mode: Mode) -> Flow[None]:
-        layout, subject = self._layout, f"collection {self._layout.collection!r}"
-        try:
-            if not self._local:
-                server: models.VersionInfo = yield Call(self._client.info)
-                findings.append(_version(server.version, self._where))
-            exists: bool = yield Call(lambda: self._client.collection_exists(layout.collection))
-        except Exception as error:
-            if errors.is_rate_limited(error):
-                raise
-            fix = "start it, or correct backend.url and backend.api_key"
-            findings.append(Finding("connection", False, self.describe_error(error), fix))
-            return
-        findings.append(Finding("connection", True, self._where))
-        if not exists:
-            fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-            findings.append(Finding(subject, False, "is missing", fix))
-            return
-        info: models.CollectionInfo = yield Call(
-            lambda: self._client.get_collection(layout.collection)
+        checked = Checked(
+            client=self._client,
+            layout=self._layout,
+            bm25=self._bm25,
+            text_fields=self._text_fields,
+            where=None if self._local else self._where,
+            describe=self.describe_error,
+            dimension=dimension,
+            mode=mode,
         )
-        problems = schema.misfits(info, layout, dimension, mode)
-        if not problems and mode != "dense":
-            problems = yield from language_misfits(
-                self._client, info, layout, self._bm25, self._text_fields
-            )
-        if problems:
-            fix = "correct backend.dense_vector, bm25_vector, language or mode, or index it anew"
-            findings.append(Finding(subject, False, "; ".join(problems), fix))
-            return
-        findings.append(Finding(subject, True, f"{info.points_count} points"))
-        findings += _limit_findings(subject, Limits.of(info))
-        if info.points_count:
-            yield from self._check_branches(findings, subject, mode)
-
-    def _check_branches(self, findings: list[Finding], subject: str, mode: Mode) -> Flow[None]:
-        """Check whether each branch can find something, and what indexing anew would add."""
-        names = BRANCHES if mode == "hybrid" else (mode,)
-        dead = yield from self._look_for_dead(names, Deadline())
-        for detail in dead.values():
-            fix = "add the documents again: `add` writes the vectors of both branches"
-            findings.append(Finding(subject, False, detail, fix))
-        if mode != "dense" and not dead:
-            gain = yield from missing_terms(
-                self._client, self._layout, self._bm25, self._text_fields
-            )
-            if gain:
-                fix = "add the documents again"
-                findings.append(Finding("BM25 terms", False, gain, fix, level="note"))
+        return check(checked)
 
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, object]]]:
         """Return the payloads of the first points; none if the read rate limit is reached."""
@@ -366,18 +299,3 @@ def _grpc_where(client: Client) -> str:
     where = _where(client)
     host = urlsplit(where if "//" in where else f"//{where}").hostname or "localhost"
     return f"{host}:{client.init_options.get('grpc_port', 6334)}"
-
-
-def _version(version: str, where: str) -> Finding:
-    major, minor, *_ = (int(part) for part in version.split("-")[0].split("."))
-    ok = (major, minor) >= (1, 15)
-    fix = "" if ok else "upgrade to 1.15 or later"
-    return Finding("version", ok, f"Qdrant {version} at {where}", fix)
-
-
-def _limit_findings(subject: str, limits: Limits) -> list[Finding]:
-    if limits.points is None:
-        return []
-    detail = f"max_query_limit is {limits.points}: a search reranks at most as many hits"
-    fix = "raise max_query_limit in its strict_mode_config to rerank more"
-    return [Finding(subject, False, detail, fix, level="note")]

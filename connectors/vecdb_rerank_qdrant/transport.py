@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import ssl
-
 import httpx
 
 from vecdb_rerank.flow.deadline import Deadline
@@ -14,9 +11,6 @@ from vecdb_rerank.http.transport import AsyncDeadlineTransport, DeadlineTranspor
 class TotalTimeoutTransport(DeadlineTransport):
     """Ends a request after its read timeout (seconds), or at the deadline of `until` if sooner."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(context, max_body=math.inf)
-
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and read the whole response."""
         with until(_end(request)):
@@ -25,9 +19,6 @@ class TotalTimeoutTransport(DeadlineTransport):
 
 class AsyncTotalTimeoutTransport(AsyncDeadlineTransport):
     """`TotalTimeoutTransport` under an `httpx.AsyncClient`."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__(context, max_body=math.inf)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` and read the whole response."""

@@ -339,7 +339,8 @@ def test_what_is_no_document_is_refused_with_its_number(wrong: Any) -> None:
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_the_report_counts_documents_not_writes(drive: Drive, batch_size: int) -> None:
     shelf = Shelf()
-    source = [{"id": 7, "text": "a"}, {"id": "7", "text": "b"}, {"id": 8}, {"id": 7, "text": "c"}]
+    given: list[Any] = [(7, "a"), ("7", "b"), (8, ""), (np.int64(7), "c")]
+    source = [{"id": doc_id, "text": text} for doc_id, text in given]
     report = added(drive, shelf, source, batch_size=batch_size)
     assert (report.added, report.without_text) == (2, 1)
     assert shelf.held[7][1] == "c"

@@ -37,19 +37,26 @@ ShardKey = int | str
 Rerankers = AnyReranker | Sequence[AnyReranker] | Bundled | None
 
 
-Level = Literal["note", "warning", "error"]
+Level = Literal["ok", "note", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing `Connector.check` looked at: fine, or what to do about it."""
+    """One result of `Connector.check`.
+
+    A ``note`` needs no action, a ``warning`` lowers quality, an ``error`` makes searching
+    impossible or pointless; ``fix`` says what to do.
+    """
 
     subject: str
-    ok: bool
+    level: Level
     detail: str
     fix: str = ""
-    level: Level = "error"
-    """How serious it is if it is not ``ok``; an ``error`` makes a search impossible."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing has to be done."""
+        return self.level in ("ok", "note")
 
 
 class Store(Database[ResponseT]):
@@ -225,7 +232,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
         mode = self.defaults.mode
         dimension = None if mode == "bm25" else (yield from self._dimension())
         findings = yield from self.store.check(dimension, mode)
-        if all(finding.ok or finding.level != "error" for finding in findings):
+        if all(finding.level != "error" for finding in findings):
             payloads = yield from self.store.sample(_SAMPLE)
             findings += _text_findings(payloads, self.pipeline.text_fields)
         return findings
@@ -306,7 +313,7 @@ def _text_findings(
     empty = [payload for payload in payloads if not text_fields.text(payload).strip()]
     names = ", ".join(text_fields.paths)
     if not empty:
-        return [Finding("text", True, f"their text is in {names}")]
+        return [Finding("text", "ok", f"documents have text in {names}")]
     level: Level = "note"
     if len(empty) == len(payloads):
         level = "error"
@@ -316,11 +323,10 @@ def _text_findings(
     return [
         Finding(
             "text",
-            False,
+            level,
             f"{len(empty)} of {len(payloads)} sampled documents have no text in {names}; "
             f"their fields: {held}",
-            "name the fields that hold it in text_fields.fields",
-            level,
+            "name the fields that hold the text in text_fields.fields",
         )
     ]
 

@@ -1,0 +1,153 @@
+"""Check whether a collection can be searched, and say what to do if not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client.http import models
+
+from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.request import BRANCHES, Mode
+from vecdb_rerank.search.connector import Finding
+from vecdb_rerank.text_fields import TextFields
+from vecdb_rerank_qdrant import errors, queries, schema
+from vecdb_rerank_qdrant.bm25 import Bm25
+from vecdb_rerank_qdrant.bm25_language import language_misfits, missing_terms
+from vecdb_rerank_qdrant.layout import Layout
+from vecdb_rerank_qdrant.limits import Limits
+
+Client = QdrantClient | AsyncQdrantClient
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is checked: a collection behind a client, for searches in a mode.
+
+    ``where`` is the client's address, None in local mode; ``dimension`` that of the embedder.
+    """
+
+    client: Client
+    layout: Layout
+    bm25: Bm25
+    text_fields: TextFields
+    where: str | None
+    describe: Callable[[Exception], str]
+    dimension: int | None
+    mode: Mode
+
+    @property
+    def subject(self) -> str:
+        """The collection, as findings name it."""
+        return f"collection {self.layout.collection!r}"
+
+
+def check(checked: Checked) -> Flow[list[Finding]]:
+    """Check connection, version and collection; a read rate limit is a warning."""
+    findings: list[Finding] = []
+    try:
+        if (yield from _is_there(findings, checked)):
+            yield from _fits(findings, checked)
+    except Exception as error:
+        if not errors.is_rate_limited(error):
+            raise
+        fix = "check again later, or raise read_rate_limit"
+        findings.append(Finding("read rate limit", "warning", checked.describe(error), fix))
+    return findings
+
+
+def empty_branches(
+    client: Client, layout: Layout, names: Sequence[str], seconds: float = math.inf
+) -> Flow[str]:
+    """Return which of the branches have no vector in any point; empty if none."""
+    vectors = {"dense": layout.dense_name, "bm25": layout.bm25_vector}
+    empty: dict[str, str] = {}
+    for name in names:
+        if not (yield from _has_vector(client, layout, vectors[name], seconds)):
+            empty[name] = f"no point has the vector {vectors[name]!r} of the {name} branch"
+    return "; ".join(empty.values())
+
+
+def _has_vector(client: Client, layout: Layout, vector: str, seconds: float) -> Flow[bool]:
+    having = models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
+    points: list[models.Record]
+    points, _ = yield Call(
+        lambda: client.scroll(
+            layout.collection,
+            having,
+            limit=1,
+            with_payload=False,
+            timeout=queries.timeout(seconds),
+        ),
+        seconds,
+    )
+    return bool(points)
+
+
+def _is_there(findings: list[Finding], checked: Checked) -> Flow[bool]:
+    client, collection = checked.client, checked.layout.collection
+    try:
+        if checked.where is not None:
+            server: models.VersionInfo = yield Call(client.info)
+            findings.append(_version(server.version, checked.where))
+        exists: bool = yield Call(lambda: client.collection_exists(collection))
+    except Exception as error:
+        if errors.is_rate_limited(error):
+            raise
+        fix = "start it, or correct backend.url and backend.api_key"
+        findings.append(Finding("connection", "error", checked.describe(error), fix))
+        return False
+    findings.append(Finding("connection", "ok", checked.where or "local mode"))
+    if not exists:
+        fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
+        findings.append(Finding(checked.subject, "error", "is missing", fix))
+    return exists
+
+
+def _fits(findings: list[Finding], checked: Checked) -> Flow[None]:
+    client, layout, mode = checked.client, checked.layout, checked.mode
+    info: models.CollectionInfo = yield Call(lambda: client.get_collection(layout.collection))
+    problems = schema.misfits(info, layout, checked.dimension, mode)
+    if not problems and mode != "dense":
+        problems = yield from language_misfits(
+            client, info, layout, checked.bm25, checked.text_fields
+        )
+    if problems:
+        fix = "correct backend.dense_vector, bm25_vector, language or mode, or index it anew"
+        findings.append(Finding(checked.subject, "error", "; ".join(problems), fix))
+        return
+    findings.append(Finding(checked.subject, "ok", f"{info.points_count} points"))
+    findings += _limit_findings(checked.subject, Limits.of(info))
+    if info.points_count:
+        yield from _finds_something(findings, checked)
+
+
+def _finds_something(findings: list[Finding], checked: Checked) -> Flow[None]:
+    """Check whether each branch can find something, and what indexing anew would add."""
+    client, layout, mode = checked.client, checked.layout, checked.mode
+    names = BRANCHES if mode == "hybrid" else (mode,)
+    if empty := (yield from empty_branches(client, layout, names)):
+        fix = "add the documents again: `add` writes the vectors of both branches"
+        findings.append(Finding(checked.subject, "error", empty, fix))
+    elif mode != "dense":
+        gain = yield from missing_terms(client, layout, checked.bm25, checked.text_fields)
+        if gain:
+            findings.append(Finding("BM25 terms", "note", gain, "add the documents again"))
+
+
+def _limit_findings(subject: str, limits: Limits) -> list[Finding]:
+    if limits.points is None:
+        return []
+    detail = f"max_query_limit is {limits.points}: a search reranks at most as many hits"
+    fix = "raise max_query_limit in its strict_mode_config to rerank more"
+    return [Finding(subject, "note", detail, fix)]
+
+
+def _version(version: str, where: str) -> Finding:
+    major, minor, *_ = (int(part) for part in version.split("-")[0].split("."))
+    found = f"Qdrant {version} at {where}"
+    if (major, minor) < (1, 15):
+        return Finding("version", "error", found, "upgrade to 1.15 or later")
+    return Finding("version", "ok", found)
