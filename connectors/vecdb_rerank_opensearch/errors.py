@@ -30,6 +30,10 @@ _CANNOT_FUSE = (
 _TOO_DEEP = ("Result window is too large", "index.max_result_window")
 
 
+class Malformed(Exception):
+    """A response does not have the form that the request asked for."""
+
+
 class SearchFailed(Exception):
     """One search of an ``_msearch`` failed; ``error`` is the server's own description."""
 
@@ -39,18 +43,29 @@ class SearchFailed(Exception):
         super().__init__(_innermost(error))
 
 
-def responses(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def responses(answer: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
     """The responses of an ``_msearch`` as single searches give them (those have no status).
 
     Raises `SearchFailed` for the first that failed.
     """
-    for response in answer["responses"]:
+    found = answer["responses"]
+    if len(found) != count:
+        raise Malformed(f"expected {count} responses, got {len(found)}")
+    for response in found:
         if "error" in response:
             raise SearchFailed(int(response.get("status", 500)), response["error"])
     return [
-        {name: value for name, value in response.items() if name != "status"}
-        for response in answer["responses"]
+        whole({name: value for name, value in response.items() if name != "status"})
+        for response in found
     ]
+
+
+def whole(response: dict[str, Any]) -> dict[str, Any]:
+    """Return ``response`` if it has the form of a search's; raise `Malformed` if not."""
+    hits = response.get("hits") if isinstance(response, Mapping) else None
+    if not isinstance(hits, Mapping) or not isinstance(hits.get("hits"), list):
+        raise Malformed("the response has no hits")
+    return response
 
 
 def cause(error: Exception) -> Cause:
@@ -93,7 +108,7 @@ def _is_not_json(error: Exception) -> bool:
 
 def _is_malformed(error: Exception) -> bool:
     """Check whether a response arrived that is not what a search returns."""
-    return isinstance(error, SerializationError | KeyError | TypeError | AttributeError)
+    return isinstance(error, Malformed | SerializationError | KeyError | TypeError | AttributeError)
 
 
 def is_busy(status: int | None) -> bool:

@@ -218,12 +218,10 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
     def _search(self, sending: _Sending) -> Flow[Response]:
         body, index = sending.body(), self._layout.index
         params = {**sending.params, **self._limit(sending.deadline)}
-        return (
-            yield from self._call(
-                lambda: self._client.search(body=body, index=index, params=params),
-                sending.deadline,
-            )
+        response = yield from self._call(
+            lambda: self._client.search(body=body, index=index, params=params), sending.deadline
         )
+        return errors.whole(response)
 
     def _msearch(self, bodies: Sequence[Body], sending: _Sending) -> Flow[list[Response]]:
         lines = queries.msearch(self._layout, sending.params, bodies)
@@ -231,7 +229,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         answer = yield from self._call(
             lambda: self._client.msearch(body=lines, params=params), sending.deadline
         )
-        return errors.responses(answer)
+        return errors.responses(answer, len(bodies))
 
     def _limit(self, deadline: Deadline) -> Mapping[str, float]:
         """Return the limit of one request as an argument of the client."""

@@ -38,6 +38,10 @@ _TOO_LARGE = re.compile(
 _LIMIT = re.compile(r"Limit exceeded (\d+) > (\d+) for \"([\w ]+)\"")
 
 
+class Malformed(Exception):
+    """A response does not have the form that the request asked for."""
+
+
 @runtime_checkable
 class _GrpcError(Protocol):
     """`grpc.RpcError` as a call raises it; grpc itself is not imported."""
@@ -112,7 +116,9 @@ def describe(error: Exception, where: str) -> str:
 def _is_malformed(error: Exception) -> bool:
     """Check whether a response arrived that is not what the client expects."""
     source = error.source if isinstance(error, ResponseHandlingException) else error
-    if isinstance(source, ValidationError | json.JSONDecodeError):
+    if isinstance(
+        source, Malformed | ValidationError | json.JSONDecodeError | AssertionError | AttributeError
+    ):  # the client asserts that there is a result
         return True
     return isinstance(error, UnexpectedResponse) and error.status_code in range(200, 300)
 

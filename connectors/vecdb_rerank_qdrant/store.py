@@ -139,6 +139,8 @@ class QdrantStore(Store[models.QueryResponse]):
         else:
             for request in requests:
                 answers.append((yield from self._query(request, deadline)))
+        if len(answers) != len(BRANCHES):
+            raise errors.Malformed(f"expected {len(BRANCHES)} results, got {len(answers)}")
         branches = dict(zip(BRANCHES, answers, strict=True))
         responses.require_similarity(branches["dense"], self._where)
         fused = responses.fuse(branches, search.fusion, search.k, threshold)
