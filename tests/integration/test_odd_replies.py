@@ -28,18 +28,6 @@ REPLIES: list[Any] = [
     7,
     None,
 ]
-    {"result": []},
-    {"responses": []},
-    {"hits": {}},
-    {},
-    {"took": 1},
-    {"result": 7},
-    {"result": None},
-    [],
-    "text",
-    7,
-    None,
-]
 
 
 def connected(kind: str, server: HTTPServer) -> Any:
