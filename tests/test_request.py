@@ -75,7 +75,7 @@ def test_a_wrong_argument_is_refused_by_name(wrong: dict[str, Any], named: str) 
 
 
 def test_a_limit_above_k_says_which_of_the_two_to_raise() -> None:
-    with pytest.raises(ConfigurationError, match=r"limit: 20 is not in 1 to 10; .* raise k"):
+    with pytest.raises(ConfigurationError, match=r"^limit: .*raise k"):
         Search(**GOOD | {"k": 10, "limit": 20})
 
 

@@ -1,4 +1,4 @@
-"""One search as a value: what the caller asked for, checked before anything is sent."""
+"""A search as a value, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -55,16 +55,18 @@ class Fusion:
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     method: FusionMethod = "rrf"
-    """How the branches are joined; ``dbsf`` is Qdrant's own and takes no weights."""
+    """The method; ``dbsf`` is Qdrant's own and takes no weights."""
     rank_constant: int = 60
-    """Of ``rrf``: the larger, the less the first ranks stand out (at least 1)."""
+    """For ``rrf``: a larger constant gives the first ranks less weight (at least 1)."""
     weights: tuple[float, float] | None = None
-    """Of (bm25, dense), none negative; by default both alike."""
+    """The weights of (bm25, dense), none negative; by default equal."""
 
     def __post_init__(self) -> None:
         _one_of("fusion.method", self.method, get_args(FusionMethod))
         if self.rank_constant < 1:
-            raise ConfigurationError("fusion.rank_constant", f"{self.rank_constant} is below 1")
+            raise ConfigurationError(
+                "fusion.rank_constant", f"must be at least 1, got {self.rank_constant}"
+            )
         if self.weights is None:
             return
         if (
@@ -73,10 +75,11 @@ class Fusion:
             or not sum(self.weights)
         ):
             raise ConfigurationError(
-                "fusion.weights", f"{self.weights}: give (bm25, dense), none negative, one above 0"
+                "fusion.weights",
+                f"must be (bm25, dense), none negative and one above 0, got {self.weights}",
             )
         if self.method == "dbsf":
-            raise ConfigurationError("fusion.weights", "dbsf takes none; use min_max or rrf")
+            raise ConfigurationError("fusion.weights", "dbsf takes no weights; use min_max or rrf")
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -87,38 +90,40 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True)
 class Bm25Params:
-    """BM25's parameters where its vectors are made at ingest (Robertson and Zaragoza, 2009)."""
+    """BM25's parameters for vectors made at ingest (Robertson and Zaragoza, 2009)."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     k: float = 1.2
-    """How soon more occurrences of a term stop counting (at least 0)."""
+    """Saturation of term frequency: a lower value ignores repetition sooner (at least 0)."""
     b: float = 0.75
-    """How much a document's length counts (0 to 1)."""
+    """Normalization by document length (0 to 1)."""
     avg_len: float = 256.0
     """The expected length of a document in terms (above 0)."""
 
     def __post_init__(self) -> None:
         if not (self.k >= 0 and 0 <= self.b <= 1 and self.avg_len > 0):
-            raise ConfigurationError("bm25", f"{self} needs k >= 0, b in 0 to 1, avg_len > 0")
+            raise ConfigurationError(
+                "bm25", f"k must be at least 0, b in 0 to 1 and avg_len above 0, got {self}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class SearchDefaults:
-    """What a connector's ``search`` does when the call does not say."""
+    """Defaults for the arguments of a connector's ``search``."""
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     k: int = 50
     """First-pass candidates to rerank (1 to 10,000)."""
     limit: int | None = None
-    """Hits returned, at most ``k``; by default 10, or ``k`` where that is less."""
+    """Hits returned, at most ``k``; by default 10, or ``k`` if that is less."""
     mode: Mode = "hybrid"
     """The first pass: both branches, or one of them."""
     depth: int | None = None
     """Hits taken from each branch of a hybrid search (1 to 10,000); by default ``k``."""
     fusion: Fusion = field(default_factory=Fusion)
-    """How a hybrid search joins its branches."""
+    """The fusion of a hybrid search."""
 
     def __post_init__(self) -> None:
         _within("k", self.k, 1, MAX_K)
@@ -127,7 +132,7 @@ class SearchDefaults:
             _within("limit", self.limit, 1, self.k, why)
         if not isinstance(self.fusion, Fusion):
             raise ConfigurationError(
-                "fusion", f"{self.fusion!r} is no Fusion; give Fusion('rrf'), say"
+                "fusion", f"expected a Fusion such as Fusion('rrf'), got {self.fusion!r}"
             )
         _one_of("mode", self.mode, get_args(Mode))
         if self.depth is not None:
@@ -155,15 +160,17 @@ class Search:
 
     def __post_init__(self) -> None:
         if not isinstance(self.query, str) or not self.query.strip():
-            raise ConfigurationError("query", "is empty; give the text to search for")
+            raise ConfigurationError("query", "must not be empty")
         if valid_unicode(self.query) != self.query:
-            raise ConfigurationError("query", "holds a lone surrogate, which is not valid text")
+            raise ConfigurationError("query", "must not contain a lone surrogate")
         SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion)
         _within("limit", self.limit, 1, MAX_K)
         if not isinstance(self.offset, int) or self.offset < 0:
-            raise ConfigurationError("offset", f"{self.offset!r} is not an integer from 0")
+            raise ConfigurationError(
+                "offset", f"must be an integer of at least 0, got {self.offset!r}"
+            )
         if self.query_vector is not None and not all(map(math.isfinite, self.query_vector)):
-            raise ConfigurationError("query_vector", "holds a value that is not finite")
+            raise ConfigurationError("query_vector", "must contain only finite values")
 
     @property
     def needs_vector(self) -> bool:
@@ -214,15 +221,17 @@ class NativeSearch:
 
 
 def check_language(language: str) -> None:
-    """`ConfigurationError` for a language that BM25 has no stemmer for."""
+    """Raise `ConfigurationError` for a language that BM25 does not know."""
     _one_of("language", language, get_args(Language))
 
 
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        raise ConfigurationError(name, f"{value!r} is none of {', '.join(allowed)}")
+        raise ConfigurationError(name, f"must be one of: {', '.join(allowed)}; got {value!r}")
 
 
 def _within(name: str, value: int, low: int, high: int, why: str = "") -> None:
     if not isinstance(value, int) or not low <= value <= high:
-        raise ConfigurationError(name, f"{value!r} is not in {low} to {high}; {why}".rstrip("; "))
+        raise ConfigurationError(
+            name, f"must be in {low} to {high}, got {value!r}; {why}".rstrip("; ")
+        )

@@ -1,4 +1,4 @@
-"""What OpenSearch's errors mean, in one place."""
+"""What OpenSearch's errors mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLUGINS = {
     "unknown query [hybrid]": "the neural-search plugin is not installed on the server",
 }
 
-# What servers say that cannot fuse a hybrid search as we ask for it.
+# Errors of servers that cannot fuse a hybrid search.
 _CANNOT_FUSE = (
     "unknown query [hybrid]",  # without neural-search
     "Field is not supported by [hybrid] query",  # before 2.19, of pagination_depth
@@ -35,7 +35,7 @@ class Malformed(Exception):
 
 
 class SearchFailed(Exception):
-    """One search of an ``_msearch`` failed; ``error`` is the server's own description."""
+    """One search of an ``_msearch`` failed; ``error`` is the server's description."""
 
     def __init__(self, status: int, error: Mapping[str, Any]) -> None:
         self.status = status
@@ -44,9 +44,9 @@ class SearchFailed(Exception):
 
 
 def responses(answer: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """The responses of an ``_msearch`` as single searches give them (those have no status).
+    """Return the responses of an ``_msearch`` in the form of single searches, without a status.
 
-    Raises `SearchFailed` for the first that failed.
+    Raises `SearchFailed` for the first that failed, and `Malformed` if there are not ``count``.
     """
     found = answer["responses"]
     if len(found) != count:
@@ -112,12 +112,12 @@ def _is_malformed(error: Exception) -> bool:
 
 
 def is_busy(status: int | None) -> bool:
-    """Whether a status asks to try again."""
+    """Check whether a status asks to try again."""
     return status in _TRANSIENT
 
 
 def cannot_fuse(error: Exception) -> bool:
-    """Whether the server does not know what a hybrid search needs: no neural-search, or an old one.
+    """Check whether the server lacks what a hybrid search needs: neural-search, or a newer one.
 
     RRF and ``pagination_depth`` came with 2.19.
     """
@@ -125,12 +125,12 @@ def cannot_fuse(error: Exception) -> bool:
 
 
 def already_exists(error: Exception) -> bool:
-    """Whether an index could not be created because it is there."""
+    """Check whether an index could not be created because there is one."""
     return "resource_already_exists" in str(error)
 
 
 def describe(error: Exception, where: str) -> str:
-    """One line: what is wrong and what to do."""
+    """Return one line that says what is wrong and what to do."""
     if isinstance(error, VecdbRerankError):
         return str(error)
     why = reason(error)
@@ -163,7 +163,7 @@ def describe(error: Exception, where: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """The server's own words for what is wrong, on one line."""
+    """Return the server's reason, on one line."""
     if isinstance(error, SearchFailed):
         text = str(error)
     elif isinstance(error, TransportError):

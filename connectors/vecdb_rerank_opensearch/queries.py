@@ -1,4 +1,4 @@
-"""From a search to OpenSearch's own request bodies: pure functions."""
+"""Turn a search into OpenSearch's own request bodies: pure functions."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from vecdb_rerank_opensearch.layout import Layout
 
 Body = dict[str, Any]
 
-# Native arguments that go beside the body, and those that belong to the search itself.
+# Native arguments that go into the URL.
 URL_PARAMS = ("routing", "preference")
 # Lucene refuses a query of more clauses (1,024); each word makes one in each field.
 MAX_CLAUSES = 1_000
-# What the analysers split a text into, or smaller: East Asian characters are words of their own.
+# What the analyzers split a text into, or smaller: East Asian characters are words of their own.
 _WORD = re.compile(r"[\u2e80-\U0003ffff]|[^\W\u2e80-\U0003ffff]+")
 # A name with parts or symbols: getUser, HTTPServer, RFC9110, foo_bar, C++, C#.
 _IDENTIFIER = re.compile(
     r"(?<!\w)(?:[A-Za-z]\w*(?:\+\+|#)(?![\w+#])|(?=\w*(?:[a-z][A-Z]|[A-Z]{2}[a-z]|[A-Za-z]{2}\d\d|\w_\w))\w+)"
 )
-# What the search itself decides.
+# Keys of the body that the search itself sets.
 _OURS = ("query", "size", "from", "search_pipeline", "sort", "search_after", "pit")
 _FACETS = ("aggs", "aggregations")
 
 
 def check_body(extra: Mapping[str, Any]) -> None:
-    """`ConfigurationError` for keys of the body that the search itself decides."""
+    """Raise `ConfigurationError` for keys of the body that the search itself sets."""
     for name in _OURS:
         if name in extra:
-            raise ConfigurationError("body", f"{name!r} is decided by the search; leave it out")
+            raise ConfigurationError("body", f"{name!r} is set by the search; leave it out")
 
 
 def fused_by_database(fusion: Fusion) -> bool:
-    """Whether neural-search has this fusion; its RRF takes no weights."""
+    """Check whether neural-search has this fusion; its RRF takes no weights."""
     if fusion.method == "dbsf":
         raise ConfigurationError("fusion.method", "dbsf is Qdrant's; use min_max or rrf")
     return fusion.method != "rrf" or fusion.weights is None
 
 
 def body(search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]) -> Body:
-    """The body for the search's mode, k hits deep; hybrid ones bring their fusion with them."""
+    """Return the body for the search's mode, k hits deep; a hybrid one contains its fusion."""
     if search.mode != "hybrid":
         return {**shape, "size": search.k, "query": branch(search.mode, search, vector, layout)}
     branches = [branch(name, search, vector, layout) for name in BRANCHES]
@@ -57,7 +57,7 @@ def body(search: Search, vector: Vector | None, layout: Layout, shape: Mapping[s
 
 
 def branch(name: str, search: Search, vector: Vector | None, layout: Layout) -> Body:
-    """The query of one branch, with the filter inside."""
+    """Return the query of one branch, with the filter inside."""
     if name == "dense":
         depth = search.depth if search.mode == "hybrid" else search.k
         knn: Body = {"vector": list(vector or ()), "k": depth}
@@ -105,12 +105,12 @@ def _nested(path: str | None, query: Body) -> Body:
 def branch_body(
     name: str, search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]
 ) -> Body:
-    """The body of one branch alone, as deep as the branch goes."""
+    """Return the body of one branch alone, as deep as the branch goes."""
     return {**shape, "size": search.depth, "query": branch(name, search, vector, layout)}
 
 
 def without_facets(shape: Mapping[str, Any]) -> tuple[Body, bool]:
-    """The shape without aggregations, and whether it had any."""
+    """Return the shape without aggregations, and whether it had any."""
     plain = {name: value for name, value in shape.items() if name not in _FACETS}
     return plain, len(plain) < len(shape)
 
@@ -118,13 +118,13 @@ def without_facets(shape: Mapping[str, Any]) -> tuple[Body, bool]:
 def union_body(
     search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]
 ) -> Body:
-    """The body that counts what either branch finds, as a hybrid query does; it brings no hits."""
+    """Return a body that counts what either branch finds, as a hybrid query does; no hits."""
     branches = [branch(name, search, vector, layout) for name in BRANCHES]
     return {**shape, "size": 0, "query": {"bool": {"should": branches}}}
 
 
 def pipeline(fusion: Fusion) -> Body:
-    """The fusion as an inline search pipeline of neural-search."""
+    """Return the fusion as an inline search pipeline of neural-search."""
     if fusion.method == "rrf":
         # rank_constant counts only under `parameters`; beside `technique` it is ignored.
         constant = {"rank_constant": fusion.rank_constant}
@@ -144,17 +144,17 @@ def pipeline(fusion: Fusion) -> Body:
 
 
 def msearch(layout: Layout, params: Mapping[str, Any], bodies: Sequence[Body]) -> list[Body]:
-    """The lines of an ``_msearch``: a header and a body for each search."""
+    """Return the lines of an ``_msearch``: a header and a body for each search."""
     header = {"index": layout.index, **params}
     return [line for body in bodies for line in (header, body)]
 
 
 def _cut(query: str, words: int) -> str:
-    """The first ``words`` words of a query, far more than an embedder or reranker reads."""
+    """Return the first ``words`` words of a query, far more than an embedder or reranker reads."""
     next_word = next(islice(_WORD.finditer(query), words, None), None)
     return query if next_word is None else query[: next_word.start()]
 
 
 def _one_query(given: Any) -> Any:
-    """A knn filter is a single query; a list of filters means all of them."""
+    """Return a filter as a single query, as knn wants it; of a list all have to match."""
     return given if isinstance(given, Mapping) else {"bool": {"filter": given}}

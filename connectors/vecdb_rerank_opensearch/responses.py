@@ -1,4 +1,4 @@
-"""From OpenSearch's responses to candidates and back: pure functions."""
+"""Read OpenSearch's responses as candidates, and put them in order: pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Response = dict[str, Any]
 
 
 def candidates(first: FirstPass[Response], text_fields: TextFields) -> list[Candidate]:
-    """The response's hits as candidates, in its order; their ids are those of `ids`."""
+    """Return the response's hits as candidates, in its order; their ids are those of `ids`."""
     hits = _hits(first.response)
     return [
         _candidate(position, hit, hit_id, first.evidence, text_fields)
@@ -26,10 +26,10 @@ def candidates(first: FirstPass[Response], text_fields: TextFields) -> list[Cand
 
 
 def ids(hits: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each hit is called: its `_id`, or ``index/_id`` where hits of several indices have that.
+    """Return an id for each hit: its `_id`, or ``index/_id`` if hits of several indices share it.
 
-    All of them are called so, whichever comes first, since that differs from call to call. Where a
-    drop-in's caller hides the index, the place in the response (from 0) stands for it.
+    All of those get the long form, because their order differs from call to call. If the caller of
+    a drop-in client hides the index, the position in the response (from 0) replaces it.
     """
     count = Counter(hit["_id"] for hit in hits)
     return [
@@ -39,7 +39,7 @@ def ids(hits: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _hits(response: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The hits of a response, which need not say that it has none."""
+    """Return the hits of a response; one without hits may lack the key."""
     hits: list[dict[str, Any]] = (response.get("hits") or {}).get("hits") or []
     return hits
 
@@ -64,7 +64,7 @@ def _candidate(
 
 
 def _merged(source: Any, fields: Any) -> Any:
-    """The source, with what a narrowed one lacks from the hit's ``fields``."""
+    """Return the source, with what it lacks from the hit's ``fields``."""
     if not (isinstance(source, Mapping) and isinstance(fields, Mapping)):
         return source
     joined = {key: _merged(source[key], fields.get(key)) for key in source}
@@ -72,7 +72,7 @@ def _merged(source: Any, fields: Any) -> Any:
 
 
 def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
-    """The response with the ranking's hits, in its order, with its scores; nothing is added."""
+    """Return the response with the ranking's hits, in its order, with its scores."""
     found, injected_fields = _hits(first.response), first.injected_fields or NOTHING
     hits = {**(first.response.get("hits") or {})}
     if "hits" not in hits:
@@ -87,7 +87,7 @@ def rebuild(first: FirstPass[Response], ranking: Ranking) -> Response:
 
 
 def evidence(branches: Mapping[str, Response]) -> Evidence:
-    """What each branch said of each hit."""
+    """Return the rank and score of each hit in each branch."""
     return {
         name: fusion.branch((_key(hit), hit["_score"]) for hit in response["hits"]["hits"])
         for name, response in branches.items()
@@ -118,10 +118,10 @@ def _missing_part(response: Response) -> str:
 def fuse(
     branches: Mapping[str, Response], how: Fusion, k: int, union: Response | None = None
 ) -> Response:
-    """Fuse bm25 and dense here, as the server cannot; the rest is the BM25 branch's.
+    """Fuse bm25 and dense for a server that cannot; the rest is the BM25 branch's.
 
-    Facets and ``hits.total`` are those of the branches' ``union`` where that was asked for; else
-    the total is what the branches' own hits and totals tell of it.
+    Facets and ``hits.total`` are those of the branches' ``union`` if there is one; else the total
+    is computed from the branches' own hits and totals.
     """
     bm25, dense = branches["bm25"], branches["dense"]
     by_key: dict[HitId, Any] = {
@@ -146,10 +146,10 @@ def fuse(
 
 
 def _total(branches: Mapping[str, Response], seen: int) -> dict[str, Any] | None:
-    """``hits.total`` of the union of the branches, of which ``seen`` distinct hits are here.
+    """Return ``hits.total`` of the union of the branches, which has ``seen`` distinct hits.
 
-    A lower bound, since what both found past these hits is counted in both; exact where there is
-    nothing past them.
+    It is a lower bound, because each branch counts what both found past these hits; it is exact if
+    there is nothing past them.
     """
     found = [response["hits"] for response in branches.values()]
     if any("total" not in hits for hits in found):  # track_total_hits: false
@@ -160,12 +160,12 @@ def _total(branches: Mapping[str, Response], seen: int) -> dict[str, Any] | None
 
 
 def _key(hit: Mapping[str, Any]) -> str:
-    """What tells a hit from all others: behind an alias, two indices may hold the same id."""
+    """Return a key unique to a hit: behind an alias, two indices may hold the same id."""
     return f"{hit['_id']} {hit['_index']}"
 
 
 def unflatten(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` of a hit (dotted names, lists of values) as a nested payload."""
+    """Return ``fields`` of a hit (dotted names, lists of values) as a nested payload."""
     payload: dict[str, Any] = {}
     for name, values in sorted(fields.items()):  # text before its sub-field text.keyword
         *parents, leaf = name.split(".")
@@ -190,16 +190,16 @@ def _without(hit: Mapping[str, Any], injected_fields: Forced) -> Mapping[str, An
 
 
 class OpenSearchHits:
-    """How the hits of OpenSearch's responses are read and put in order."""
+    """Reads the hits of OpenSearch's responses and puts them in order."""
 
     name = "opensearch"
 
     def candidates(
         self, first: FirstPass[Response], text_fields: TextFields
     ) -> Sequence[Candidate]:
-        """The response's hits as candidates."""
+        """Return the response's hits as candidates."""
         return candidates(first, text_fields)
 
     def rebuild(self, first: FirstPass[Response], ranking: Ranking) -> Response:
-        """The response with the ranking's hits."""
+        """Return the response with the ranking's hits."""
         return rebuild(first, ranking)

@@ -1,4 +1,4 @@
-"""From a search to Qdrant's own requests: pure functions."""
+"""Turn a search into Qdrant's own requests: pure functions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vecdb_rerank.protocols import Vector
 from vecdb_rerank.request import BRANCHES, Fusion, Search
 from vecdb_rerank_qdrant.layout import Layout
 
-# Qdrant takes equal RRF scores (ranks a and b, b and a) in any order: so many hits more are asked
-# for that the k-th place, decided by (score, id) on our side, does not depend on its mood.
+# Qdrant orders equal RRF scores (ranks a and b, b and a) differently from call to call. With this
+# many more hits, the k-th place is decided by (score, id) on our side.
 TIES = 8
 # Arguments of `query_points` under their names in a `QueryRequest`; the rest go with the call.
 BATCH_NAMES = {
@@ -36,7 +36,10 @@ Encoder = Callable[[str], models.SparseVector | models.Document]
 
 
 def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Filter | None:
-    """Qdrant's filter, also where it was given as JSON; `ConfigurationError` for none of them."""
+    """Return Qdrant's filter, also if it was given as JSON.
+
+    Raises `ConfigurationError` if the JSON is not a filter.
+    """
     if not isinstance(given, Mapping):
         return given
     try:
@@ -48,11 +51,11 @@ def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Fil
 
 
 def fused_here(fusion: Fusion, evidence: bool) -> bool:
-    """Whether both branches are sent alone and fused by this package.
+    """Check whether both branches are sent alone and fused by this package.
 
     Qdrant lacks min_max and l2, and its weighted RRF is another formula
-    (``1 / (rank / weight + k - 1)``). Plain RRF gives the same here as there, so that branches
-    that are wanted as evidence are enough.
+    (``1 / (rank / weight + k - 1)``). Plain RRF gives the same result on both sides, so if the
+    branches are wanted as evidence, nothing else has to be sent.
     """
     if fusion.method == "dbsf":
         return False
@@ -60,7 +63,7 @@ def fused_here(fusion: Fusion, evidence: bool) -> bool:
 
 
 def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder) -> dict[str, Any]:
-    """The arguments of ``query_points`` for the search's mode: k hits, hybrid `TIES` more."""
+    """Return the arguments of ``query_points`` for k hits, `TIES` more if it is hybrid."""
     if search.mode != "hybrid":
         return branch(search.mode, search, vector, layout, encode, search.k)
     return {
@@ -83,7 +86,7 @@ def branch(
     encode: Encoder,
     limit: int,
 ) -> dict[str, Any]:
-    """The arguments of ``query_points`` for one branch alone."""
+    """Return the arguments of ``query_points`` for one branch alone."""
     native = dict(search.native)
     if name == "bm25":
         native.pop("search_params", None)  # they tune the dense index
@@ -98,7 +101,7 @@ def branch(
 
 
 def batch(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several ``query_points`` calls on one collection as one ``query_batch_points``."""
+    """Return several ``query_points`` calls on a collection as one ``query_batch_points``."""
     shared = {
         name: requests[0][name]
         for name in ("collection_name", "consistency", "timeout")
@@ -108,12 +111,12 @@ def batch(requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def timeout(remaining: float) -> int | None:
-    """The time left as Qdrant takes it: whole seconds, at least one."""
+    """Return the time left as Qdrant takes it: whole seconds, at least one."""
     return None if math.isinf(remaining) else max(1, math.ceil(remaining))
 
 
 def fusion_query(fusion: Fusion) -> models.FusionQuery | models.RrfQuery:
-    """The fusion in Qdrant's terms, whose ranks start at 0."""
+    """Return the fusion in Qdrant's terms; its ranks start at 0."""
     if fusion.method == "dbsf":
         return models.FusionQuery(fusion=models.Fusion.DBSF)
     return models.RrfQuery(rrf=models.Rrf(k=fusion.rank_constant + 1))
@@ -130,7 +133,7 @@ def _prefetch(request: Mapping[str, Any]) -> models.Prefetch:
 
 
 def _query_request(request: Mapping[str, Any]) -> models.QueryRequest:
-    # A batch leaves the payload out unless asked; a single call brings it unless told.
+    # By default a batch returns no payload, and a single call does.
     named = {"with_payload": True, **request}
     return models.QueryRequest(
         **{theirs: named[ours] for ours, theirs in BATCH_NAMES.items() if ours in named}

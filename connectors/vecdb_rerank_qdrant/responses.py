@@ -1,4 +1,4 @@
-"""From Qdrant's responses to candidates and back: pure functions."""
+"""Read Qdrant's responses as candidates, and put them in order: pure functions."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vecdb_rerank_qdrant.payload_selection import Projection
 
 
 def candidates(first: FirstPass[models.QueryResponse], text_fields: TextFields) -> list[Candidate]:
-    """The response's points as candidates, in its order."""
+    """Return the response's points as candidates, in its order."""
     return read(first.response.points, text_fields, first.evidence)
 
 
 def read(
     points: Sequence[models.ScoredPoint], text_fields: TextFields, evidence: Evidence | None = None
 ) -> list[Candidate]:
-    """Points as candidates, in their order, with what single branches said of them."""
+    """Return points as candidates, in their order, with their hits in single branches."""
     return [
         Candidate(
             position=position,
@@ -46,7 +46,7 @@ def read(
 def rebuild(
     first: FirstPass[models.QueryResponse], ranking: Ranking, over_grpc: bool = False
 ) -> models.QueryResponse:
-    """The response with the ranking's points, in its order, with its scores."""
+    """Return the response with the ranking's points, in its order, with its scores."""
     points = reordered(first.response.points, first.injected_fields, ranking, over_grpc)
     return first.response.model_copy(update={"points": points})
 
@@ -54,7 +54,7 @@ def rebuild(
 def reordered(
     points: Sequence[models.ScoredPoint], injected_fields: Any, ranking: Ranking, over_grpc: bool
 ) -> list[models.ScoredPoint]:
-    """The ranking's points, with its scores and without what was ``injected_fields`` in."""
+    """Return the ranking's points, with its scores, without ``injected_fields``."""
     found = [points[hit.candidate.position] for hit in ranking.hits]
     payloads = [point.payload for point in found]
     if isinstance(injected_fields, Projection):
@@ -66,27 +66,27 @@ def reordered(
 
 
 def first_pass(mode: Mode, response: models.QueryResponse) -> FirstPass[models.QueryResponse]:
-    """The first pass of a single request; a single branch is its own evidence."""
+    """Return the first pass of a single request; a single branch is its own evidence."""
     if mode == "hybrid":
         return FirstPass(response, "database")
     return FirstPass(response, "none", evidence({mode: response}))
 
 
 def require_similarity(response: models.QueryResponse, where: str) -> None:
-    """`SchemaError` for a dense branch ordered by a distance: its scores rise down the list.
+    """Raise `SchemaError` if the dense branch is ordered by a distance.
 
-    Everything here takes a higher score for a better hit, and would turn the order around.
+    Its scores rise down the list, and fusing and blending take a higher score for a better hit.
     """
     points = response.points
     if points and points[0].score < points[-1].score:
         raise SchemaError(
-            f"{where}: of the dense vector's distance (Euclid, Manhattan) less is better; "
+            f"{where}: the dense vector's distance (Euclid, Manhattan) is better if it is lower; "
             "use a collection with cosine or dot product"
         )
 
 
 def evidence(branches: Mapping[str, models.QueryResponse]) -> Evidence:
-    """What each branch said of each hit."""
+    """Return the rank and score of each hit in each branch."""
     return {
         name: fusion.branch((_hit_id(point), point.score) for point in response.points)
         for name, response in branches.items()
@@ -99,7 +99,7 @@ def fuse(
     k: int,
     threshold: float | None = None,
 ) -> models.QueryResponse:
-    """Fuse the branches (bm25, dense) here; k hits from ``threshold`` up."""
+    """Fuse the branches (bm25, dense); return k hits with scores from ``threshold`` up."""
     points = {_hit_id(p): p for response in branches.values() for p in response.points}
     fused = fusion.fuse(list(evidence(branches).values()), how)[:k]
     kept = [(i, s) for i, s in fused if threshold is None or s >= threshold]
@@ -122,13 +122,13 @@ class Points:
     def candidates(
         self, first: FirstPass[models.QueryResponse], text_fields: TextFields
     ) -> Sequence[Candidate]:
-        """The response's points, in its order."""
+        """Return the response's points, in its order."""
         return candidates(first, text_fields)
 
     def rebuild(
         self, first: FirstPass[models.QueryResponse], ranking: Ranking
     ) -> models.QueryResponse:
-        """The response with the ranking's points."""
+        """Return the response with the ranking's points."""
         return rebuild(first, ranking, self.over_grpc)
 
 
@@ -146,14 +146,14 @@ class Groups:
     def candidates(
         self, first: FirstPass[models.GroupsResult], text_fields: TextFields
     ) -> Sequence[Candidate]:
-        """The points of all groups, best first."""
+        """Return the points of all groups, best first."""
         found = read(_points(first.response), text_fields)
         return ordering.first_pass_order(found, first.ascending)
 
     def rebuild(
         self, first: FirstPass[models.GroupsResult], ranking: Ranking
     ) -> models.GroupsResult:
-        """The response with the ranking's points, each in its group."""
+        """Return the response with the ranking's points, each in its group."""
         groups = first.response.groups
         home = [n for n, group in enumerate(groups) for _ in group.hits]
         members: dict[int, list[RankedHit]] = {}
@@ -174,12 +174,12 @@ class Groups:
 
 
 def ascending(points: Sequence[models.ScoredPoint]) -> bool:
-    """Whether less is better (a distance): the first point is not the one with the most."""
+    """Check whether lower scores are better (a distance): the first point has not the highest."""
     return bool(points) and points[0].score < max(point.score for point in points)
 
 
 def groups_ascending(response: models.GroupsResult) -> bool:
-    """The same of groups."""
+    """Check whether lower scores are better in groups."""
     return ascending(_points(response))
 
 

@@ -413,7 +413,7 @@ def test_a_wrong_value_names_its_key_once_and_its_source(text: str, key: str) ->
 def test_the_source_named_is_that_of_the_field_not_of_its_neighbours(env: Any) -> None:
     write("[search]\nk = 0\n")
     env(SEARCH__MODE="bm25")
-    assert refused() == f"search.k: 0 is not in 1 to 10000 ({DEFAULT_FILE})"
+    assert refused() == f"search.k: must be in 1 to 10000, got 0 ({DEFAULT_FILE})"
 
 
 def test_bm25_parameters_out_of_range_are_refused() -> None:

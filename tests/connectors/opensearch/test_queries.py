@@ -490,13 +490,13 @@ def test_a_missing_neural_search_plugin_is_known_by_its_error() -> None:
 
 def test_responses_of_an_msearch_look_like_single_ones() -> None:
     both = {"responses": [{**answer(hit("a", 1.0)), "status": 200}, {**answer(), "status": 200}]}
-    assert errors.responses(both) == [answer(hit("a", 1.0)), answer()]
+    assert errors.responses(both, 2) == [answer(hit("a", 1.0)), answer()]
 
 
 def test_a_failed_search_of_an_msearch_is_an_error() -> None:
     failed = {"error": {"type": "t", "root_cause": [{"reason": "shard lost"}]}, "status": 503}
     with pytest.raises(SearchFailed, match="shard lost") as error:
-        errors.responses({"responses": [{**answer(), "status": 200}, failed]})
+        errors.responses({"responses": [{**answer(), "status": 200}, failed]}, 2)
     assert error.value.status == 503
 
 

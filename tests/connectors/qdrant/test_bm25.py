@@ -157,5 +157,5 @@ def test_wrong_parameters_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_a_language_without_a_stemmer_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"^language: 'klingon' is none of arabic, "):
+    with pytest.raises(ConfigurationError, match=r"^language: .*klingon"):
         Bm25(language="klingon")  # type: ignore[arg-type]  # what a user might do

@@ -262,7 +262,7 @@ def test_a_threshold_tests_fused_scores_also_where_they_are_fused_here(
 
 
 def test_a_depth_of_zero_is_refused_and_not_taken_for_the_default(local: QdrantConnector) -> None:
-    with pytest.raises(ValueError, match=r"^depth: 0 is not in"):
+    with pytest.raises(ValueError, match=r"^depth: "):
         local.search("red", query_vector=[1.0, 0.0], depth=0)
 
 

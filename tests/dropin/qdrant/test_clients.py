@@ -510,7 +510,7 @@ def test_a_policy_is_that_of_one_call(local: World) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 0}, "k: 0 is not in 1 to"),
+        ({"k": 0}, "k: must be in 1 to"),
         ({"on_missing_query": "explode"}, "on_missing_query: 'explode'"),
         ({"reranker": "best"}, "reranker: 'best'"),
     ],
