@@ -80,7 +80,7 @@ def require_similarity(response: models.QueryResponse, where: str) -> None:
     points = response.points
     if points and points[0].score < points[-1].score:
         raise SchemaError(
-            f"{where}: the dense vector's distance (Euclid, Manhattan) is better if it is lower; "
+            f"{where}: the dense vector has a distance (Euclid, Manhattan), where less is better; "
             "use a collection with cosine or dot product"
         )
 
