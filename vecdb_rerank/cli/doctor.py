@@ -129,7 +129,9 @@ def _database(settings: Settings) -> list[Finding]:
         with closing(factory.build(_by_itself(settings))) as connector:
             return list(connector.check())
     except VecdbRerankError as error:
-        return [Finding(settings.backend.type, False, str(error), "correct the section [backend]")]
+        return [
+            Finding(settings.backend.type, "error", str(error), "correct the section [backend]")
+        ]
 
 
 def _by_itself(settings: Settings) -> Settings:
@@ -152,8 +154,8 @@ def _try(subject: str, check: Callable[[], str]) -> Finding:
     from vecdb_rerank.search.connector import Finding
 
     try:
-        return Finding(subject, True, check())
+        return Finding(subject, "ok", check())
     except MissingDependencyError as error:
-        return Finding(subject, False, str(error), "install it")
+        return Finding(subject, "error", str(error), "install it")
     except VecdbRerankError as error:
-        return Finding(subject, False, str(error), f"correct the section [{subject}]")
+        return Finding(subject, "error", str(error), f"correct the section [{subject}]")
