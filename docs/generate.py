@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -22,7 +23,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 import vecdb_rerank
-from vecdb_rerank.config.settings import ENV_DELIMITER, ENV_PREFIX, TYPES, Settings
+from vecdb_rerank.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings, section_types
 
 ROOT = Path(__file__).parents[1]
 _MARK = re.compile(r"<!-- generated: (\w+) -->")
@@ -56,8 +57,8 @@ def _sections() -> Iterator[str]:
         yield f"## `[{name}]`\n\n{meaning(Settings, name)}\n"
         if name == "rerankers":
             yield _CHAIN
-        elif name in TYPES:
-            for kind, section in TYPES[name].items():
+        elif known := section_types(name):
+            for kind, section in known.items():
                 yield f'### `type = "{kind}"` {{ #{name}-{kind} }}\n'
                 yield from _section(section, path)
         elif (plain := part(Settings, name)) is not None:
@@ -123,13 +124,34 @@ def default(section: type[Any], key: str) -> Any:
 
 
 def meaning(section: type[Any], key: str) -> str:
-    """The docstring below the field, wherever in the bases that is; empty without one."""
+    """Return the docstring below the field, or what the constructor says of that argument."""
     for base in section.__mro__:
         if base.__module__.startswith("vecdb_rerank"):
             field = _package()[f"{base.__module__}.{base.__name__}".partition(".")[2]]
             if key in field.members and field.members[key].docstring:
                 return " ".join(field.members[key].docstring.value.split())
-    return ""
+    return _arguments(section).get(key, "")
+
+
+def _arguments(section: type[Any]) -> Mapping[str, str]:
+    """Return the arguments of the class that a section's ``type`` names, as it documents them."""
+    for name, group in (("reranker", "rerankers"), ("embedder", "embedders")):
+        for kind, known in section_types(name).items():
+            if known is section and kind != "none":
+                [point] = entry_points(group=f"vecdb_rerank.{group}", name=kind)
+                module = point.module.partition(".")[2]
+                return dict(_documented(_package()[f"{module}.{point.attr}"]))
+    return {}
+
+
+def _documented(constructed: griffe.Class) -> Iterator[tuple[str, str]]:
+    docstring = constructed.docstring
+    for part in docstring.parse("google", warnings=False) if docstring else ():
+        if isinstance(part, griffe.DocstringSectionParameters):
+            for argument in part.value:
+                text = " ".join(argument.description.split())
+                for name in argument.name.split(", "):
+                    yield name, f"{text[:1].upper()}{text[1:]}"
 
 
 @cache
@@ -221,10 +243,21 @@ def _unindented(text: str | None) -> str:
 # -- commands
 
 
+_TYPER_DOCS = ("utils", "docs", "--name=vecdb-rerank")
+
+
 def commands() -> str:
     """Every command's help, as typer writes it."""
     done = subprocess.run(
-        [sys.executable, "-m", "typer", "vecdb_rerank.cli", "utils", "docs", "--name=vecdb-rerank"],
+        [
+            sys.executable,
+            "-m",
+            "typer",
+            "vecdb_rerank.cli.app",
+            "utils",
+            "docs",
+            "--name=vecdb-rerank",
+        ],
         capture_output=True,
         text=True,
         check=True,

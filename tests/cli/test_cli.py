@@ -16,12 +16,13 @@ import pytest
 from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
-from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.servers import free_port
 from vecdb_rerank import __version__
-from vecdb_rerank.cli import app, common, main
+from vecdb_rerank.cli import common, main
+from vecdb_rerank.cli.app import app
+from vecdb_rerank.cli.terminal import SafeConsole
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import DEFAULT_FILE, load
 from vecdb_rerank.config.settings import ENV_PREFIX
@@ -63,7 +64,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.upper().startswith(ENV_PREFIX):
             monkeypatch.delenv(name)
     Path(DEFAULT_FILE).write_text(FILE, encoding="utf-8")
-    monkeypatch.setattr(common, "out", Console(width=200))
+    monkeypatch.setattr(common, "out", SafeConsole(width=200))
 
 
 @pytest.fixture

@@ -282,7 +282,7 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
 
 def _text_findings(payloads: Sequence[Mapping[str, Any]], text_fields: TextFields) -> list[Finding]:
-    """Check that stored documents have a text: an error if none has, a warning if most have none."""
+    """Check that stored documents have text: an error if none has any, a warning if few do."""
     empty = [payload for payload in payloads if not text_fields.text(payload).strip()]
     names = ", ".join(text_fields.paths)
     if not empty:
