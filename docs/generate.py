@@ -243,9 +243,6 @@ def _unindented(text: str | None) -> str:
 # -- commands
 
 
-_TYPER_DOCS = ("utils", "docs", "--name=vecdb-rerank")
-
-
 def commands() -> str:
     """Every command's help, as typer writes it."""
     done = subprocess.run(
