@@ -21,9 +21,10 @@ def command(
 ) -> None:
     """Fit the reranker's relevance to your judged queries and print the settings to use.
 
-    A calibrated relevance is a probability: of the documents with 0.8, four in five are relevant,
-    whichever reranker scored them. policy.min_relevance keeps its meaning when the reranker
-    changes, and the blend can rely on the relevance.
+    A calibrated relevance is a probability: of the documents with 0.8, four in
+    five are relevant, whichever reranker scored them. policy.min_relevance
+    keeps its meaning when the reranker changes, and the blend can rely on the
+    relevance.
 
     Example: vecdb-rerank calibrate DIR --queries 200 >> vecdb_rerank.toml
     """

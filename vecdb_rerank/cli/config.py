@@ -15,10 +15,12 @@ def command(
 ) -> None:
     """Show every setting with its value and source; secrets stay hidden.
 
-    Arguments override the environment, and the environment overrides the file. The variable of the
-    setting "key" of a section is VECDB_RERANK__SECTION__KEY.
+    Arguments override the environment, and the environment overrides the file.
+    The variable of the setting "key" of a section is
+    VECDB_RERANK__SECTION__KEY.
 
-    Example: VECDB_RERANK__SEARCH__K=100 vecdb-rerank config --backend opensearch
+    Example: VECDB_RERANK__SEARCH__K=100 vecdb-rerank config --backend
+    opensearch
     """
     from rich.markup import escape
     from rich.table import Table

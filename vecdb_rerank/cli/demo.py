@@ -30,8 +30,9 @@ def command(
 ) -> None:
     """Search the docstrings of Python's standard library: dense, hybrid, and reranked.
 
-    Everything runs in this process: an embedded Qdrant and the bundled models. The first run
-    indexes and measures; the user's cache folder keeps both for the next one.
+    Everything runs in this process: an embedded Qdrant and the bundled models.
+    The first run indexes and measures; the user's cache folder keeps both for
+    the next one.
 
     Example: vecdb-rerank demo "read a file line by line"
     """

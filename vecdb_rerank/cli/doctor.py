@@ -46,10 +46,11 @@ def command(
 
     Exits with 1 if anything needs attention.
 
-    With --diagnose, the command looks for known problems of reranked searches on your own judged
-    queries: too few candidates, a worse order, relevant documents with a low relevance, slow
-    reranking, and documents that are truncated or read differently depending on their form. Each
-    has a threshold and a remedy. The documents go to a temporary collection.
+    With --diagnose, the command looks for known problems of reranked searches
+    on your own judged queries: too few candidates, a worse order, relevant
+    documents with a low relevance, slow reranking, and documents that are
+    truncated or read differently depending on their form. Each has a threshold
+    and a remedy. The documents go to a temporary collection.
 
     Example: vecdb-rerank doctor --diagnose DIR --queries 100
     """

@@ -27,10 +27,10 @@ def command(
 ) -> None:
     """Add documents from JSON lines, and create the collection if it is missing.
 
-    Each line is an object. Its id is the value of "_id" or "id", or else a hash of its content:
-    indexing the same file again changes nothing. The setting text_fields.fields names the fields
-    that hold the text; the default is "title" and "text". If the database goes away, the command
-    waits for it.
+    Each line is an object. Its id is the value of "_id" or "id", or else a hash
+    of its content: indexing the same file again changes nothing. The setting
+    text_fields.fields names the fields that hold the text; the default is
+    "title" and "text". If the database goes away, the command waits for it.
 
     Example: vecdb-rerank index documents.jsonl --collection notes
     """

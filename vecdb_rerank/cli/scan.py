@@ -38,12 +38,13 @@ def command(
 ) -> None:
     """List each Qdrant and OpenSearch search call, and what a drop-in client does with it.
 
-    "reranked" calls get their hits reordered. "passed through" calls stay as they are, for the
-    reason given. "refused" calls raise an error. For "unclear" ones the request is only known at
-    run time.
+    "reranked" calls get their hits reordered. "passed through" calls stay as
+    they are, for the reason given. "refused" calls raise an error. For
+    "unclear" ones the request is only known at run time.
 
-    The code is read, never run. Clients are followed from their construction or annotation through
-    names, attributes, functions and imports. Hidden folders and virtual environments are skipped.
+    The code is read, never run. Clients are followed from their construction or
+    annotation through names, attributes, functions and imports. Hidden folders
+    and virtual environments are skipped.
 
     Example: vecdb-rerank scan src --exclude tests
     """

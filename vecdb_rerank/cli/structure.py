@@ -34,14 +34,16 @@ def command(
 ) -> None:
     """Measure how well the reranker reads the same documents as plain text, YAML and JSON.
 
-    Every field of a document except "_id" is written in four ways: values only, lines of key:
-    value, YAML, and compact JSON. A text that is itself a JSON object counts as that object.
+    Every field of a document except "_id" is written in four ways: values only,
+    lines of key: value, YAML, and compact JSON. A text that is itself a JSON
+    object counts as that object.
 
-    The configured reranker scores the same documents in each form: the relevant ones, and hits of
-    BM25 up to k. No database is needed. The reranker is called four times per query; start with
-    few queries if it charges for them.
+    The configured reranker scores the same documents in each form: the relevant
+    ones, and hits of BM25 up to k. No database is needed. The reranker is
+    called four times per query; start with few queries if it charges for them.
 
-    Example: VECDB_RERANK__RERANKER__TYPE=cohere vecdb-rerank structure DIR --queries 30
+    Example: VECDB_RERANK__RERANKER__TYPE=cohere vecdb-rerank structure DIR
+    --queries 30
     """
     from vecdb_rerank.evaluation import datasets
     from vecdb_rerank.evaluation.structure import compare, conclusion

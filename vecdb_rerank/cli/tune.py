@@ -42,13 +42,15 @@ def command(
 ) -> None:
     """Choose k, depth, fusion, blend and reranker on your own judged queries.
 
-    Each query is searched once with a large k, and every hit that any setting would rerank is
-    scored. The scores are cached on disk, so a second run is fast. All settings are then compared
-    on these scores by cross-validation: the current ones stay unless others are significantly
-    better. The reported gain is measured on queries held out from the choice.
+    Each query is searched once with a large k, and every hit that any setting
+    would rerank is scored. The scores are cached on disk, so a second run is
+    fast. All settings are then compared on these scores by cross-validation:
+    the current ones stay unless others are significantly better. The reported
+    gain is measured on queries held out from the choice.
 
-    If a chain of rerankers is configured, the best one is chosen and put first. --out writes your
-    configuration with the chosen settings; it never overwrites a file.
+    If a chain of rerankers is configured, the best one is chosen and put first.
+    --out writes your configuration with the chosen settings; it never
+    overwrites a file.
 
     Example: vecdb-rerank tune DIR --queries 200 --out tuned.toml
     """
