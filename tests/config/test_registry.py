@@ -126,7 +126,7 @@ def test_a_reranker_and_an_embedder_of_another_package_get_their_options() -> No
         response = connector.search("a")
     finally:
         connector.close()
-    assert connector.pipeline.chain.rerankers[0].volume == 4
+    assert connector.pipeline.chain.rerankers[0].name == "shouting"
     assert connector.pipeline.embedder.letters == "abc"
     assert [point.id for point in response.points] == [3, 2, 1]
 

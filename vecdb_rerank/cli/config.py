@@ -25,7 +25,7 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
-    from vecdb_rerank.secrets import concealed
+    from vecdb_rerank import secrets
 
     loaded = common.settings(config, backend, collection)
     shown = Table("setting", "value", "source")
@@ -33,7 +33,7 @@ def command(
     for path, value in _leaves(loaded.settings.model_dump(exclude=unused)):
         source = loaded.origin(*path)
         style = "dim" if source == "default" else ""
-        cells = (".".join(path), _shown(concealed(path[-1], value)), source)
+        cells = (".".join(path), _shown(secrets.shown(path[-1], value)), source)
         shown.add_row(*map(escape, cells), style=style)
     common.out.print(shown)
 
