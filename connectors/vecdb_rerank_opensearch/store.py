@@ -176,20 +176,20 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             plugins = yield Call(lambda: self._client.cat.plugins(params={"format": "json"}))
         except Exception as error:
             fix = "start it, or correct backend.url, backend.user and backend.password"
-            return [Finding("connection", False, self.describe_error(error), fix)]
+            return [Finding("connection", "error", self.describe_error(error), fix)]
         version = info["version"]["number"]
-        findings = [Finding("connection", True, f"OpenSearch {version} at {self._where}")]
+        findings = [Finding("connection", "ok", f"OpenSearch {version} at {self._where}")]
         findings += _plugin_findings({plugin["component"] for plugin in plugins}, version)
         subject = f"index {self._layout.index!r}"
         if not (yield Call(lambda: self._client.indices.exists(index=self._layout.index))):
             fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-            return [*findings, Finding(subject, False, "is missing", fix)]
+            return [*findings, Finding(subject, "error", "is missing", fix)]
         mappings = yield Call(lambda: self._client.indices.get_mapping(index=self._layout.index))
         if problems := schema.misfits(mappings, self._layout, dimension):
             fix = "correct backend.dense_vector, bm25_fields or language, or index it anew"
-            return [*findings, Finding(subject, False, "; ".join(problems), fix)]
+            return [*findings, Finding(subject, "error", "; ".join(problems), fix)]
         count = yield Call(lambda: self._client.count(index=self._layout.index))
-        return [*findings, Finding(subject, True, f"{count['count']} documents")]
+        return [*findings, Finding(subject, "ok", f"{count['count']} documents")]
 
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
         """The sources of the first documents, as a search shows them."""
@@ -228,10 +228,12 @@ def where(client: OpenSearch | AsyncOpenSearch) -> str:
 def _plugin_findings(installed: set[str], version: str) -> list[Finding]:
     knn = "opensearch-knn" in installed
     return [
-        Finding("plugin k-NN", knn, "there" if knn else "missing", "" if knn else "install it"),
+        Finding("plugin k-NN", "ok", "there")
+        if knn
+        else Finding("plugin k-NN", "error", "missing", "install it"),
         Finding(
             "plugin neural-search",
-            True,  # its absence costs nothing but a fusion here
+            "ok",  # without it, hybrid searches are fused by the client
             _fusing(installed, version),
         ),
     ]

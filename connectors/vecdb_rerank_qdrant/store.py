@@ -128,20 +128,20 @@ class QdrantStore(Store[models.QueryResponse]):
             exists = yield Call(lambda: self._client.collection_exists(self._layout.collection))
         except Exception as error:
             fix = "start it, or correct backend.url and backend.api_key"
-            return [*findings, Finding("connection", False, self.describe_error(error), fix)]
-        findings.append(Finding("connection", True, self._where))
+            return [*findings, Finding("connection", "error", self.describe_error(error), fix)]
+        findings.append(Finding("connection", "ok", self._where))
         subject = f"collection {self._layout.collection!r}"
         if not exists:
             fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-            return [*findings, Finding(subject, False, "is missing", fix)]
+            return [*findings, Finding(subject, "error", "is missing", fix)]
         info = yield Call(lambda: self._client.get_collection(self._layout.collection))
         problems = schema.misfits(info, self._layout, dimension) or (
             yield from language_misfits(self._client, self._layout, self._bm25, self._text_fields)
         )
         if problems:
             fix = "correct backend.dense_vector, bm25_vector or language, or index it anew"
-            return [*findings, Finding(subject, False, "; ".join(problems), fix)]
-        return [*findings, Finding(subject, True, f"{info.points_count} points")]
+            return [*findings, Finding(subject, "error", "; ".join(problems), fix)]
+        return [*findings, Finding(subject, "ok", f"{info.points_count} points")]
 
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, Any]]]:
         """The payloads of the first points."""
@@ -183,4 +183,4 @@ def _version(version: str, where: str) -> Finding:
     major, minor, *_ = (int(part) for part in version.split("-")[0].split("."))
     ok = (major, minor) >= (1, 15)
     fix = "" if ok else "upgrade: BM25 is encoded by servers from 1.15.3 on"
-    return Finding("version", ok, f"Qdrant {version} at {where}", fix)
+    return Finding("version", "ok" if ok else "error", f"Qdrant {version} at {where}", fix)

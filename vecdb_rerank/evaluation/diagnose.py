@@ -69,7 +69,7 @@ def depth(deep: Run, qrels: Qrels, k: int) -> Finding:
     ok = reached >= MIN_RECALL_SHARE * whole
     return Finding(
         "depth of the first pass",
-        ok,
+        "ok" if ok else "warning",
         f"recall@{k} {reached:.3f}, recall@{details.DEEP_K} {whole:.3f} "
         f"(threshold: {MIN_RECALL_SHARE:.0%} of it, reached at k = {curve['k_for_95']})",
         "" if ok else f"search.k = {curve['k_for_95']}; to see what it costs: vecdb-rerank tune",
@@ -82,7 +82,7 @@ def gain(how: Paired) -> Finding:
     ok = high >= 0
     return Finding(
         "gain of reranking",
-        ok,
+        "ok" if ok else "warning",
         f"NDCG@10 {how.change:+.3f} [{low:+.3f}, {high:+.3f}], {how.wins} queries better, "
         f"{how.losses} worse (threshold: interval not below 0)",
         "" if ok else "run vecdb-rerank tune, set the blend 'confidence', or use another reranker",
@@ -101,7 +101,7 @@ def low_relevance(reranked: Run, qrels: Qrels) -> Finding:
     ok = share <= MAX_LOW_SHARE
     return Finding(
         f"relevant documents under {LOW_RELEVANCE}",
-        ok,
+        "ok" if ok else "warning",
         f"{share:.0%} of {len(values)} (threshold: {MAX_LOW_SHARE:.0%})",
         "" if ok else "unset policy.min_relevance, keep a blend, or use a reranker for this domain",
     )
@@ -113,7 +113,7 @@ def speed(reranked: Run) -> Finding:
     ok = times["p95"] <= MAX_RERANK_MS
     return Finding(
         "time of reranking",
-        ok,
+        "ok" if ok else "warning",
         f"p50 {times['p50']:.0f} ms, p95 {times['p95']:.0f} ms (threshold: {MAX_RERANK_MS:.0f} ms)",
         "" if ok else "lower search.k or reranker.max_length, or use a GPU or a rerank server",
     )
@@ -126,7 +126,7 @@ def truncation(reranked: Run) -> Finding:
     ok = share <= MAX_TRUNCATED_SHARE
     return Finding(
         "documents read in part",
-        ok,
+        "ok" if ok else "warning",
         f"{share:.0%} of {scored:,} (threshold: {MAX_TRUNCATED_SHARE:.0%})",
         "" if ok else "index shorter passages, or raise reranker.max_length",
     )
@@ -148,7 +148,7 @@ def structure(compared: Comparison) -> Finding:
     ok = different.difference <= MAX_DIFFERENCE
     return Finding(
         "form of documents",
-        ok,
+        "ok" if ok else "warning",
         f"as {different.rendering}, a document's relevance differs by {different.difference:.0%} "
         f"from that as plain text (threshold: {MAX_DIFFERENCE:.0%})",
         "" if ok else f"write documents as {best.rendering} (text_fields.template)",

@@ -36,14 +36,26 @@ Bundled = Literal["bundled"]
 Rerankers = AnyReranker | Sequence[AnyReranker] | Bundled | None
 
 
+Level = Literal["ok", "note", "warning", "error"]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing `Connector.check` looked at: fine, or what to do about it."""
+    """One result of `Connector.check`.
+
+    A ``note`` needs no action, a ``warning`` lowers quality, an ``error`` makes searching
+    impossible or pointless; ``fix`` says what to do.
+    """
 
     subject: str
-    ok: bool
+    level: Level
     detail: str
     fix: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing has to be done."""
+        return self.level in ("ok", "note")
 
 
 class Store(Database[ResponseT]):
@@ -270,18 +282,24 @@ class Connector(Generic[ResponseT, SearchT, ReportT, CreatedT, ProblemsT]):
 
 
 def _text_findings(payloads: Sequence[Mapping[str, Any]], text_fields: TextFields) -> list[Finding]:
-    """Whether stored documents have a text to search and rerank."""
+    """Check that stored documents have text: an error if none has any, a warning if few do."""
     empty = [payload for payload in payloads if not text_fields.text(payload).strip()]
     names = ", ".join(text_fields.paths)
     if not empty:
-        return [Finding("text", True, f"their text is in {names}")] if payloads else []
+        return [Finding("text", "ok", f"documents have text in {names}")] if payloads else []
     held = ", ".join(map(str, empty[0])) or "nothing"
+    level: Level = "note"
+    if len(empty) == len(payloads):
+        level = "error"
+    elif len(empty) > len(payloads) / 2:
+        level = "warning"
     return [
         Finding(
             "text",
-            False,
-            f"{len(empty)} of {len(payloads)} looked at have no text in {names}; one has: {held}",
-            "name the fields that hold it in text_fields.fields",
+            level,
+            f"{len(empty)} of {len(payloads)} documents have no text in {names}; "
+            f"one has the fields: {held}",
+            "name the fields that hold the text in text_fields.fields",
         )
     ]
 
