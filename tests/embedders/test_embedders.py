@@ -62,7 +62,7 @@ def test_arrays_come_out_as_plain_floats() -> None:
 @pytest.mark.parametrize("given", [0, 1, 3])
 def test_another_number_of_vectors_is_refused(given: int) -> None:
     embedder = FunctionEmbedder(lambda _: [[1.0]] * given)
-    with pytest.raises(ConfigurationError, match=rf"embedder: .* {given} vectors for 2 texts"):
+    with pytest.raises(ConfigurationError, match=f"^embedder: .* {given} vectors"):
         embedder.embed_documents(["a", "b"])
 
 
@@ -129,16 +129,15 @@ def test_a_query_prefix_changes_queries_only(minilm: SentenceTransformersEmbedde
     assert embedder.embed_documents(["x"]) == minilm.embed_documents(["x"])
 
 
-def test_the_name_says_which_model_and_revision(folder: str) -> None:
-    pinned = SentenceTransformersEmbedder("org/model", revision="abc")
-    assert pinned.name == "sentence_transformers:org/model@abc"
-    assert folder in SentenceTransformersEmbedder(folder).name
+def test_the_name_contains_model_and_revision(folder: str) -> None:
+    pinned = SentenceTransformersEmbedder(folder, revision="abc")
+    assert pinned.name == f"sentence_transformers:{folder}@abc"
 
 
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("model", ["/missing/model", "org/missing"])
 def test_a_model_that_cannot_be_had_is_named(model: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"embedder\.model: '{model}'"):
+    with pytest.raises(ConfigurationError, match=rf"^embedder\.model: .*{model}"):
         _ = SentenceTransformersEmbedder(model).dimension
 
 

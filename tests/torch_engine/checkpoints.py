@@ -209,9 +209,16 @@ CLASSIFIERS: dict[str, Callable[[Path], Path]] = {
 
 
 def padded(
-    folder: Path, query: str, documents: Sequence[str], max_length: int, **options: Any
+    folder: Path, query: str, documents: Sequence[str], max_length: int, **options: bool
 ) -> list[float]:
-    """The logits that transformers gives for all pairs in one padded batch, in float32."""
+    """Return the logits of transformers for all pairs in one padded batch, in float32."""
+    return _padded(folder, query, tuple(documents), max_length, **options)
+
+
+@cache
+def _padded(
+    folder: Path, query: str, documents: tuple[str, ...], max_length: int, **options: bool
+) -> list[float]:
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, dtype=torch.float32, **options

@@ -50,7 +50,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def reranker(kind: str, checkpoint: Checkpoint) -> FlagEmbeddingReranker:
     """One of each kind, three documents at once, with a model of its own."""
-    flag_embedding._loaded.cache_clear()
+    flag_embedding._load_once.cache_clear()
     return made(kind, checkpoint)
 
 
@@ -64,7 +64,7 @@ def numbers(reranker: FlagEmbeddingReranker, documents: list[str] = SHORT) -> li
     return [float(x) for x in scores.raw if x is not None]
 
 
-def fenced(reranker: FlagEmbeddingReranker) -> flag_embedding._Fenced:
+def locked(reranker: FlagEmbeddingReranker) -> flag_embedding._LockedModel:
     return flag_embedding._load(reranker._spec, reranker._options, os.getpid())
 
 
@@ -79,7 +79,7 @@ def watched(
     reranker: FlagEmbeddingReranker, fail: Callable[[list[int]], Exception | None]
 ) -> list[int]:
     """The rows of each batch that the model computes from now on; ``fail`` says what it raises."""
-    body = fenced(reranker)._model.model.base_model
+    body = locked(reranker)._reranker.model.base_model
     whole, batches = body.forward, []
 
     def forward(input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -132,8 +132,7 @@ def test_the_layer_that_was_chosen_scores(layer: int, checkpoint: Checkpoint) ->
 
 def test_a_layer_that_the_model_lacks_is_named(checkpoint: Checkpoint) -> None:
     for layer in (0, 4):
-        message = f"cutoff_layer: {layer} is none of the model's layers, 1 to 3"
-        with pytest.raises(ConfigurationError, match=message):
+        with pytest.raises(ConfigurationError, match=r"^cutoff_layer: "):
             numbers(made("layerwise", checkpoint, cutoff_layer=layer))
 
 
@@ -170,7 +169,7 @@ def test_out_of_memory_after_the_first_batch_is_survived(reranker: FlagEmbedding
 
 def test_a_document_that_does_not_fit_is_an_error(reranker: FlagEmbeddingReranker) -> None:
     watched(reranker, lambda _: torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.raises(RerankError, match="no memory for one pair"):
+    with pytest.raises(RerankError, match="max_length"):
         numbers(reranker)
 
 
@@ -179,10 +178,10 @@ def test_other_errors_are_not_taken_for_out_of_memory(
     error: Exception, reranker: FlagEmbeddingReranker
 ) -> None:
     batches = watched(reranker, lambda _: error)
-    with pytest.raises(RerankError, match=f"the model failed: {type(error).__name__}: shapes"):
+    with pytest.raises(RerankError, match=f"{type(error).__name__}: shapes"):
         numbers(reranker)
     assert batches == [3]
-    assert fenced(reranker)._budget.tokens > 100
+    assert locked(reranker)._budget.tokens > 100
 
 
 def test_past_the_deadline_documents_stay_unscored(reranker: FlagEmbeddingReranker) -> None:
@@ -205,7 +204,7 @@ def test_a_call_does_not_wait_longer_than_its_deadline(reranker: FlagEmbeddingRe
 def test_the_library_draws_nothing(
     reranker: FlagEmbeddingReranker, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fenced(reranker)
+    locked(reranker)
     capfd.readouterr()
     numbers(reranker)
     assert capfd.readouterr() == ("", "")
@@ -222,7 +221,7 @@ def test_several_devices_are_no_processes(
     monkeypatch.setattr(own, "get_target_devices", staticmethod(lambda d: d or ["cpu"] * 2))
     several = made(kind, checkpoint, device=None)
     assert numbers(several) == pytest.approx(expected, abs=1e-6)
-    assert fenced(several)._model.pool is None
+    assert locked(several)._reranker.pool is None
 
 
 # -- what does not load
@@ -239,12 +238,12 @@ def test_minicpm_is_refused_as_the_library_cannot_run_it(
     (folder / "config.json").write_text(json.dumps({"model_type": "minicpm"}))
     for trusted in (False, True):
         given = FlagEmbeddingReranker(str(folder), kind="layerwise", trust_remote_code=trusted)
-        with pytest.raises(ConfigurationError, match=r"layerwise MiniCPM .* take another model"):
+        with pytest.raises(ConfigurationError, match=r"^model: .*MiniCPM"):
             numbers(given)
 
 
 def test_code_that_comes_with_a_model_is_refused_unless_asked_for(checkpoint: Checkpoint) -> None:
-    with pytest.raises(ConfigurationError, match=r"trust_remote_code: .* read that code"):
+    with pytest.raises(ConfigurationError, match=r"^trust_remote_code: "):
         numbers(made("layerwise", checkpoint, trust_remote_code=False))
 
 
@@ -255,30 +254,30 @@ def test_a_model_of_another_kind_is_an_error_of_ours(
     folder = shutil.copytree(checkpoint(model_type), tmp_path / "broken")
     (folder / "model.safetensors").write_bytes(b"no weights")
     kind = {"xlm-roberta": "encoder", "gemma": "llm"}[model_type]
-    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+    with pytest.raises(ConfigurationError, match=r"^model: "):
         numbers(FlagEmbeddingReranker(str(folder), kind=kind))  # type: ignore[arg-type]
 
 
-def test_a_non_commercial_licence_is_told(
+def test_a_non_commercial_licence_is_warned_of(
     checkpoint: Checkpoint,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(licences, "_told", set())
+    monkeypatch.setattr(licences, "_warned", set())
     folder = shutil.copytree(checkpoint("xlm-roberta"), tmp_path / "model")
     (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     numbers(FlagEmbeddingReranker(str(folder), device="cpu"))
-    told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert [text for text in told if "licensed under cc-by-nc-4.0: not for commercial" in text]
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert [text for text in warnings if "cc-by-nc-4.0" in text]
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="kind: 'other' is none of encoder"):
+    with pytest.raises(ConfigurationError, match=r"^kind: "):
         FlagEmbeddingReranker("a/b", kind="other")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="cutoff_layer: only for"):
+    with pytest.raises(ConfigurationError, match=r"^cutoff_layer: "):
         FlagEmbeddingReranker("a/b", cutoff_layer=8)
-    with pytest.raises(ConfigurationError, match=r"holds no config\.json"):
+    with pytest.raises(ConfigurationError, match=r"config\.json"):
         numbers(FlagEmbeddingReranker(str(tmp_path)))
-    with pytest.raises(ConfigurationError, match="revision: code from the hub"):
+    with pytest.raises(ConfigurationError, match=r"^revision: "):
         numbers(FlagEmbeddingReranker("a/b", kind="layerwise", trust_remote_code=True))

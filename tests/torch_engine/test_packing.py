@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.torch_engine.checkpoints import CLASSIFIERS, padded
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.torch_engine import hardware
-from vecdb_rerank.torch_engine.compute.onednn_linear import can_pack
+from vecdb_rerank.torch_engine.compute.onednn_linear import has_onednn
 from vecdb_rerank.torch_engine.spec import GEMMA, QWEN3
 
 Checkpoint = Callable[[str], Path]
@@ -32,6 +33,11 @@ def exact(folder: Path, **options: object) -> CrossEncoderReranker:
     return CrossEncoderReranker(str(folder), **given)  # type: ignore[arg-type]  # any of them
 
 
+def runner_of(reranker: CrossEncoderReranker) -> Any:
+    """Return the loaded model of a reranker, to look inside."""
+    return reranker.engine.runner(Deadline())
+
+
 def logits(reranker: CrossEncoderReranker, documents: list[str] = DOCUMENTS) -> list[float]:
     scores = reranker.score(QUERY, documents, deadline=Deadline())
     return [float(x) for x in scores.raw if x is not None]
@@ -45,13 +51,17 @@ def test_scores_are_those_of_the_padded_forward(name: str, checkpoint: Checkpoin
     assert logits(exact(folder)) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("name", CLASSIFIERS)
+FUSED = ("bert", "roberta", "xlm-roberta")
+
+
+@pytest.mark.parametrize(
+    ("name", "fused"), [*((name, True) for name in CLASSIFIERS), *((n, False) for n in FUSED)]
+)
 def test_rows_that_fill_tiles_change_no_score(
     name: str, fused: bool, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a processor with AMX is given in bfloat16, here in float32 on any."""
-    monkeypatch.setattr(hardware, "multiplies_tiles", lambda *_: True)
+    monkeypatch.setattr(hardware, "uses_amx", lambda *_: True)
     folder = checkpoint(name)
     reranker = exact(folder, fused=fused, token_cache_mb=3)  # an engine that no other test has
     assert logits(reranker) == pytest.approx(padded(folder, QUERY, DOCUMENTS, 128), abs=1e-5)
@@ -59,20 +69,17 @@ def test_rows_that_fill_tiles_change_no_score(
     assert alone == pytest.approx(logits(reranker), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta"])
+@pytest.mark.parametrize("name", FUSED)
 def test_fused_layers_are_an_option(name: str, checkpoint: Checkpoint) -> None:
     folder = checkpoint(name)
     fused, own = exact(folder), exact(folder, fused=False)
     assert logits(own) == pytest.approx(padded(folder, QUERY, DOCUMENTS, 128), abs=1e-5)
     assert logits(fused) == pytest.approx(logits(own), abs=1e-5)
     kinds = [
-        {
-            type(layer).__name__
-            for layer in r.engine.runner(Deadline()).forward.model.base_model.encoder.layer
-        }
+        {type(layer).__name__ for layer in runner_of(r).forward.model.base_model.encoder.layer}
         for r in (fused, own)
     ]
-    assert kinds[0] == ({"FusedLayer"} if can_pack() else kinds[1])
+    assert kinds[0] == ({"FusedLayer"} if has_onednn() else kinds[1])
     assert kinds[1].isdisjoint({"FusedLayer"})
 
 
