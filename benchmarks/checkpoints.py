@@ -53,14 +53,16 @@ def minilm(folder: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         shutil.copyfile(weights.tokenizer.with_name(name), folder / name)
-    config = BertConfig(
-        vocab_size=30_522,
-        hidden_size=384,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        intermediate_size=1_536,
-        num_labels=1,
-        architectures=["BertForSequenceClassification"],
+    config = BertConfig.from_dict(
+        {
+            "vocab_size": 30_522,
+            "hidden_size": 384,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": 1_536,
+            "num_labels": 1,
+            "architectures": ["BertForSequenceClassification"],
+        }
     )
     config.save_pretrained(folder)
     part = folder / "model.safetensors.part"  # renamed when complete, for concurrent readers
@@ -122,7 +124,10 @@ def _xlmr(name: str, folder: Path | None, **shape: int) -> Path:
         "num_labels": 1,
     }
     return save(
-        XLMRobertaForSequenceClassification, XLMRobertaConfig.from_dict(options | shape), tokenizer, folder
+        XLMRobertaForSequenceClassification,
+        XLMRobertaConfig.from_dict(options | shape),
+        tokenizer,
+        folder,
     )
 
 

@@ -12,7 +12,7 @@ from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.embedders.sentence_transformers import SentenceTransformersEmbedder
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores
-from vecdb_rerank.protocols import Embedder, Reranker
+from vecdb_rerank.protocols import BaseReranker, Embedder
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.flag_embedding import FlagEmbeddingReranker
 from vecdb_rerank.rerankers.late_interaction import LateInteractionReranker
@@ -29,25 +29,25 @@ IRRELEVANT = [
 FILLER = "the " * 400
 
 
-def cross_encoder(checkpoint: Checkpoint) -> Reranker:
+def cross_encoder(checkpoint: Checkpoint) -> BaseReranker:
     return CrossEncoderReranker(str(checkpoint("xlm-roberta")), device="cpu", dtype="float32")
 
 
-def causal(checkpoint: Checkpoint) -> Reranker:
+def causal(checkpoint: Checkpoint) -> BaseReranker:
     folder = str(checkpoint("qwen3"))
     return CrossEncoderReranker(folder, device="cpu", dtype="float32", prompt="qwen3")
 
 
-def late_interaction(checkpoint: Checkpoint) -> Reranker:
+def late_interaction(checkpoint: Checkpoint) -> BaseReranker:
     folder = str(checkpoint("xlm-roberta"))
     return LateInteractionReranker(folder, device="cpu", dtype="float32", max_length=256)
 
 
-def flag_embedding(checkpoint: Checkpoint) -> Reranker:
+def flag_embedding(checkpoint: Checkpoint) -> BaseReranker:
     return FlagEmbeddingReranker(str(checkpoint("xlm-roberta")), device="cpu")
 
 
-RERANKERS: list[Callable[[Checkpoint], Reranker]] = [
+RERANKERS: list[Callable[[Checkpoint], BaseReranker]] = [
     lambda _: OnnxReranker(),
     cross_encoder,
     causal,
@@ -57,23 +57,23 @@ RERANKERS: list[Callable[[Checkpoint], Reranker]] = [
 
 
 @pytest.fixture(params=RERANKERS, ids=["onnx", "bert", "causal", "late", "flag"])
-def reranker(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> Reranker:
-    make: Callable[[Checkpoint], Reranker] = request.param
+def reranker(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> BaseReranker:
+    make: Callable[[Checkpoint], BaseReranker] = request.param
     return make(checkpoint)
 
 
-def score(reranker: Reranker, query: str, documents: Sequence[str] = (RELEVANT,)) -> Scores:
+def score(reranker: BaseReranker, query: str, documents: Sequence[str] = (RELEVANT,)) -> Scores:
     return reranker.score(query, documents, deadline=Deadline())
 
 
-def raw(reranker: Reranker, query: str, documents: Sequence[str] = (RELEVANT,)) -> list[float]:
+def raw(reranker: BaseReranker, query: str, documents: Sequence[str] = (RELEVANT,)) -> list[float]:
     return [x for x in score(reranker, query, documents).raw if x is not None]
 
 
 # -- long queries
 
 
-def test_a_long_query_keeps_its_beginning_and_its_end(reranker: Reranker) -> None:
+def test_a_long_query_keeps_its_beginning_and_its_end(reranker: BaseReranker) -> None:
     middle, *others = (
         score(reranker, f"{first}{FILLER}{middle}{FILLER}{last}")
         for first, middle, last in (
@@ -89,7 +89,7 @@ def test_a_long_query_keeps_its_beginning_and_its_end(reranker: Reranker) -> Non
     assert list(middle.raw) != pytest.approx(other_end, abs=1e-5)
 
 
-def test_a_truncated_query_is_noted_once_a_search(reranker: Reranker) -> None:
+def test_a_truncated_query_is_noted_once_a_search(reranker: BaseReranker) -> None:
     documents = [RELEVANT, *IRRELEVANT]
     for _ in range(2):  # the second time from a cache, where there is one
         scores = score(reranker, FILLER * 2 + QUERY, documents)
