@@ -110,7 +110,7 @@ def test_past_the_deadline_documents_stay_unscored(reranker: OnnxReranker) -> No
 
 
 def test_long_documents_do_not_hold_up_the_deadline(reranker: OnnxReranker) -> None:
-    # Just to tokenize these takes many times as long.
+    # Tokenizing all of them takes many times longer.
     documents = [f"{n} {'extraterritoriality and unusual words. ' * 800}" for n in range(2000)]
     started = time.monotonic()
     scores = reranker.score(QUERY, documents, deadline=Deadline.after(0.05))
@@ -139,7 +139,7 @@ def test_names_say_which_model_it_is(reranker: OnnxReranker, embedder: OnnxEmbed
 
 
 @pytest.mark.parametrize("make", [OnnxReranker, OnnxEmbedder])
-def test_a_window_too_small_for_anything_is_refused(make: Any) -> None:
+def test_a_max_length_below_8_is_refused(make: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^max_length: "):
         _ = make(max_length=7).model
 
@@ -185,7 +185,7 @@ WIDTH = 3
 
 
 def table(width: int) -> Any:
-    """A row per word: its first number is what the word says for a document."""
+    """Return a row per word; the last column is the word's contribution to the score."""
     rows = np.zeros((len(WORDS), width), dtype=np.float32)
     rows[:, -1] = [0.0, 4.0, -4.0, 1.0, 0.5]
     rows[:, 0] += 1.0 if width == WIDTH else 0.0
@@ -291,7 +291,7 @@ def test_the_onnx_file_can_be_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of huggingface_hub's cache, without a network."""
+    """Return an empty folder as huggingface_hub's cache, without network access."""
     cache = tmp_path / "hub"
     cache.mkdir()
     # The library reads both variables from the environment once, when it is imported.
@@ -301,7 +301,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def publish(hub: Path, commit: str, *, ref: str | None = None, **model: Any) -> None:
-    """Lay a model out as huggingface_hub does."""
+    """Write a model as huggingface_hub caches it."""
     repo = hub / "models--org--tiny"
     save(repo / "snapshots" / commit, **model)
     if ref is not None:
@@ -327,7 +327,7 @@ def test_a_hub_embedder_works_the_same_way(hub: Path) -> None:
     assert OnnxEmbedder("org/tiny").dimension == WIDTH
 
 
-def test_a_hub_id_that_cannot_be_had_says_what_to_do(hub: Path) -> None:
+def test_a_hub_id_that_cannot_be_downloaded_is_refused(hub: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"^model: .*org/other") as error:
         OnnxReranker("org/other")
     assert error.value.__cause__ is not None

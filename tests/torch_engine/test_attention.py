@@ -1,4 +1,4 @@
-"""The packed attention by itself: windows, causality, grouped heads, formats, pieces, the GPU's."""
+"""Packed attention: windows, causality, grouped heads, number formats, blocks, the CUDA kernel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tensors(heads: int, groups: int, dtype: torch.dtype = torch.float32) -> tupl
 def one_by_one(
     q: Tensor, k: Tensor, v: Tensor, causal: bool, window: int | None, scale: float | None = None
 ) -> Tensor:
-    """Each document alone, with a mask written out, in float32: (1, tokens, heads, width)."""
+    """Attend in each document alone, with an explicit mask, in float32."""
     found, start = [], 0
     for length in LENGTHS:
         place = torch.arange(length)
@@ -59,17 +59,17 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("piece", [8, 512])
+@pytest.mark.parametrize("block", [8, 512])
 @pytest.mark.parametrize(("heads", "groups", "causal", "window"), CASES)
 def test_each_document_attends_to_itself_alone(
     heads: int,
     groups: int,
     causal: bool,
     window: int | None,
-    piece: int,
+    block: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(layout, "_BLOCK", piece)
+    monkeypatch.setattr(layout, "_BLOCK", block)
     q, k, v = tensors(heads, groups)
     packed = Layout(LENGTHS, q.device)
     found, weights = packed_attention(
@@ -104,12 +104,12 @@ def test_rows_that_only_fill_tiles_are_not_attended_to(
     )
 
 
-@pytest.mark.parametrize("piece", [64, 5_000, 1 << 20])
+@pytest.mark.parametrize("block", [64, 5_000, 1 << 20])
 @pytest.mark.parametrize("scale", [None, 0.5])
-def test_bfloat16_is_computed_in_pieces(
-    piece: int, scale: float | None, monkeypatch: pytest.MonkeyPatch
+def test_bfloat16_is_computed_in_blocks(
+    block: int, scale: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bf16_attention, "_BLOCK", piece)
+    monkeypatch.setattr(bf16_attention, "_BLOCK", block)
     q, k, v = tensors(4, 4, torch.bfloat16)
     layout = Layout(LENGTHS, q.device)
     found, _ = packed_attention(Layer(False), q, k, v, None, packed=layout, scaling=scale)
@@ -119,10 +119,10 @@ def test_bfloat16_is_computed_in_pieces(
 
 
 @pytest.mark.parametrize(("heads", "groups", "causal", "window"), CASES)
-def test_the_kernel_of_the_gpu_is_asked_for_the_same(
+def test_the_cuda_kernel_gets_the_right_arguments(
     heads: int, groups: int, causal: bool, window: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its arguments, by a stand-in of its signature: the kernel itself needs a GPU."""
+    """Check the arguments with a stand-in of the same signature, because the kernel needs a GPU."""
     signature = inspect.signature(varlen.varlen_attn)
 
     def stand_in(*args: Any, **kwargs: Any) -> Tensor:
@@ -158,7 +158,7 @@ def test_the_gpu_agrees(heads: int, groups: int, causal: bool, window: int | Non
     torch.testing.assert_close(found.float().cpu(), expected, atol=0.05, rtol=0.05)
 
 
-def test_what_it_cannot_do_is_refused() -> None:
+def test_unsupported_options_are_refused() -> None:
     q, k, v = tensors(2, 2)
     layout = Layout(LENGTHS, q.device)
     refused: list[dict[str, Any]] = [{}, {"packed": layout, "softcap": 30.0}]

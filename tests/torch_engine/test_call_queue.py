@@ -1,4 +1,4 @@
-"""One queue for all calls: packed together, fair, in time, and nobody's error but the own."""
+"""One queue for all calls: shared batches, fairness, deadlines, errors of single calls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def job(*numbers: int, length: int = 10, deadline: Deadline = NEVER) -> Job[floa
 
 
 class Model:
-    """Computes numbers from numbers, one batch at a time; holds each until it is let go."""
+    """Halves numbers, one batch at a time; blocks until ``go`` is set."""
 
     def __init__(self, *, held: bool = False) -> None:
         self.batches: list[list[int]] = []
@@ -46,7 +46,7 @@ class Model:
 
 
 class Slow(Model):
-    """Takes 10 ms a pair: 1,000 tokens a second, of pairs of 10."""
+    """Takes 10 ms per pair."""
 
     def __call__(self, pairs: Sequence[Pair]) -> list[float]:
         time.sleep(0.01 * len(pairs))
@@ -54,7 +54,7 @@ class Slow(Model):
 
 
 def held() -> tuple[Model, CallQueue[float]]:
-    """A queue whose worker is busy with the pair 0."""
+    """Return a queue with a worker that is blocked at the pair 0."""
     model = Model(held=True)
     queue = CallQueue(model, TokenBudget(100))
     assert queue.submit(job(0))
@@ -189,7 +189,7 @@ def test_closing_fails_what_waits_and_refuses_what_comes() -> None:
         waits.wait()
     except RerankError as error:
         assert "shut down" in str(error)
-    else:  # it had been computed before
+    else:  # it was computed before
         assert waits.results == [0.5]
     with pytest.raises(RerankError, match="shut down"):
         queue.submit(job(2))
@@ -209,25 +209,25 @@ def test_many_threads_and_workers_get_their_own_numbers() -> None:
     queue.close()
 
 
-def test_workers_share_the_work_so_that_they_end_together() -> None:
+def test_workers_finish_a_call_together() -> None:
     model = Slow()
     queue = CallQueue(model, TokenBudget(2_048), workers=2)
     mine = job(*range(50), length=100)
     assert queue.submit(mine)
     mine.wait()
     sizes = sorted(map(len, model.batches))
-    assert max(sizes) <= 13 and len(sizes) <= 5  # four even ones, but for a moment's difference
+    assert max(sizes) <= 13 and len(sizes) <= 5  # four even ones, with some tolerance
     queue.close()
 
 
-def test_what_another_worker_computes_counts_in_its_share() -> None:
+def test_a_running_batch_counts_as_share_of_its_worker() -> None:
     model = Model(held=True)
     queue = CallQueue(model, TokenBudget(2_048), workers=2)
     for taken, one in enumerate((job(*range(5), length=100), job(*range(20), length=100)), start=1):
         assert queue.submit(one)
         while len(model.batches) < taken:
             time.sleep(0.001)
-    assert list(map(len, model.batches)) == [5, 13]  # 7 are left for the one that has 5
+    assert list(map(len, model.batches)) == [5, 13]  # 7 remain for the worker that has 5
     model.go.set()
     one.wait()
     queue.close()

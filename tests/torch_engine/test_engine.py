@@ -1,4 +1,4 @@
-"""One engine a process and model: loaded once, shared, in time, safe under forks, ended cleanly."""
+"""One engine per process and model: shared, on time, safe under forks, closed cleanly."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_all_rerankers_with_the_same_arguments_share_one_model(checkpoint: Check
     assert exact(checkpoint("bert"), max_length=64).engine is not one.engine
 
 
-def test_it_loads_once_whoever_comes_first(
+def test_concurrent_first_calls_load_once(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vecdb_rerank.torch_engine.checkpoints import loading
@@ -286,7 +286,7 @@ def test_scores_are_plain_numbers_in_any_text(checkpoint: Checkpoint) -> None:
 def test_a_search_sends_it_all_documents_whatever_it_took_before(checkpoint: Checkpoint) -> None:
     guard = GuardedReranker(exact(checkpoint("bert")))
     for _ in range(10):
-        guard._latency.record(len(DOCUMENTS), 60.0)  # as if loading had been slow
+        guard._latency.record(len(DOCUMENTS), 60.0)  # a slow first call
     scores = run(guard.ask(QUERY, DOCUMENTS, Deadline.after(30), Policy()))
     assert None not in scores.raw
     assert len(scores.raw) == len(DOCUMENTS)

@@ -1,4 +1,4 @@
-"""FlagEmbedding behind its fence: the library's own scores, nothing, threads, memory, errors."""
+"""FlagEmbedding: the library's scores, empty lists, threads, memory, errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from vecdb_rerank.torch_engine.spec import GEMMA
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",
     "ignore::FutureWarning",
-    # of the library's, whose __del__ wants what a failed __init__ has not made
+    # the library's __del__ fails after a failed __init__
     r"ignore:.*AbsReranker\.__del__:pytest.PytestUnraisableExceptionWarning",
 )
 Checkpoint = Callable[[str], Path]
@@ -49,7 +49,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def reranker(kind: str, checkpoint: Checkpoint) -> FlagEmbeddingReranker:
-    """One of each kind, three documents at once, with a model of its own."""
+    """Return a reranker with batches of three documents and a newly loaded model."""
     flag_embedding._load_once.cache_clear()
     return made(kind, checkpoint)
 
@@ -69,7 +69,7 @@ def locked(reranker: FlagEmbeddingReranker) -> flag_embedding._LockedModel:
 
 
 def library(kind: str, folder: Path) -> Any:
-    """The library by itself."""
+    """Return the library's own reranker."""
     own = getattr(FlagEmbedding, flag_embedding._CLASSES[kind])
     options = {"use_fp16": True, "trust_remote_code": True} if kind == "layerwise" else {}
     return own(str(folder), devices="cpu", **options)
@@ -78,7 +78,7 @@ def library(kind: str, folder: Path) -> Any:
 def watched(
     reranker: FlagEmbeddingReranker, fail: Callable[[list[int]], Exception | None]
 ) -> list[int]:
-    """The rows of each batch that the model computes from now on; ``fail`` says what it raises."""
+    """Return a list that records the size of each batch; ``fail`` returns the error to raise."""
     body = locked(reranker)._reranker.model.base_model
     whole, batches = body.forward, []
 
@@ -120,17 +120,17 @@ def test_a_causal_model_gives_the_logit_of_yes(checkpoint: Checkpoint) -> None:
     assert numbers(made("llm", checkpoint)) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("layer", [1, 2, 3])
-def test_the_layer_that_was_chosen_scores(layer: int, checkpoint: Checkpoint) -> None:
+def test_cutoff_layer_selects_the_scores(checkpoint: Checkpoint) -> None:
     own = library("layerwise", checkpoint("own-layerwise"))
-    expected = own.compute_score(PAIRS, cutoff_layers=[layer])
-    found = numbers(made("layerwise", checkpoint, cutoff_layer=layer))
-    assert found == pytest.approx(expected, abs=1e-5)
     last = numbers(made("layerwise", checkpoint))
-    assert (found == pytest.approx(last, abs=1e-3)) == (layer == 3)
+    for layer in (1, 3):
+        expected = own.compute_score(PAIRS, cutoff_layers=[layer])
+        found = numbers(made("layerwise", checkpoint, cutoff_layer=layer))
+        assert found == pytest.approx(expected, abs=1e-5)
+        assert (found == pytest.approx(last, abs=1e-3)) == (layer == 3)
 
 
-def test_a_layer_that_the_model_lacks_is_named(checkpoint: Checkpoint) -> None:
+def test_a_missing_layer_is_refused(checkpoint: Checkpoint) -> None:
     for layer in (0, 4):
         with pytest.raises(ConfigurationError, match=r"^cutoff_layer: "):
             numbers(made("layerwise", checkpoint, cutoff_layer=layer))
@@ -164,7 +164,7 @@ def test_out_of_memory_after_the_first_batch_is_survived(reranker: FlagEmbedding
     assert numbers(reranker) == pytest.approx(expected, abs=1e-5)
     assert batches == [3, 3, 1, 1, 1, 1]
     assert numbers(reranker) == pytest.approx(expected, abs=1e-5)
-    assert batches[6:] == [1] * 7  # what was learned is kept
+    assert batches[6:] == [1] * 7  # the lower budget is kept
 
 
 def test_a_document_that_does_not_fit_is_an_error(reranker: FlagEmbeddingReranker) -> None:
@@ -232,7 +232,7 @@ def test_minicpm_is_refused_as_the_library_cannot_run_it(
 ) -> None:
     configure = configuration_minicpm_reranker.LayerWiseMiniCPMConfig
     config = configure(vocab_size=100, hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
-    with pytest.raises(KeyError, match="type"):  # once it does, the refusal can go
+    with pytest.raises(KeyError, match="type"):  # when this passes, remove the refusal
         modeling_minicpm_reranker.LayerWiseMiniCPMForCausalLM(config)
     folder = shutil.copytree(checkpoint("gemma"), tmp_path / "minicpm")
     (folder / "config.json").write_text(json.dumps({"model_type": "minicpm"}))
@@ -248,7 +248,7 @@ def test_code_that_comes_with_a_model_is_refused_unless_asked_for(checkpoint: Ch
 
 
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "gemma"])
-def test_a_model_of_another_kind_is_an_error_of_ours(
+def test_a_broken_model_is_a_configuration_error(
     model_type: str, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(checkpoint(model_type), tmp_path / "broken")

@@ -68,8 +68,8 @@ def in_child(reranker: Any, connection: Connection) -> None:
     connection.send(raw(reranker, DOCUMENTS))
 
 
-def of_child(reranker: Any) -> Any:
-    """The scores of ``DOCUMENTS`` that a forked child gives."""
+def scores_of_child(reranker: Any) -> Any:
+    """Return the scores of ``DOCUMENTS`` from a forked child."""
     context = multiprocessing.get_context("fork")
     mine, theirs = context.Pipe()
     child = context.Process(target=in_child, args=(reranker, theirs))
@@ -97,7 +97,7 @@ def test_a_child_of_a_loading_process_raises_and_the_parent_exits_cleanly(
     assert "Traceback" not in done.stderr
 
 
-def test_a_child_scores_where_the_thread_that_forks_had_scored(checkpoint: Checkpoint) -> None:
+def test_a_child_of_a_thread_that_scored_before_scores(checkpoint: Checkpoint) -> None:
     reranker = CrossEncoderReranker(str(checkpoint("xlm-roberta")), device="cpu", max_length=91)
     expected = raw(reranker, DOCUMENTS)
-    assert of_child(reranker) == pytest.approx(expected, abs=1e-5)
+    assert scores_of_child(reranker) == pytest.approx(expected, abs=1e-5)

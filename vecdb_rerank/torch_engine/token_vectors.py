@@ -17,6 +17,7 @@ from torch.nn.functional import linear, normalize
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.tokenization.pairs import Pair, Template, Text, keep_ends
+from vecdb_rerank.tokenization.special_tokens import disable_special_tokens
 from vecdb_rerank.torch_engine.checkpoints import loading
 from vecdb_rerank.torch_engine.checkpoints.colbert import ColbertConfig, read_colbert_config
 from vecdb_rerank.torch_engine.compute.forward import PackedForward, PaddedForward
@@ -60,11 +61,14 @@ class TextEncoder(CachedEncoder):
                 "model", "its tokenizer marks neither the beginning nor the end of a text"
             )
         self._vocabulary = loaded.tokenizer.get_vocab()
-        before = np.concatenate([template.before, self._marker(config.document_marker)])
+        query_marker = self._marker(config.query_marker)
+        document_marker = self._marker(config.document_marker)
+        disable_special_tokens(loaded.tokenizer, [*query_marker, *document_marker])
+        before = np.concatenate([template.before, document_marker]).astype(np.int32)
         super().__init__(loaded.tokenizer, replace(template, before=before), max_length, 0)
         self.whole = Template(_EMPTY, _EMPTY, _EMPTY)  # for queries, which have all their ids
         self.skipped = [self._vocabulary[w] for w in config.skipped if w in self._vocabulary]
-        self._before = np.concatenate([template.before, self._marker(config.query_marker)])
+        self._before = np.concatenate([template.before, query_marker]).astype(np.int32)
         self._after = template.after
         self._query_length = config.query_length
         self._query_limit = (
