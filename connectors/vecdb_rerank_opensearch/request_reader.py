@@ -10,7 +10,7 @@ from typing import Any
 from vecdb_rerank.request import Mode
 from vecdb_rerank.search.dropin import RequestInfo
 from vecdb_rerank_opensearch import clauses, source_selection
-from vecdb_rerank_opensearch.deepen import Page, deepen, keeps_own_depth, tail_follows
+from vecdb_rerank_opensearch.depth import Page, deepen, keeps_own_depth, tail_follows
 from vecdb_rerank_opensearch.filter_path import first_missing
 from vecdb_rerank_opensearch.source_selection import Projection
 

@@ -22,7 +22,7 @@ from vecdb_rerank import Policy, TextFields, observe
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.ranking.fusion import tie_breaker
 from vecdb_rerank.testing import KeepingReranker, RaisingReranker, ReversingReranker
-from vecdb_rerank_qdrant import RerankingQdrantClient, deepen
+from vecdb_rerank_qdrant import RerankingQdrantClient, deepen, plain, request_reader
 from vecdb_rerank_qdrant.queries import BATCH_NAMES
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact")
@@ -263,17 +263,4 @@ def in_a_batch(asked: Asked) -> models.QueryRequest:
 
 
 def obstructed(asked: Asked) -> bool:
-    query = asked.arguments.get("query")
-    nearest = isinstance(query, models.NearestQuery)
-    return (
-        query is None
-        or (nearest and query.mmr is not None)
-        or isinstance(
-            query,
-            models.RecommendQuery
-            | models.DiscoverQuery
-            | models.ContextQuery
-            | models.OrderByQuery
-            | models.SampleQuery,
-        )
-    )
+    return request_reader.obstacle(plain.request(asked.arguments)) is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank_opensearch.deepen import Page, deepen, keeps_own_depth
+from vecdb_rerank_opensearch.depth import Page, deepen, keeps_own_depth
 from vecdb_rerank_opensearch.request_reader import query_texts
 
 K = 50
