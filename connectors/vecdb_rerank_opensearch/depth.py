@@ -1,19 +1,29 @@
-"""A search made as deep as the window that is reranked: pure functions."""
+"""Make a search as deep as the window that is reranked: pure functions.
+
+What the caller sees stays the caller's: the number of hits, where they end, and their total. So
+`size` may grow, but the `k` of a `knn` clause decides which hits there are at all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from vecdb_rerank.request import SearchDefaults
+from vecdb_rerank.search.dropin import RerankDepth
 from vecdb_rerank_opensearch import clauses
+from vecdb_rerank_opensearch.composed_order import processors
 
-# OpenSearch's own defaults: hits on a page, neighbours of a `neural` query.
+Body = Mapping[str, object]
+# OpenSearch's defaults: hits on a page, and neighbours that a `neural` query looks for.
 SIZE = 10
 NEURAL_K = 10
-# With one of these, a vector query finds what is near enough instead of the k nearest.
+# With one of these, a vector query finds what is near enough and not the k nearest.
 _RADIAL = ("max_distance", "min_score")
+# With one of these, the hits or the total of k neighbours do not follow from those of more.
+_COUNTING = ("aggs", "aggregations", "collapse", "post_filter", "terminate_after")
+# Processors of a pipeline that act on the page.
+_ON_PAGE = {"truncate_hits", "collapse", "oversample"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +34,9 @@ class Page:
     limit: int
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Page:
-        """The page of a body; `ValueError` where `from` or `size` is no number of hits."""
-        offset, limit = (
-            int(default if (given := body.get(name)) is None else given)
-            for name, default in (("from", 0), ("size", SIZE))
-        )
-        if offset < 0 or limit < 0:
-            raise ValueError(f"from {offset}, size {limit}")
-        return cls(offset, limit)
+    def of(cls, body: Body) -> Page:
+        """Return the page of a body; `ValueError` if `from` or `size` is not a number of hits."""
+        return cls(_number(body, "from", 0), _number(body, "size", SIZE))
 
     @property
     def end(self) -> int:
@@ -40,82 +44,155 @@ class Page:
         return self.offset + self.limit
 
 
-def deepen(body: Mapping[str, Any], k: int = SearchDefaults().k) -> Mapping[str, Any]:
-    """The body ``k`` hits deep, from the first one: what every page of a search sends alike.
+def deepen(
+    body: Body,
+    k: int = SearchDefaults().k,
+    rerank_depth: RerankDepth = "window",
+    *,
+    one_shard: bool = True,
+) -> Body:
+    """Return the body made ``k`` hits deep from the first hit: the same for all its pages.
 
-    `size` becomes at least ``k``, and reaches to the page's end where that is deeper; `knn` and
-    `neural` clauses look for at least ``k`` neighbours and a `hybrid` query goes to a
-    `pagination_depth` of at least ``k``, unless the body has aggregations, which they would
-    change. A page that begins past the window keeps its `from` and `size`, since OpenSearch
-    pages on from there by itself; with `rescore`, where it does not (a deeper page orders the
-    hits before it anew), it ends at the window.
+    `size` becomes at least ``k``, and reaches to the page's end if that is deeper. A `hybrid`
+    query without a `pagination_depth` gets one of ``k``. A `knn` or `neural` query that stands
+    alone looks for at least ``k`` neighbours; its first hits are those that the caller's own `k`
+    finds on an index of ``one_shard``, and only there. All other branches keep their depth, as
+    does a page past the window: OpenSearch goes on there by itself. With ``rerank_depth="own"``
+    nothing changes.
 
-    The caller's body is not changed, and given back itself where it is deep enough. ``k`` is 1 to
-    10,000 (OpenSearch's default `index.max_result_window`). `ValueError` where `from` or `size`
-    is no number of hits.
+    The function is pure. It returns ``body`` itself if that is deep enough. ``k`` is 1 to 10,000
+    (OpenSearch's default `index.max_result_window`). Raises `ValueError` if `from` or `size` is
+    not a number of hits.
     """
     page = Page.of(body)
-    deep = body if aggregates(body) else _deepen(body, page, k)
-    if page.offset >= k and tail_follows(body):
-        return deep
-    size = max(k, page.end if tail_follows(body) or not page.offset else 0)
+    if rerank_depth == "own" or acts_on_page(body) or body.get("rescore") or page.offset >= k:
+        return body
+    deep = _deeper_branches(body, k, one_shard=one_shard)
+    size = max(k, page.end)
     if not page.offset and page.limit >= size:
         return deep
     return {**{name: value for name, value in deep.items() if name != "from"}, "size": size}
 
 
-def tail_follows(body: Mapping[str, Any]) -> bool:
-    """Whether a deeper page leaves the order of the hits before it alone."""
-    return not body.get("rescore")
+def available(body: Body, k: int) -> int | None:
+    """Return how many hits there are, if `deepen` makes a body find more than that.
+
+    It is the `k` of a vector query that stands alone.
+    """
+    vector = _only_vector(body.get("query"))
+    if vector is None or any(body.get(name) for name in _COUNTING):
+        return None
+    own = vector.k
+    return own if own is not None and Page.of(body).offset < own < k else None
 
 
-def aggregates(body: Mapping[str, Any]) -> bool:
-    """Whether the body has aggregations, over what its query finds."""
-    return bool(body.get("aggs") or body.get("aggregations"))
+def kept(body: Body, k: int, *, one_shard: bool = True) -> str | None:
+    """Say which branch stays less than ``k`` deep, and why."""
+    for name, parameters in clauses.scoring(body.get("query")):
+        if not isinstance(parameters, Mapping):
+            continue
+        if name == "hybrid" and isinstance(depth := parameters.get("pagination_depth"), int):
+            if depth < k:
+                return f"hybrid keeps its pagination_depth of {depth}: it decides where hits end"
+        elif name in ("knn", "neural"):
+            depths = (own for own in _depths(name, parameters) if own is not None and own < k)
+            if (own := next(depths, None)) is not None and (
+                not one_shard or available(body, k) is None
+            ):
+                return f"{name} keeps its k of {own}: it decides which hits there are"
+    return None
 
 
-def keeps_own_depth(body: Mapping[str, Any], k: int) -> bool:
-    """Whether a branch stays less than ``k`` deep, for the sake of aggregations."""
-    return aggregates(body) and _deepen(body, Page.of(body), k) is not body
+def acts_on_page(body: Body) -> bool:
+    """Check whether an inline pipeline cuts or collapses the hits of the response."""
+    phases = ("request_processors", "response_processors")
+    return any(_ON_PAGE & processors(body, phase) for phase in phases)
 
 
-def _deepen(body: Mapping[str, Any], page: Page, k: int) -> Mapping[str, Any]:
-    """The body with every branch at least ``k`` deep."""
+def shards(response: object) -> int | None:
+    """Return on how many shards a search ran; None if the response does not say it."""
+    found = response.get("_shards") if isinstance(response, Mapping) else None
+    total = found.get("total") if isinstance(found, Mapping) else None
+    return total if isinstance(total, int) else None
 
-    def deeper(name: str, parameters: Any) -> Any:
-        if name in ("knn", "neural") and isinstance(parameters, Mapping):
-            return _deeper_fields(parameters, k, NEURAL_K if name == "neural" else None)
-        if name == "hybrid" and isinstance(parameters, Mapping):
-            return _deeper_hybrid(parameters, page, k)
-        return parameters
 
+def with_total_at_most(response: Mapping[str, object], available: int | None) -> dict[str, object]:
+    """Return a copy of a response whose `hits.total` is at most what is ``available``."""
+    hits = response.get("hits")
+    total = hits.get("total") if isinstance(hits, Mapping) else None
+    if available is None or not isinstance(hits, Mapping) or total is None:
+        return dict(response)
+    if isinstance(total, Mapping):
+        capped: object = {**total, "value": min(available, total["value"])}
+    else:
+        capped = min(available, total)
+    return {**response, "hits": {**hits, "total": capped}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Vector:
+    """One field of a `knn` or `neural` clause; ``k`` is None if it looks for all that is near."""
+
+    clause: str
+    field: str
+    parameters: Mapping[str, object]
+    k: int | None
+
+
+def _only_vector(query: object) -> _Vector | None:
+    """Return the vector clause that is the whole query, on one field."""
+    if not isinstance(query, Mapping) or len(query) != 1:
+        return None
+    [(clause, fields)] = query.items()
+    if clause not in ("knn", "neural") or not isinstance(fields, Mapping) or len(fields) != 1:
+        return None
+    [(field, parameters)] = fields.items()
+    if not isinstance(parameters, Mapping):
+        return None
+    [k] = _depths(clause, fields)
+    return _Vector(clause, field, parameters, k)
+
+
+def _depths(clause: str, fields: Mapping[str, object]) -> list[int | None]:
+    """Return how many neighbours a vector clause looks for in each field."""
+    default = NEURAL_K if clause == "neural" else None
+    return [_neighbours(p, default) for p in fields.values() if isinstance(p, Mapping)]
+
+
+def _neighbours(parameters: Mapping[str, object], default: int | None) -> int | None:
+    if any(parameters.get(name) is not None for name in _RADIAL):
+        default = None
+    k = parameters.get("k", default)
+    return k if isinstance(k, int) else None
+
+
+def _deeper_branches(body: Body, k: int, *, one_shard: bool) -> Body:
     query = body.get("query")
-    deep = clauses.changed(query, deeper)
+    if one_shard and available(body, k) is not None:
+        vector = _only_vector(query)
+        assert vector is not None
+        return {
+            **body,
+            "query": {vector.clause: {vector.field: {**vector.parameters, "k": k}}},
+        }
+    deep = clauses.changed(query, lambda name, given: _deeper_hybrid(body, name, given, k))
     return body if deep is query else {**body, "query": deep}
 
 
-def _deeper_fields(fields: Mapping[str, Any], k: int, default: int | None) -> Mapping[str, Any]:
-    """The fields of a vector clause, each with its k; one without is left alone."""
-    deep = {
-        field: {**vector, "k": k}
-        for field, vector in fields.items()
-        if isinstance(vector, Mapping) and _neighbours(vector, default, k) < k
-    }
-    return {**fields, **deep} if deep else fields
+def _deeper_hybrid(body: Body, name: str, parameters: object, k: int) -> object:
+    """Return a hybrid query that goes as deep as the window; without a depth, it is its page's."""
+    if name != "hybrid" or not isinstance(parameters, Mapping):
+        return parameters
+    page = Page.of(body)
+    if parameters.get("pagination_depth") is not None or page.offset or page.limit >= k:
+        return parameters
+    return {**parameters, "pagination_depth": k}
 
 
-def _neighbours(vector: Mapping[str, Any], default: int | None, enough: int) -> int:
-    radial = any(vector.get(name) is not None for name in _RADIAL)
-    asked = vector.get("k", None if radial else default)
-    return asked if isinstance(asked, int) else enough
-
-
-def _deeper_hybrid(hybrid: Mapping[str, Any], page: Page, k: int) -> Mapping[str, Any]:
-    """A hybrid query is as deep as its page, unless it says how deep: then it can be paged."""
-    depth = hybrid.get("pagination_depth")
-    if depth is None and not page.offset and page.limit >= k:
-        return hybrid
-    asked = page.limit if depth is None else depth
-    if depth is not None and (not isinstance(asked, int) or asked >= k):
-        return hybrid
-    return {**hybrid, "pagination_depth": max(asked, k)}
+def _number(body: Body, name: str, default: int) -> int:
+    value = body.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int | float | str) or int(value) < 0:
+        raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
+    return int(value)

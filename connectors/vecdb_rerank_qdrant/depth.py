@@ -41,9 +41,7 @@ def deepen(
     The function is pure. It returns ``request`` itself if that is deep enough or is not reranked
     (recommend, order_by, ...; a page of a dense query past the window).
     """
-    arguments = (
-        plain.arguments_of(request) if isinstance(request, models.QueryRequest) else request
-    )
+    arguments = plain.arguments_of(request) if isinstance(request, models.QueryRequest) else request
     info = request_reader.read(plain.request(arguments), k, rerank_depth)
     if info.obstacle is not None or (info.tail_follows and info.offset >= k):
         return request

@@ -306,9 +306,7 @@ class _Reranking(DropInClient, Generic[PointsT, BatchT, GroupsT]):
         reranks: list[Rerank] = each("rerank", rerank, bool | Policy, len(requests))
         queries: list[str | None] = each("rerank_query", rerank_query, str | None, len(requests))
         planned = [
-            _planned(
-                self._reranking, plain.arguments_of(request), how, query, over_grpc
-            )
+            _planned(self._reranking, plain.arguments_of(request), how, query, over_grpc)
             for request, how, query in zip(requests, reranks, queries, strict=True)
         ]
         deep = [plan.widened(request) for plan, request in zip(planned, requests, strict=True)]
@@ -388,9 +386,7 @@ def _planned(
         return _Planned(Job(plan, Points(over_grpc), FirstPass), lambda request: request)
     text_fields = plan.pipeline.text_fields
     projection = project(plain.selector(request), text_fields.paths)
-    first = partial(
-        FirstPass, fused_by=request_reader.fused_by(read), injected_fields=projection
-    )
+    first = partial(FirstPass, fused_by=request_reader.fused_by(read), injected_fields=projection)
 
     def widened(given: Any) -> Any:
         return deepen_request(given, request, asked, plan.search.k, projection)

@@ -25,6 +25,7 @@ from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.request import NativeSearch, SearchDefaults
 from vecdb_rerank.search.clock import Clock, SearchRun
 from vecdb_rerank.search.connector import Rerankers, make_chain
+from vecdb_rerank.search.learned import Learned
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import CompletedSearch, deliver
 from vecdb_rerank.text_fields import TextFields, valid_unicode
@@ -111,13 +112,14 @@ class DropIn:
 
     ``k`` hits (1 to 10,000) are reranked. If no query text is found, ``on_missing_query`` passes
     the call through or raises `ConfigurationError`. With ``rerank_depth="own"`` no request is
-    made deeper.
+    made deeper. ``learned`` is what the answers have shown of the database.
     """
 
     pipeline: Pipeline
     k: int
     on_missing_query: MissingQuery
     rerank_depth: RerankDepth = "window"
+    learned: Learned = field(default_factory=Learned, compare=False)
 
     @classmethod
     def of(

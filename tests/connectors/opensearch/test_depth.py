@@ -1,4 +1,4 @@
-"""Bodies made as deep as the window, and the text that is found in them: pure functions."""
+"""Bodies made as deep as the window, without changing which hits there are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
-from vecdb_rerank_opensearch.depth import Page, deepen, keeps_own_depth
-from vecdb_rerank_opensearch.request_reader import query_texts
+from vecdb_rerank_opensearch.depth import (
+    Page,
+    available,
+    deepen,
+    kept,
+    shards,
+    with_total_at_most,
+)
 
 K = 50
 MATCH = {"match": {"text": "honey bees"}}
@@ -39,9 +45,7 @@ def hybrid(*queries: Any, **rest: Any) -> dict[str, Any]:
         ({"from": 50, "size": 10}, {"from": 50, "size": 10}),  # OpenSearch pages on by itself
         ({"from": 5, "size": 0}, {"size": 50}),
         ({"from": "5", "size": "7"}, {"size": 50}),
-        ({"from": 45, "size": 10, "rescore": [{}]}, {"rescore": [{}], "size": 50}),
-        ({"from": 60, "size": 10, "rescore": [{}]}, {"rescore": [{}], "size": 50}),
-        ({"size": 70, "rescore": [{}]}, {"rescore": [{}], "size": 70}),
+        ({"size": 10, "rescore": [{}]}, {"size": 10, "rescore": [{}]}),  # another order
     ],
     ids=repr,
 )
@@ -57,9 +61,14 @@ def test_the_page_becomes_the_window(body: dict[str, Any], page: dict[str, Any])
         {"from": 50, "query": MATCH},
         {"size": 60, "query": knn(60)},
         {"size": 60, "query": hybrid(MATCH, knn(50))},
-        {"size": 60, "query": hybrid(MATCH, knn(50), pagination_depth=50)},
-        {"from": 60, "query": hybrid(MATCH, knn(50), pagination_depth=70)},
+        {"size": 60, "query": hybrid(MATCH, knn(3), pagination_depth=20)},
+        {"from": 60, "query": hybrid(MATCH, knn(50), pagination_depth=20)},
+        {"from": 60, "query": knn(10)},
         {"size": 50, "query": knn(10), "aggs": {"a": {}}},
+        {"size": 50, "query": {"bool": {"must": [knn(10)]}}},
+        {"size": 5, "search_pipeline": {"response_processors": [{"truncate_hits": {}}]}},
+        {"size": 5, "search_pipeline": {"response_processors": [{"collapse": {}}]}},
+        {"size": 5, "search_pipeline": {"request_processors": [{"oversample": {}}]}},
     ],
     ids=repr,
 )
@@ -78,28 +87,73 @@ def test_a_page_says_where_it_ends() -> None:
     assert Page(5, 10).end == 15
 
 
+def test_with_its_own_depth_a_body_is_never_deeper() -> None:
+    for body in ({}, {"query": knn(3), "from": 2}, {"query": hybrid()}):
+        assert deepen(body, K, "own") is body
+
+
 # -- branches
+
+
+@pytest.mark.parametrize("clause", ["knn", "neural"])
+def test_a_vector_that_is_the_whole_query_looks_for_more_neighbours(clause: str) -> None:
+    body = {"query": {clause: {"dense": {"vector": [0.6], "k": 3, "filter": knn(2)}}}}
+    before = copy.deepcopy(body)
+    deep = {"query": {clause: {"dense": {"vector": [0.6], "k": 50, "filter": knn(2)}}}, "size": 50}
+    assert deepen(body, K) == deep
+    assert deepen(body, K, one_shard=False) == {**body, "size": 50}
+    assert available(body, K) == 3
+    assert kept(body, K) is None
+    assert str(kept(body, K, one_shard=False)).startswith(f"{clause} keeps its k of 3")
+    assert body == before
+
+
+def test_a_neural_query_without_a_k_looks_for_ten_neighbours() -> None:
+    body = {"query": {"neural": {"dense": {"query_text": "q"}}}}
+    assert available(body, K) == 10
+    assert deepen(body, K)["query"]["neural"]["dense"]["k"] == 50
 
 
 @pytest.mark.parametrize(
     "inside",
     [
-        lambda q: q,
         lambda q: {"bool": {"must": [MATCH, q]}},
-        lambda q: {"bool": {"should": q}},
+        lambda q: {"bool": {"must": q}},
         lambda q: {"nested": {"path": "chunks", "query": q}},
-        lambda q: {"function_score": {"query": q, "boost": 2}},
-        lambda q: {"script_score": {"query": q, "script": {"source": "1"}}},
         lambda q: {"dis_max": {"queries": [MATCH, q]}},
-        lambda q: {"boosting": {"positive": q, "negative": MATCH, "negative_boost": 0.5}},
-        lambda q: {"bool": {"must": {"bool": {"should": [q]}}}},
+        lambda q: {"hybrid": {"queries": [MATCH, q], "pagination_depth": 60}},
     ],
 )
-def test_vectors_look_for_as_many_neighbours_wherever_they_score(inside: Any) -> None:
-    body = {"query": inside(knn(10, filter=MATCH))}
-    before = copy.deepcopy(body)
-    assert deepen(body, K) == {"query": inside(knn(50, filter=MATCH)), "size": 50}
-    assert body == before
+def test_a_vector_beside_other_clauses_keeps_its_neighbours(inside: Any) -> None:
+    """How many hits there are with more of them does not tell how many there are with fewer."""
+    body = {"query": inside(knn(3))}
+    assert deepen(body, K) == {**body, "size": 50}
+    assert available(body, K) is None
+    assert "keeps its k of 3" in str(kept(body, K))
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"aggs": {"a": {}}},
+        {"aggregations": {"a": {}}},
+        {"post_filter": MATCH},
+        {"collapse": {"field": "x"}},
+        {"terminate_after": 5},
+        {"from": 3},
+    ],
+    ids=repr,
+)
+def test_neighbours_that_something_else_counts_stay(beside: dict[str, Any]) -> None:
+    body = {"query": knn(3), **beside}
+    assert deepen(body, K)["query"] == body["query"]
+    assert available(body, K) is None
+    assert kept(body, K)
+
+
+@pytest.mark.parametrize("beside", [{"min_score": 0.5}, {"highlight": {}}, {"from": 2}])
+def test_neighbours_that_are_only_shown_may_be_more(beside: dict[str, Any]) -> None:
+    assert available({"query": knn(3), **beside}, K) == 3
 
 
 @pytest.mark.parametrize(
@@ -107,7 +161,7 @@ def test_vectors_look_for_as_many_neighbours_wherever_they_score(inside: Any) ->
     [
         {"bool": {"must": [MATCH], "filter": [knn(10)]}},
         {"bool": {"must": [MATCH], "must_not": knn(10)}},
-        knn(10, filter=knn(5)) | {"knn": {"dense": {"vector": [1.0], "k": 60, "filter": knn(5)}}},
+        {"knn": {"dense": {"vector": [1.0], "k": 60, "filter": knn(5)}}},
         {"knn": {"dense": {"vector": [1.0], "min_score": 0.5}}},
         {"neural": {"dense": {"query_text": "q", "max_distance": 2.0}}},
         {"neural_sparse": {"tokens": {"query_text": "q"}}},
@@ -117,50 +171,22 @@ def test_vectors_look_for_as_many_neighbours_wherever_they_score(inside: Any) ->
     ],
     ids=repr,
 )
-def test_what_says_which_hits_there_are_is_left_alone(query: Any) -> None:
+def test_a_query_that_finds_enough_is_left_alone(query: Any) -> None:
     assert deepen({"query": query}, K) == {"query": query, "size": 50}
-
-
-def test_a_neural_query_looks_for_as_many_neighbours() -> None:
-    for vector in ({"query_text": "q"}, {"query_text": "q", "k": 5}):
-        deep = {"neural": {"dense": {"query_text": "q", "k": 50}}}
-        assert deepen({"query": {"neural": {"dense": vector}}}, K)["query"] == deep
+    assert kept({"query": query}, K) is None
 
 
 @pytest.mark.parametrize(
     ("page", "given", "depth"),
-    [
-        ({}, None, 50),
-        ({"from": 20}, None, 50),
-        ({"from": 20, "size": 70}, None, 70),  # as deep as the first page of that size is
-        ({"size": 70}, None, None),
-        ({}, 20, 50),
-        ({}, 80, 80),
-        ({"from": 60}, 20, 50),
-    ],
+    [({}, None, 50), ({"size": 70}, None, None), ({}, 20, 20), ({}, 80, 80), ({"from": 9}, 20, 20)],
 )
-def test_a_hybrid_query_is_as_deep_on_every_page(
+def test_a_hybrid_query_without_a_depth_is_as_deep_as_the_window(
     page: dict[str, Any], given: int | None, depth: int | None
 ) -> None:
     depths = {} if given is None else {"pagination_depth": given}
-    wide = deepen({**page, "query": hybrid(MATCH, knn(60), **depths)}, K)
-    assert wide["query"]["hybrid"].get("pagination_depth") == depth
-
-
-def test_every_branch_of_a_hybrid_query_is_widened() -> None:
-    body = {"query": hybrid(MATCH, knn(3), {"bool": {"must": knn(7)}})}
-    wide = deepen(body, K)["query"]
-    assert wide == hybrid(MATCH, knn(50), {"bool": {"must": knn(50)}}, pagination_depth=50)
-
-
-@pytest.mark.parametrize("name", ["aggs", "aggregations"])
-@pytest.mark.parametrize("query", [knn(10), hybrid(pagination_depth=10)])
-def test_branches_stay_as_they_are_under_aggregations(name: str, query: Any) -> None:
-    body = {"query": query, name: {"a": {"terms": {"field": "x"}}}}
-    assert deepen(body, K) == {**body, "size": 50}
-    assert keeps_own_depth(body, K)
-    assert not keeps_own_depth({"query": query}, K)
-    assert not keeps_own_depth({"query": MATCH, name: {"a": {}}}, K)
+    body = {**page, "query": hybrid(MATCH, knn(60), **depths)}
+    assert deepen(body, K)["query"]["hybrid"].get("pagination_depth") == depth
+    assert (kept(body, K) is not None) == (given == 20)
 
 
 def test_pages_inside_the_window_are_one_request() -> None:
@@ -169,83 +195,25 @@ def test_pages_inside_the_window_are_one_request() -> None:
     assert all(one == wide[0] for one in wide)
 
 
-# -- texts
+# -- responses
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("total", "capped"),
     [
-        {"match": {"text": "bees"}},
-        {"match": {"text": {"query": " bees "}}},
-        {"match_phrase": {"text": "bees"}},
-        {"match_phrase_prefix": {"text": {"query": "bees", "slop": 1}}},
-        {"match_bool_prefix": {"text": "bees"}},
-        {"multi_match": {"query": "bees", "fields": ["title^2", "text"]}},
-        {"query_string": {"query": "bees", "default_field": "text"}},
-        {"simple_query_string": {"query": "bees"}},
-        {"neural": {"dense": {"query_text": "bees", "k": 5}}},
-        {"neural_sparse": {"tokens": {"query_text": "bees"}}},
-        {"hybrid": {"queries": [{"match": {"text": "bees"}}, knn()]}},
-        {"bool": {"must": {"match": {"text": "bees"}}, "filter": {"match": {"lang": "en"}}}},
-        {"bool": {"should": [{"match": {"title": "bees"}}, {"match": {"text": "bees"}}]}},
-        {"bool": {"must": [{"match": {"year": 2024}}, {"match": {"text": "bees"}}]}},
-        {"nested": {"path": "c", "query": {"match": {"c.text": "bees"}}}},
-        {"function_score": {"query": {"match": {"text": "bees"}}, "functions": []}},
-    ],
-    ids=repr,
-)
-def test_the_text_is_that_of_the_clauses(query: Any) -> None:
-    assert query_texts({"query": query}) == ("bees",)
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        None,
-        {"match_all": {}},
-        knn(),
-        {"term": {"text": "bees"}},
-        {"match": {"text": "  "}},
-        {"match": {"year": 2024}},
-        {"match": None},
-        {"bool": {"must": [{"match": {"text": "bees"}}, {"match": {"text": "wasps"}}]}},
-        {"bool": {"filter": {"match": {"text": "bees"}}}},
-        {"bool": {"must_not": {"match": {"text": "bees"}}}},
-        {"neural": {"dense": {"query_image": "aGk="}}},
-        {"hybrid": {"queries": [{"match": {"text": "a"}}, {"neural": {"v": {"query_text": "b"}}}]}},
-    ],
-    ids=repr,
-)
-def test_no_text_or_two_of_them(query: Any) -> None:
-    assert len(query_texts({"query": query})) != 1
-
-
-LONG = {"query": {"bool": {"must": [{"match": {"meta.text": {"query": "bees"}}}]}}}
-SHORT = {"query": {"bool": {"must": {"match": {"meta.text": "bees"}}}}}
-
-
-@pytest.mark.parametrize(
-    ("body", "context", "text"),
-    [
-        (LONG, {"query_text": "wasps"}, "wasps"),
-        ({"query": knn()}, {"query_text": "wasps"}, "wasps"),
-        (LONG, {"query_text_path": "query.bool.must.0.match.meta.text.query"}, "bees"),
-        (SHORT, {"query_text_path": "query.bool.must.0.match.meta.text.query"}, "bees"),
-        (SHORT, {"query_text_path": "query.bool.must.match.meta.text"}, "bees"),
-        (LONG, {"query_text_path": "query.bool.must.7.match"}, None),
-        (LONG, {"query_text_path": "query.bool.should"}, None),
-        (LONG, {"query_text_path": ""}, None),
-        (LONG, {"query_text": 7}, None),
-        (LONG, {}, None),
+        ({"value": 20, "relation": "eq"}, {"value": 3, "relation": "eq"}),
+        ({"value": 2, "relation": "eq"}, {"value": 2, "relation": "eq"}),
+        (20, 3),
+        (None, None),
     ],
 )
-def test_what_the_servers_reranker_is_told_comes_first(
-    body: dict[str, Any], context: dict[str, Any], text: str | None
-) -> None:
-    texts = query_texts({**body, "ext": {"rerank": {"query_context": context}}})
-    assert texts == (() if text is None else (text,))
+def test_a_total_is_no_more_than_there_is(total: Any, capped: Any) -> None:
+    response = {"took": 1, "hits": {"total": total, "hits": []}}
+    before = copy.deepcopy(response)
+    assert with_total_at_most(response, 3)["hits"]["total"] == capped
+    assert with_total_at_most(response, None) == response == before
 
 
-def test_an_ext_that_is_not_reranks_says_nothing() -> None:
-    assert query_texts({**LONG, "ext": {"rerank": {}}}) == ("bees",)
-    assert query_texts({**LONG, "ext": None}) == ("bees",)
+def test_a_response_says_on_how_many_shards_it_ran() -> None:
+    assert shards({"_shards": {"total": 2}}) == 2
+    assert shards({"_shards": {}}) is shards({}) is shards([]) is None
