@@ -47,8 +47,9 @@ from vecdb_rerank_qdrant import (
     Bm25,
     RerankingQdrantClient,
     deepen,
+    plain,
+    request_reader,
 )
-from vecdb_rerank_qdrant import plain, request_reader
 
 QUERY = "harbour"
 VECTOR = [1.0, 0.25, 0.5, 0.75]
