@@ -16,6 +16,7 @@ _BY_FIELD = {
     "neural": "query_text",
     "neural_sparse": "query_text",
 }
+_CONTEXT = ("ext", "rerank", "query_context")
 # Clauses whose score is a relevance to a text or to its vector.
 RELEVANCE = {*_WHOLE, *_BY_FIELD, *clauses.VECTORS, "intervals", "more_like_this"}
 
@@ -27,7 +28,7 @@ def query_texts(body: Mapping[str, object]) -> tuple[str, ...]:
     `query_text`, or `query_text_path` into the body). Without it, the texts are those of the
     clauses that score. Texts of filters do not count. Each text is stripped and comes once.
     """
-    context = _at(body, ["ext", "rerank", "query_context"])
+    context = _at(body, _CONTEXT)
     found: Iterable[object] = _texts(body.get("query"))
     if isinstance(context, Mapping):
         text, path = context.get("query_text"), context.get("query_text_path")
@@ -36,6 +37,11 @@ def query_texts(body: Mapping[str, object]) -> tuple[str, ...]:
         found = [text]
     texts = (text.strip() for text in found if isinstance(text, str))
     return tuple(dict.fromkeys(filter(None, texts)))
+
+
+def has_context(body: Mapping[str, object]) -> bool:
+    """Check whether a body holds the text for the server's own rerank processors."""
+    return isinstance(_at(body, _CONTEXT), Mapping)
 
 
 def _texts(query: object) -> Iterator[object]:

@@ -190,9 +190,7 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
     """A request as it is to be sent."""
     paths = drop_in.pipeline.text_fields.paths
     one_shard = target not in drop_in.learned
-    info = request_reader.read(
-        request, paths, drop_in.k, drop_in.rerank_depth, one_shard=one_shard
-    )
+    info = request_reader.read(request, paths, drop_in.k, drop_in.rerank_depth, one_shard=one_shard)
     plan = drop_in.plan(info, rerank, query)
     own = request.body if request.body is not None else {}
     if plan.reason is not None:

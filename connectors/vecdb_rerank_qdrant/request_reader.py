@@ -47,7 +47,7 @@ def read(request: Request, k: int, rerank_depth: RerankDepth = "window") -> Requ
         offset=0 if why or own else number(request, "offset", 0),
         texts=texts(request),
         obstacle=why,
-        tail_follows=own or (isinstance(query, list | tuple) and not branches),
+        tail_follows=own or tail_follows(request),
         own_depth=own,
         notes={} if why or own else _notes(request, k),
     )
@@ -75,6 +75,17 @@ def number(request: Request, name: str, default: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")
     return value
+
+
+def tail_follows(request: Request) -> bool:
+    """Check whether a deeper request leaves the order of the hits before it alone.
+
+    That holds for dense vectors: Qdrant orders equal scores of other queries differently at each
+    call.
+    """
+    query = request.get("query")
+    nearest = query.get("nearest") if isinstance(query, Mapping) else query
+    return isinstance(nearest, list | tuple) and request.get("prefetch") is None
 
 
 def fused_by(request: Request) -> Literal["database", "none"]:
