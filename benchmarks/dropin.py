@@ -120,7 +120,7 @@ def opensearch(client: Any, k: int) -> Iterator[tuple[Call, Call]]:
         "size": 10,
         "_source": ["title", "n"],
     }
-    deep = vecdb_rerank_opensearch.depth(body, k)
+    deep = vecdb_rerank_opensearch.deepen(body, k)
     wrapped = RerankingOpenSearch(client, Identity(), k=k)
     yield (
         lambda: client.search(index="docs", body=deep),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from vecdb_rerank.request import SearchDefaults
 from vecdb_rerank.search.dropin import RerankDepth
@@ -45,12 +46,12 @@ class Page:
 
 
 def deepen(
-    body: Body,
+    body: Mapping[str, Any],
     k: int = SearchDefaults().k,
     rerank_depth: RerankDepth = "window",
     *,
     one_shard: bool = True,
-) -> Body:
+) -> Mapping[str, Any]:
     """Return the body made ``k`` hits deep from the first hit: the same for all its pages.
 
     `size` becomes at least ``k``, and reaches to the page's end if that is deeper. A `hybrid`
@@ -116,7 +117,7 @@ def shards(response: object) -> int | None:
     return total if isinstance(total, int) else None
 
 
-def with_total_at_most(response: Mapping[str, object], available: int | None) -> dict[str, object]:
+def with_total_at_most(response: Mapping[str, Any], available: int | None) -> dict[str, Any]:
     """Return a copy of a response whose `hits.total` is at most what is ``available``."""
     hits = response.get("hits")
     total = hits.get("total") if isinstance(hits, Mapping) else None

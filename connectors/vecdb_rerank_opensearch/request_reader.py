@@ -244,5 +244,5 @@ def _mode(body: Body) -> Mode:
 def listed(given: object) -> list[object]:
     """Return a list from itself, its comma-separated form, or nothing."""
     if isinstance(given, str):
-        return given.split(",")
+        return [*given.split(",")]
     return list(given) if isinstance(given, list | tuple) else []

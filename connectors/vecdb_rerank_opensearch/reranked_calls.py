@@ -16,7 +16,8 @@ from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.search import dropin
 from vecdb_rerank.search.dropin import DropIn, Job, Plan, Rerank, each
 from vecdb_rerank_opensearch import depth, errors, request_reader
-from vecdb_rerank_opensearch.request_reader import Body, Request
+from vecdb_rerank_opensearch.depth import Body
+from vecdb_rerank_opensearch.request_reader import Request
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 from vecdb_rerank_opensearch.source_selection import NOTHING, Forced
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from vecdb_rerank_opensearch.layout import BM25_TEXT, Layout
 
@@ -34,7 +35,7 @@ NOTHING = Forced()
 class Projection:
     """The parts of a body that bring the text to rerank, and what to take out again."""
 
-    parts: Mapping[str, object]
+    parts: Mapping[str, Any]
     injected_fields: Forced = NOTHING
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from qdrant_client.http import models
 
@@ -18,7 +18,7 @@ from vecdb_rerank_qdrant.queries import BATCH_NAMES, TIES
 from vecdb_rerank_qdrant.request_reader import GROUP_SIZE, LIMIT
 
 K = SearchDefaults().k
-NativeRequest = TypeVar("NativeRequest", models.QueryRequest, Mapping[str, object])
+NativeRequest = TypeVar("NativeRequest", models.QueryRequest, Mapping[str, Any])
 
 
 def deepen(

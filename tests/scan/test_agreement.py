@@ -54,8 +54,10 @@ class Answering(QdrantClient):
         point = models.ScoredPoint(id=1, version=1, score=0.5, payload=PAYLOAD)
         return models.QueryResponse(points=[point])
 
-    def query_batch_points(self, *_: Any, requests: Any, **__: Any) -> Any:
-        return [self.query_points() for _ in requests]
+    def query_batch_points(  # type: ignore[override]  # narrower
+        self, collection_name: str, requests: Any, **_: Any
+    ) -> Any:
+        return [self.query_points() for request in requests]
 
 
 class AnsweringConnection(Connection):
@@ -268,7 +270,9 @@ def test_on_a_search_of_opensearchs(hits: Any, tmp_path: Path, call: dict[str, A
 def test_on_an_msearch_of_opensearchs(
     hits: Any, tmp_path: Path, found: list[Any], text: Any
 ) -> None:
-    lines = [line for body in found for line in ({}, body)]
+    lines: list[Any] = []
+    for body in found:
+        lines += [{}, body]
     call = {"body": lines, "index": "i", "rerank_query": text}
     check(done(lambda: hits.msearch(**call)), said(tmp_path, "hits", "msearch", call))
 

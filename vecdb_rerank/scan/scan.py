@@ -16,7 +16,7 @@ from vecdb_rerank.scan import files, opensearch, qdrant
 from vecdb_rerank.scan.clients import Database, Project
 from vecdb_rerank.scan.rulings import Arguments, Clients, Ruling, Verdict, passed, unclear
 from vecdb_rerank.scan.scopes import Scope, build, module_name
-from vecdb_rerank.scan.values import Open, evaluate, known_part
+from vecdb_rerank.scan.values import Open, evaluate, is_unknown, known_part
 from vecdb_rerank.text_fields import TextFields
 
 _RULES: Mapping[Database, ModuleType] = {"qdrant": qdrant, "opensearch": opensearch}
@@ -150,11 +150,11 @@ def _arguments(node: ast.Call, scope: Scope, project: Project) -> tuple[list[obj
         value = evaluate(keyword.value, scope, project)
         if keyword.arg is not None:
             named[keyword.arg] = value
-        elif type(value) in (dict, Open):
-            named |= known_part(value)
-            is_open = is_open or type(value) is Open
-        else:
+        elif is_unknown(value) or not isinstance(value, dict | Open):
             is_open = True
+        else:
+            named |= known_part(value)
+            is_open = is_open or isinstance(value, Open)
     return positional, Open(named) if is_open else named
 
 

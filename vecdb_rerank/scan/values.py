@@ -40,7 +40,7 @@ class Unknown(str):
     def _undecided(self, *_: object) -> NoReturn:
         raise Undecided(str.__str__(self))
 
-    __class__ = property(_undecided)  # type: ignore[assignment]  # what `isinstance` asks
+    __class__ = property(_undecided)  # what `isinstance` asks
     __bool__ = __eq__ = __ne__ = __int__ = __iter__ = split = _undecided  # type: ignore[assignment]
     __hash__ = str.__hash__
 

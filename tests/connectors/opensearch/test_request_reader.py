@@ -272,7 +272,8 @@ def test_where_a_total_cannot_be_derived_neighbours_stay(
     request_: Request, one_shard: bool
 ) -> None:
     info = read(request_, PATHS, 50, one_shard=one_shard)
-    assert info.obstacle is info.available is None
+    assert info.obstacle is None
+    assert info.available is None
     assert info.limit == 10
     assert "keeps its k of 3" in info.notes["own_depth"]
     assert deepen_request(request_, info, 50)["query"] == (request_.body or {})["query"]

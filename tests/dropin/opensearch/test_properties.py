@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from opensearchpy.exceptions import OpenSearchException, RequestError
 
+from tests.dropin.exceptions import documented
 from tests.dropin.opensearch import generated, oracle
 from tests.dropin.opensearch.generated import QUERY, Arguments
 from tests.dropin.opensearch.world import World
@@ -132,6 +133,7 @@ def test_with_an_order_keeping_reranker_a_call_equals_the_raw_one(
     client = wrapped(world, "keeping", text_fields, k)
     ours = attempt(lambda: client.search(**arguments, rerank_query=QUERY))
     allowed = set(oracle.exceptions(arguments))
+    assert allowed | {"ties", "equal_texts", "no_text"} <= documented("OpenSearch")
     if isinstance(raw, Exception):
         event("refused")
         assert str(ours) == str(raw) or ("fused" in allowed and not oracle.hits(ours))
