@@ -109,7 +109,6 @@ def read(
         limit=limit,
         offset=page.offset,
         texts=texts,
-        note=kept,
         deterministic_ties=True,
         available=neighbours,
         notes={} if kept is None else {"own_depth": kept},

@@ -55,7 +55,8 @@ class Sent:
 
     def check_shards(self, response: object) -> None:
         """Raise `SeveralShards` if it cannot be known how many hits there are."""
-        if self.available is not None and depth.shards(response) != 1:
+        has_hits = isinstance(response, Mapping) and "hits" in response
+        if self.available is not None and has_hits and depth.shards(response) != 1:
             raise SeveralShards
 
     @property

@@ -85,7 +85,8 @@ def tail_follows(request: Request) -> bool:
     """
     query = request.get("query")
     nearest = query.get("nearest") if isinstance(query, Mapping) else query
-    return isinstance(nearest, list | tuple) and request.get("prefetch") is None
+    branches = list(_prefetches(request.get("prefetch")))
+    return isinstance(nearest, list | tuple) and not branches
 
 
 def fused_by(request: Request) -> Literal["database", "none"]:

@@ -882,7 +882,7 @@ def test_scan_lists_every_search_with_its_verdict(run: Callable[..., Ended]) -> 
     assert ended.out.splitlines() == [
         "code/a.py:4 query_points reranked: by the text in the query",
         "code/a.py:5 query_points passed through: no query text in the request: give rerank_query=",
-        "code/a.py:6 search refused: search: qdrant-client has it no more; use query_points",
+        "code/a.py:6 search refused: search: qdrant-client removed it; use query_points",
         "Files: 1 read, 1 unreadable. "
         "Searches: 3, 1 reranked, 1 passed through, 1 refused, 0 unclear. "
         "Other calls of the clients, which stay as they are: 1.",

@@ -1,4 +1,4 @@
-"""Reading a code base: every search call, and what becomes of it with a wrapped client."""
+"""Read a code base: find every search call, and say what a drop-in client makes of it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Report:
     """What a scan found.
 
     ``calls`` are in order of file and line. ``others`` counts calls of the clients that do not
-    search, such as ``upsert``: wrapping leaves them alone. ``unreadable`` maps files that could
-    not be read to the reason.
+    search, such as ``upsert``: those stay as they are. ``unreadable`` maps files that could not be
+    read to the reason.
     """
 
     files: int
@@ -50,7 +50,7 @@ class Report:
 
     @property
     def counts(self) -> Counter[Verdict]:
-        """How many calls have each verdict."""
+        """The number of calls by verdict."""
         return Counter(call.verdict for call in self.calls)
 
 
@@ -175,7 +175,7 @@ def _handed_on(
 
 
 def _helper(node: ast.Call, scope: Scope, project: Project) -> Seen | None:
-    """Functions and classes of opensearch-py that search with the client they are given."""
+    """Find functions and classes of opensearch-py that search with a client."""
     path = project.path(node.func, scope)
     name = path.rpartition(".")[2]
     if not path.startswith("opensearchpy."):

@@ -256,7 +256,7 @@ def test_search(world: World, row: str) -> None:
             return
     (outcome,), sent = outcomes, log[-1]
     assert outcome.status == ("reranked" if becomes == RERANKED else "skipped"), outcome.reason
-    assert str(outcome.reason or "").startswith(told)
+    assert str(outcome.reason or outcome.notes.get("own_depth", "")).startswith(told)
     recorded = sent.response
     assert list(response) == list(recorded)
     if becomes == PASSED and row != NO_TEXT:

@@ -225,10 +225,12 @@ def test_a_fusion_has_deeper_branches_and_a_funnel_has_its_own(world: World) -> 
     (call,) = world.calls
     assert [branch.limit for branch in call.arguments["prefetch"]] == [35, 35]
     assert outcome.seen > 30
+    assert "own_depth" not in outcome.notes
     _, outcome = ask(world, wrap(world, k=35), **RERANKED["rescoring"])
     (call,) = world.calls
     assert call.arguments["prefetch"] is RERANKED["rescoring"]["prefetch"]
     assert outcome.seen == 30
+    assert "30" in outcome.notes["own_depth"]
 
 
 def test_a_funnel_returns_what_it_returns_by_itself(world: World) -> None:
