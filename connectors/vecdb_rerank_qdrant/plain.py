@@ -27,7 +27,8 @@ def arguments_of(query_request: models.QueryRequest) -> dict[str, object]:
     A batch brings no payload unless it is asked for.
     """
     found = {ours: getattr(query_request, theirs) for ours, theirs in BATCH_NAMES.items()}
-    return {**found, "with_payload": found["with_payload"] or False}
+    given = found["with_payload"]
+    return {**found, "with_payload": False if given is None else given}
 
 
 def selector(arguments: Arguments) -> object:

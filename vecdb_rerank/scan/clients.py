@@ -66,7 +66,7 @@ class Project:
         return ""
 
     def kind(self, expression: ast.expr, scope: Scope, depth: int = _DEPTH) -> Kind:
-        """Return what ``expression`` stands for; None if that is not a client or of the code base."""
+        """Return what ``expression`` stands for; None if not a client or of the code base."""
         if depth == 0:
             return None
         depth -= 1

@@ -8,7 +8,7 @@ import pytest
 from qdrant_client.http import models
 
 from vecdb_rerank import TextFields
-from vecdb_rerank_qdrant import deepen
+from vecdb_rerank_qdrant import deepen, plain
 from vecdb_rerank_qdrant.queries import TIES
 
 VECTOR = [1.0, 0.0]
@@ -132,6 +132,13 @@ def test_a_batchs_request_is_copied_and_brings_the_text_it_left_out() -> None:
         with_payload=models.PayloadSelectorInclude(include=["text"]),
     )
     assert (request.limit, request.offset, request.with_payload) == (5, 3, None)
+
+
+def test_a_batchs_request_for_no_fields_stays_one_for_an_empty_payload() -> None:
+    request = models.QueryRequest(query=VECTOR, with_payload=[])
+    include = models.PayloadSelectorInclude(include=["text"])
+    assert deepen(request, 20, TextFields(("text",))).with_payload == include
+    assert plain.arguments_of(request)["with_payload"] == []
 
 
 def test_the_payload_brings_the_fields_of_the_documents() -> None:

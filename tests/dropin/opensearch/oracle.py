@@ -45,6 +45,8 @@ def exceptions(arguments: Mapping[str, Any]) -> Iterator[str]:
     """The rows of docs/drop_in.md that say how a call may differ from the raw one."""
     if "hybrid" in (arguments["body"].get("query") or {}):
         yield "fused"
+    if arguments["body"].get("explain") and "knn" in (arguments["body"].get("query") or {}):
+        yield "explained"
 
 
 def rest(response: Any, arguments: Mapping[str, Any]) -> Any:
@@ -60,7 +62,8 @@ def hits(response: Any) -> list[Hit]:
 
 
 def unscored_hits(found: Sequence[Hit]) -> list[Hit]:
-    return [{**hit, "_score": 0} for hit in found]
+    """Hits without what the depth of the search changes."""
+    return [{**hit, "_score": 0, "_explanation": None} for hit in found]
 
 
 def widened(arguments: Mapping[str, Any], k: int) -> dict[str, Any]:

@@ -132,9 +132,16 @@ def test_with_an_order_keeping_reranker_a_call_equals_the_raw_one(
     raw = attempt(lambda: world.client.search(**arguments))
     client = wrapped(world, "keeping", text_fields, k)
     ours = attempt(lambda: client.search(**arguments, rerank_query=QUERY))
+    check_equal(world, ours, raw, arguments, text_fields, k)
+
+
+def check_equal(
+    world: World, ours: Any, raw: Any, arguments: Arguments, text_fields: TextFields, k: int
+) -> None:
+    """An answer is the raw one, but for the documented exceptions."""
     allowed = set(oracle.exceptions(arguments))
     assert allowed | {"ties", "equal_texts", "no_text"} <= documented("OpenSearch")
-    if isinstance(raw, Exception):
+    if isinstance(raw, Exception) or "error" in raw:
         event("refused")
         assert str(ours) == str(raw) or ("fused" in allowed and not oracle.hits(ours))
         return
@@ -150,6 +157,22 @@ def test_with_an_order_keeping_reranker_a_call_equals_the_raw_one(
     expected = oracle.expected(window, arguments, k, "keeping", text_fields, world)
     event("ties, equal_texts or no_text")
     assert oracle.unscored_hits(found) == oracle.unscored_hits(oracle.hits(expected)[: len(hits)])
+
+
+@properties
+@given(
+    searches=st.lists(st.tuples(generated.bodies, st.integers(0, 5)), min_size=1, max_size=3),
+    text_fields=generated.text_fields,
+    k=generated.depths,
+)
+def test_so_does_an_msearch(world: World, searches: Any, text_fields: TextFields, k: int) -> None:
+    calls = [{"body": body, "index": world.targets[target]} for body, target in searches]
+    lines = [line for call in calls for line in ({"index": call["index"]}, call["body"])]
+    raw = world.client.msearch(body=lines)["responses"]
+    client = wrapped(world, "keeping", text_fields, k)
+    ours = client.msearch(body=lines, rerank_query=QUERY)["responses"]
+    for one, other, call in zip(ours, raw, calls, strict=True):
+        check_equal(world, one, other, call, text_fields, k)
 
 
 @properties

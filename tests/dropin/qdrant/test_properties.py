@@ -117,14 +117,21 @@ def test_with_an_order_keeping_reranker_a_call_equals_the_raw_one(
         return
     client = wrapped(world, KeepingReranker(), text_fields, k)
     found = client.query_points(**arguments, rerank_query=QUERY).points
+    check_equal(found, raw, world.calls[-1].response.points, asked, k)
+
+
+def check_equal(
+    found: Sequence[Any], raw: Sequence[Any], recorded: Sequence[Any], asked: Asked, k: int
+) -> None:
+    """Points are the raw ones, but for the documented exceptions."""
     allowed = set(exceptions(asked, k))
     assert allowed | {"ties"} <= documented("Qdrant")
     event(", ".join(sorted(allowed)) or "equal")
-    if allowed & {"fused", "window_end", "random"}:
+    if allowed:
         return
     assert len(found) == len(raw)
     if [p.id for p in found] != [p.id for p in raw]:  # only hits of equal scores change places
-        scores = {p.id: p.score for p in world.calls[-1].response.points}
+        scores = {p.id: p.score for p in recorded}
         assert [scores[p.id] for p in found] == pytest.approx([p.score for p in raw])
         event("ties")
         return
@@ -135,6 +142,23 @@ def test_with_an_order_keeping_reranker_a_call_equals_the_raw_one(
     ]
     assert [type(p.vector) for p in found] == [type(p.vector) for p in raw]
     assert [p.payload for p in found] == [p.payload for p in raw]
+
+
+@properties
+@given(
+    batch=st.lists(
+        generated.requests(st.one_of(generated.reranked, generated.passed())), max_size=3
+    ),
+    k=generated.depths,
+)
+def test_so_does_a_batch(world: World, batch: list[Asked], k: int) -> None:
+    requests = [in_a_batch(asked) for asked in batch]
+    raw = world.client.query_batch_points(collection_name=world.name, requests=requests)
+    client = wrapped(world, KeepingReranker(), TextFields(), k, len(batch))
+    ours = client.query_batch_points(world.name, requests, rerank_query=QUERY)
+    (call,) = world.calls
+    for found, one, recorded, asked in zip(ours, raw, call.response, batch, strict=True):
+        check_equal(found.points, one.points, recorded.points, asked, k)
 
 
 def exceptions(asked: Asked, k: int) -> Iterator[str]:
