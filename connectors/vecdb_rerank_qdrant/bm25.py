@@ -19,8 +19,8 @@ from qdrant_client.http import models
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.request import Bm25Params, Language, check_language
+from vecdb_rerank_qdrant.layout import BM25_MODEL
 
-MODEL = "qdrant/bm25"
 # The server's English list, without words that hold an apostrophe: no term can equal those.
 STOP_WORDS = frozenset(
     """
@@ -52,7 +52,7 @@ class Bm25(Bm25Params):
         options = asdict(self)
         if self.language != "english":
             options["stopwords"] = []
-        return models.Document(text=text, model=MODEL, options=options)
+        return models.Document(text=text, model=BM25_MODEL, options=options)
 
     def document(self, text: str) -> models.SparseVector:
         """The vector of a document, encoded here."""
