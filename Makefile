@@ -1,12 +1,12 @@
-# make env    .venv with the plugin and its command
-# make demo   ... and run the demo          make test   ... and run all tests
-# make docs   the documentation site, in site/
+# make env    install the package and its command into .venv
+# make demo   run the demo              make test   run all tests
+# make check  run linters and mypy      make docs   build the documentation site in site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-# FROM: where the tests' databases come from: auto, env, compose, testcontainers, embedded
+# FROM: where the tests' databases run: auto, env, compose, testcontainers, embedded
 FROM ?= auto
 
 .PHONY: env demo test lowest check format docs bench bench-rerankers opensearch opensearch-stop clean
@@ -19,7 +19,7 @@ demo: env
 test: $(VENV)/.dev
 	$(BIN)/pytest --servers=$(FROM)
 
-# The integrations with the lowest versions of LangChain, LlamaIndex and Haystack.
+# Tests the integrations with the lowest supported LangChain, LlamaIndex and Haystack.
 lowest: $(VENV)/.dev
 	.ci/lowest -q
 
@@ -28,6 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -39,7 +40,7 @@ docs: $(VENV)/.dev
 bench: env
 	$(BIN)/python benchmarks/overhead.py
 
-# Local rerankers beside others (their libraries come with it); BENCH_JSON=FILE writes the numbers.
+# Compares local rerankers with other libraries; BENCH_JSON=FILE writes the numbers.
 bench-rerankers: $(VENV)/.dev
 	$(INSTALL) --editable '.[bench]'
 	$(BIN)/python -m benchmarks.rerankers $(if $(BENCH_JSON),--json $(BENCH_JSON))

@@ -1,6 +1,6 @@
-"""Run in an environment with one extra (its name, or "-" for none): it works, the others say so.
+"""Check an environment with one extra installed (its name is the argument, or "-" for none).
 
-Every use below is tried. That of the extra has to work; any other works as well, since extras share
+Every use below is tried. The extra's own must work. Any other either works, since extras share
 libraries, or raises `MissingDependencyError`, which names the extra to install.
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, files, metadata
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from vecdb_rerank import (
     Deadline,
@@ -20,10 +21,11 @@ from vecdb_rerank import (
     Scores,
     VecdbRerankError,
 )
+from vecdb_rerank._optional import require
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when Haystack is imported
-NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, where nobody listens
-# Sums of others, and what users do not install.
+NOWHERE = "http://127.0.0.1:9"  # the discard service's port: nothing listens there
+# Unions of other extras, and extras for developers.
 NOT_USED_ALONE = {"all", "bench", "dev", "docs", "train"}
 
 
@@ -51,6 +53,16 @@ def opensearch() -> None:
 
 
 def onnx() -> None:
+    from vecdb_rerank import OnnxReranker
+
+    with TemporaryDirectory() as folder:
+        for name in ("model.onnx", "tokenizer.json"):
+            Path(folder, name).write_text("{}")
+        reranker = OnnxReranker(folder)
+        _fails(lambda: reranker.score("q", ["d"], deadline=Deadline()), VecdbRerankError, folder)
+
+
+def offline() -> None:
     from vecdb_rerank import OnnxEmbedder, OnnxReranker
 
     assert len(OnnxEmbedder().embed_query("one")) == 384
@@ -121,6 +133,14 @@ def otel() -> None:
         assert trace.get_current_span() is not None
 
 
+def cli() -> None:
+    require("typer", "cli")
+    require("rich", "cli")
+    from vecdb_rerank.cli.app import app
+
+    assert app.registered_commands
+
+
 def evaluation() -> None:
     from vecdb_rerank.evaluation import metrics
 
@@ -130,7 +150,8 @@ def evaluation() -> None:
 
 def demo() -> None:
     qdrant()
-    onnx()
+    offline()
+    cli()
     evaluation()
 
 
@@ -138,6 +159,7 @@ USES = {
     "qdrant": qdrant,
     "opensearch": opensearch,
     "onnx": onnx,
+    "offline": offline,
     "http": http,
     "cohere": cohere,
     "sentence-transformers": sentence_transformers,
@@ -147,15 +169,16 @@ USES = {
     "llama-index": llama_index,
     "haystack": haystack,
     "otel": otel,
+    "cli": cli,
     "evaluation": evaluation,
     "demo": demo,
 }
-# The library that a use imports itself, as a caller would.
+# Libraries that a use imports itself, as a user's code would.
 CALLERS = ("qdrant_client", "opensearchpy", "opentelemetry")
 
 
 class _Reranker:
-    """Needs no library."""
+    """Scores without any library."""
 
     name = "none"
 
@@ -167,20 +190,20 @@ def _embedder() -> FunctionEmbedder:
     return FunctionEmbedder(lambda texts: [[1.0, float(len(t))] for t in texts], dimension=2)
 
 
-def _fails(call: Any, error: type[Exception], said: str) -> None:
-    """For want of a server or of weights, with an error of ours."""
+def _fails(call: Callable[[], object], error: type[Exception], word: str) -> None:
+    """Check that ``call`` raises ``error`` with ``word`` for lack of a server or weights."""
     try:
         call()
     except MissingDependencyError:
         raise
     except error as raised:
-        assert said in str(raised), raised
+        assert word in str(raised), raised
     else:
-        raise AssertionError("it answered")
+        raise AssertionError("expected an error")
 
 
 def _missing(name: str) -> str | None:
-    """Why a use does not work here, or None if it does."""
+    """Return why a use does not work here, or None if it does."""
     try:
         USES[name]()
     except MissingDependencyError as error:
@@ -194,7 +217,7 @@ def _missing(name: str) -> str | None:
 
 
 def _whole() -> None:
-    """What every installation has: types, licence, entry points that name what is there."""
+    """Check what every installation has: types, licence, entry points that exist."""
     installed = {str(file) for file in files("vecdb-rerank") or ()}
     for package in ("vecdb_rerank", "vecdb_rerank_qdrant", "vecdb_rerank_opensearch"):
         assert f"{package}/py.typed" in installed
@@ -212,12 +235,12 @@ def main(extra: str) -> None:
     """Check this environment."""
     _whole()
     known = set(metadata("vecdb-rerank").get_all("Provides-Extra", [])) - NOT_USED_ALONE
-    assert known == set(USES), f"say above how to use {', '.join(sorted(known ^ set(USES)))}"
+    assert known == set(USES), f"add a use above for {', '.join(sorted(known ^ set(USES)))}"
     missing = {name: why for name in USES if (why := _missing(name)) is not None}
     assert extra not in missing, missing[extra]
     assert extra != "-" or missing, "nothing is optional"
     works = sorted(set(USES) - set(missing))
-    print(f"{extra}: {', '.join(works) or 'nothing'} works; the others say what is missing")
+    print(f"{extra}: works: {', '.join(works) or 'none'}; the others name their extra")
 
 
 if __name__ == "__main__":

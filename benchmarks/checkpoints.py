@@ -1,7 +1,7 @@
-"""Checkpoints for tests and benchmarks where no hub can be reached.
+"""Checkpoints for tests and benchmarks that need no hub.
 
-`minilm` has real weights: those of the bundled ONNX cross-encoder, whose int8 matrices become
-float32 ones again, as a checkpoint that transformers loads. All others have random weights.
+`minilm` has the real weights of the bundled ONNX cross-encoder, with its int8 matrices converted to
+float32, as a transformers checkpoint. All others have random weights.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ from platformdirs import user_cache_path
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
+from torch import nn
 from transformers import (
     BertConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
@@ -30,7 +34,7 @@ from transformers import (
 from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
 
 _MATRIX = "MatMulInteger"
-_TENSORS = {  # transformers' name of a matrix by the name of the node that multiplies by it
+_TENSORS = {  # the name of a matrix in transformers, by the name of the ONNX node that uses it
     "attention/self/query": "attention.self.query",
     "attention/self/key": "attention.self.key",
     "attention/self/value": "attention.self.value",
@@ -41,7 +45,7 @@ _TENSORS = {  # transformers' name of a matrix by the name of the node that mult
 
 
 def minilm(folder: Path | None = None) -> Path:
-    """ms-marco-MiniLM-L-12-v2 as safetensors, in ``folder`` or the user's cache."""
+    """Write ms-marco-MiniLM-L-12-v2 as safetensors to ``folder`` or the user's cache."""
     folder = folder or user_cache_path("vecdb_rerank") / "checkpoints" / MS_MARCO_MINILM.name
     if (folder / "model.safetensors").is_file():
         return folder
@@ -49,18 +53,19 @@ def minilm(folder: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         shutil.copyfile(weights.tokenizer.with_name(name), folder / name)
-    configure: Any = BertConfig
-    config = configure(
-        vocab_size=30_522,
-        hidden_size=384,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        intermediate_size=1_536,
-        num_labels=1,
-        architectures=["BertForSequenceClassification"],
+    config = BertConfig.from_dict(
+        {
+            "vocab_size": 30_522,
+            "hidden_size": 384,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": 1_536,
+            "num_labels": 1,
+            "architectures": ["BertForSequenceClassification"],
+        }
     )
     config.save_pretrained(folder)
-    part = folder / "model.safetensors.part"  # renamed when complete: others may look already
+    part = folder / "model.safetensors.part"  # renamed when complete, for concurrent readers
     save_file(_dequantized(weights.onnx), part, {"format": "pt"})
     part.rename(folder / "model.safetensors")
     return folder
@@ -68,7 +73,7 @@ def minilm(folder: Path | None = None) -> Path:
 
 def _dequantized(path: Path) -> dict[str, torch.Tensor]:
     graph = onnx.load(str(path)).graph
-    held = {held.name: numpy_helper.to_array(held) for held in graph.initializer}
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     found = {}
     for name, values in held.items():
         if name.endswith("_quantized"):
@@ -85,20 +90,20 @@ def _dequantized(path: Path) -> dict[str, torch.Tensor]:
             target = _TENSORS[rest.removesuffix("/MatMul_quant")]
             matrix = found[node.input[1].removesuffix("_quantized")].T
             tensors[f"bert.encoder.layer.{layer}.{target}.weight"] = matrix
-    # A Gemm keeps its matrix as torch does or turned, which only its shape or its use tells.
+    # A Gemm stores its matrix as torch does, or transposed.
     tensors["classifier.weight"] = tensors["classifier.weight"].reshape(1, -1)
     tensors["bert.pooler.dense.weight"] = tensors["bert.pooler.dense.weight"].T
     return {n: torch.from_numpy(np.array(v, order="C")) for n, v in tensors.items()}
 
 
 def xlmr_large(folder: Path | None = None, *, layers: int = 24) -> Path:
-    """A reranker of XLM-RoBERTa-large's shape with random weights and a small vocabulary."""
+    """Write a reranker of XLM-RoBERTa-large's size with random weights and few words."""
     shape = {"hidden_size": 1_024, "num_attention_heads": 16, "intermediate_size": 4_096}
     return _xlmr(f"xlmr-large-{layers}", folder, num_hidden_layers=layers, **shape)
 
 
 def xlmr_long(folder: Path | None = None) -> Path:
-    """A small XLM-RoBERTa with random weights that reads 8,192 tokens, as bge-reranker-v2-m3."""
+    """Write a small XLM-RoBERTa with random weights that reads 8,192 tokens."""
     shape = {"hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}
     positions = 8_194
     return _xlmr(
@@ -118,21 +123,30 @@ def _xlmr(name: str, folder: Path | None, **shape: int) -> Path:
         "type_vocab_size": 1,
         "num_labels": 1,
     }
-    configure: Any = XLMRobertaConfig
     return save(
-        XLMRobertaForSequenceClassification, configure(**options | shape), tokenizer, folder
+        XLMRobertaForSequenceClassification,
+        XLMRobertaConfig.from_dict(options | shape),
+        tokenizer,
+        folder,
     )
 
 
-def save(kind: Any, config: Any, tokenizer: Any, folder: Path, *, spread: float = 1.0) -> Path:
-    """Write a randomly initialised model of ``kind`` and its tokenizer.
+def save(
+    kind: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    *,
+    spread: float = 1.0,
+) -> Path:
+    """Write a randomly initialized model of ``kind`` and its tokenizer.
 
-    ``spread`` widens the last layer's weights, so that documents differ in their logits.
+    ``spread`` scales the weights of the last layer, so that the logits of documents differ.
     """
     torch.manual_seed(0)
     config.pad_token_id = tokenizer.pad_token_id
     config.eos_token_id = tokenizer.eos_token_id
-    model = kind(config).eval()
+    model: Any = nn.Module.eval(kind(config))
     head = getattr(model, "classifier", None) or getattr(model, "score", None)
     if head is not None:
         for weight in head.parameters():
@@ -143,12 +157,12 @@ def save(kind: Any, config: Any, tokenizer: Any, folder: Path, *, spread: float 
 
 
 def english() -> list[str]:
-    """Paragraphs of English that every Python brings: its own language reference."""
+    """Return paragraphs of English from the language reference that comes with Python."""
     return [part for topic in topics.values() for part in topic.split("\n\n") if len(part) > 40]
 
 
-def unigram_tokenizer(texts: list[str], size: int) -> Any:
-    """A tokenizer as XLM-RoBERTa's: unigrams, ``<s> query </s></s> document </s>``."""
+def unigram_tokenizer(texts: list[str], size: int) -> PreTrainedTokenizerFast:
+    """Train a tokenizer like XLM-RoBERTa's: unigrams, ``<s> query </s></s> document </s>``."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -162,8 +176,7 @@ def unigram_tokenizer(texts: list[str], size: int) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=ids
     )
-    kind: Any = PreTrainedTokenizerFast
-    return kind(
+    return _fast_tokenizer(
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
@@ -177,8 +190,8 @@ def unigram_tokenizer(texts: list[str], size: int) -> Any:
     )
 
 
-def byte_tokenizer(texts: list[str], size: int, *, roberta: bool) -> Any:
-    """A tokenizer over bytes, as RoBERTa's, or as Qwen's, which adds nothing to a pair."""
+def byte_tokenizer(texts: list[str], size: int, *, roberta: bool) -> PreTrainedTokenizerFast:
+    """Train a tokenizer over bytes, like RoBERTa's, or like Qwen's, which adds no tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -192,8 +205,7 @@ def byte_tokenizer(texts: list[str], size: int, *, roberta: bool) -> Any:
     if roberta:
         end, start = (("</s>", 2), ("<s>", 0))
         tokenizer.post_processor = processors.RobertaProcessing(end, start)
-    kind: Any = PreTrainedTokenizerFast
-    return kind(
+    return _fast_tokenizer(
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
@@ -202,12 +214,17 @@ def byte_tokenizer(texts: list[str], size: int, *, roberta: bool) -> Any:
     )
 
 
-def wordpiece_tokenizer() -> Any:
-    """The bundled reranker's own."""
+def _fast_tokenizer(**options: object) -> PreTrainedTokenizerFast:
+    kind: Any = PreTrainedTokenizerFast  # its constructor has no types
+    tokenizer: PreTrainedTokenizerFast = kind(**options)
+    return tokenizer
+
+
+def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
+    """Return the tokenizer of the bundled reranker."""
     weights = locate(BUNDLED, MS_MARCO_MINILM)
     settings = json.loads(weights.tokenizer.with_name("tokenizer_config.json").read_text())
-    kind: Any = PreTrainedTokenizerFast
-    return kind(
+    return _fast_tokenizer(
         tokenizer_file=str(weights.tokenizer),
         model_max_length=512,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],

@@ -1,14 +1,14 @@
-"""The engine under many callers, its tokenizing, and its score cache.
+"""Measure the engine with many concurrent callers, tokenization, and the score cache.
 
     python -m benchmarks.engine [--threads 64] [--documents 10] [--dtype auto] [--long | --compile]
 
-Prints the throughput of so many threads that call at once beside that of one call with all their
-documents, p50 and p99 of their calls, wrong scores, and the times of tokenizing 50 documents cold
-and warm and of a pair that comes again.
+Prints the throughput of concurrent calls relative to one call with all their documents, p50 and p99
+of the calls, the number of wrong scores, the time to tokenize 50 documents cold and warm, and the
+time of a cached pair.
 
-``--long`` is one call with 1,000 documents of 8,192 tokens each, in a small XLM-RoBERTa with random
-weights, instead: its time, and the most memory that it took beyond the loaded model. ``--compile``
-is the time of 50 documents with ``compile=True`` beside that without, in turn.
+``--long`` measures one call with 1,000 documents of 8,192 tokens instead, on a small XLM-RoBERTa
+with random weights: its time, and its peak memory beyond the loaded model. ``--compile`` alternates
+calls with 50 documents with and without ``compile=True``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import get_args
 
 import numpy as np
 import torch
@@ -29,16 +29,20 @@ from benchmarks.checkpoints import english, minilm, xlmr_long
 from benchmarks.rerankers import QUERY, Texts
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
+from vecdb_rerank.torch_engine.hardware import DType
 
 
-def scores(reranker: Any, documents: list[str]) -> tuple[list[float], float]:
+def scores(reranker: CrossEncoderReranker, documents: list[str]) -> tuple[list[float], float]:
+    """Return the logits of ``documents`` and the seconds that they took."""
     started = time.perf_counter()
     raw = reranker.score(QUERY, documents, deadline=Deadline()).raw
-    return list(raw), time.perf_counter() - started
+    return [x for x in raw if x is not None], time.perf_counter() - started
 
 
-def together(reranker: Any, texts: Texts, threads: int, documents: int) -> dict[str, float]:
-    """``threads`` calls at once beside one call with all of it."""
+def measure_concurrent(
+    reranker: CrossEncoderReranker, texts: Texts, threads: int, documents: int
+) -> dict[str, float]:
+    """Compare concurrent calls with one call for all of their documents."""
     ratios, waits, wrong = [], [], 0
     for _ in range(3):
         mine = [[texts.document(70) for _ in range(documents)] for _ in range(threads)]
@@ -47,7 +51,7 @@ def together(reranker: Any, texts: Texts, threads: int, documents: int) -> dict[
         with ThreadPoolExecutor(threads) as pool:
             answers = list(pool.map(lambda batch: scores(reranker, batch), mine))
         ratios.append(alone / (time.perf_counter() - started))
-        waits += [took for _, took in answers]
+        waits += [seconds for _, seconds in answers]
         found = [score for raw, _ in answers for score in raw]
         wrong += sum(abs(a - b) > 0.2 for a, b in zip(expected, found, strict=True))
     cuts = statistics.quantiles(waits, n=100, method="inclusive")
@@ -60,16 +64,18 @@ def together(reranker: Any, texts: Texts, threads: int, documents: int) -> dict[
     }
 
 
-def tokenizing(reranker: Any, texts: Texts) -> dict[str, float]:
-    """Milliseconds for 50 documents that no cache has seen, and for the same again."""
-    tokens = reranker.engine.runner(Deadline()).tokens
+def measure_tokenization(reranker: CrossEncoderReranker, texts: Texts) -> dict[str, float]:
+    """Return the milliseconds for 50 new documents, and for the same ones from the cache."""
+    runner = reranker.engine.runner(Deadline())
+    assert runner is not None
+    encoder = runner.encoder
     cold: list[float] = []
     warm: list[float] = []
     for _ in range(20):
         documents = [texts.document(70) for _ in range(50)]
         for times in (cold, warm):
             started = time.perf_counter()
-            tokens.pairs(tokens.query(QUERY), tokens.documents(documents))
+            encoder.pairs(encoder.query(QUERY), encoder.documents(documents))
             times.append((time.perf_counter() - started) * 1e3)
     return {
         "cold_ms": round(statistics.median(cold), 2),
@@ -77,8 +83,8 @@ def tokenizing(reranker: Any, texts: Texts) -> dict[str, float]:
     }
 
 
-def again(folder: str, texts: Texts, dtype: Any) -> float:
-    """Microseconds for a pair whose score is kept."""
+def measure_cached(folder: str, texts: Texts, dtype: DType) -> float:
+    """Return the microseconds for a pair whose score is cached."""
     reranker = CrossEncoderReranker(folder, dtype=dtype, device="cpu")
     documents = [texts.document(70) for _ in range(50)]
     scores(reranker, documents)
@@ -86,8 +92,8 @@ def again(folder: str, texts: Texts, dtype: Any) -> float:
     return round(statistics.median(times) / len(documents) * 1e6, 1)
 
 
-def long(dtype: Any, documents: int = 1_000, tokens: int = 8_192) -> dict[str, Any]:
-    """One call with documents that all fill the model's window."""
+def measure_long(dtype: DType, documents: int = 1_000, tokens: int = 8_192) -> dict[str, float]:
+    """Measure one call with documents that all fill the model's window."""
     reranker = CrossEncoderReranker(
         str(xlmr_long()), dtype=dtype, device="cpu", max_length=tokens, score_cache_mb=0
     )
@@ -95,27 +101,27 @@ def long(dtype: Any, documents: int = 1_000, tokens: int = 8_192) -> dict[str, A
     words = " ".join(english()).split()
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(words, tokens)) for _ in range(documents)]
-    before = peak()
+    before = peak_megabytes()
     started = time.perf_counter()
     found = reranker.score(QUERY, texts, deadline=Deadline())
     return {
         "documents": documents,
         "scored": sum(raw is not None for raw in found.raw),
-        "that fill the window": found.truncated,
+        "truncated": found.truncated,
         "seconds": round(time.perf_counter() - started, 1),
         "loaded, MB": round(before),
-        "more at the most, MB": round(peak() - before),
+        "peak beyond that, MB": round(peak_megabytes() - before),
     }
 
 
-def peak() -> float:
-    """The most memory that this process ever had, in megabytes."""
+def peak_megabytes() -> float:
+    """Return the peak memory of this process, in megabytes."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def compiled(dtype: Any, rounds: int = 9) -> dict[str, Any]:
-    """The same new documents with and without the compiler, in turn."""
+def measure_compiled(dtype: DType, rounds: int = 9) -> dict[str, float]:
+    """Alternate calls with and without the compiler, on the same new documents."""
     from transformers import AutoTokenizer
 
     folder = str(minilm())
@@ -135,7 +141,7 @@ def compiled(dtype: Any, rounds: int = 9) -> dict[str, Any]:
     return {
         "warm-up, seconds": round(warmup, 1),
         "compiled, ms": round(statistics.median(a for a, _ in times) * 1e3, 1),
-        "not, ms": round(statistics.median(b for _, b in times) * 1e3, 1),
+        "not compiled, ms": round(statistics.median(b for _, b in times) * 1e3, 1),
         "ratio": round(statistics.median(a / b for a, b in times), 3),
     }
 
@@ -144,14 +150,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=64)
     parser.add_argument("--documents", type=int, default=10)
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--dtype", default="auto", choices=get_args(DType))
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--long", action="store_true")
     kinds.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(2)
     if options.long or options.compile:
-        measure = long if options.long else compiled
+        measure = measure_long if options.long else measure_compiled
         print(json.dumps(measure(options.dtype), indent=2))
         return
     from transformers import AutoTokenizer
@@ -163,9 +169,11 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "many callers": together(reranker, texts, options.threads, options.documents),
-                "tokenizing 50 documents": tokenizing(reranker, texts),
-                "a pair again, microseconds": again(folder, texts, options.dtype),
+                "concurrent callers": measure_concurrent(
+                    reranker, texts, options.threads, options.documents
+                ),
+                "tokenizing 50 documents": measure_tokenization(reranker, texts),
+                "a cached pair, microseconds": measure_cached(folder, texts, options.dtype),
             },
             indent=2,
         )

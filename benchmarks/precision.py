@@ -1,6 +1,6 @@
-"""What a number format costs in quality: NDCG@10 of the same weights in float32, bfloat16, int8.
+"""Compare the NDCG@10 of the same weights in float32, bfloat16 and int8.
 
-Each query's BM25 hits (embedded Qdrant) are scored by all of them; the order is the model's alone.
+Each format scores the BM25 hits of each query (embedded Qdrant); the model alone orders them.
 
     python -m benchmarks.precision DIR... [--queries 30] [--k 30] [--seed 0]
 """
@@ -23,7 +23,7 @@ from vecdb_rerank.rerankers.onnx import OnnxReranker
 
 
 def rerankers() -> dict[str, BaseReranker]:
-    """The same model three times."""
+    """Return the same model in three formats."""
     folder = str(minilm())
     return {
         "float32": CrossEncoderReranker(folder, dtype="float32", score_cache_mb=0),
@@ -38,7 +38,7 @@ def logits(reranker: BaseReranker, query: str, documents: Sequence[str]) -> list
 
 
 def compare(dataset: datasets.Dataset, k: int) -> tuple[dict[str, float], dict[str, float]]:
-    """NDCG@10 by format, and the mean distance of logits from float32's."""
+    """Return NDCG@10 by format, and the mean difference of its logits from those of float32."""
     texts = {
         str(document["_id"]): f"{document.get('title', '')} {document.get('text', '')}".strip()
         for document in dataset.corpus

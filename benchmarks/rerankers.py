@@ -1,9 +1,8 @@
-"""Our local rerankers beside others, on the same weights, texts and machine, in one run.
+"""Compare the speed of local rerankers on the same weights, texts and machine.
 
-Every round gives each of them the same documents, which none has seen before, one after another;
-the ratios are medians over rounds of the time of CrossEncoder.predict in the same round. Others
-are installed by ``pip install -e '.[bench]'``; one that is not, or does not run, is left out and
-named.
+In every round each of them scores the same new documents. Ratios are relative to
+CrossEncoder.predict in the same round; the median over the rounds is printed. The libraries are
+installed by ``pip install -e '.[bench]'``; one that is missing or fails is reported and left out.
 
     python -m benchmarks.rerankers [--json FILE] [--rounds 7] [--only minilm-short]
 
@@ -12,8 +11,8 @@ named.
 - rerankers: the library of that name, on its transformers ranker
 - FlashRank-style: ONNX Runtime, all documents in one padded batch (the bundled int8 weights)
 - TEI-style: sorted by length, padded batches under a token budget, float32
-- ours-onnx-int8, ours-fp32, ours-bf16: the rerankers of this package; ours-bf16-modules with the
-  models' own modules in place of fused layers
+- ours-onnx-int8, ours-fp32, ours-bf16: the rerankers of this package; ours-bf16-modules uses the
+  model's own modules instead of fused layers
 
 The MiniLM has real weights (benchmarks/checkpoints.py), XLM-RoBERTa-large random ones.
 """
@@ -28,28 +27,33 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from benchmarks.checkpoints import english, minilm, xlmr_large
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
-from vecdb_rerank.rerankers.torch_model import DType
+from vecdb_rerank.torch_engine.hardware import DType
 
-Score = Callable[[str, list[str]], Any]
-Lengths = Callable[[np.random.Generator, int], "np.ndarray[Any, Any]"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Scores = Sequence[float | None] | npt.NDArray[np.floating]
+Score = Callable[[str, list[str]], Scores]
+Lengths = Callable[[np.random.Generator, int], npt.NDArray[np.integer]]
 QUERY = "how does a class call the method of its base class"
 BASE = "CrossEncoder"
-INT8 = ("FlashRank-style", "ours-onnx-int8")  # whose products are others than those measured
-LEAST_ROUNDS = 2
+INT8 = ("FlashRank-style", "ours-onnx-int8")  # not comparable to the measured peak FLOP/s
+MIN_ROUNDS = 2
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A model, and how long (tokens) how many documents are."""
+    """A model, the number of documents and their lengths in tokens."""
 
     checkpoint: Callable[[], Path]
     documents: int
@@ -59,14 +63,14 @@ class Scenario:
 
 
 def _about(mean: float, spread: float) -> Lengths:
-    def lengths(random: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
+    def lengths(random: np.random.Generator, count: int) -> npt.NDArray[np.integer]:
         drawn = random.lognormal(0, spread, count)
         return np.clip(drawn / drawn.mean() * mean, 8, 495).astype(int)
 
     return lengths
 
 
-def _all_512(random: np.random.Generator, count: int) -> np.ndarray[Any, Any]:
+def _all_512(random: np.random.Generator, count: int) -> npt.NDArray[np.integer]:
     return np.full(count, 520)
 
 
@@ -79,14 +83,15 @@ SCENARIOS = {
 
 
 class Texts:
-    """Documents of given lengths out of English words; never the same one twice."""
+    """Random documents of English words with given lengths."""
 
-    def __init__(self, tokenizer: Any, seed: int = 0) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> None:
         self._words = " ".join(english()).split()
         self._tokenizer = tokenizer
         self.random = np.random.default_rng(seed)
 
     def document(self, tokens: int) -> str:
+        """Return a document of ``tokens`` tokens."""
         words = self.random.choice(self._words, tokens)
         ids = self._tokenizer.encode(" ".join(words), add_special_tokens=False, verbose=False)[
             :tokens
@@ -95,7 +100,7 @@ class Texts:
 
 
 def contestants(scenario: Scenario) -> Iterator[tuple[str, Callable[[], Score]]]:
-    """Each by its name, with what makes it ready."""
+    """Yield the name of each reranker and a function that loads it."""
     folder = str(scenario.checkpoint())
     yield BASE, lambda: _cross_encoder(folder)
     yield "FlagReranker", lambda: _flag(folder)
@@ -115,8 +120,8 @@ def _torch(folder: str, dtype: DType, *, fused: bool = True) -> Score:
     )
 
 
-def _ours(reranker: Any) -> Score:
-    def score(query: str, documents: list[str]) -> Any:
+def _ours(reranker: OnnxReranker | CrossEncoderReranker) -> Score:
+    def score(query: str, documents: list[str]) -> Scores:
         return reranker.score(query, documents, deadline=Deadline()).raw
 
     return score
@@ -127,7 +132,7 @@ def _cross_encoder(folder: str) -> Score:
 
     model = CrossEncoder(folder, device="cpu", max_length=512)
 
-    def score(query: str, documents: list[str]) -> Any:
+    def score(query: str, documents: list[str]) -> Scores:
         return model.predict([(query, d) for d in documents], show_progress_bar=False)
 
     return score
@@ -138,7 +143,7 @@ def _flag(folder: str) -> Score:
 
     model = FlagReranker(folder, use_fp16=False, devices="cpu", max_length=512)
 
-    def score(query: str, documents: list[str]) -> Any:
+    def score(query: str, documents: list[str]) -> Scores:
         return model.compute_score([(query, d) for d in documents])
 
     return score
@@ -149,7 +154,7 @@ def _rerankers(folder: str) -> Score:
 
     model = Reranker(folder, model_type="cross-encoder", device="cpu", dtype="float32", verbose=0)
 
-    def score(query: str, documents: list[str]) -> Any:
+    def score(query: str, documents: list[str]) -> Scores:
         ranked = model.rank(query=query, docs=documents, doc_ids=list(range(len(documents))))
         found = {result.document.doc_id: result.score for result in ranked.results}
         return [found[n] for n in range(len(documents))]
@@ -164,7 +169,7 @@ def _tei(folder: str, budget: int = 16_384) -> Score:
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
 
     @torch.inference_mode()
-    def score(query: str, documents: list[str]) -> Any:
+    def score(query: str, documents: list[str]) -> Scores:
         encoded = tokenizer([query] * len(documents), documents, truncation=True, max_length=512)
         lengths = [len(ids) for ids in encoded["input_ids"]]
         scores = np.zeros(len(documents))
@@ -196,7 +201,7 @@ def _flashrank() -> Score:
     tokenizer.enable_truncation(512)
     tokenizer.enable_padding()
 
-    def score(query: str, documents: list[str]) -> Any:
+    def score(query: str, documents: list[str]) -> Scores:
         encoded = tokenizer.encode_batch([(query, d) for d in documents])
         feeds = {
             "input_ids": np.array([e.ids for e in encoded]),
@@ -209,7 +214,7 @@ def _flashrank() -> Score:
 
 
 def flops(folder: Path, lengths: Sequence[int]) -> float:
-    """Of the matrix products of pairs of such lengths, no padding counted."""
+    """Return the FLOP of the matrix products for pairs of these lengths, without padding."""
     config = json.loads((folder / "config.json").read_text())
     width, inner = config["hidden_size"], config["intermediate_size"]
     each = 8 * width * width + 4 * width * inner
@@ -218,7 +223,7 @@ def flops(folder: Path, lengths: Sequence[int]) -> float:
 
 
 def ceiling(dtype: torch.dtype) -> float:
-    """The most FLOP/s that a matrix product reaches here, of torch's own and oneDNN's."""
+    """Return the peak FLOP/s of a matrix product here, the better of torch's and oneDNN's."""
     tokens, width, inner = 2_048, 1_024, 4_096
     x = torch.randn(tokens, width, dtype=dtype)
     weight = torch.randn(inner, width, dtype=dtype)
@@ -231,20 +236,20 @@ def ceiling(dtype: torch.dtype) -> float:
     return 2 * tokens * width * inner / best
 
 
-def _seconds(work: Callable[[], Any]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
-def prepared(scenario: Scenario, warm: list[str]) -> dict[str, Score]:
-    """All that run here, each after a first call; names those that do not."""
+def load_all(scenario: Scenario, warm: list[str]) -> dict[str, Score]:
+    """Load and call each reranker once; report those that fail."""
     ready: dict[str, Score] = {}
     for contestant, prepare in contestants(scenario):
         try:
             score = prepare()
             score(QUERY, warm)
-        except Exception as error:  # whatever others raise
+        except Exception as error:  # of any kind
             why = " ".join(str(error).split())[:160]
             print(f"{contestant} is left out: {type(error).__name__}: {why}")
         else:
@@ -253,7 +258,7 @@ def prepared(scenario: Scenario, warm: list[str]) -> dict[str, Score]:
 
 
 def compare(name: str, scenario: Scenario, rounds: int) -> dict[str, dict[str, float]]:
-    """The times of one scenario; prints them."""
+    """Measure one scenario; print and return the results."""
     from transformers import AutoTokenizer
 
     folder = scenario.checkpoint()
@@ -263,14 +268,14 @@ def compare(name: str, scenario: Scenario, rounds: int) -> dict[str, dict[str, f
     def drawn(count: int) -> list[str]:
         return [texts.document(int(n)) for n in scenario.lengths(texts.random, count)]
 
-    ready = prepared(scenario, drawn(6))
+    ready = load_all(scenario, drawn(6))
     times: dict[str, list[float]] = {contestant: [] for contestant in ready}
     shares: dict[str, list[float]] = {contestant: [] for contestant in ready}
     ceilings: dict[str, list[float]] = {"fp32": [], "bf16": []}
     tokens = []
     ends = time.monotonic() + scenario.seconds
     for number in range(rounds):
-        if number >= LEAST_ROUNDS and time.monotonic() > ends:
+        if number >= MIN_ROUNDS and time.monotonic() > ends:
             break
         documents = drawn(scenario.documents)
         ids = tokenizer([QUERY] * len(documents), documents, truncation=True, max_length=512)
@@ -280,10 +285,10 @@ def compare(name: str, scenario: Scenario, rounds: int) -> dict[str, dict[str, f
         ceilings["fp32"].append(ceiling(torch.float32))
         ceilings["bf16"].append(ceiling(torch.bfloat16))
         for contestant, score in ready.items():
-            took = _seconds(partial(score, QUERY, documents))
+            seconds = _seconds(partial(score, QUERY, documents))
             best = ceilings["bf16" if "bf16" in contestant else "fp32"][-1]
-            times[contestant].append(took)
-            shares[contestant].append(work / took / best)
+            times[contestant].append(seconds)
+            shares[contestant].append(work / seconds / best)
     limits = ", ".join(
         f"{k} {statistics.median(v) / 1e9:,.0f} GFLOP/s" for k, v in ceilings.items()
     )
@@ -292,9 +297,9 @@ def compare(name: str, scenario: Scenario, rounds: int) -> dict[str, dict[str, f
         f"{len(times[BASE])} rounds; a matrix product reaches {limits}"
     )
     found = {}
-    for contestant, took_each in times.items():
-        ratios = [b / t for b, t in zip(times[BASE], took_each, strict=True)]
-        median, ratio = statistics.median(took_each), statistics.median(ratios)
+    for contestant, measured in times.items():
+        ratios = [b / t for b, t in zip(times[BASE], measured, strict=True)]
+        median, ratio = statistics.median(measured), statistics.median(ratios)
         rate = scenario.documents / median
         found[contestant] = {
             "ms": round(median * 1e3, 1),

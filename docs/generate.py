@@ -1,6 +1,6 @@
-"""What the site's pages take from elsewhere: README, CHANGELOG, settings, commands, docstrings.
+"""Generate parts of the site: from README, CHANGELOG, settings, commands and docstrings.
 
-A page says where by a comment, ``<!-- generated: settings -->``, which mkdocs replaces here.
+A page marks the place with a comment, ``<!-- generated: settings -->``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -22,14 +23,14 @@ from pydantic import BaseModel, SecretStr, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 import vecdb_rerank
-from vecdb_rerank.config.settings import ENV_DELIMITER, ENV_PREFIX, TYPES, Settings
+from vecdb_rerank.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings, section_types
 
 ROOT = Path(__file__).parents[1]
 _MARK = re.compile(r"<!-- generated: (\w+) -->")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Called by mkdocs for each page."""
+    """Replace the marks of a page; mkdocs calls this for each page."""
     return _MARK.sub(lambda found: PARTS[found[1]](), markdown)
 
 
@@ -37,7 +38,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _file(name: str) -> str:
-    """A file beside the folder of the pages, with its links as seen from here."""
+    """Return a file of the repository's root with links relative to the pages."""
     text = (ROOT / name).read_text(encoding="utf-8")
     return re.sub(r"\]\((?:docs/)?([\w/]+\.md)", lambda m: f"]({m[1].lower()}", text)
 
@@ -46,7 +47,7 @@ def _file(name: str) -> str:
 
 
 def settings() -> str:
-    """Every section with its keys."""
+    """Return every section with its keys."""
     return "\n".join(_sections())
 
 
@@ -56,8 +57,8 @@ def _sections() -> Iterator[str]:
         yield f"## `[{name}]`\n\n{meaning(Settings, name)}\n"
         if name == "rerankers":
             yield _CHAIN
-        elif name in TYPES:
-            for kind, section in TYPES[name].items():
+        elif known := section_types(name):
+            for kind, section in known.items():
                 yield f'### `type = "{kind}"` {{ #{name}-{kind} }}\n'
                 yield from _section(section, path)
         elif (plain := part(Settings, name)) is not None:
@@ -70,7 +71,7 @@ environment it is JSON: `VECDB_RERANK__RERANKERS='[{"type": "cohere"}, {"type": 
 
 
 def _section(section: type[Any], path: tuple[str, ...]) -> Iterator[str]:
-    """A section's docstring and keys, then the sections in it."""
+    """Yield a section's docstring and keys, then the sections in it."""
     yield f"{_unindented(section.__doc__)}\n"
     if not keys(section):
         return
@@ -92,26 +93,26 @@ def _section(section: type[Any], path: tuple[str, ...]) -> Iterator[str]:
     for key, nested in inner.items():
         named = "" if default(section, key) != {} else "NAME"
         inside = (*path, key, named) if named else (*path, key)
-        off = " Off unless it is given." if default(section, key) is None else ""
+        off = " Off by default." if default(section, key) is None else ""
         yield f"#### `[{'.'.join(inside)}]`\n\n{meaning(section, key)}{off}\n"
         yield from _section(nested, inside)
 
 
 def keys(section: type[Any]) -> list[str]:
-    """The keys that a file may hold; what is a function can only be given in code."""
+    """Return the keys that a file can hold; functions can only be given in code."""
     named = (key for key in fields(section) if key != "type")  # which the heading has
     return [key for key in named if _schema(section, key) is not None]
 
 
 def fields(section: type[Any]) -> list[str]:
-    """All fields of a section."""
+    """Return all fields of a section."""
     if issubclass(section, BaseModel):
         return list(section.model_fields)
     return [entry.name for entry in dataclasses.fields(section)]
 
 
 def default(section: type[Any], key: str) -> Any:
-    """The key's default; `dataclasses.MISSING` where it has to be given."""
+    """Return the key's default, or `dataclasses.MISSING` if it is required."""
     if issubclass(section, BaseModel):
         field = section.model_fields[key]
         if field.is_required():
@@ -123,13 +124,34 @@ def default(section: type[Any], key: str) -> Any:
 
 
 def meaning(section: type[Any], key: str) -> str:
-    """The docstring below the field, wherever in the bases that is; empty without one."""
+    """Return the docstring below the field, or what the constructor says of that argument."""
     for base in section.__mro__:
         if base.__module__.startswith("vecdb_rerank"):
             field = _package()[f"{base.__module__}.{base.__name__}".partition(".")[2]]
             if key in field.members and field.members[key].docstring:
                 return " ".join(field.members[key].docstring.value.split())
-    return ""
+    return _arguments(section).get(key, "")
+
+
+def _arguments(section: type[Any]) -> Mapping[str, str]:
+    """Return the arguments of the class that a section's ``type`` names, as it documents them."""
+    for name, group in (("reranker", "rerankers"), ("embedder", "embedders")):
+        for kind, known in section_types(name).items():
+            if known is section and kind != "none":
+                [point] = entry_points(group=f"vecdb_rerank.{group}", name=kind)
+                module = point.module.partition(".")[2]
+                return dict(_documented(_package()[f"{module}.{point.attr}"]))
+    return {}
+
+
+def _documented(constructed: griffe.Class) -> Iterator[tuple[str, str]]:
+    docstring = constructed.docstring
+    for part in docstring.parse("google", warnings=False) if docstring else ():
+        if isinstance(part, griffe.DocstringSectionParameters):
+            for argument in part.value:
+                text = " ".join(argument.description.split())
+                for name in argument.name.split(", "):
+                    yield name, f"{text[:1].upper()}{text[1:]}"
 
 
 @cache
@@ -138,7 +160,7 @@ def _package() -> Any:
 
 
 def type_name(section: type[Any], key: str) -> str:
-    """A key's type in words."""
+    """Return a key's type in words."""
     annotation = get_type_hints(section, include_extras=True)[key]
     if SecretStr in (annotation, *get_args(annotation)):
         return "secret string"
@@ -146,7 +168,7 @@ def type_name(section: type[Any], key: str) -> str:
 
 
 def _schema(section: type[Any], key: str) -> Mapping[str, Any] | None:
-    """JSON schema of one key; None where JSON cannot hold it."""
+    """Return the JSON schema of one key, or None if JSON cannot represent it."""
     if issubclass(section, BaseModel) and part(section, key) is None and key != "bm25":
         schema = section.model_json_schema()
         own = schema.get("$defs", {}).get(section.__name__, schema)  # of one that holds itself
@@ -158,7 +180,7 @@ def _schema(section: type[Any], key: str) -> Mapping[str, Any] | None:
 
 
 def part(section: type[Any], key: str) -> type[Any] | None:
-    """The class of a key that is itself a section, or holds some by name."""
+    """Return the class of a key that is a section, or that holds sections by name."""
     annotation = get_type_hints(section)[key]
     inside = get_origin(annotation) in (Union, types.UnionType, Mapping)
     for kind in get_args(annotation) if inside else (annotation,):
@@ -222,9 +244,17 @@ def _unindented(text: str | None) -> str:
 
 
 def commands() -> str:
-    """Every command's help, as typer writes it."""
+    """Return every command's help, as typer writes it."""
     done = subprocess.run(
-        [sys.executable, "-m", "typer", "vecdb_rerank.cli", "utils", "docs", "--name=vecdb-rerank"],
+        [
+            sys.executable,
+            "-m",
+            "typer",
+            "vecdb_rerank.cli.app",
+            "utils",
+            "docs",
+            "--name=vecdb-rerank",
+        ],
         capture_output=True,
         text=True,
         check=True,
@@ -237,13 +267,13 @@ def commands() -> str:
 
 
 def api() -> str:
-    """Every public name, under the first line of its module's docstring."""
+    """Return every public name, under the first line of its module's docstring."""
     return "\n".join([*map(_api_of, _CONNECTORS), *_api_of_core(), _api_of("vecdb_rerank.testing")])
 
 
 _CONNECTORS = ("vecdb_rerank_qdrant", "vecdb_rerank_opensearch")
-# What most programs name; the other modules follow in the order of the alphabet.
-_FIRST = ("factory", "outcomes", "policy", "search", "documents", "blending")
+# The modules that most programs use; the others follow in alphabetical order.
+_FIRST = ("config.factory", "outcome", "policy", "request", "text_fields", "policy.blend")
 
 
 def _api_of_core() -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""Importing optional libraries: missing ones name their extra, broken ones keep their traceback."""
+"""Import optional libraries: an error for a missing one names its extra.
+
+An installed but broken library keeps its own traceback.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from vecdb_rerank.errors import MissingDependencyError
 
 
 def require(module: str, extra: str) -> Any:
-    """Import ``module``; `MissingDependencyError` names ``extra`` when it is not installed."""
+    """Return the imported ``module``; `MissingDependencyError` names ``extra`` if it is missing."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
@@ -22,9 +25,9 @@ def require(module: str, extra: str) -> Any:
 
 
 def require_installed(library: str, extra: str) -> None:
-    """`MissingDependencyError` names ``extra`` where ``library`` is not installed.
+    """Raise `MissingDependencyError` that names ``extra`` if ``library`` is not installed.
 
-    Imports nothing: for libraries that take seconds and are used later.
+    Does not import it: some libraries take seconds and are used later.
     """
     if find_spec(library) is None:
         raise MissingDependencyError.for_extra(library, extra)
@@ -32,9 +35,9 @@ def require_installed(library: str, extra: str) -> None:
 
 @contextmanager
 def importing(library: str, extra: str) -> Iterator[None]:
-    """A block of imports: `MissingDependencyError` names ``extra`` where ``library`` is missing.
+    """Raise `MissingDependencyError` that names ``extra`` if the block cannot import ``library``.
 
-    For modules that cannot be without the library; `require` is for functions.
+    For modules that import the library at their top; `require` is for functions.
     """
     try:
         yield
@@ -45,9 +48,10 @@ def importing(library: str, extra: str) -> Iterator[None]:
 
 
 def missing(error: ModuleNotFoundError, name: str) -> MissingDependencyError | None:
-    """The error that names the extra of what is called ``name`` here; None where it is another's.
+    """Return the error that names the extra of the component ``name``; None for other libraries.
 
-    Our own import their client library at the top; others' errors stay as they are.
+    This package's components import their client library at the top of their module. Errors of
+    other packages' components stay as they are.
     """
     libraries = {
         "qdrant": ("qdrant_client",),

@@ -8,6 +8,7 @@ and queries only if `Policy` sets ``record_query``.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,27 +76,28 @@ def count_retry(reranker: str) -> None:
         instruments.retries.add(1, {"reranker": reranker})
 
 
-_MOST_NOTED = 10_000  # pairs of code and subject that are remembered as logged
+_MOST_NOTED = 10_000  # notes that are remembered as logged
 _noted: set[tuple[str, str]] = set()
 _noting = threading.Lock()
 
 
-def publish_notes(notes: Mapping[str, str], *, backend: str, subject: str) -> None:
-    """Count each note of an outcome, and log it once per code and ``subject``.
+def publish_notes(notes: Mapping[str, str], *, backend: str) -> None:
+    """Count each note of an outcome, and log it once per code and sentence, whatever its numbers.
 
-    ``notes`` maps a code to a sentence, ``backend`` is the database's name, ``subject`` the name of
-    the reranker or collection that the notes are about.
+    ``notes`` maps a code to a sentence that names the reranker or collection; ``backend`` is the
+    database's name.
     """
     instruments = _instruments() if notes else None
     for code, sentence in notes.items():
         if instruments is not None:
             instruments.notes.add(1, {"code": code, "backend": backend})
+        subject = re.sub(r"\d+", "#", sentence)
         with _noting:
             is_new = (code, subject) not in _noted and len(_noted) < _MOST_NOTED
             if is_new:
                 _noted.add((code, subject))
         if is_new:
-            log.warning("%s: %s", code, sentence, extra={_NAME: {"code": code, "subject": subject}})
+            log.warning("%s: %s", code, sentence, extra={_NAME: {"code": code}})
 
 
 def record(outcome: Outcome, search: Span, query: str | None) -> None:
@@ -116,6 +118,7 @@ def record(outcome: Outcome, search: Span, query: str | None) -> None:
         "query": query,
     }
     search.set(attributes)
+    publish_notes(outcome.notes, backend=outcome.backend)
     if (instruments := _instruments()) is not None:
         instruments.record(outcome)
     if log.isEnabledFor(logging.DEBUG):

@@ -1,19 +1,19 @@
-"""Which parts of an answer ``filter_path`` lets through: pure functions."""
+"""Find out which parts of an answer ``filter_path`` lets through: pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 
-def first_missing(filter_path: Any, paths: Sequence[str]) -> str | None:
-    """The first of the dotted ``paths`` that an answer lacks, or None where it has them all.
+def first_missing(filter_path: object, paths: Sequence[str]) -> str | None:
+    """Return the first of the dotted ``paths`` that an answer lacks; None if it has them all.
 
     ``filter_path`` is a list of patterns or their comma-separated form: ``*`` stands for one
-    level or a part of its name, ``**`` for any number of them, a leading ``-`` takes away.
+    level or a part of its name, ``**`` for any number of levels, a leading ``-`` takes away.
     """
-    patterns = filter_path.split(",") if isinstance(filter_path, str) else list(filter_path or ())
+    given = filter_path.split(",") if isinstance(filter_path, str) else filter_path
+    patterns = [str(p) for p in given] if isinstance(given, list | tuple) else []
     kept = [_levels(p) for p in patterns if p and not p.startswith("-")]
     taken = [_levels(p[1:]) for p in patterns if p.startswith("-")]
     for path in paths:
@@ -30,7 +30,7 @@ def _levels(pattern: str) -> list[str]:
 
 
 def _holds(pattern: Sequence[str], path: Sequence[str]) -> bool:
-    """Whether the pattern stands for the path or for something around it."""
+    """Check whether the pattern stands for the path or for something around it."""
     if not pattern:
         return True
     if pattern[0] == "**":
@@ -39,7 +39,7 @@ def _holds(pattern: Sequence[str], path: Sequence[str]) -> bool:
 
 
 def _touches(pattern: Sequence[str], path: Sequence[str]) -> bool:
-    """Whether the pattern stands for the path, for something around it or inside."""
+    """Check whether the pattern stands for the path, or for something around it or inside."""
     if not pattern or not path:
         return True
     if pattern[0] == "**":

@@ -15,8 +15,9 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.search import dropin
 from vecdb_rerank.search.dropin import DropIn, Job, Plan, Rerank, each
-from vecdb_rerank_opensearch import errors, request_reader
-from vecdb_rerank_opensearch.request_reader import Body, Request
+from vecdb_rerank_opensearch import depth, errors, request_reader
+from vecdb_rerank_opensearch.depth import Body
+from vecdb_rerank_opensearch.request_reader import Request
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 from vecdb_rerank_opensearch.source_selection import NOTHING, Forced
 
@@ -33,15 +34,30 @@ _BAD_REQUEST = 400
 _REFUSED = "OpenSearch refused the deeper search, and was sent the caller's own: {}"
 
 
+class SeveralShards(Exception):
+    """A search went to several shards, so that what the caller would see cannot be derived."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A search as it is sent: the caller's ``own`` body, or a deeper one that brings the text."""
+    """A search as it is sent: the caller's ``own`` body, or a deeper one that brings the text.
+
+    ``available`` is how many hits there are, if the deeper search finds more; that is known only
+    of a search that goes to one shard.
+    """
 
     plan: Plan
     own: Body
     wide: Body
     body: Body
     injected_fields: Forced = NOTHING
+    available: int | None = None
+
+    def check_shards(self, response: object) -> None:
+        """Raise `SeveralShards` if it cannot be known how many hits there are."""
+        has_hits = isinstance(response, Mapping) and "hits" in response
+        if self.available is not None and has_hits and depth.shards(response) != 1:
+            raise SeveralShards
 
     @property
     def changed(self) -> bool:
@@ -59,9 +75,11 @@ class Sent:
             return told.format(errors.reason(error))
         if not isinstance(response, Mapping) or "hits" not in response:
             return "the answer has no hits"
+        self.check_shards(response)
         hybrid = self.plan.search.mode == "hybrid"
+        response = depth.with_total_at_most(response, self.available)
         return FirstPass(
-            dict(response), "database" if hybrid else "none", injected_fields=self.injected_fields
+            response, "database" if hybrid else "none", injected_fields=self.injected_fields
         )
 
     def passed(self, error: RequestError) -> Job[Response]:
@@ -84,18 +102,23 @@ def search(
     and else the error is the caller's own.
     """
     request = Request(request_reader.parsed(arguments.get("body")), _url(arguments))
-    sent = _sent(drop_in, request, rerank, query)
+    target = _target(arguments)
+    sent = _sent(drop_in, request, rerank, query, target)
     if not sent.changed:
         return (yield from dropin.single(sent.job, lambda: native(**arguments)))
     deeper = _deepen_arguments(
         arguments, sent.body, without=PAGE if sent.wide is not sent.own else ()
     )
-    return (
-        yield from _or_own(
-            dropin.single(sent.job, lambda: native(**deeper)),
-            lambda error: dropin.single(sent.passed(error), lambda: native(**arguments)),
+    try:
+        return (
+            yield from _or_own(
+                dropin.single(sent.job, lambda: native(**deeper)),
+                lambda error: dropin.single(sent.passed(error), lambda: native(**arguments)),
+            )
         )
-    )
+    except SeveralShards:
+        drop_in.learned.add(target)
+    return (yield from search(drop_in, native, arguments, rerank, query))
 
 
 def msearch(
@@ -111,20 +134,40 @@ def msearch(
     reranks: list[Rerank] = each("rerank", rerank, bool | Policy, count)
     texts: list[str | None] = each("rerank_query", queries, str | None, count)
     sent = [
-        _sent(drop_in, Request.of_many(request_reader.parsed(body), url), how, text)
-        for (_, body), how, text in zip(pairs, reranks, texts, strict=True)
+        _sent(
+            drop_in,
+            Request.of_many(request_reader.parsed(body), url),
+            how,
+            text,
+            _target(arguments, header),
+        )
+        for (header, body), how, text in zip(pairs, reranks, texts, strict=True)
     ]
     jobs, split = [one.job for one in sent], partial(_split, len(sent))
     if not any(one.changed for one in sent):
         answer, responses = yield from dropin.batch(jobs, lambda: native(**arguments), split)
         return _joined(answer, responses)
     deeper = _deepen_arguments(arguments, list(_lines(pairs, sent)))
-    answer, responses = yield from _or_own(
-        dropin.batch(jobs, lambda: native(**deeper), split),
-        lambda error: dropin.batch(
-            [one.passed(error) for one in sent], lambda: native(**arguments), split
-        ),
-    )
+
+    def checked(answer: object) -> list[Any]:
+        responses = split(answer)
+        for one, response, (header, _) in zip(sent, responses, pairs, strict=True):
+            try:
+                one.check_shards(response)
+            except SeveralShards:
+                drop_in.learned.add(_target(arguments, header))
+                raise
+        return responses
+
+    try:
+        answer, responses = yield from _or_own(
+            dropin.batch(jobs, lambda: native(**deeper), checked),
+            lambda error: dropin.batch(
+                [one.passed(error) for one in sent], lambda: native(**arguments), split
+            ),
+        )
+    except SeveralShards:
+        return (yield from msearch(drop_in, native, arguments, rerank, queries))
     refused = [n for n, one in enumerate(sent) if one.is_refused(responses[n])]
     if refused:
         own = {**arguments, "body": [line for n in refused for line in pairs[n]]}
@@ -145,20 +188,25 @@ def _or_own(deeper: Flow[T], own: Callable[[RequestError], Flow[T]]) -> Flow[T]:
     return (yield from own(error))
 
 
-def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query) -> Sent:
+def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, target: str) -> Sent:
     """A request as it is to be sent."""
     paths = drop_in.pipeline.text_fields.paths
-    asked = request_reader.asked(request, paths, drop_in.k)
-    plan = drop_in.plan(asked, rerank, query)
+    one_shard = target not in drop_in.learned
+    info = request_reader.read(request, paths, drop_in.k, drop_in.rerank_depth, one_shard=one_shard)
+    plan = drop_in.plan(info, rerank, query)
     own = request.body if request.body is not None else {}
-    if plan.reason not in (None, drop_in.past):
+    if plan.reason is not None:
         return Sent(plan, own, own, own)
-    wide = request_reader.deepen_request(request, drop_in.k)
-    if plan.reason == drop_in.past:  # a page of the same first pass, without a text
-        return Sent(plan, own, wide, wide)
-    projection = request_reader.projected(request, paths)
+    wide = request_reader.deepen_request(request, info, drop_in.k)
+    projection = request_reader.projection(request, paths)
     body = {**wide, **projection.parts} if projection.parts else wide
-    return Sent(plan, own, wide, body, projection.injected_fields)
+    return Sent(plan, own, wide, body, projection.injected_fields, info.available)
+
+
+def _target(arguments: Arguments, header: object = None) -> str:
+    """Where a search goes to: what decides on how many shards it runs."""
+    url = _url(arguments)
+    return repr((header, arguments.get("index"), url.get("routing"), url.get("preference")))
 
 
 def _url(arguments: Arguments) -> dict[str, Any]:

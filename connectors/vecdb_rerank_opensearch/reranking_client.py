@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
@@ -19,12 +21,13 @@ from vecdb_rerank.search.connector import (
     SyncDriver,
     refuse_wrong_client,
 )
-from vecdb_rerank.search.dropin import DropIn, MissingQuery, Rerank
+from vecdb_rerank.search.dropin import DropIn, MissingQuery, Rerank, RerankDepth
 from vecdb_rerank.text_fields import TextFields
-from vecdb_rerank_opensearch import reranked_calls
+from vecdb_rerank_opensearch import request_reader, reranked_calls
 from vecdb_rerank_opensearch.reranked_calls import Queries, Query, Reranks
 from vecdb_rerank_opensearch.store import where
 
+log = logging.getLogger("vecdb_rerank")
 _OWN = ("_client", "_drop_in")
 F = TypeVar("F", bound=Callable[..., Any])
 # To a type checker the drop-ins are the clients that they stand for; to `isinstance` as well.
@@ -61,6 +64,8 @@ class _Reranking(DropInClient):
         k: hits (1 to 10,000) that are reranked: every page is cut from the same ones.
         on_missing_query: what happens to a call without a query text: ``pass`` it through, or
             ``raise`` a `ConfigurationError`.
+        rerank_depth: ``window`` asks the database for ``k`` hits and reranks those; ``own`` never
+            asks for more hits than the request does, and reranks them.
 
     """
 
@@ -77,6 +82,7 @@ class _Reranking(DropInClient):
         policy: Policy | None = None,
         k: int = SearchDefaults().k,
         on_missing_query: MissingQuery = "pass",
+        rerank_depth: RerankDepth = "window",
     ) -> None:
         refuse_wrong_client(client, self._other, self._instead)
         if not isinstance(client, self._native):
@@ -84,7 +90,12 @@ class _Reranking(DropInClient):
             raise ConfigurationError("client", f"is of type {given}, not {wanted}")
         self._client: Any = client
         self._drop_in = DropIn.of(
-            reranker, text_fields=text_fields, policy=policy, k=k, on_missing_query=on_missing_query
+            reranker,
+            text_fields=text_fields,
+            policy=policy,
+            k=k,
+            on_missing_query=on_missing_query,
+            rerank_depth=rerank_depth,
         )
 
     @_signed_as(OpenSearch.search)
@@ -125,6 +136,8 @@ class _Reranking(DropInClient):
     def __getattr__(self, name: str) -> Any:
         if name in _OWN:  # not made yet, as in a copy under way
             raise AttributeError(name)
+        if name in request_reader.TEMPLATES:
+            _warn_once(name)
         return getattr(self._client, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -178,3 +191,12 @@ class AsyncRerankingOpenSearch(AsyncDriver, _Reranking, _Async):
 
 for _client in (RerankingOpenSearch, AsyncRerankingOpenSearch):
     _client.__doc__ = f"{_client.__doc__}\n\n{_Reranking.__doc__}"
+
+
+@cache
+def _warn_once(method: str) -> None:
+    log.warning(
+        "%s is not reranked: %s; call search with the body (said once)",
+        method,
+        request_reader.TEMPLATES[method],
+    )

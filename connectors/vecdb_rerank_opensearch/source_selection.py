@@ -1,4 +1,4 @@
-"""Which source fields a search brings: the ones asked for, and those of the text."""
+"""Choose the source fields that a search brings: those asked for, and those of the text."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from vecdb_rerank_opensearch.layout import BM25_TEXT, Layout
 
 @dataclass(frozen=True, slots=True)
 class Forced:
-    """What hits bring under ``fields`` for the reranker's sake.
+    """The fields that hits bring under ``fields`` for the reranker only.
 
-    ``paths`` with all below them, but for what matches one of the patterns ``kept``, which the
-    caller asked for.
+    Those are ``paths`` and all below them, except what matches one of the patterns ``kept``: the
+    caller asked for it.
     """
 
     paths: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
 
     def __contains__(self, name: str) -> bool:
-        """Whether the field of that name is none of the caller's."""
+        """Check whether the caller did not ask for the field of that name."""
         return any(name == path or name.startswith(f"{path}.") for path in self.paths) and not any(
             fnmatchcase(name, pattern) for pattern in self.kept
         )
@@ -39,11 +39,11 @@ class Projection:
     injected_fields: Forced = NOTHING
 
 
-def project(shape: Mapping[str, Any], paths: Sequence[str], layout: Layout) -> Projection:
-    """Have the fields ``paths`` come too, without touching what the caller's ``shape`` selects.
+def project(shape: Mapping[str, object], paths: Sequence[str], layout: Layout) -> Projection:
+    """Bring the fields ``paths`` too, and leave what the caller's ``shape`` selects alone.
 
-    By default a hit brings its whole source but for what only the index needs. Where the caller
-    narrows it, the text is asked for through ``fields`` instead.
+    By default a hit brings its whole source, except what only the index needs. If the caller
+    narrows the source, the text comes through ``fields`` instead.
     """
     source = shape.get("_source")
     if source is True:
@@ -54,35 +54,47 @@ def project(shape: Mapping[str, Any], paths: Sequence[str], layout: Layout) -> P
     return bringing(paths, shape)
 
 
-def bringing(paths: Sequence[str], shape: Mapping[str, Any]) -> Projection:
-    """Have the fields ``paths`` come under a hit's ``fields``, beside the caller's own."""
+def bringing(paths: Sequence[str], shape: Mapping[str, object]) -> Projection:
+    """Bring the fields ``paths`` under a hit's ``fields``, beside the caller's own."""
     fields = _listed(shape.get("fields"))
     values = _names(_listed(shape.get("docvalue_fields")))
     asked = (*_names(fields), *values)
     missing = tuple(p for p in paths if not any(fnmatchcase(p, pattern) for pattern in asked))
     if not missing:
         return Projection({})
+    collapse = shape.get("collapse")
     kept = (
         *asked,
         *_names(_listed(shape.get("stored_fields"))),
-        *(shape.get("script_fields") or {}),
-        *_listed((shape.get("collapse") or {}).get("field")),
+        *_scripts(shape),
+        *_names(_listed(collapse.get("field") if isinstance(collapse, Mapping) else None)),
     )
     wanted = [f"{path}{rest}" for path in missing for rest in ("", ".*")]
     # The server takes the last entry for a field: the caller's, with the caller's format.
     return Projection({"fields": [*wanted, *fields]}, Forced(missing, kept))
 
 
-def replaced(paths: Sequence[str], shape: Mapping[str, Any]) -> str | None:
-    """The first of the caller's doc values that the fields ``paths`` would be given instead of."""
+def replaced(paths: Sequence[str], shape: Mapping[str, object]) -> str | None:
+    """Return the caller's field that would be overwritten if ``paths`` came under ``fields``."""
     values = _names(_listed(shape.get("docvalue_fields")))
-    return next((v for v in values if any(v.startswith(f"{path}.") for path in paths)), None)
+    below = (f"docvalue_fields: {v}" for v in values if any(v.startswith(f"{p}.") for p in paths))
+    same = (
+        f"script_fields: {script}"
+        for script in _scripts(shape)
+        if any(script == path or script.startswith(f"{path}.") for path in paths)
+    )
+    return next(below, None) or next(same, None)
 
 
-def _names(fields: Sequence[Any]) -> list[str]:
+def _scripts(shape: Mapping[str, object]) -> list[str]:
+    scripts = shape.get("script_fields")
+    return list(scripts) if isinstance(scripts, Mapping) else []
+
+
+def _names(fields: Sequence[object]) -> list[str]:
     return [str(f.get("field") if isinstance(f, Mapping) else f) for f in fields]
 
 
-def _listed(given: Any) -> list[Any]:
-    """One field, or a list of them, or nothing, as a list."""
+def _listed(given: object) -> list[object]:
+    """Return one field, a list of fields, or nothing, as a list."""
     return list(given) if isinstance(given, list | tuple) else [given] if given else []

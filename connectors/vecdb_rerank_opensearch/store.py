@@ -16,7 +16,7 @@ from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, MAX_K, Mode, Search
 from vecdb_rerank.search.connector import Finding, Store
-from vecdb_rerank.search.learned import Learned
+from vecdb_rerank.search.expiring import Expiring
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import (
     check,
@@ -84,8 +84,8 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         self._where = where(client)
         self._client_timeout = _client_timeout(client)
         self._fuses_hybrid = True  # until the server refuses
-        self._mapping: Learned[_Known] = Learned()
-        self._window: Learned[int] = Learned()
+        self._mapping: Expiring[_Known] = Expiring()
+        self._window: Expiring[int] = Expiring()
 
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
@@ -154,7 +154,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
                 known = _Known(located, schema.bm25_misfits(mappings, self._layout))
             self._mapping.set(known)
         if mode == "bm25" and len(known.problems) >= len(self._layout.bm25_fields):
-            self._mapping = Learned()  # look again: the next search may come after a correction
+            self._mapping = Expiring()  # look again: the next search may come after a correction
             lacking = "; ".join(known.problems)
             raise SchemaError(f"index {self._layout.index!r}: {lacking}: correct bm25_fields")
         return known

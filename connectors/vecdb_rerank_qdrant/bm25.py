@@ -27,7 +27,6 @@ from qdrant_client.http import models
 from vecdb_rerank._optional import require
 from vecdb_rerank.request import UNSPACED, Bm25Params, Language, check_language
 
-MODEL = "qdrant/bm25"  # the server's name for it
 # The server's English list, without words that hold an apostrophe: no term can equal those.
 STOP_WORDS = frozenset(
     """

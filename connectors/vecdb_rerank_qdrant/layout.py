@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+BM25_MODEL = "qdrant/bm25"
+"""The name of the model with which a server encodes BM25."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -1,9 +1,8 @@
-"""Which parts of a payload come, and which the caller sees of it: pure functions.
+"""Choose which parts of a payload come, and show the caller those asked for: pure functions.
 
-Qdrant's selectors are paths: keys joined by dots, ``[]`` for all items of a list, a key in quotes
-where it holds anything but letters, digits, ``_`` and ``-``. A selection of a selection is the
-smaller one, so a caller's own selector applied once more to a payload that came with more gives
-what Qdrant would have sent alone (tested against a server).
+Qdrant's selectors are paths: keys joined by dots, ``[]`` for all items of a list. A key that holds
+anything but letters, digits, ``_`` and ``-`` is in quotes. Applied to a payload that came with
+more, a caller's selector gives what Qdrant sends for it (tested against a server).
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, cast
 
+from qdrant_client import grpc
 from qdrant_client.conversions.conversion import GrpcToRest
 from qdrant_client.http import models
 
@@ -20,7 +20,9 @@ from qdrant_client.http import models
 _STEP = re.compile(r'"([^"]*)"|([\w-]+)|\[(\d*)\]')
 # A key, None for the items of a list, or an item's index, which selects nothing in Qdrant.
 Step = str | int | None
-Tree = dict[Step, Any]
+# Steps to what comes after them; True selects everything below.
+Tree = dict[Step, "Tree | Literal[True]"]
+Payload = dict[str, object] | None
 Show = Literal["all", "none", "only", "without"]
 
 
@@ -28,26 +30,25 @@ Show = Literal["all", "none", "only", "without"]
 class Projection:
     """A payload selector that brings the text to rerank, and what of the payload to ``show``."""
 
-    selector: Any
+    selector: object
     show: Show = "all"
     paths: tuple[str, ...] = ()
 
-    def shown(self, payloads: Sequence[Any], over_grpc: bool = False) -> list[Any]:
-        """Payloads as the caller asked for them. gRPC has no empty one: there it is None."""
+    def shown(self, payloads: Sequence[Payload], over_grpc: bool = False) -> list[Payload]:
+        """Return payloads as the caller asked for them; over gRPC, None instead of an empty one."""
         if self.show == "all":
             return list(payloads)
         if self.show == "none":
             return [None for _ in payloads]
         apply, tree = (_only if self.show == "only" else _without), _tree(self.paths)
-        found = [payload if payload is None else apply(payload, tree) for payload in payloads]
+        found = [None if p is None else cast(Payload, apply(p, tree)) for p in payloads]
         return [payload or None for payload in found] if over_grpc else found
 
 
-def project(selector: Any, paths: Sequence[str]) -> Projection:
-    """Widen the caller's ``with_payload`` so that the fields ``paths`` come too.
+def project(selector: object, paths: Sequence[str]) -> Projection:
+    """Extend the caller's ``with_payload`` so that the fields ``paths`` come too.
 
-    A selector of a kind that is not known is left alone: what the client says of it, it says to
-    the caller.
+    A selector of an unknown kind is returned as it is: the client refuses it.
     """
     selector = _as_rest(selector)
     if selector is None or isinstance(selector, bool):
@@ -60,9 +61,9 @@ def project(selector: Any, paths: Sequence[str]) -> Projection:
     return _including(selector, include, paths)
 
 
-def _as_rest(selector: Any) -> Any:
-    """A selector of gRPC's as REST's, which a gRPC client takes as well."""
-    if type(selector).__name__ == "WithPayloadSelector":
+def _as_rest(selector: object) -> object:
+    """Return gRPC's selector as REST's, which a gRPC client takes as well."""
+    if isinstance(selector, grpc.WithPayloadSelector):
         return GrpcToRest.convert_with_payload_selector(selector)
     return selector
 
@@ -83,7 +84,7 @@ def _excluding(selector: models.PayloadSelectorExclude, paths: Sequence[str]) ->
     return Projection(wider, "without", tuple(selector.exclude))
 
 
-def _including(selector: Any, include: Sequence[str], paths: Sequence[str]) -> Projection:
+def _including(selector: object, include: Sequence[str], paths: Sequence[str]) -> Projection:
     asked = _tree(include)
     needed = (path for name in paths for path in selections(name))
     missing = [path for path in needed if not _covered(asked, _steps(path))]
@@ -94,7 +95,7 @@ def _including(selector: Any, include: Sequence[str], paths: Sequence[str]) -> P
 
 
 def selections(name: str) -> Iterator[str]:
-    """The paths under which `vecdb_rerank.text_fields.lookup` finds a dotted ``name``."""
+    """Yield the paths under which `vecdb_rerank.text_fields.lookup` finds a dotted ``name``."""
     head, dot, rest = name.partition(".")
     if '"' in name:
         return  # no path leads there
@@ -117,40 +118,42 @@ def _steps(path: str) -> list[Step]:
 
 
 def _keys(path: str) -> list[str]:
-    """A path's keys as a dotted name has them."""
+    """Return a path's keys as a dotted name has them."""
     return [key for step in _steps(path) if isinstance(step, str) for key in step.split(".")]
 
 
 def _meet(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether one of two paths leads to the other."""
+    """Check whether one of two paths leads to the other."""
     return all(a == b for a, b in zip(one, other, strict=False))
 
 
 def _tree(paths: Iterable[str]) -> Tree:
-    """Steps to what comes after them; True is everything."""
+    """Return paths as one tree."""
     root: Tree = {}
     for path in paths:
-        node: Any = root
+        node = root
         *parents, last = _steps(path) or [""]
         for step in parents:
-            node = node.setdefault(step, {})
-            if node is True:
+            below = node.setdefault(step, {})
+            if below is True:
                 break
+            node = below
         else:
             node[last] = True
     return root
 
 
-def _covered(tree: Any, steps: Sequence[Step]) -> bool:
+def _covered(tree: Tree, steps: Sequence[Step]) -> bool:
+    below: Tree | Literal[True] = tree
     for step in steps:
-        if tree is True:
+        if below is True:
             return True
-        tree = tree.get(step, {})
-    return tree is True
+        below = below.get(step, {})
+    return below is True
 
 
-def _only(value: Any, tree: Tree) -> Any:
-    """``value`` with nothing but what is selected; values that hold no others stay."""
+def _only(value: object, tree: Tree) -> object:
+    """Return ``value`` with only what is selected; values that hold no others stay."""
     if isinstance(value, Mapping):
         found = {key: (item, tree[key]) for key, item in value.items() if key in tree}
         return {k: item if sub is True else _only(item, sub) for k, (item, sub) in found.items()}
@@ -162,14 +165,11 @@ def _only(value: Any, tree: Tree) -> Any:
     return value
 
 
-def _without(value: Any, tree: Tree) -> Any:
-    """``value`` less what is selected."""
+def _without(value: object, tree: Tree) -> object:
+    """Return ``value`` without what is selected."""
     if isinstance(value, Mapping):
-        return {
-            key: _without(item, tree[key]) if key in tree else item
-            for key, item in value.items()
-            if tree.get(key) is not True
-        }
+        found = {key: (item, tree.get(key, {})) for key, item in value.items()}
+        return {k: _without(item, sub) for k, (item, sub) in found.items() if sub is not True}
     if isinstance(value, list):
         below = tree.get(None)
         if below is None or below is True:

@@ -1,129 +1,209 @@
-"""What a request that somebody else wrote asks for: pure functions.
+"""Read what a Qdrant query asks for: pure functions over JSON-shaped mappings.
 
-A request is the mapping of a call's arguments, under the names of `query_points`.
+A request is the body of ``POST /collections/{name}/points/query`` or ``.../query/groups``, or the
+arguments of ``query_points`` in that shape: numbers, strings, lists and mappings. A field that is
+None is absent. This module imports no client library; `vecdb_rerank_qdrant.plain` converts the
+client's models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from qdrant_client.http import models
+from vecdb_rerank.search.dropin import RequestInfo, RerankDepth
+from vecdb_rerank_qdrant.layout import BM25_MODEL
 
-from vecdb_rerank.search.dropin import RequestInfo
-from vecdb_rerank_qdrant.bm25 import MODEL
-from vecdb_rerank_qdrant.queries import BATCH_NAMES
-
-Arguments = Mapping[str, Any]
-# Qdrant's own defaults, of a query and of a prefetch.
+Request = Mapping[str, object]
+# Qdrant's defaults for a query or prefetch, and for a group.
 LIMIT = 10
 GROUP_SIZE = 3
-# Queries whose order is not one by relevance to a text.
-_NOT_BY_TEXT = {
-    "RecommendQuery": "recommend: hits are like other points",
-    "DiscoverQuery": "discover: hits are like other points",
-    "ContextQuery": "context: hits are like other points",
-    "RelevanceFeedbackQuery": "relevance_feedback: hits are like other points",
-    "OrderByQuery": "order_by: the order is that of a field",
-    "SampleQuery": "sample: hits are drawn by chance",
+# Queries whose score is not a relevance to a query.
+_OTHER_SCORES = {
+    "recommend": "recommend: hits resemble other points",
+    "discover": "discover: hits resemble other points",
+    "context": "context: hits resemble other points",
+    "relevance_feedback": "relevance_feedback: hits resemble other points",
+    "order_by": "order_by: the order is that of a field",
+    "sample": "sample: hits are drawn at random",
 }
+_FUSIONS = ("fusion", "rrf")
+# Formulas that only weigh and add the scores of prefetches are a fusion like any other.
+_WEIGHING = ("sum", "mult")
 
 
-def from_query_request(request: models.QueryRequest) -> dict[str, Any]:
-    """A batch's request as the arguments of a single call; it has no payload unless it asks."""
-    named = {ours: getattr(request, theirs) for ours, theirs in BATCH_NAMES.items()}
-    return {**named, "with_payload": named["with_payload"] or False}
+def read(request: Request, k: int, rerank_depth: RerankDepth = "window") -> RequestInfo:
+    """Return what ``request`` asks for, in the terms that all databases share.
 
-
-def asked(request: Arguments) -> RequestInfo:
-    """What a request asks for, in words that are the same for every database."""
-    query, prefetch = request.get("query"), request.get("prefetch")
-    branches = list(_branches(prefetch))
-    obstacle = _obstacle(query) or _uncertain(branches) or _without_page(request)
+    ``k`` is the size of the window that is reranked. With ``rerank_depth="own"`` the hits of the
+    response are the window, whatever page they are.
+    """
+    query, branches = request.get("query"), list(_branches(request.get("prefetch")))
+    why = obstacle(request)
+    own = rerank_depth == "own"
     return RequestInfo(
         mode=_mode(query, branches),
-        limit=LIMIT if obstacle else limit(request),
-        offset=0 if obstacle else request.get("offset") or 0,
-        texts=tuple(_texts(query)) + tuple(t for b in branches for t in _texts(_part(b, "query"))),
-        obstacle=obstacle,
-        tail_follows=_is_dense(query) and not branches,
+        limit=LIMIT if why else number(request, "limit", LIMIT),
+        offset=0 if why or own else number(request, "offset", 0),
+        texts=texts(request),
+        obstacle=why,
+        tail_follows=own or tail_follows(request),
+        own_depth=own,
+        notes={} if why or own else _notes(request, k),
     )
 
 
-def limit(request: Arguments) -> int:
-    """How many hits or groups a request wants."""
-    wanted: int = LIMIT if request.get("limit") is None else request["limit"]
-    return wanted
+def obstacle(request: Request) -> str | None:
+    """Say why the hits of ``request`` must keep their order; None if they may be reranked."""
+    query, prefetch = request.get("query"), request.get("prefetch")
+    return _other_score(query, prefetch) or _random_branch(prefetch) or _without_page(request)
 
 
-def wants_payload(request: Arguments) -> Any:
-    """The payload selector; a single call has the whole payload unless told otherwise."""
-    selector = request.get("with_payload", True)
-    return False if selector is None else selector
+def texts(request: Request) -> tuple[str, ...]:
+    """Return the query texts in ``request`` and its prefetches: stripped, each once."""
+    branches = _branches(request.get("prefetch"))
+    queries = [request.get("query"), *(branch.get("query") for branch in branches)]
+    found = (text.strip() for query in queries for text in _texts(query))
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
-def fused_by(request: Arguments) -> Literal["database", "none"]:
-    """Who joins the branches of a request."""
-    fuses = isinstance(request.get("query"), models.FusionQuery | models.RrfQuery)
-    return "database" if fuses else "none"
+def number(request: Request, name: str, default: int) -> int:
+    """Return a number of hits; `ValueError` if the field is not an integer of at least 0."""
+    value = request.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name}: expected an integer of at least 0, got {value!r}")
+    return value
 
 
-def _branches(prefetch: Any) -> Iterator[Any]:
-    """All prefetches of a tree."""
+def tail_follows(request: Request) -> bool:
+    """Check whether a deeper request leaves the order of the hits before it alone.
+
+    That holds for dense vectors: Qdrant orders equal scores of other queries differently at each
+    call.
+    """
+    query = request.get("query")
+    nearest = query.get("nearest") if isinstance(query, Mapping) else query
+    branches = list(_prefetches(request.get("prefetch")))
+    return isinstance(nearest, list | tuple) and not branches
+
+
+def fused_by(request: Request) -> Literal["database", "none"]:
+    """Return who joins the branches of ``request``."""
+    return "database" if is_fusion(request.get("query")) else "none"
+
+
+def is_fusion(query: object) -> bool:
+    """Check whether ``query`` fuses its prefetches: deeper ones change how deep it goes.
+
+    Any other query only rescores what its prefetches found, so their limits decide which points
+    can be hits at all.
+    """
+    return isinstance(query, Mapping) and any(query.get(name) is not None for name in _FUSIONS)
+
+
+def _branches(prefetch: object) -> Iterator[Request]:
+    """Yield all prefetches of a tree, outer ones first."""
+    for branch in _prefetches(prefetch):
+        yield branch
+        yield from _branches(branch.get("prefetch"))
+
+
+def _prefetches(prefetch: object) -> Iterator[Request]:
     if prefetch is None:
         return
     for branch in prefetch if isinstance(prefetch, list | tuple) else [prefetch]:
-        yield branch
-        yield from _branches(_part(branch, "prefetch"))
+        if isinstance(branch, Mapping):
+            yield branch
 
 
-def _part(branch: Any, name: str) -> Any:
-    return branch.get(name) if isinstance(branch, Mapping) else getattr(branch, name, None)
-
-
-def _obstacle(query: Any) -> str | None:
+def _other_score(query: object, prefetch: object) -> str | None:
+    """Say what the score is, if it is something else than relevance to the query."""
     if query is None:
         return "no query: points come in the order of their ids"
-    if isinstance(query, models.NearestQuery) and query.mmr is not None:
-        return "mmr: the order is for variety"
-    return _NOT_BY_TEXT.get(type(query).__name__)
+    if not isinstance(query, Mapping):
+        return None
+    if query.get("mmr") is not None:
+        return "mmr: the order favours variety"
+    for name, why in _OTHER_SCORES.items():
+        if query.get(name) is not None:
+            return why
+    formula = query.get("formula")
+    if formula is not None and not _weighs_scores(formula):
+        return "formula: the score is more than the relevance"
+    if formula is None and not is_fusion(query):
+        return None
+    found = (_other_score(b.get("query"), b.get("prefetch")) for b in _prefetches(prefetch))
+    return next((f"prefetch: {why}" for why in found if why), None)
 
 
-def _uncertain(branches: list[Any]) -> str | None:
-    drawn = any(isinstance(_part(branch, "query"), models.SampleQuery) for branch in branches)
-    return "sample: hits of a prefetch are drawn by chance" if drawn else None
+def _weighs_scores(formula: object) -> bool:
+    """Check whether a formula is a sum of scores, each times a weight of at least 0."""
+    if isinstance(formula, Mapping):
+        parts = [formula.get(name) for name in _WEIGHING if formula.get(name) is not None]
+        return bool(parts) and all(
+            isinstance(part, list | tuple) and all(map(_weighs_scores, part)) for part in parts
+        )
+    if isinstance(formula, str):
+        return formula.startswith("$score")
+    return isinstance(formula, int | float) and formula >= 0
 
 
-def _without_page(request: Arguments) -> str | None:
-    """A page that has no hits, or none that can be counted; the client says what is wrong."""
-    sizes = [request.get(name) for name in ("limit", "offset", "group_size")]
-    if any(size is not None and (type(size) is not int or size < 0) for size in sizes):
-        return "limit, offset: no numbers of hits"
-    return "limit: 0, no hits are wanted" if 0 in (sizes[0], sizes[2]) else None
+def _random_branch(prefetch: object) -> str | None:
+    queries = (branch.get("query") for branch in _branches(prefetch))
+    drawn = any(isinstance(q, Mapping) and q.get("sample") is not None for q in queries)
+    return "sample: hits of a prefetch are drawn at random" if drawn else None
 
 
-def _texts(query: Any) -> Iterator[str]:
-    """The texts that a query is made of."""
-    if isinstance(query, models.NearestQuery):
-        yield from _texts(query.nearest)
-    elif isinstance(query, models.Document):
-        yield query.text
-    elif type(query).__name__ == "TextQuery":
-        yield query.text if isinstance(query.text, str) else query.text.query
+def _without_page(request: Request) -> str | None:
+    """Say why there is no page to fill; what is wrong with it, the database says."""
+    try:
+        limit = number(request, "limit", LIMIT)
+        size = number(request, "group_size", GROUP_SIZE)
+        number(request, "offset", 0)
+    except ValueError:
+        return "limit, offset: not numbers of hits"
+    return None if limit and size else "limit: 0, no hits are wanted"
 
 
-def _mode(query: Any, branches: list[Any]) -> str:
+def _notes(request: Request, k: int) -> Mapping[str, str]:
+    """Say which prefetch keeps a limit below ``k``."""
+    limits = [number(branch, "limit", LIMIT) for branch in _rescored(request)]
+    if not limits or sum(limits) >= k:
+        return {}
+    found = f"its prefetches find at most {sum(limits)} hits, as the request says"
+    return {"own_depth": f"the query rescores what {found}; those are reranked, not {k}"}
+
+
+def _rescored(request: Request) -> list[Request]:
+    """The prefetches whose hits the query rescores."""
+    is_fused = is_fusion(request.get("query"))
+    return [] if is_fused else list(_prefetches(request.get("prefetch")))
+
+
+def _texts(query: object) -> Iterator[str]:
+    """Yield the text that a query is made of."""
+    if not isinstance(query, Mapping):
+        return
+    text = query.get("text")
+    if isinstance(text, str):
+        yield text
+    elif isinstance(text, Mapping) and isinstance(text.get("query"), str):
+        yield text["query"]
+    elif "nearest" in query:
+        yield from _texts(query.get("nearest"))
+
+
+def _mode(query: object, branches: list[Request]) -> str:
     if branches:
         return "hybrid"
-    nearest = query.nearest if isinstance(query, models.NearestQuery) else query
-    if isinstance(nearest, models.Document):
-        return "bm25" if nearest.model.lower() == MODEL else "text"
-    if isinstance(nearest, models.SparseVector):
-        return "sparse"
-    return "bm25" if type(query).__name__ == "TextQuery" else "dense"
-
-
-def _is_dense(query: Any) -> bool:
-    """Whether the query is surely a dense vector: Qdrant orders no others' ties the same twice."""
-    nearest = query.nearest if isinstance(query, models.NearestQuery) else query
-    return isinstance(nearest, list) or type(nearest).__name__ == "ndarray"
+    if not isinstance(query, Mapping):
+        return "dense"
+    if query.get("nearest") is not None:
+        return _mode(query["nearest"], branches)
+    if query.get("text") is not None:
+        model = query.get("model")
+        is_bm25 = model is None or (isinstance(model, str) and model.lower() == BM25_MODEL)
+        return "bm25" if is_bm25 else "text"
+    return "sparse" if query.get("indices") is not None else "dense"

@@ -22,12 +22,21 @@ from vecdb_rerank.search.connector import (
     SyncDriver,
     refuse_wrong_client,
 )
-from vecdb_rerank.search.dropin import DropIn, Job, MissingQuery, Rerank, batch, each, single
+from vecdb_rerank.search.dropin import (
+    DropIn,
+    Job,
+    MissingQuery,
+    Rerank,
+    RerankDepth,
+    batch,
+    each,
+    single,
+)
 from vecdb_rerank.text_fields import TextFields
-from vecdb_rerank_qdrant import request_reader
-from vecdb_rerank_qdrant.deepen import K, deepen_request
+from vecdb_rerank_qdrant import plain, request_reader
+from vecdb_rerank_qdrant.depth import K, deepen_request
 from vecdb_rerank_qdrant.payload_selection import project
-from vecdb_rerank_qdrant.request_reader import Arguments
+from vecdb_rerank_qdrant.plain import Arguments
 from vecdb_rerank_qdrant.responses import Groups, Points, ascending, groups_ascending
 from vecdb_rerank_qdrant.store import is_grpc
 
@@ -64,6 +73,8 @@ class _Reranking(DropInClient, Generic[PointsT, BatchT, GroupsT]):
         k: hits of the first pass that are reranked (1 to 10,000).
         on_missing_query: where no query text is found, ``pass`` sends the request as it is,
             ``raise`` raises `ConfigurationError`.
+        rerank_depth: ``window`` asks the database for ``k`` hits and reranks those; ``own`` never
+            asks for more hits than the request does, and reranks them.
 
     """
 
@@ -81,12 +92,18 @@ class _Reranking(DropInClient, Generic[PointsT, BatchT, GroupsT]):
         policy: Policy | None = None,
         k: int = K,
         on_missing_query: MissingQuery = "pass",
+        rerank_depth: RerankDepth = "window",
     ) -> None:
         # The client's own __init__ is not called: it would make another connection.
         refuse_wrong_client(client, self._other, self._instead)
         object.__setattr__(self, "_wrapped", client)
         drop_in = DropIn.of(
-            reranker, text_fields=text_fields, policy=policy, k=k, on_missing_query=on_missing_query
+            reranker,
+            text_fields=text_fields,
+            policy=policy,
+            k=k,
+            on_missing_query=on_missing_query,
+            rerank_depth=rerank_depth,
         )
         object.__setattr__(self, "_reranking", drop_in)
 
@@ -289,9 +306,7 @@ class _Reranking(DropInClient, Generic[PointsT, BatchT, GroupsT]):
         reranks: list[Rerank] = each("rerank", rerank, bool | Policy, len(requests))
         queries: list[str | None] = each("rerank_query", rerank_query, str | None, len(requests))
         planned = [
-            _planned(
-                self._reranking, request_reader.from_query_request(request), how, query, over_grpc
-            )
+            _planned(self._reranking, plain.arguments_of(request), how, query, over_grpc)
             for request, how, query in zip(requests, reranks, queries, strict=True)
         ]
         deep = [plan.widened(request) for plan, request in zip(planned, requests, strict=True)]
@@ -364,15 +379,14 @@ class _Planned:
 def _planned(
     drop_in: DropIn, request: Arguments, rerank: Rerank, query: str | None, over_grpc: bool
 ) -> _Planned:
-    asked = request_reader.asked(request)
+    read = plain.request(request)
+    asked = request_reader.read(read, drop_in.k, drop_in.rerank_depth)
     plan = drop_in.plan(asked, rerank, query)
     if plan.reason is not None:
         return _Planned(Job(plan, Points(over_grpc), FirstPass), lambda request: request)
     text_fields = plan.pipeline.text_fields
-    projection = project(request_reader.wants_payload(request), text_fields.paths)
-    first = partial(
-        FirstPass, fused_by=request_reader.fused_by(request), injected_fields=projection
-    )
+    projection = project(plain.selector(request), text_fields.paths)
+    first = partial(FirstPass, fused_by=request_reader.fused_by(read), injected_fields=projection)
 
     def widened(given: Any) -> Any:
         return deepen_request(given, request, asked, plan.search.k, projection)

@@ -20,7 +20,7 @@ from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Mode, Search
 from vecdb_rerank.search.connector import Finding, Store
-from vecdb_rerank.search.learned import Learned
+from vecdb_rerank.search.expiring import Expiring
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
 from vecdb_rerank_qdrant.bm25 import Bm25
@@ -50,9 +50,9 @@ class QdrantStore(Store[models.QueryResponse]):
         self._over_grpc = is_grpc(client)
         self._where = _where(client)
         self._client_timeout = math.inf if self._local else _timeout(client)
-        self._limits: Learned[Limits] = Learned()
-        self._alive: Learned[bool] = Learned()
-        self._dead: Learned[Mapping[str, str]] = Learned(_LOOK_AGAIN_AFTER)
+        self._limits: Expiring[Limits] = Expiring()
+        self._alive: Expiring[bool] = Expiring()
+        self._dead: Expiring[Mapping[str, str]] = Expiring(_LOOK_AGAIN_AFTER)
 
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline

@@ -1,29 +1,36 @@
-"""The command line: what it prints, where, and how it ends."""
+"""The command line: output, streams and exit codes."""
 
 from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
-from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.servers import free_port
 from vecdb_rerank import __version__
-from vecdb_rerank.cli import app, common, main
+from vecdb_rerank.cli import common, main
+from vecdb_rerank.cli.app import app
+from vecdb_rerank.cli.terminal import SafeConsole, SafeFormatter, as_json, printable
 from vecdb_rerank.config import factory
-from vecdb_rerank.config.loading import DEFAULT_FILE, load
+from vecdb_rerank.config.loading import DEFAULT_FILE, check, load
 from vecdb_rerank.config.settings import ENV_PREFIX
 from vecdb_rerank.demo import session
 from vecdb_rerank.demo.corpus import Entry, standard_library
@@ -43,7 +50,12 @@ COMMANDS = (
     "doctor",
     "config",
 )
+DENSE = models.VectorParams(size=384, distance=models.Distance.COSINE)
+SPARSE = models.SparseVectorParams(modifier=models.Modifier.IDF)
+# What would act on a terminal: clipboard, title, clear screen, C1's CSI, bidirectional overrides.
+UNSAFE = "\x1b]52;c;aGk=\x07\x1b]0;t\x07\x1b[2J\r\x08\x7f\x9b2J\u202e\u2066\u200f\u061c\u2028"
 FILE = '[backend]\npath = "index"\n'
+BARE = '[embedder]\ntype = "none"\n[reranker]\ntype = "none"\n'
 
 
 class Ended(NamedTuple):
@@ -56,19 +68,19 @@ class Ended(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with a configuration, and nothing of the user's; tables are not squeezed."""
+    """Run in a folder with a configuration, without the user's settings; tables are wide."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in list(os.environ):
         if name.upper().startswith(ENV_PREFIX):
             monkeypatch.delenv(name)
     Path(DEFAULT_FILE).write_text(FILE, encoding="utf-8")
-    monkeypatch.setattr(common, "out", Console(width=200))
+    monkeypatch.setattr(common, "out", SafeConsole(width=200))
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Runs the command in this process, by the console script's own entry point."""
+    """Run the command in this process, by the console script's own entry point."""
 
     def run(*arguments: str, stdin: bytes = b"") -> Ended:
         monkeypatch.setattr(sys, "argv", ["vecdb-rerank", *arguments])
@@ -83,11 +95,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     return run
 
 
-def script(*arguments: str, stdin: str = "", **environment: str) -> Ended:
-    """The real console script, in a process of its own."""
+def script(*arguments: str, **environment: str) -> Ended:
+    """Run the real console script in its own process."""
     done = subprocess.run(
         [str(SCRIPT), *arguments],
-        input=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -221,20 +232,28 @@ def test_the_console_script_indexes_and_searches() -> None:
     documents = [{"_id": d["id"], "title": d["title"], "text": d["text"]} for d in CORPUS[:10]]
     write("corpus.jsonl", documents)
     indexed = script("index", "corpus.jsonl")
-    assert indexed.code == 0, indexed
-    assert "10 documents added to a new collection" in indexed.err
-    assert indexed.out == ""
+    assert (indexed.code, indexed.out) == (0, ""), indexed
+    found = script("search", "bread", "--mode", "bm25", "--no-rerank", "--json")
+    assert (found.code, found.err) == (0, ""), found
+    assert json.loads(found.out)["points"][0]["payload"]["_doc_id"] == "bread-0"
 
-    found = script("search", QUERIES["bread"], "--limit", "3", COLUMNS="200")
-    assert found.code == 0, found
-    assert found.err == ""
-    assert "bread-0" in found.out
-    assert "reranked: 10 of 10 candidates scored" in plain(found.out)
 
-    native = script("search", QUERIES["bread"], "--limit", "3", "--json")
-    assert native.code == 0, native
-    points = json.loads(native.out)["points"]
-    assert points[0]["payload"]["_doc_id"] == "bread-0"
+def test_without_its_libraries_the_console_script_names_the_extra() -> None:
+    hidden = (
+        "import sys; sys.modules['typer'] = None; from vecdb_rerank.cli import main; "
+        "sys.argv = ['vecdb-rerank', 'search', 'x']; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hidden], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "vecdb-rerank[cli]" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_entry_point_loads_neither_typer_nor_rich() -> None:
+    code = "import sys, vecdb_rerank.cli; sys.exit(not {'typer', 'rich'}.isdisjoint(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_table_in_a_pipe_has_its_values_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,24 +265,12 @@ def test_a_table_in_a_pipe_has_its_values_whole(monkeypatch: pytest.MonkeyPatch)
     assert max(map(len, narrow.splitlines())) == 70
 
 
-def test_the_console_script_reads_standard_input() -> None:
-    lines = "".join(f"{json.dumps({'id': n, 'text': f'number {n}'})}\n" for n in range(3))
-    ended = script("index", "-", stdin=lines)
-    assert ended.code == 0, ended
-    assert "3 documents added" in ended.err
-    assert stored() == 3
-
-
-def test_the_console_script_ends_in_one_line_where_something_is_wrong() -> None:
-    message = assert_one_line(script("search", "anything"))
-    assert message.startswith("collection 'documents' is missing: fill it with")
-
-
-@pytest.mark.parametrize("kind", ["qdrant", "opensearch"])
-def test_the_console_script_says_what_a_client_logs_in_one_line_of_its_own(kind: str) -> None:
-    # In this process, pytest's own log handlers would keep the client's words to themselves.
-    Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{free_port()}"\n')
-    assert "cannot be reached" in assert_one_line(script("search", "x", "--backend", kind))
+def test_the_console_script_hides_the_log_of_client_libraries() -> None:
+    # In this process, pytest's own log handlers would swallow the client's warnings.
+    Path(DEFAULT_FILE).write_text(BARE)
+    environment = {"VECDB_RERANK__BACKEND__URL": f"http://127.0.0.1:{free_port()}"}
+    ended = script("search", "x", "--backend", "opensearch", "--mode", "bm25", **environment)
+    assert "connection" in assert_one_line(ended)
 
 
 def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
@@ -323,66 +330,78 @@ def test_bad_lines_are_named_by_number_and_good_ones_stored(
     for _ in range(2):
         ended = run("index", name, stdin=BROKEN)
         assert ended.code == 1
-        lines = ended.err.splitlines()
-        assert lines[0].startswith("3 documents added to ")
-        assert lines[1].startswith(f"not stored: line 2: {name}:2: not valid JSON: ")
-        assert lines[2:] == [
-            f"not stored: line 5: {name}:5: not a JSON object",
-            f"not stored: line 6: {name}:6: not valid UTF-8",
-            "3 documents were not stored",
-        ]
+        failed = [line for line in ended.err.splitlines() if line.startswith("not stored")]
+        assert [re.search(r"line (\d)", line)[1] for line in failed] == ["2", "5", "6"]  # type: ignore[index]
         assert stored() == 3
+
+
+def test_a_line_that_is_nested_too_deeply_is_named(run: Callable[..., Ended]) -> None:
+    Path("deep.jsonl").write_text('{"text": "one"}\n{"text": ' + "[" * 100_000 + "\n")
+    ended = run("index", "deep.jsonl")
+    assert (ended.code, stored()) == (1, 1)
+    assert "deep.jsonl:2" in ended.err
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl"])
+def test_a_collection_that_is_nested_too_deeply_is_one_line(
+    name: str, beir: str, run: Callable[..., Ended]
+) -> None:
+    with Path(beir, name).open("a") as file:
+        file.write('{"_id": ' + "[" * 100_000 + "\n")
+    assert name in assert_one_line(run("evaluate", beir))
 
 
 def test_what_looks_like_markup_in_a_report_is_shown_as_it_is(run: Callable[..., Ended]) -> None:
     Path("[b].jsonl").write_text("[/b]\n")
     ended = run("index", "[b].jsonl")
-    assert "not stored: line 1: [b].jsonl:1: not valid JSON: " in ended.err
+    assert "[b].jsonl:1" in ended.err
 
 
 @pytest.mark.parametrize(("name", "why"), [("nowhere.jsonl", "No such file"), (".", "directory")])
 def test_a_file_that_cannot_be_read_is_one_line(
     name: str, why: str, run: Callable[..., Ended]
 ) -> None:
-    message = assert_one_line(run("index", name))
-    assert message.startswith(f"{name}: ")
-    assert why in message
+    assert why in assert_one_line(run("index", name))
 
 
 def test_a_wrong_batch_size_is_one_line(run: Callable[..., Ended]) -> None:
     write("corpus.jsonl", [{"text": "one"}])
-    assert assert_one_line(run("index", "corpus.jsonl", "--batch-size", "0")).startswith(
-        "batch_size: "
-    )
+    assert "batch_size" in assert_one_line(run("index", "corpus.jsonl", "--batch-size", "0"))
 
 
 def test_the_collection_can_be_named(run: Callable[..., Ended]) -> None:
     write("corpus.jsonl", [{"text": "one"}])
     assert run("index", "corpus.jsonl", "--collection", "other").code == 0
     assert run("search", "one", "--collection", "other").code == 0
-    assert "'documents' is missing" in assert_one_line(run("search", "one"))
+    assert "missing" in assert_one_line(run("search", "one"))
 
 
 # -- search
 
 
-@pytest.fixture
-def filled() -> None:
-    """The configured collection with a part of the testing corpus."""
-    connector = factory.connect(reranker={"type": "none"})
-    try:
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an embedded Qdrant with a part of the testing corpus."""
+    folder = tmp_path_factory.mktemp("filled") / "index"
+    backend = {"type": "qdrant", "path": folder}
+    with closing(factory.build(check(backend=backend, reranker={"type": "none"}))) as connector:
         connector.create()
         connector.add(CORPUS[:10])
-        connector.add([{"id": "[b]", "text": "Brackets like [/b] and [red] are no markup."}])
-    finally:
-        connector.close()
+        connector.add([{"id": "[b]", "text": "Brackets like [/b] and [red] are not markup."}])
+    return folder
+
+
+@pytest.fixture
+def filled(index: Path) -> None:
+    """Fill the configured collection."""
+    shutil.copytree(index, "index")
 
 
 @pytest.mark.usefixtures("filled")
 def test_a_search_without_hits_says_so(run: Callable[..., Ended]) -> None:
     ended = run("search", "zyzzyva", "--mode", "bm25")
     assert ended.code == 0
-    assert ended.out.splitlines()[0] == "no hits"
+    assert "no hits" in ended.out
 
 
 @pytest.mark.usefixtures("filled")
@@ -445,25 +464,105 @@ def test_the_native_response_is_printed_as_json_alone(run: Callable[..., Ended])
 def test_texts_and_ids_are_shown_as_they_are(run: Callable[..., Ended]) -> None:
     ended = run("search", "brackets markup", "--mode", "bm25")
     assert ended.code == 0
-    assert "Brackets like [/b] and [red] are no markup." in ended.out
+    assert "Brackets like [/b] and [red] are not markup." in ended.out
     assert "│ [b] " in ended.out
+
+
+@pytest.mark.parametrize(
+    ("mode", "vectors", "sparse"),
+    [("bm25", {}, {"bm25": SPARSE}), ("dense", {"dense": DENSE}, {})],
+)
+def test_a_collection_with_one_kind_of_vector_is_searched_in_its_mode(
+    mode: str, vectors: dict[str, Any], sparse: dict[str, Any], run: Callable[..., Ended]
+) -> None:
+    with closing(QdrantClient(path="index")) as client:
+        client.create_collection("documents", vectors, sparse)
+    embedder = 'type = "none"' if mode == "bm25" else ""
+    Path(DEFAULT_FILE).write_text(f'{FILE}[search]\nmode = "{mode}"\n[embedder]\n{embedder}\n')
+    ended = run("search", "bread")
+    assert ended.code == 0, ended
+    assert_one_line(run("search", "bread", "--mode", "hybrid"))
 
 
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "key"),
     [
-        (["x", "--mode", "hybird"], "mode: must be one of: hybrid, dense, bm25"),
-        (["x", "--k", "0"], "k: must be in 1 to 10000"),
-        (["x", "--k", "5", "--limit", "6"], "limit: must be in 1 to 5"),
-        (["x", "--offset", "-1"], "offset: must be an integer"),
-        ([""], "query: must not be empty"),
+        (["x", "--mode", "hybird"], "mode"),
+        (["x", "--k", "0"], "k"),
+        (["x", "--k", "5", "--limit", "6"], "limit"),
+        (["x", "--offset", "-1"], "offset"),
+        ([""], "query"),
     ],
 )
 def test_a_wrong_argument_of_a_search_is_one_line(
-    arguments: list[str], message: str, run: Callable[..., Ended]
+    arguments: list[str], key: str, run: Callable[..., Ended]
 ) -> None:
-    assert assert_one_line(run("search", *arguments)).startswith(message)
+    assert assert_one_line(run("search", *arguments)).startswith(f"{key}: ")
+
+
+# -- untrusted text
+
+
+def assert_safe(*outputs: str) -> None:
+    """No output has a character that acts on a terminal, except line feeds."""
+    for output in outputs:
+        assert not set(output) & (set(UNSAFE) - set("]52;c;aGk=0;t[2J")), ascii(output)
+
+
+def test_texts_and_ids_do_not_act_on_the_terminal(run: Callable[..., Ended]) -> None:
+    document = {"_id": f"i{UNSAFE}", "title": f"t{UNSAFE}", "text": f"bread {UNSAFE}"}
+    write("corpus.jsonl", [document])
+    assert run("index", "corpus.jsonl").code == 0
+    shown = run("search", "bread", "--mode", "bm25", "--no-rerank")
+    assert shown.code == 0
+    assert_safe(shown.out, shown.err)
+    assert r"\x1b" in shown.out
+    data = run("search", "bread", "--mode", "bm25", "--no-rerank", "--json")
+    assert_safe(data.out, data.err)
+    [point] = json.loads(data.out)["points"]
+    assert point["payload"] == {"_doc_id": document.pop("_id"), **document}
+
+
+def test_settings_files_and_servers_do_not_act_on_the_terminal(
+    run: Callable[..., Ended], httpserver: HTTPServer
+) -> None:
+    httpserver.expect_request(re.compile(".*")).respond_with_json(
+        {"error": {"type": UNSAFE, "reason": UNSAFE}, "status": 400}, status=400
+    )
+    Path("code").mkdir()
+    Path("code", "a\x1b[2J\u202e.py").write_text(f"def (\n{CODE}", encoding="utf-8")
+    Path(f"b{UNSAFE}.jsonl").write_text("[")
+    backend = {"type": "opensearch", "url": httpserver.url_for("/"), "collection": f"c{UNSAFE}"}
+    for command in (
+        ["config", "--collection", f"c{UNSAFE}"],
+        ["config", "--config", f"f{UNSAFE}.toml"],
+        ["doctor", "--collection", f"c{UNSAFE}"],
+        ["scan", "code"],
+        ["index", f"b{UNSAFE}.jsonl"],
+    ):
+        ended = run(*command)
+        assert_safe(ended.out, ended.err)
+    Path(DEFAULT_FILE).write_text(
+        "".join(f"backend.{key} = {json.dumps(value)}\n" for key, value in backend.items()) + BARE
+    )
+    for command in (["doctor"], ["search", "x", "--mode", "bm25"]):
+        ended = run(*command)
+        assert ended.code == 1
+        assert_safe(ended.out, ended.err)
+
+
+def test_a_log_record_does_not_act_on_the_terminal() -> None:
+    record = logging.LogRecord("x", logging.ERROR, "x", 1, "server: %s", (UNSAFE,), None)
+    assert_safe(SafeFormatter().format(record))
+
+
+@given(st.text())
+def test_json_with_escapes_is_the_same_data(text: str) -> None:
+    written = as_json({text: [text]})
+    assert json.loads(written) == {text: [text]}
+    assert written == printable(written)
+    written.encode()
 
 
 # -- errors of every command
@@ -472,10 +571,7 @@ def test_a_wrong_argument_of_a_search_is_one_line(
 @pytest.mark.parametrize("command", [["search", "x"], ["doctor"], ["config"], ["index", "-"]])
 def test_a_wrong_setting_is_one_line(command: list[str], run: Callable[..., Ended]) -> None:
     Path(DEFAULT_FILE).write_text(f'{FILE}api_key = "{SECRET}"\ncolection = "x"\n')
-    message = assert_one_line(run(*command))
-    assert message == (
-        "backend.colection: no such key; did you mean 'collection'? (vecdb_rerank.toml)"
-    )
+    assert assert_one_line(run(*command)).startswith("backend.colection: ")
 
 
 @pytest.mark.parametrize("command", [["search", "x"], ["doctor"], ["config"], ["index", "-"]])
@@ -483,13 +579,13 @@ def test_a_configuration_file_that_is_missing_is_one_line(
     command: list[str], run: Callable[..., Ended]
 ) -> None:
     message = assert_one_line(run(*command, "--config", "nowhere.toml"))
-    assert message == "configuration file nowhere.toml does not exist"
+    assert message.startswith("nowhere.toml: ")
 
 
 def test_a_backend_that_is_not_there_is_one_line(run: Callable[..., Ended]) -> None:
     message = assert_one_line(run("search", "x", "--backend", "opensarch"))
-    assert message.startswith("backend.type: 'opensarch' ")
-    assert "did you mean 'opensearch'" in message
+    assert message.startswith("backend.type: ")
+    assert "'opensearch'" in message
 
 
 def test_an_error_of_several_lines_becomes_one(
@@ -500,7 +596,7 @@ def test_an_error_of_several_lines_becomes_one(
         Path("model", name).write_text("{\n\n}")
     monkeypatch.setenv("VECDB_RERANK__EMBEDDER__MODEL", "model")
     write("corpus.jsonl", [{"text": "one"}])
-    assert "cannot be loaded" in assert_one_line(run("index", "corpus.jsonl"))
+    assert "model" in assert_one_line(run("index", "corpus.jsonl"))
 
 
 @pytest.mark.parametrize("kind", ["qdrant", "opensearch"])
@@ -509,9 +605,9 @@ def test_a_server_that_is_down_is_one_line(
     kind: str, command: list[str], run: Callable[..., Ended]
 ) -> None:
     write("corpus.jsonl", [{"text": "one"}])
-    Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{free_port()}"\n')
-    message = assert_one_line(run(*command, "--backend", kind))
-    assert "cannot be reached" in message
+    port = free_port()
+    Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{port}"\n')
+    assert str(port) in assert_one_line(run(*command, "--backend", kind))
 
 
 # -- config
@@ -558,16 +654,16 @@ def test_the_doctor_finds_nothing_wrong(run: Callable[..., Ended]) -> None:
     ended = run("doctor")
     assert (ended.code, ended.err) == (0, "")
     assert f"vecdb-rerank {__version__}" in ended.out
-    for words in ("embedder", "384 wide", "ms for k=50", "11 points"):
+    for words in ("embedder", "384 dimensions", "ms for k=50", "11 points"):
         assert words in ended.out
-    assert "│ no " not in ended.out
+    assert "│ error " not in ended.out
 
 
 def test_the_doctor_says_what_to_do_about_a_missing_collection(run: Callable[..., Ended]) -> None:
     ended = run("doctor")
     assert ended.code == 1
     row = next(line for line in ended.out.splitlines() if "collection 'documents'" in line)
-    assert "│ no " in row
+    assert "│ error " in row
     assert "is missing" in row
     assert "vecdb-rerank index FILE" in row
 
@@ -579,10 +675,10 @@ def test_the_doctor_says_what_to_do_about_a_server_that_is_down(
     Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{free_port()}"\n')
     ended = run("doctor", "--backend", kind)
     assert ended.code == 1
-    assert "│ no │ connection" in ended.out
+    assert "│ error │ connection" in ended.out
     assert "cannot be reached" in ended.out
     assert "backend.url" in ended.out
-    assert "│ ok │ embedder" in ended.out
+    assert "│ ok    │ embedder" in ended.out
 
 
 def test_the_doctor_says_what_to_do_about_a_wrong_dimension(run: Callable[..., Ended]) -> None:
@@ -599,7 +695,7 @@ def test_the_doctor_says_what_to_do_about_a_wrong_dimension(run: Callable[..., E
     assert ended.code == 1
     row = next(line for line in ended.out.splitlines() if "collection 'documents'" in line)
     assert "'dense' has 3 dimensions, the embedder makes 384" in plain(ended.out)
-    assert "│ no " in row
+    assert "│ error " in row
     assert "index it anew" in plain(ended.out)
     assert "has 3 dimensions" in assert_one_line(run("search", "x"))
 
@@ -610,7 +706,7 @@ def test_the_doctor_names_the_section_of_a_model_that_does_not_load(
     monkeypatch.setenv("VECDB_RERANK__EMBEDDER__MODEL", "/no/such/folder")
     ended = run("doctor")
     assert ended.code == 1
-    assert "│ no │ embedder" in ended.out
+    assert "│ error │ embedder" in ended.out
     assert "correct the section [embedder]" in ended.out
 
 
@@ -622,19 +718,25 @@ def test_the_doctor_checks_the_database_whatever_else_is_wrong(
     monkeypatch.setenv("VECDB_RERANK__EMBEDDER__MODEL", "/no/such/folder")
     ended = run("doctor")
     assert ended.code == 1
-    for row in ("│ no │ embedder", "│ no │ reranker", "│ ok │ collection"):
+    for row in ("│ error │ embedder", "│ error │ reranker", "│ ok    │ collection"):
         assert row in ended.out
 
 
-def test_documents_without_text_are_told(run: Callable[..., Ended]) -> None:
-    lines = b'{"id": 1, "titel": "honey"}\n{"id": 2, "text": "bees"}\n{"id": 3, "text": " "}\n'
-    ended = run("index", "-", stdin=lines)
+@pytest.mark.parametrize(
+    ("texts", "code", "level"), [("bbb ", 0, "note"), ("b   ", 1, "warning"), ("    ", 1, "error")]
+)
+def test_documents_without_text_are_reported_and_do_not_prevent_a_search(
+    texts: str, code: int, level: str, run: Callable[..., Ended]
+) -> None:
+    write("corpus.jsonl", [{"id": n, "titel": "x", "text": t} for n, t in enumerate(texts)])
+    ended = run("index", "corpus.jsonl")
     assert ended.code == 0
-    assert "2 of them have no text: no field title, text in them" in plain(ended.err)
+    assert f"{texts.count(' ')} of them have no text" in ended.err
+    assert run("search", "b", "--mode", "dense").code == 0
     ended = run("doctor")
-    assert ended.code == 1
-    assert "2 of 3 sampled documents have no text in title, text" in plain(ended.out)
-    assert "text_fields.fields" in plain(ended.out)
+    assert ended.code == code
+    assert re.search(rf"│ {level} +│ text ", ended.out)
+    assert "titel" in ended.out
 
 
 def test_the_doctor_shows_no_key(run: Callable[..., Ended], httpserver: HTTPServer) -> None:
@@ -658,9 +760,9 @@ def test_the_doctor_looks_at_each_of_a_cascade(
     ended = run("doctor")
     assert ended.code == 1
     assert "the second one reads the best 20" in plain(ended.out)
-    assert re.search(r"│ ok │ reranker +│ cascade:onnx:", ended.out)
+    assert re.search(r"│ ok +│ reranker +│ cascade:onnx:", ended.out)
     assert re.search(r"ok reranker\.first onnx:.* ms for k=50", plain(ended.out))
-    assert "│ no │ reranker.then" in ended.out
+    assert "│ error │ reranker.then" in ended.out
     assert "correct the section [reranker.then]" in plain(ended.out)
     shown = {key: (value, origin) for key, value, origin in cells(run("config").out)}
     assert shown["reranker.then.retries"] == ("0", DEFAULT_FILE)
@@ -707,14 +809,13 @@ def test_an_evaluation_prints_a_table_and_writes_a_file(
 
 
 def test_an_evaluation_writes_a_page_and_a_picture(beir: str, run: Callable[..., Ended]) -> None:
+    beir = str(Path(beir).rename("$x_{$"))  # broken TeX, and a fine name of a folder
     ended = run(
         "evaluate", beir, "--modes", "hybrid", "--k", "5", "--html", "r.html", "--chart=r.svg"
     )
     assert (ended.code, ended.err) == (0, "")
-    assert "reranking changes NDCG@10 by" in ended.out
-    assert "Why not just retrieve more?" in ended.out
     assert Path("r.html").read_text(encoding="utf-8").count("<svg") == 4
-    assert Path("r.svg").read_text(encoding="utf-8").startswith("<?xml")
+    assert "$x_{$" in Path("r.svg").read_text(encoding="utf-8")
 
 
 def test_an_evaluation_takes_k_from_the_settings(beir: str, run: Callable[..., Ended]) -> None:
@@ -728,20 +829,20 @@ def test_an_evaluation_takes_k_from_the_settings(beir: str, run: Callable[..., E
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "key"),
     [
-        (["--chart", "a.gif"], "--chart: "),
-        (["--html", "no/such/page.html"], "--html: no/such/page.html: No such file"),
-        (["--modes", "bm25,sparse"], "--modes: 'sparse' is none of hybrid, dense, bm25"),
-        (["--queries", "0"], "queries: "),
-        (["--json", "no/such/folder.json"], "--json: no/such/folder.json: No such file"),
-        (["--k", "0"], "k: must be in 1 to 10000"),
+        (["--chart", "a.gif"], "--chart"),
+        (["--html", "no/such/page.html"], "--html"),
+        (["--modes", "bm25,sparse"], "--modes"),
+        (["--queries", "0"], "queries"),
+        (["--json", "no/such/folder.json"], "--json"),
+        (["--k", "0"], "k"),
     ],
 )
 def test_a_wrong_argument_of_an_evaluation_is_one_line(
-    arguments: list[str], message: str, beir: str, run: Callable[..., Ended]
+    arguments: list[str], key: str, beir: str, run: Callable[..., Ended]
 ) -> None:
-    assert assert_one_line(run("evaluate", beir, *arguments)).startswith(message)
+    assert assert_one_line(run("evaluate", beir, *arguments)).startswith(f"{key}: ")
 
 
 def test_a_broken_cache_is_one_line(beir: str, run: Callable[..., Ended]) -> None:
@@ -756,9 +857,14 @@ def test_a_folder_that_is_no_collection_is_one_line(run: Callable[..., Ended]) -
 # -- demo
 
 
+@cache
+def builtins_entries() -> tuple[Entry, ...]:
+    return tuple(entry for entry in standard_library() if entry.module == "builtins")
+
+
 def limit_library(monkeypatch: pytest.MonkeyPatch, n: int) -> set[str]:
-    """Leaves the demo the last ``n`` entries of the builtins, those of str among them."""
-    entries = [entry for entry in standard_library() if entry.module == "builtins"][-n:]
+    """Leave the demo the last ``n`` entries of the builtins, which include those of str."""
+    entries = builtins_entries()[-n:]
 
     def few() -> Iterator[Entry]:
         yield from entries
@@ -774,7 +880,7 @@ def indexes() -> list[Path]:
 def test_the_demo_answers_questions_and_keeps_its_index(
     run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = limit_library(monkeypatch, 200)
+    known = limit_library(monkeypatch, 80)
     question = "remove whitespace [/b] from both ends of a string"
     first = run("demo", question)
     assert (first.code, first.err) == (0, "")
@@ -816,13 +922,13 @@ def test_tuning_prints_the_trade_off_and_writes_a_configuration(
 ) -> None:
     ended = run("tune", beir, "--max-k", "20", "--folds", "2", "--out", "new.toml", "--chart=t.png")
     assert (ended.code, ended.err) == (0, "")
-    for text in ("tiny: 2 queries", "chosen", "NDCG@10", "too few", "Written to new.toml"):
+    for text in ("chosen", "NDCG@10", "new.toml"):
         assert text in ended.out
     assert Path("new.toml").read_text(encoding="utf-8").startswith(FILE)
     assert load("new.toml").settings.search.k == 50
     assert Path("t.png").read_bytes().startswith(b"\x89PNG")
     ended = run("tune", beir, "--out", "new.toml")
-    assert assert_one_line(ended).startswith("--out: new.toml is there already")
+    assert assert_one_line(ended).startswith("--out: ")
 
 
 def test_tuning_prints_only_json_where_json_is_asked_for(
@@ -837,7 +943,7 @@ def test_a_cascade_is_not_tuned(beir: str, run: Callable[..., Ended]) -> None:
     with Path(DEFAULT_FILE).open("a") as file:
         file.write('[reranker]\ntype = "cascade"\n[reranker.then]\nmax_length = 64\n')
     ended = run("tune", beir, "--max-k", "20")
-    assert assert_one_line(ended).startswith("reranker.type: must not be 'cascade'")
+    assert assert_one_line(ended).startswith("reranker.type: ")
 
 
 def test_an_evaluation_keeps_no_score_of_a_cascade(beir: str, run: Callable[..., Ended]) -> None:
@@ -879,15 +985,14 @@ def test_scan_lists_every_search_with_its_verdict(run: Callable[..., Ended]) -> 
     Path("code/bad.py").write_text("def (", encoding="utf-8")
     ended = run("scan", "code")
     assert ended.code == 0
-    assert ended.out.splitlines() == [
-        "code/a.py:4 query_points reranked: by the text in the query",
-        "code/a.py:5 query_points passed through: no query text in the request: give rerank_query=",
-        "code/a.py:6 search refused: search: qdrant-client has it no more; use query_points",
-        "Files: 1 read, 1 unreadable. "
-        "Searches: 3, 1 reranked, 1 passed through, 1 refused, 0 unclear. "
-        "Other calls of the clients, which stay as they are: 1.",
+    *calls, summary = ended.out.splitlines()
+    assert [line.partition(":")[2].split()[:3] for line in calls] == [
+        ["4", "query_points", "reranked:"],
+        ["5", "query_points", "passed"],
+        ["6", "search", "refused:"],
     ]
-    assert "code/bad.py: not valid Python, line 1: invalid syntax" in ended.err
+    assert "1 unreadable" in summary
+    assert "code/bad.py" in ended.err
 
 
 def test_scan_writes_json(run: Callable[..., Ended]) -> None:
@@ -906,12 +1011,12 @@ def test_scan_writes_json(run: Callable[..., Ended]) -> None:
     }
     ended = run("scan", "a.py", "--json", "nowhere/report.json")
     assert (ended.code, ended.out) == (1, "")
-    assert "--json: nowhere/report.json: No such file or directory" in ended.err
+    assert "--json" in ended.err
 
 
 def test_scan_of_nothing_is_an_error_and_of_no_search_is_not(run: Callable[..., Ended]) -> None:
     ended = run("scan", "nothing")
     assert ended.code == 1
-    assert "nothing: no such file or folder" in ended.err
+    assert "nothing" in ended.err
     Path("a.py").write_text("x = 1", encoding="utf-8")
-    assert "Files: 1 read, 0 unreadable. Searches: 0" in run("scan", "a.py").out
+    assert "Searches: 0" in run("scan", "a.py").out

@@ -1,4 +1,4 @@
-"""From settings to a connector: what is built, and what reaches the server."""
+"""Connectors built from settings: their parts, and what reaches the server."""
 
 from __future__ import annotations
 
@@ -149,8 +149,9 @@ def test_none_is_no_reranker_and_no_embedder(connect: Callable[..., Any]) -> Non
     connector = connect(backend={"path": ":memory:"}, **BARE)
     assert connector.pipeline.chain is None
     assert connector.pipeline.embedder is None
-    with pytest.raises(ConfigurationError, match="embedder: creating a collection needs one"):
+    with pytest.raises(ConfigurationError) as caught:
         connector.create()
+    assert caught.value.key == "embedder"
     settings = load(**BARE).settings
     assert factory.reranker(settings) is None
     assert factory.embedder(settings) is None
@@ -166,10 +167,12 @@ def test_without_a_reranker_hits_stay_in_first_pass_order(connect: Callable[...,
 
 
 def test_a_wrong_setting_is_an_error_before_anything_is_built() -> None:
-    with pytest.raises(ConfigurationError, match="did you mean 'backend'"):
+    with pytest.raises(ConfigurationError) as caught:
         factory.connect(bakend={})
-    with pytest.raises(ConfigurationError, match="neither 'bundled', nor a folder"):
+    assert caught.value.key == "bakend"
+    with pytest.raises(ConfigurationError) as caught:
         factory.connect(backend={"path": ":memory:"}, reranker={"model": "/no/such/folder"})
+    assert caught.value.key == "model"
 
 
 # -- servers
@@ -207,13 +210,19 @@ def certificate(authority: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def secure(authority: trustme.CA) -> Iterator[HTTPServer]:
-    """A server over TLS, with a certificate of an authority that nobody else knows."""
+@pytest.fixture(scope="session")
+def tls_server(authority: trustme.CA) -> Iterator[HTTPServer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
     with HTTPServer(host="127.0.0.1", ssl_context=context) as server:
-        yield serve(server)
+        yield server
+
+
+@pytest.fixture
+def secure(tls_server: HTTPServer) -> HTTPServer:
+    """A server over TLS, with a certificate of an unknown authority."""
+    tls_server.clear()
+    return serve(tls_server)
 
 
 def connection(findings: list[Finding]) -> Finding:
@@ -317,10 +326,11 @@ def test_opensearchs_certificate_is_not_looked_at_where_the_settings_say_so(
 
 @pytest.mark.parametrize("kind", ["qdrant", "opensearch"])
 def test_a_missing_certificate_file_is_an_error_that_names_the_setting(kind: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^backend\.verify: "):
+    with pytest.raises(ConfigurationError) as caught:
         factory.connect(
             backend={"type": kind, "url": "https://127.0.0.1:1", "verify": "/no/such/file.pem"}
         )
+    assert caught.value.key == "backend.verify"
 
 
 @pytest.fixture
@@ -414,7 +424,7 @@ def test_a_server_that_stays_busy_ends_the_writing(
     httpserver.expect_request("/documents/_bulk").respond_with_json({}, status=503)
     backend = {"type": "opensearch", "url": httpserver.url_for("/")}
     connector = connect(backend=backend, reranker={"type": "none"})
-    with pytest.raises(IngestError, match="0 documents are stored, run again"):
+    with pytest.raises(IngestError):
         connector.add([{"id": 1, "text": "one"}], give_up_after=0.3)
 
 
@@ -443,5 +453,6 @@ def test_a_chain_is_built_from_settings(connect: Callable[..., Any]) -> None:
 
 def test_a_missing_key_is_told_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CO_API_KEY", raising=False)
-    with pytest.raises(ConfigurationError, match=r"^api_key: .*CO_API_KEY"):
+    with pytest.raises(ConfigurationError) as caught:
         factory.connect(reranker={"type": "cohere"})
+    assert caught.value.key == "api_key"

@@ -1,4 +1,4 @@
-"""Where settings come from, which one wins, and what is said of a wrong one."""
+"""Sources of settings, their precedence, and errors that name key and source."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRET = "s3cr3t-that-nobody-may-see"
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings but those of the test."""
+    """Run in an empty folder, without settings in the environment."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.upper().startswith(ENV_PREFIX):
@@ -53,10 +53,10 @@ def write(text: str) -> None:
     Path(DEFAULT_FILE).write_text(text, encoding="utf-8")
 
 
-def refused(file: str | None = None, **arguments: Any) -> str:
+def refused(file: str | None = None, **arguments: object) -> ConfigurationError:
     with pytest.raises(ConfigurationError) as caught:
         load(file, **arguments)
-    return str(caught.value)
+    return caught.value
 
 
 # -- precedence and origin
@@ -110,18 +110,31 @@ def test_a_named_file_is_read_instead_and_names_the_origin(tmp_path: Path) -> No
 
 
 def test_a_named_file_that_is_missing_is_an_error() -> None:
-    assert refused("nowhere.toml") == "configuration file nowhere.toml does not exist"
+    assert refused("nowhere.toml").key == "nowhere.toml"
 
 
 @pytest.mark.parametrize("text", ["[backend\n", "a = 1\na = 2\n", "[search]\nk =\n", "\x00"])
 def test_a_file_that_is_not_toml_is_named(text: str) -> None:
     write(text)
-    assert refused().startswith(f"{DEFAULT_FILE}: not valid TOML: ")
+    assert refused().key == DEFAULT_FILE
 
 
 def test_a_file_that_is_not_utf_8_is_named() -> None:
     Path(DEFAULT_FILE).write_bytes(b'[backend]\ncollection = "\xff"\n')
-    assert refused().startswith(f"{DEFAULT_FILE}: not valid TOML: ")
+    assert refused().key == DEFAULT_FILE
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, "{a=" * 100_000])
+def test_a_file_that_is_nested_too_deeply_is_named(deep: str) -> None:
+    write(f"search = {deep}")
+    assert refused().key == DEFAULT_FILE
+
+
+def test_a_variable_that_is_nested_too_deeply_is_named(env: Any) -> None:
+    env(SEARCH="[" * 100_000)
+    assert refused().key == "search"
+    env(SEARCH="{}", TEXT_FIELDS__FIELDS="[" * 100_000)
+    assert refused().key == "text_fields.fields"
 
 
 # -- unions
@@ -159,8 +172,9 @@ def test_keys_of_the_default_type_need_no_type() -> None:
 
 
 def test_a_key_of_another_type_is_refused() -> None:
-    message = refused(reranker={"type": "none", "model": "bundled"})
-    assert message == "reranker.model: no such key; known: type (arguments)"
+    error = refused(reranker={"type": "none", "model": "bundled"})
+    assert error.key == "reranker.model"
+    assert "type" in error.problem
 
 
 @pytest.mark.parametrize(
@@ -176,10 +190,9 @@ def test_a_key_of_another_type_is_refused() -> None:
 )
 def test_an_unknown_type_names_the_nearest(env: Any, section: str, given: str, meant: str) -> None:
     env(**{f"{section.upper()}__TYPE": given})
-    message = refused()
-    assert message.startswith(f"{section}.type: {given!r} ")
-    assert f"did you mean {meant!r}?" in message
-    assert message.endswith("(environment)")
+    error = refused()
+    assert error.key == f"{section}.type"
+    assert repr(meant) in error.problem
 
 
 # -- one table a backend
@@ -240,99 +253,142 @@ def test_a_stronger_source_wins_over_a_table_of_a_weaker_one(env: Any) -> None:
 
 def test_a_typo_in_the_table_of_another_backend_is_one_too(env: Any) -> None:
     write(f"{BOTH}passwrd = 'x'\n")
-    assert refused() == (
-        "backend.opensearch.passwrd: no such key; did you mean 'password'? (vecdb_rerank.toml)"
-    )
+    error = refused()
+    assert error.key == "backend.opensearch.passwrd"
+    assert "'password'" in error.problem
     Path(DEFAULT_FILE).unlink()
     env(BACKEND__QDRANT__PATHS="x", BACKEND__TYPE="opensearch")
-    assert refused() == "backend.qdrant.paths: no such key; did you mean 'path'? (environment)"
+    assert refused().key == "backend.qdrant.paths"
 
 
 # -- typos
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "key", "meant"),
     [
-        ("[serch]\nk = 3", "serch: no such key; did you mean 'search'?"),
-        ("colection = 'x'", "colection: no such key; "),
-        ("[backend]\ncolection = 1", "backend.colection: no such key; did you mean 'collection'?"),
+        ("[serch]\nk = 3", "serch", "'search'"),
+        ("colection = 'x'", "colection", "backend"),
+        ("[backend]\ncolection = 1", "backend.colection", "'collection'"),
         (
             "[backend]\ntype = 'opensearch'\nbm25_field = ['x']",
-            "backend.bm25_field: no such key; did you mean 'bm25_fields'?",
+            "backend.bm25_field",
+            "'bm25_fields'",
         ),
-        ("[backend.qdrnt]\nurl = 'x'", "backend.qdrnt: no such key; did you mean 'qdrant'?"),
-        ("[backend.qdrant]\nurll = 'x'", "backend.urll: no such key; did you mean 'url'?"),
-        ("[backend.bm25]\navglen = 3", "backend.bm25.avglen: no such key; did you mean 'avg_len'?"),
-        ("[embedder]\npoling = 'cls'", "embedder.poling: no such key; did you mean 'pooling'?"),
+        ("[backend.qdrnt]\nurl = 'x'", "backend.qdrnt", "'qdrant'"),
+        ("[backend.qdrant]\nurll = 'x'", "backend.urll", "'url'"),
+        ("[backend.bm25]\navglen = 3", "backend.bm25.avglen", "'avg_len'"),
+        ("[embedder]\npoling = 'cls'", "embedder.poling", "'pooling'"),
         (
             "[embedder]\ntype = 'sentence_transformers'\nmodel = 'm'\nbatchsize = 3",
-            "embedder.batchsize: no such key; did you mean 'batch_size'?",
+            "embedder.batchsize",
+            "'batch_size'",
         ),
-        ("[reranker]\nmodle = 'x'", "reranker.modle: no such key; did you mean 'model'?"),
-        ("[[rerankers]]\nmodle = 'x'", "rerankers.0.modle: no such key; did you mean 'model'?"),
+        ("[reranker]\nmodle = 'x'", "reranker.modle", "'model'"),
+        ("[[rerankers]]\nmodle = 'x'", "rerankers.0.modle", "'model'"),
         (
             "[[rerankers]]\n[[rerankers]]\ntype = 'cohere'\nretrys = 1",
-            "rerankers.1.retrys: no such key; did you mean 'retries'?",
+            "rerankers.1.retrys",
+            "'retries'",
         ),
-        ("[[rerankers]]\ntype = 'onxx'", "rerankers.0.type: 'onxx' is no installed one"),
-        ("[policy.breaker]\npuase = 3", "policy.breaker.puase: no such key; did you mean 'pause'?"),
-        ("[policy.cost]\nprice = 3", "policy.cost.price: no such key; did you mean 'prices'?"),
+        ("[[rerankers]]\ntype = 'onxx'", "rerankers.0.type", "'onnx'"),
+        ("[policy.breaker]\npuase = 3", "policy.breaker.puase", "'pause'"),
+        ("[policy.cost]\nprice = 3", "policy.cost.price", "'prices'"),
         (
             "[text_fields]\nfeilds = ['x']",
-            "text_fields.feilds: no such key; did you mean 'fields'?",
+            "text_fields.feilds",
+            "'fields'",
         ),
-        ("[search]\nlimt = 3", "search.limt: no such key; did you mean 'limit'?"),
-        ("[search.fusion]\nmetod = 1", "search.fusion.metod: no such key; did you mean 'method'?"),
-        ("[policy]\ndeadlin = 3", "policy.deadlin: no such key; did you mean 'deadline'?"),
-        ("[search]\nzzz = 3", "search.zzz: no such key; known: k, limit, mode, depth, fusion"),
+        ("[search]\nlimt = 3", "search.limt", "'limit'"),
+        ("[search.fusion]\nmetod = 1", "search.fusion.metod", "'method'"),
+        ("[policy]\ndeadlin = 3", "policy.deadlin", "'deadline'"),
+        ("[search]\nzzz = 3", "search.zzz", "fusion"),
         # Words that pydantic uses as tags are keys like all others.
-        ("[search]\nnone = 3", "search.none: no such key; did you mean 'mode'?"),
-        ("[embedder]\nonnx = 3", "embedder.onnx: no such key; "),
+        ("[search]\nnone = 3", "search.none", "'mode'"),
+        ("[embedder]\nonnx = 3", "embedder.onnx", "no such"),
     ],
 )
-def test_a_typo_in_the_file_names_the_nearest_key_and_the_file(text: str, message: str) -> None:
+def test_a_typo_in_the_file_names_the_key_and_the_nearest(text: str, key: str, meant: str) -> None:
     write(text)
-    said = refused()
-    assert said.startswith(message)
-    assert said.endswith(f"({DEFAULT_FILE})")
+    error = refused()
+    assert error.key == key
+    assert meant in error.problem
+
+
+def test_the_source_of_a_typo_is_named(env: Any) -> None:
+    write("[search]\nlimt = 3")
+    assert DEFAULT_FILE in refused().problem
+    env(SEARCH__LIMT="3")
+    assert "environment" in refused().problem
+    assert "arguments" in refused(search={"limt": 3}).problem
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "key", "meant"),
     [
-        ("BACKEND__COLECTION", "backend.colection: no such key; did you mean 'collection'?"),
-        ("SEARCH__LIMT", "search.limt: no such key; did you mean 'limit'?"),
-        ("SEARCH__FUSION__METHD", "search.fusion.methd: no such key; did you mean 'method'?"),
-        ("BACKEND__BM25__AVGLEN", "backend.bm25.avglen: no such key; did you mean 'avg_len'?"),
-        ("POLICY__ONERROR", "policy.onerror: no such key; did you mean 'on_error'?"),
+        ("BACKEND__COLECTION", "backend.colection", "'collection'"),
+        ("SEARCH__LIMT", "search.limt", "'limit'"),
+        ("SEARCH__FUSION__METHD", "search.fusion.methd", "'method'"),
+        ("BACKEND__BM25__AVGLEN", "backend.bm25.avglen", "'avg_len'"),
+        ("POLICY__ONERROR", "policy.onerror", "'on_error'"),
     ],
 )
-def test_a_typo_in_the_environment_names_the_nearest_key(env: Any, name: str, message: str) -> None:
+def test_a_typo_in_the_environment_names_the_key_and_the_nearest(
+    env: Any, name: str, key: str, meant: str
+) -> None:
     env(**{name: "3"})
-    assert refused() == f"{message} (environment)"
+    error = refused()
+    assert error.key == key
+    assert meant in error.problem
 
 
 @pytest.mark.parametrize("name", ["BAKEND__COLLECTION", "BAKEND"])
 def test_a_typo_in_the_section_of_a_variable_names_the_variable(env: Any, name: str) -> None:
     env(**{name: "3"})
-    assert refused() == (
-        f"environment variable {ENV_PREFIX}{name}: no such section; did you mean 'backend'?"
-    )
+    error = refused()
+    assert error.key == f"{ENV_PREFIX}{name}"
+    assert "'backend'" in error.problem
 
 
-def test_a_typo_in_an_argument_names_the_nearest_key() -> None:
-    assert refused(bakend={}) == "bakend: no such key; did you mean 'backend'? (arguments)"
-    assert refused(search={"limt": 3}).endswith("did you mean 'limit'? (arguments)")
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("VECDB_RERANK_BACKEND__URL", "VECDB_RERANK__BACKEND__URL"),
+        ("VECDB_RERANK_BACKEND_URL", "VECDB_RERANK__BACKEND__URL"),
+        ("VECDB_RERANK__BACKEND_URL", "VECDB_RERANK__BACKEND__URL"),
+        ("VECDB_RERANK_TEXT_FIELDS__MAX_CHARS", "VECDB_RERANK__TEXT_FIELDS__MAX_CHARS"),
+        ("VECDB_RERANK__TEXT_FIELDS_MAX_CHARS", "VECDB_RERANK__TEXT_FIELDS__MAX_CHARS"),
+        ("VECDB_RERANK_RERANKERS", "VECDB_RERANK__RERANKERS"),
+        ("vecdb_rerank_search__fusion__method", "VECDB_RERANK__SEARCH__FUSION__METHOD"),
+        ("VECDB_RERANK_BAKEND__URL", "'backend'"),
+    ],
+)
+def test_a_variable_with_one_underscore_instead_of_two_is_refused(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "x")
+    error = refused()
+    assert error.key == name
+    assert meant in error.problem
 
 
-def test_all_problems_are_told_at_once(env: Any) -> None:
+@pytest.mark.parametrize("name", ["VECDB_RERANK_TEST_QDRANT_URL", "VECDB_RERANKING", "VECDB"])
+def test_other_variables_are_ignored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "x")
+    load()
+
+
+def test_a_typo_in_an_argument_names_the_key() -> None:
+    assert refused(bakend={}).key == "bakend"
+    assert refused(search={"limt": 3}).key == "search.limt"
+
+
+def test_all_problems_are_reported_at_once(env: Any) -> None:
     write("[search]\nlimt = 3\n")
     env(POLICY__DEADLIN="3")
-    said = refused()
-    assert "search.limt" in said
-    assert "policy.deadlin" in said
-    assert "\n" not in said
+    error = refused()
+    assert {error.key, "search.limt", "policy.deadlin"} == {"search.limt", "policy.deadlin"}
+    assert "policy.deadlin" in str(error)
 
 
 # -- wrong values
@@ -406,18 +462,22 @@ def test_all_problems_are_told_at_once(env: Any) -> None:
 )
 def test_a_wrong_value_names_its_key_once_and_its_source(text: str, key: str) -> None:
     write(text)
-    for problem in refused().split(" (vecdb_rerank.toml)")[:-1]:
+    error = refused()
+    assert error.key == key
+    for problem in str(error).split(" (vecdb_rerank.toml)")[:-1]:
         assert problem.removeprefix("; ").partition(": ")[0] == key
 
 
 def test_the_source_named_is_that_of_the_field_not_of_its_neighbours(env: Any) -> None:
     write("[search]\nk = 0\n")
     env(SEARCH__MODE="bm25")
-    assert refused() == f"search.k: must be in 1 to 10000, got 0 ({DEFAULT_FILE})"
+    error = refused()
+    assert error.key == "search.k"
+    assert DEFAULT_FILE in error.problem
 
 
 def test_bm25_parameters_out_of_range_are_refused() -> None:
-    assert "b in 0 to 1" in refused(backend={"bm25": {"b": 3}})
+    assert refused(backend={"bm25": {"b": 3}}).key == "backend.bm25"
 
 
 @pytest.mark.parametrize(
@@ -436,8 +496,7 @@ def test_the_url_of_a_server_is_taken_as_it_is(url: str) -> None:
 
 
 def test_a_server_and_an_embedded_qdrant_exclude_each_other() -> None:
-    message = refused(backend={"url": "http://localhost", "path": "folder"})
-    assert message == "backend: give url (a server) or path (embedded), not both (arguments)"
+    assert refused(backend={"url": "http://localhost", "path": "folder"}).key == "backend.path"
 
 
 # -- the environment
@@ -470,9 +529,9 @@ def test_a_list_that_is_not_json_is_refused_by_its_key(
     env: Any, name: str, key: str, value: str
 ) -> None:
     env(BACKEND__TYPE="opensearch", **{name: value})
-    message = refused()
-    assert message.startswith(f"{key}: ")
-    assert message.endswith("(environment)")
+    error = refused()
+    assert error.key == key
+    assert "environment" in error.problem
 
 
 def test_a_section_in_one_variable_is_json(env: Any) -> None:
@@ -483,9 +542,9 @@ def test_a_section_in_one_variable_is_json(env: Any) -> None:
 
 def test_a_section_in_one_variable_that_is_not_json_is_refused(env: Any) -> None:
     env(BACKEND="opensearch")
-    message = refused()
-    assert message.startswith("backend: ")
-    assert message.endswith("(environment)")
+    error = refused()
+    assert error.key == "backend"
+    assert "environment" in error.problem
 
 
 def test_what_only_looks_like_json_or_a_number_stays_text(env: Any) -> None:
@@ -580,7 +639,7 @@ def test_an_error_beside_a_secret_does_not_show_it(wrong: dict[str, Any]) -> Non
 
 def test_a_broken_file_with_a_secret_does_not_show_it() -> None:
     write(f'[backend]\napi_key = "{SECRET}"\ncollection = \n')
-    assert SECRET not in refused()
+    assert SECRET not in str(refused())
 
 
 # -- several rerankers
@@ -611,9 +670,7 @@ def test_one_reranker_is_a_chain_of_one() -> None:
 def test_one_reranker_and_a_chain_are_too_many(env: Any) -> None:
     write(CHAIN)
     env(RERANKER__TYPE="none")
-    assert refused() == (
-        f"rerankers: give these ({DEFAULT_FILE}) or reranker (environment), not both"
-    )
+    assert refused().key == "rerankers"
 
 
 def test_the_keys_of_a_chain_are_never_shown() -> None:
@@ -635,7 +692,7 @@ def test_a_key_of_the_chain_comes_from_the_environment_by_its_place(env: Any) ->
 
 
 def test_an_empty_chain_is_refused() -> None:
-    assert refused(rerankers=[]).startswith("rerankers: is empty (arguments)")
+    assert refused(rerankers=[]).key == "rerankers"
 
 
 @pytest.mark.parametrize("off", ["false", "none"])
@@ -646,8 +703,9 @@ def test_the_breaker_can_be_turned_off(env: Any, off: str) -> None:
 
 
 def test_a_typo_in_a_calibration_names_the_key() -> None:
-    said = refused(policy={"calibration": {"cohere:m": {"slop": 1.0}}})
-    assert said.startswith("policy.calibration.cohere:m.slop: no such key; did you mean 'slope'?")
+    error = refused(policy={"calibration": {"cohere:m": {"slop": 1.0}}})
+    assert error.key == "policy.calibration.cohere:m.slop"
+    assert "'slope'" in error.problem
 
 
 # -- a cascade
@@ -697,23 +755,19 @@ def test_a_cascade_is_one_of_a_chain_and_holds_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "key"),
     [
-        ({}, "reranker.then: Field required"),
-        ({"then": {"type": "none"}}, "reranker.then: a cascade needs a reranker here, not 'none'"),
-        ({"then": {}, "best": 0}, "reranker.best: Input should be greater than or equal to 1"),
-        ({"then": {}, "frist": {}}, "reranker.frist: no such key; did you mean 'first'?"),
-        ({"then": {"modle": "m"}}, "reranker.then.modle: no such key; did you mean 'model'?"),
-        ({"then": {"type": "onxx"}}, "reranker.then.type: 'onxx' is no installed one of rerankers"),
-        ({"then": {"type": "http", "format": "tei"}}, "reranker.then.url: Field required"),
-        ({"then": {"type": "cascade", "then": {"modle": 1}}}, "reranker.then.then.modle: no such"),
+        ({}, "then"),
+        ({"then": {"type": "none"}}, "then"),
+        ({"then": {}, "best": 0}, "best"),
+        ({"then": {}, "frist": {}}, "frist"),
+        ({"then": {"modle": "m"}}, "then.modle"),
+        ({"then": {"type": "onxx"}}, "then.type"),
+        ({"then": {"type": "http", "format": "tei"}}, "then.url"),
+        ({"then": {"type": "http", "url": "http://h"}}, "then.model"),
+        ({"then": {"type": "cascade", "then": {"modle": 1}}}, "then.then.modle"),
     ],
 )
-def test_what_is_wrong_in_a_cascade_is_named_by_its_place(
-    given: dict[str, Any], message: str
-) -> None:
-    said = refused(reranker={"type": "cascade", **given})
-    assert said.startswith(message)
-    assert said.endswith("(arguments)")
-    said = refused(rerankers=[{"type": "cascade", **given}])
-    assert said.startswith(message.replace("reranker.", "rerankers.0.", 1))
+def test_errors_in_a_cascade_name_the_key(given: dict[str, object], key: str) -> None:
+    assert refused(reranker={"type": "cascade", **given}).key == f"reranker.{key}"
+    assert refused(rerankers=[{"type": "cascade", **given}]).key == f"rerankers.0.{key}"

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from tests.compose import Compose
 from tests.docs.pages import ROOT
 from tests.torch_engine import checkpoints
-from vecdb_rerank.cli import app
+from vecdb_rerank.cli.app import app
 from vecdb_rerank.config.loading import load
 
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

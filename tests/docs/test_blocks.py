@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from tests.docs import commands, pages
 from tests.docs.pages import PAGES, source, title
-from vecdb_rerank.cli import app
+from vecdb_rerank.cli.app import app
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.embedders.onnx import OnnxEmbedder

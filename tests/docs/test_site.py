@@ -13,7 +13,7 @@ import pytest
 
 from docs import generate
 from tests.docs.pages import ROOT
-from vecdb_rerank.config.settings import TYPES, Settings
+from vecdb_rerank.config.settings import Settings, section_types
 
 SEARCHES = """
 from prometheus_client import generate_latest
@@ -50,7 +50,9 @@ _SERIES = re.compile(r"\b(vecdb_rerank_\w+)(?:\{([^}]*)\})?")
 
 def sections() -> Iterator[type]:
     """Yield every class of settings."""
-    waiting: list[type] = [Settings, *(kind for kinds in TYPES.values() for kind in kinds.values())]
+    waiting: list[type] = [Settings]
+    for name in Settings.model_fields:
+        waiting.extend(section_types(name).values())
     while waiting:
         section = waiting.pop()
         yield section

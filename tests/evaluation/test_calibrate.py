@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vecdb_rerank.cli import app
+from vecdb_rerank.cli.app import app
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError

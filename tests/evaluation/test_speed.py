@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vecdb_rerank.cli import app
+from vecdb_rerank.cli.app import app
 from vecdb_rerank.evaluation.speed import Latency, Speed, recommended
 
 runner = CliRunner()

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
-from rich.console import Console
 from typer.testing import CliRunner
 from werkzeug import Request, Response
 
-from vecdb_rerank.cli import app, common, main
+from vecdb_rerank.cli import common, main
+from vecdb_rerank.cli.app import app
+from vecdb_rerank.cli.terminal import SafeConsole
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import DEFAULT_FILE
 from vecdb_rerank.config.settings import Settings
@@ -48,7 +49,7 @@ SUBJECTS = ("bread", "sailing")
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the user's; tables are not squeezed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(common, "out", Console(width=200))
+    monkeypatch.setattr(common, "out", SafeConsole(width=200))
 
 
 def dataset(documents: Iterable[Mapping[str, Any]] | None = None) -> Dataset:
@@ -450,7 +451,7 @@ def test_the_command_prints_what_was_billed(folder: str, httpserver: HTTPServer)
 
 
 def test_the_table_fits_a_terminal(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common, "out", Console(width=80))
+    monkeypatch.setattr(common, "out", SafeConsole(width=80))
     done = CliRunner().invoke(app, ["structure", folder, "--k", "4"])
     assert "…" not in done.output
     rows = [line for line in done.output.splitlines() if line[:1] == "│"]

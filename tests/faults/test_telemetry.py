@@ -129,14 +129,18 @@ def test_searches_retries_fallbacks_and_units_are_counted(colour: str) -> None:
     assert counted("billed_units", reranker=names["reranked"]) == UNITS
 
 
-def test_notes_are_counted_and_logged_once_by_code_and_subject(
+def test_notes_are_counted_and_logged_once_by_code_and_sentence(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     before = points()
-    notes = {"uncalibrated": "run calibrate", "partial_first_pass": "a shard failed"}
-    for subject in ("one", "other", "one"):
-        publish_notes(notes, backend="shelf", subject=subject)
-    publish_notes({}, backend="shelf", subject="one")
+    notes: dict[str, str] = {}
+    for subject, count in (("one", 2), ("other", 3), ("one", 4)):
+        notes = {
+            "uncalibrated": f"{subject}: run calibrate",
+            "partial_first_pass": f"{subject}: {count} shards failed",
+        }
+        publish_notes(notes, backend="shelf")
+    publish_notes({}, backend="shelf")
     new = {key: value - before.get(key, 0) for key, value in points().items()}
     for code in notes:
         attributes = json.dumps({"backend": "shelf", "code": code}, sort_keys=True)

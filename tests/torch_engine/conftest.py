@@ -1,4 +1,4 @@
-"""Checkpoints that several tests read."""
+"""Checkpoints that several tests share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.torch_engine import checkpoints
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a small random checkpoint, by the name of its architecture."""
+    """Return a function from the name of an architecture to a small random checkpoint."""
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
@@ -28,7 +28,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 @pytest.fixture(scope="session", autouse=True)
 def _code_of_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Code that comes with models is copied to a folder of the tests, not to the user's cache."""
+    """Copy the code of models to a temporary folder instead of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("code")
         patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(folder))
@@ -38,5 +38,5 @@ def _code_of_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def real() -> Path:
-    """ms-marco-MiniLM-L-12-v2 in safetensors, with the bundled model's own weights."""
+    """Return ms-marco-MiniLM-L-12-v2 in safetensors, with the bundled weights."""
     return minilm()

@@ -1,4 +1,4 @@
-"""A classifier that calls itself a BERT and is none: its logits have the other sign."""
+"""A classifier with BERT's model type whose logits have the opposite sign."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A classifier that transformers does not know: the code that a checkpoint of the tests brings."""
+"""A classifier that transformers does not have, as code that comes with a checkpoint."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A causal model with a head after each of its layers, which FlagEmbedding runs as layerwise."""
+"""A causal model with a head after each layer, for FlagEmbedding's layerwise reranker."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A tokenizer that comes with a checkpoint of the tests: it reads no e."""
+"""A tokenizer that comes with a checkpoint; it removes the letter e."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The packed attention by itself: windows, causality, grouped heads, formats, pieces, the GPU's."""
+"""Packed attention: windows, causality, grouped heads, number formats, blocks, the CUDA kernel."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.torch_engine.compute import attention, bf16_attention, layout
 from vecdb_rerank.torch_engine.compute.attention import packed_attention
 from vecdb_rerank.torch_engine.compute.layout import Layout
-from vecdb_rerank.torch_engine.compute.onednn_linear import PackedLinear, pack
+from vecdb_rerank.torch_engine.compute.onednn_linear import PackedLinear, pack_linears
 
 LENGTHS = [1, 3, 3, 3, 17, 40, 40, 133]
 
 
-class Layer:
+class Layer(nn.Module):
     def __init__(self, is_causal: bool) -> None:
+        super().__init__()
         self.is_causal = is_causal
 
 
@@ -35,7 +36,7 @@ def tensors(heads: int, groups: int, dtype: torch.dtype = torch.float32) -> tupl
 def one_by_one(
     q: Tensor, k: Tensor, v: Tensor, causal: bool, window: int | None, scale: float | None = None
 ) -> Tensor:
-    """Each document alone, with a mask written out, in float32: (1, tokens, heads, width)."""
+    """Attend in each document alone, with an explicit mask, in float32."""
     found, start = [], 0
     for length in LENGTHS:
         place = torch.arange(length)
@@ -58,17 +59,17 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("piece", [8, 512])
+@pytest.mark.parametrize("block", [8, 512])
 @pytest.mark.parametrize(("heads", "groups", "causal", "window"), CASES)
 def test_each_document_attends_to_itself_alone(
     heads: int,
     groups: int,
     causal: bool,
     window: int | None,
-    piece: int,
+    block: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(layout, "_PIECE", piece)
+    monkeypatch.setattr(layout, "_BLOCK", block)
     q, k, v = tensors(heads, groups)
     packed = Layout(LENGTHS, q.device)
     found, weights = packed_attention(
@@ -86,8 +87,8 @@ def test_rows_that_only_fill_tiles_are_not_attended_to(
     q, k, v = tensors(heads, groups, dtype)
     packed = Layout(LENGTHS, q.device, tiles=True)
     assert packed.rows % 16 == 0
-    assert all(room % 16 == 0 for room in packed.rooms)
-    rows = torch.from_numpy(packed.spread(np.arange(sum(LENGTHS)), fill=-1))
+    assert all(room % 16 == 0 for room in packed.heights)
+    rows = torch.from_numpy(packed.scatter(np.arange(sum(LENGTHS)), fill=-1))
     filled = []
     for x in (q, k, v):
         more = torch.cat([x, torch.full_like(x[:, :, :1], 1e4)], 2)  # would outweigh all tokens
@@ -103,12 +104,12 @@ def test_rows_that_only_fill_tiles_are_not_attended_to(
     )
 
 
-@pytest.mark.parametrize("piece", [64, 5_000, 1 << 20])
+@pytest.mark.parametrize("block", [64, 5_000, 1 << 20])
 @pytest.mark.parametrize("scale", [None, 0.5])
-def test_bfloat16_is_computed_in_pieces(
-    piece: int, scale: float | None, monkeypatch: pytest.MonkeyPatch
+def test_bfloat16_is_computed_in_blocks(
+    block: int, scale: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bf16_attention, "_PIECE", piece)
+    monkeypatch.setattr(bf16_attention, "_BLOCK", block)
     q, k, v = tensors(4, 4, torch.bfloat16)
     layout = Layout(LENGTHS, q.device)
     found, _ = packed_attention(Layer(False), q, k, v, None, packed=layout, scaling=scale)
@@ -118,10 +119,10 @@ def test_bfloat16_is_computed_in_pieces(
 
 
 @pytest.mark.parametrize(("heads", "groups", "causal", "window"), CASES)
-def test_the_kernel_of_the_gpu_is_asked_for_the_same(
+def test_the_cuda_kernel_gets_the_right_arguments(
     heads: int, groups: int, causal: bool, window: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its arguments, by a stand-in of its signature: the kernel itself needs a GPU."""
+    """Check the arguments with a stand-in of the same signature, because the kernel needs a GPU."""
     signature = inspect.signature(varlen.varlen_attn)
 
     def stand_in(*args: Any, **kwargs: Any) -> Tensor:
@@ -157,14 +158,14 @@ def test_the_gpu_agrees(heads: int, groups: int, causal: bool, window: int | Non
     torch.testing.assert_close(found.float().cpu(), expected, atol=0.05, rtol=0.05)
 
 
-def test_what_it_cannot_do_is_refused() -> None:
+def test_unsupported_options_are_refused() -> None:
     q, k, v = tensors(2, 2)
     layout = Layout(LENGTHS, q.device)
     refused: list[dict[str, Any]] = [{}, {"packed": layout, "softcap": 30.0}]
     for options in refused:
-        with pytest.raises(ConfigurationError, match="packed attention does not do"):
+        with pytest.raises(ConfigurationError, match="packed attention"):
             packed_attention(Layer(False), q, k, v, None, **options)
-    with pytest.raises(ConfigurationError, match="packed attention does not do"):
+    with pytest.raises(ConfigurationError, match="packed attention"):
         packed_attention(Layer(False), q, k, v, torch.ones(1), packed=layout)
 
 
@@ -179,7 +180,7 @@ def test_packed_layers_compute_the_same(dtype: torch.dtype, bias: bool) -> None:
     body.to(dtype).requires_grad_(False)
     x = torch.randn(1, 37, 24).to(dtype)
     expected = body(x)
-    assert pack(body) in (0, 2)  # 0 where oneDNN does not multiply this format here
+    assert pack_linears(body) in (0, 2)  # 0 where oneDNN does not multiply this format here
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     torch.testing.assert_close(body(x), expected, atol=tolerance, rtol=tolerance)
 
@@ -190,5 +191,5 @@ def test_only_plain_layers_are_packed() -> None:
 
     body = nn.ModuleList([Own(4, 4), nn.Linear(4, 4).to(torch.float16), nn.Linear(4, 4)])
     body.requires_grad_(False)
-    assert pack(body) == 1
+    assert pack_linears(body) == 1
     assert [type(layer) for layer in body] == [Own, nn.Linear, PackedLinear]

@@ -1,4 +1,4 @@
-"""FlagEmbedding behind its fence: the library's own scores, nothing, threads, memory, errors."""
+"""FlagEmbedding: the library's scores, empty lists, threads, memory, errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from vecdb_rerank.torch_engine.spec import GEMMA
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",
     "ignore::FutureWarning",
-    # of the library's, whose __del__ wants what a failed __init__ has not made
+    # the library's __del__ fails after a failed __init__
     r"ignore:.*AbsReranker\.__del__:pytest.PytestUnraisableExceptionWarning",
 )
 Checkpoint = Callable[[str], Path]
@@ -49,8 +49,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def reranker(kind: str, checkpoint: Checkpoint) -> FlagEmbeddingReranker:
-    """One of each kind, three documents at once, with a model of its own."""
-    flag_embedding._loaded.cache_clear()
+    """Return a reranker with batches of three documents and a newly loaded model."""
+    flag_embedding._load_once.cache_clear()
     return made(kind, checkpoint)
 
 
@@ -64,12 +64,12 @@ def numbers(reranker: FlagEmbeddingReranker, documents: list[str] = SHORT) -> li
     return [float(x) for x in scores.raw if x is not None]
 
 
-def fenced(reranker: FlagEmbeddingReranker) -> flag_embedding._Fenced:
+def locked(reranker: FlagEmbeddingReranker) -> flag_embedding._LockedModel:
     return flag_embedding._load(reranker._spec, reranker._options, os.getpid())
 
 
 def library(kind: str, folder: Path) -> Any:
-    """The library by itself."""
+    """Return the library's own reranker."""
     own = getattr(FlagEmbedding, flag_embedding._CLASSES[kind])
     options = {"use_fp16": True, "trust_remote_code": True} if kind == "layerwise" else {}
     return own(str(folder), devices="cpu", **options)
@@ -78,8 +78,8 @@ def library(kind: str, folder: Path) -> Any:
 def watched(
     reranker: FlagEmbeddingReranker, fail: Callable[[list[int]], Exception | None]
 ) -> list[int]:
-    """The rows of each batch that the model computes from now on; ``fail`` says what it raises."""
-    body = fenced(reranker)._model.model.base_model
+    """Return a list that records the size of each batch; ``fail`` returns the error to raise."""
+    body = locked(reranker)._reranker.model.base_model
     whole, batches = body.forward, []
 
     def forward(input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -120,20 +120,19 @@ def test_a_causal_model_gives_the_logit_of_yes(checkpoint: Checkpoint) -> None:
     assert numbers(made("llm", checkpoint)) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("layer", [1, 2, 3])
-def test_the_layer_that_was_chosen_scores(layer: int, checkpoint: Checkpoint) -> None:
+def test_cutoff_layer_selects_the_scores(checkpoint: Checkpoint) -> None:
     own = library("layerwise", checkpoint("own-layerwise"))
-    expected = own.compute_score(PAIRS, cutoff_layers=[layer])
-    found = numbers(made("layerwise", checkpoint, cutoff_layer=layer))
-    assert found == pytest.approx(expected, abs=1e-5)
     last = numbers(made("layerwise", checkpoint))
-    assert (found == pytest.approx(last, abs=1e-3)) == (layer == 3)
+    for layer in (1, 3):
+        expected = own.compute_score(PAIRS, cutoff_layers=[layer])
+        found = numbers(made("layerwise", checkpoint, cutoff_layer=layer))
+        assert found == pytest.approx(expected, abs=1e-5)
+        assert (found == pytest.approx(last, abs=1e-3)) == (layer == 3)
 
 
-def test_a_layer_that_the_model_lacks_is_named(checkpoint: Checkpoint) -> None:
+def test_a_missing_layer_is_refused(checkpoint: Checkpoint) -> None:
     for layer in (0, 4):
-        message = f"cutoff_layer: {layer} is none of the model's layers, 1 to 3"
-        with pytest.raises(ConfigurationError, match=message):
+        with pytest.raises(ConfigurationError, match=r"^cutoff_layer: "):
             numbers(made("layerwise", checkpoint, cutoff_layer=layer))
 
 
@@ -165,12 +164,12 @@ def test_out_of_memory_after_the_first_batch_is_survived(reranker: FlagEmbedding
     assert numbers(reranker) == pytest.approx(expected, abs=1e-5)
     assert batches == [3, 3, 1, 1, 1, 1]
     assert numbers(reranker) == pytest.approx(expected, abs=1e-5)
-    assert batches[6:] == [1] * 7  # what was learned is kept
+    assert batches[6:] == [1] * 7  # the lower budget is kept
 
 
 def test_a_document_that_does_not_fit_is_an_error(reranker: FlagEmbeddingReranker) -> None:
     watched(reranker, lambda _: torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.raises(RerankError, match="no memory for one pair"):
+    with pytest.raises(RerankError, match="max_length"):
         numbers(reranker)
 
 
@@ -179,10 +178,10 @@ def test_other_errors_are_not_taken_for_out_of_memory(
     error: Exception, reranker: FlagEmbeddingReranker
 ) -> None:
     batches = watched(reranker, lambda _: error)
-    with pytest.raises(RerankError, match=f"the model failed: {type(error).__name__}: shapes"):
+    with pytest.raises(RerankError, match=f"{type(error).__name__}: shapes"):
         numbers(reranker)
     assert batches == [3]
-    assert fenced(reranker)._budget.tokens > 100
+    assert locked(reranker)._budget.tokens > 100
 
 
 def test_past_the_deadline_documents_stay_unscored(reranker: FlagEmbeddingReranker) -> None:
@@ -205,7 +204,7 @@ def test_a_call_does_not_wait_longer_than_its_deadline(reranker: FlagEmbeddingRe
 def test_the_library_draws_nothing(
     reranker: FlagEmbeddingReranker, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    fenced(reranker)
+    locked(reranker)
     capfd.readouterr()
     numbers(reranker)
     assert capfd.readouterr() == ("", "")
@@ -222,7 +221,7 @@ def test_several_devices_are_no_processes(
     monkeypatch.setattr(own, "get_target_devices", staticmethod(lambda d: d or ["cpu"] * 2))
     several = made(kind, checkpoint, device=None)
     assert numbers(several) == pytest.approx(expected, abs=1e-6)
-    assert fenced(several)._model.pool is None
+    assert locked(several)._reranker.pool is None
 
 
 # -- what does not load
@@ -233,52 +232,52 @@ def test_minicpm_is_refused_as_the_library_cannot_run_it(
 ) -> None:
     configure = configuration_minicpm_reranker.LayerWiseMiniCPMConfig
     config = configure(vocab_size=100, hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
-    with pytest.raises(KeyError, match="type"):  # once it does, the refusal can go
+    with pytest.raises(KeyError, match="type"):  # when this passes, remove the refusal
         modeling_minicpm_reranker.LayerWiseMiniCPMForCausalLM(config)
     folder = shutil.copytree(checkpoint("gemma"), tmp_path / "minicpm")
     (folder / "config.json").write_text(json.dumps({"model_type": "minicpm"}))
     for trusted in (False, True):
         given = FlagEmbeddingReranker(str(folder), kind="layerwise", trust_remote_code=trusted)
-        with pytest.raises(ConfigurationError, match=r"layerwise MiniCPM .* take another model"):
+        with pytest.raises(ConfigurationError, match=r"^model: .*MiniCPM"):
             numbers(given)
 
 
 def test_code_that_comes_with_a_model_is_refused_unless_asked_for(checkpoint: Checkpoint) -> None:
-    with pytest.raises(ConfigurationError, match=r"trust_remote_code: .* read that code"):
+    with pytest.raises(ConfigurationError, match=r"^trust_remote_code: "):
         numbers(made("layerwise", checkpoint, trust_remote_code=False))
 
 
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "gemma"])
-def test_a_model_of_another_kind_is_an_error_of_ours(
+def test_a_broken_model_is_a_configuration_error(
     model_type: str, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(checkpoint(model_type), tmp_path / "broken")
     (folder / "model.safetensors").write_bytes(b"no weights")
     kind = {"xlm-roberta": "encoder", "gemma": "llm"}[model_type]
-    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+    with pytest.raises(ConfigurationError, match=r"^model: "):
         numbers(FlagEmbeddingReranker(str(folder), kind=kind))  # type: ignore[arg-type]
 
 
-def test_a_non_commercial_licence_is_told(
+def test_a_non_commercial_licence_is_warned_of(
     checkpoint: Checkpoint,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(licences, "_told", set())
+    monkeypatch.setattr(licences, "_warned", set())
     folder = shutil.copytree(checkpoint("xlm-roberta"), tmp_path / "model")
     (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
     numbers(FlagEmbeddingReranker(str(folder), device="cpu"))
-    told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert [text for text in told if "licensed under cc-by-nc-4.0: not for commercial" in text]
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert [text for text in warnings if "cc-by-nc-4.0" in text]
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="kind: 'other' is none of encoder"):
+    with pytest.raises(ConfigurationError, match=r"^kind: "):
         FlagEmbeddingReranker("a/b", kind="other")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="cutoff_layer: only for"):
+    with pytest.raises(ConfigurationError, match=r"^cutoff_layer: "):
         FlagEmbeddingReranker("a/b", cutoff_layer=8)
-    with pytest.raises(ConfigurationError, match=r"holds no config\.json"):
+    with pytest.raises(ConfigurationError, match=r"config\.json"):
         numbers(FlagEmbeddingReranker(str(tmp_path)))
-    with pytest.raises(ConfigurationError, match="revision: code from the hub"):
+    with pytest.raises(ConfigurationError, match=r"^revision: "):
         numbers(FlagEmbeddingReranker("a/b", kind="layerwise", trust_remote_code=True))

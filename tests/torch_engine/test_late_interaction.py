@@ -1,4 +1,4 @@
-"""Late interaction gives what a padded forward gives, in the layouts that checkpoints have."""
+"""Late interaction computes what a padded forward does, for each layout of checkpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run_async
 from vecdb_rerank.rerankers.late_interaction import LateInteractionReranker
-from vecdb_rerank.torch_engine import engine
+from vecdb_rerank.torch_engine.late_interaction import LateInteractionEngine
 
 Checkpoint = Callable[[str], Path]
 TEXTS = [*DOCUMENTS, "a tool, (it reads) files!", "..."]
@@ -30,7 +30,7 @@ LENGTH = 64
 
 @dataclass(frozen=True)
 class Layout:
-    """How a checkpoint of a layout is read."""
+    """A checkpoint and how it reads texts."""
 
     folder: Path
     markers: tuple[str | None, str | None] = (None, None)
@@ -40,8 +40,8 @@ class Layout:
     weights: tuple[str, ...] = ()
 
 
-def colbert(source: Path, folder: Path, markers: tuple[str, str], **told: Any) -> Layout:
-    """ColBERT's own: the projection among the encoder's weights, the rest in a metadata file."""
+def colbert(source: Path, folder: Path, markers: tuple[str, str], **settings: Any) -> Layout:
+    """Write ColBERT's layout: the projection among the encoder's weights, and a metadata file."""
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
     config = json.loads((source / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
@@ -51,13 +51,13 @@ def colbert(source: Path, folder: Path, markers: tuple[str, str], **told: Any) -
     kept["linear.weight"] = torch.randn(16, config["hidden_size"])
     save_file(kept, folder / "model.safetensors", {"format": "pt"})
     metadata = {"query_token_id": markers[0], "doc_token_id": markers[1], "query_maxlen": 32}
-    metadata |= {"similarity": "cosine", "mask_punctuation": True} | told
+    metadata |= {"similarity": "cosine", "mask_punctuation": True} | settings
     (folder / "artifact.metadata").write_text(json.dumps(metadata))
-    return Layout(folder, markers, 32, told.get("attend_to_mask_tokens", False))
+    return Layout(folder, markers, 32, settings.get("attend_to_mask_tokens", False))
 
 
-def pylate(source: Path, folder: Path, *layers: int, **told: Any) -> Layout:
-    """PyLate's: prefixes that are tokens, a folder for each linear layer."""
+def pylate(source: Path, folder: Path, *layers: int, **settings: Any) -> Layout:
+    """Write PyLate's layout: prefixes that are tokens, a folder for each linear layer."""
     tokenizer: Any = AutoTokenizer.from_pretrained(source)
     model: Any = AutoModel.from_pretrained(source)
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
@@ -80,15 +80,15 @@ def pylate(source: Path, folder: Path, *layers: int, **told: Any) -> Layout:
         modules.append({"type": "pylate.models.Dense.Dense", "path": part.name})
         width = out
     (folder / "modules.json").write_text(json.dumps(modules))
-    settings = {"query_prefix": "[Q] ", "document_prefix": "[D] ", "query_length": 24} | told
-    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
-    fills = told.get("do_query_expansion", True)
+    written = {"query_prefix": "[Q] ", "document_prefix": "[D] ", "query_length": 24} | settings
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(written))
+    fills = settings.get("do_query_expansion", True)
     return Layout(
         folder,
         ("[Q] ", "[D] "),
         24 if fills else 0,
-        told.get("attend_to_expansion_tokens", False),
-        "".join(told.get("skiplist_words", string.punctuation)),
+        settings.get("attend_to_expansion_tokens", False),
+        "".join(settings.get("skiplist_words", string.punctuation)),
         tuple(f"{n}_Dense" for n, _ in enumerate(layers, start=1)),
     )
 
@@ -108,13 +108,17 @@ LAYOUTS: dict[str, Callable[[Checkpoint, Path], Layout]] = {
 }
 
 
-@pytest.fixture(params=LAYOUTS)
-def layout(request: pytest.FixtureRequest, checkpoint: Checkpoint, tmp_path: Path) -> Layout:
-    return LAYOUTS[request.param](checkpoint, tmp_path)
+@pytest.fixture(scope="module", params=LAYOUTS)
+def layout(
+    request: pytest.FixtureRequest,
+    checkpoint: Checkpoint,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Layout:
+    return LAYOUTS[request.param](checkpoint, tmp_path_factory.mktemp("layout"))
 
 
 def padded(layout: Layout, query: str, documents: Sequence[str]) -> list[float]:
-    """MaxSim of one padded batch of transformers' own forward, in float32."""
+    """Return the MaxSim of one padded batch of transformers' own forward, in float32."""
     tokenizer: Any = AutoTokenizer.from_pretrained(layout.folder)
     model: Any = AutoModel.from_pretrained(layout.folder, dtype=torch.float32).eval()
     weights = load_file(layout.folder / "model.safetensors")
@@ -183,13 +187,17 @@ def test_scores_do_not_depend_on_the_batch_nor_on_what_is_kept(layout: Layout) -
     assert raw(exact(layout.folder, batch_tokens=100)) == pytest.approx(together, abs=1e-5)
 
 
-def test_a_query_longer_than_the_checkpoint_s_is_cut(
-    checkpoint: Checkpoint, tmp_path: Path
-) -> None:
-    layout = colbert(checkpoint("bert"), tmp_path, ("[unused0]", "[unused1]"))
-    long = f"{QUERY} " * 9
-    scores = exact(tmp_path).score(long, TEXTS, deadline=Deadline())
-    assert list(scores.raw) == pytest.approx(padded(layout, long, TEXTS), abs=1e-4)
+def test_markers_in_a_text_are_text(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    pylate(checkpoint("modernbert"), tmp_path, 16)
+    reranker = exact(tmp_path)
+    assert reranker.warmup()
+    runner: Any = reranker.engine.runner(Deadline())
+    vocabulary = AutoTokenizer.from_pretrained(tmp_path).get_vocab()
+    for marker in ("[Q] ", "[D] "):
+        (document,) = runner.encoder.documents([f"a tool {marker}reads {marker}"])
+        assert vocabulary[marker] not in document.ids
+        pair = runner.encoder.query_pair(f"{marker}a tool")
+        assert (pair.query == vocabulary[marker]).sum() == (marker == "[Q] ")
 
 
 def test_half_precision_is_close(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -200,7 +208,7 @@ def test_half_precision_is_close(checkpoint: Checkpoint, tmp_path: Path) -> None
 
 
 class Counting:
-    """A forward that counts what it computes."""
+    """A forward pass that counts its pairs."""
 
     def __init__(self, forward: Any) -> None:
         self.pairs = 0
@@ -218,10 +226,10 @@ def test_documents_are_computed_once(
 ) -> None:
     reranker = exact(checkpoint("xlm-roberta"), max_length=63)
     first = raw(reranker)
-    kept = reranker.engine.scores
+    kept = reranker.engine.cache
     used = kept.used
     assert len(kept) == len(set(TEXTS))
-    runner = reranker.engine.runner(Deadline())
+    runner: Any = reranker.engine.runner(Deadline())
     monkeypatch.setattr(runner, "forward", counting := Counting(runner.forward))
     assert raw(reranker) == first
     assert counting.pairs == 1  # the query alone
@@ -234,7 +242,7 @@ def test_documents_are_computed_once(
 def test_vectors_take_no_more_memory_than_allowed(checkpoint: Checkpoint) -> None:
     small = exact(checkpoint("xlm-roberta"), vector_cache_mb=0.05)
     assert raw(small) == pytest.approx(raw(exact(checkpoint("xlm-roberta"))), abs=1e-5)
-    assert 0 < small.engine.scores.used <= 50_000
+    assert 0 < small.engine.cache.used <= 50_000
 
 
 def test_relevance_is_the_mean_and_cut_documents_are_counted(checkpoint: Checkpoint) -> None:
@@ -246,7 +254,7 @@ def test_relevance_is_the_mean_and_cut_documents_are_counted(checkpoint: Checkpo
     assert scores.truncated == 3
 
 
-def test_both_colours_and_no_time(checkpoint: Checkpoint) -> None:
+def test_asynchronous_calls_and_no_time(checkpoint: Checkpoint) -> None:
     reranker = exact(checkpoint("bert"))
     assert reranker.warmup()
     assert reranker.ready
@@ -264,21 +272,21 @@ def test_a_cross_encoder_of_the_same_model_has_another_engine(checkpoint: Checkp
     other = CrossEncoderReranker(str(folder), device="cpu", dtype="float32", batch_tokens=77)
     assert one.engine is not other.engine
     assert one.engine is exact(folder, batch_tokens=77).engine
-    assert isinstance(one.engine, engine.Engine)
+    assert isinstance(one.engine, LateInteractionEngine)
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("metadata", "word"),
     [
-        ({"similarity": "l2"}, "its similarity is 'l2'"),
-        ({"query_token_id": "[nowhere]"}, r"its tokenizer has no token '\[nowhere\]'"),
+        ({"similarity": "l2"}, "cosine"),
+        ({"query_token_id": "[nowhere]"}, "nowhere"),
     ],
 )
-def test_what_is_not_known_of_a_checkpoint_is_refused(
-    told: dict[str, str], message: str, checkpoint: Checkpoint, tmp_path: Path
+def test_an_unknown_layout_is_refused(
+    metadata: dict[str, str], word: str, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    colbert(checkpoint("bert"), tmp_path, ("[unused0]", "[unused1]"), **told)
-    with pytest.raises(ConfigurationError, match=message):
+    colbert(checkpoint("bert"), tmp_path, ("[unused0]", "[unused1]"), **metadata)
+    with pytest.raises(ConfigurationError, match=rf"^model: .*{word}"):
         raw(exact(tmp_path))
 
 
@@ -286,5 +294,5 @@ def test_a_projection_with_an_activation_is_refused(checkpoint: Checkpoint, tmp_
     pylate(checkpoint("roberta"), tmp_path, 16)
     part = tmp_path / "1_Dense" / "config.json"
     part.write_text(json.dumps({"activation_function": "torch.nn.modules.activation.Tanh"}))
-    with pytest.raises(ConfigurationError, match="no linear projection"):
+    with pytest.raises(ConfigurationError, match=r"^model: .*projection"):
         raw(exact(tmp_path))

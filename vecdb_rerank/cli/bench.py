@@ -1,10 +1,10 @@
-"""``vecdb-rerank bench``: how fast the rerankers are here, and how many documents fit."""
+"""``vecdb-rerank bench``: measure how fast rerankers are on this machine."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from vecdb_rerank.cli import common
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from vecdb_rerank.config.settings import RerankerSettings
     from vecdb_rerank.evaluation.speed import Speed
 
 _REMOTE = ("http", "cohere")
@@ -22,30 +23,34 @@ def command(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="A cross_encoder model (folder or hub id) to measure as well."
+            "--model",
+            "-m",
+            help="Cross-encoder to measure too (folder or hub id). Can be repeated.",
         ),
     ] = None,
     config: common.ConfigOption = None,
     budget: Annotated[
-        float, typer.Option(min=0, help="Milliseconds that reranking may take (p95).")
+        float, typer.Option(min=0, help="Time for one rerank call, p95 in milliseconds.")
     ] = 300.0,
     k: Annotated[
-        str, typer.Option("--k", help="Documents per call, with commas.")
+        str, typer.Option("--k", help="Documents per call, separated by commas.")
     ] = "10,20,50,100",
-    words: Annotated[int, typer.Option(min=1, help="Words of a document, about.")] = 60,
-    seconds: Annotated[float, typer.Option(min=0, help="Time for each reranker and k.")] = 3.0,
+    words: Annotated[int, typer.Option(min=1, help="Approximate words per document.")] = 60,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds to measure each reranker and k.")
+    ] = 3.0,
     remote: Annotated[
         bool, typer.Option("--remote", help="Also call configured services, which may cost money.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Measure the rerankers here, and say which one reads how many documents in time.
+    """Measure the rerankers on this machine, and recommend one and its k for a time budget.
 
-    Measured are the bundled ONNX model, the configured rerankers and those
-    given with --model, each in a process of its own, on texts that no cache
-    has seen. Services are left out unless you say --remote.
+    The command measures the bundled ONNX model, the configured rerankers and
+    those given with --model, each in its own process, on texts that no cache
+    holds. It skips services unless --remote is given.
 
-    vecdb-rerank bench --budget 150 --model BAAI/bge-reranker-base
+    Example: vecdb-rerank bench --budget 150 --model BAAI/bge-reranker-base
     """
     from vecdb_rerank.evaluation import speed
 
@@ -59,16 +64,16 @@ def command(
             on_progress=common.Bars(shown),
         )
     if as_json:
-        typer.echo(json.dumps(speed.as_json(speeds), indent=2))
+        common.write_json(speed.as_json(speeds))
     else:
         common.out.print(_table(speeds))
-        common.out.print(_advice(speeds, budget), highlight=False, markup=False, soft_wrap=True)
+        common.out.print_line(_advice(speeds, budget))
     if all(each.error for each in speeds):
         raise typer.Exit(1)
 
 
-def _sections(models: Sequence[str], config: Any, remote: bool) -> list[Any]:
-    """What to measure, none of it twice."""
+def _sections(models: Sequence[str], config: Path | None, remote: bool) -> list[RerankerSettings]:
+    """Return the rerankers to measure, each once."""
     from vecdb_rerank.config.settings import (
         CrossEncoderSettings,
         NoneSettings,
@@ -78,12 +83,12 @@ def _sections(models: Sequence[str], config: Any, remote: bool) -> list[Any]:
 
     chain = common.settings(config).settings.chain
     wanted = [OnnxRerankerSettings(), *chain, *(CrossEncoderSettings(model=m) for m in models)]
-    found: list[Any] = []
+    found: list[RerankerSettings] = []
     for section in wanted:
         if isinstance(section, NoneSettings) or section in found:
             continue
         if not remote and any(part.type in _REMOTE for _, part in inside(section)):
-            common.err.print(f"{section.type}: a service, left out; --remote measures it too")
+            common.err.print_line(f"{section.type}: a service, skipped; --remote measures it too")
             continue
         found.append(section)
     return found
@@ -95,7 +100,7 @@ def _numbers(given: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or numbers[0] < 1:
-        raise typer.BadParameter(f"{given!r} are no numbers such as 10,50", param_hint="--k")
+        raise typer.BadParameter(f"expected numbers such as 10,50, got {given!r}", param_hint="--k")
     return numbers
 
 
@@ -106,7 +111,7 @@ def _table(speeds: Sequence[Speed]) -> Table:
     ks = next((speed.latencies for speed in speeds if speed.latencies), ())
     shown = Table(
         title="p50 / p95 in milliseconds by documents per call",
-        caption="pairs/s and tokens/s with the most documents; a token is four characters",
+        caption="pairs/s and tokens/s with the most documents; a token counts as four characters",
     )
     shown.add_column("reranker")
     for name in (*(f"k={each.k}" for each in ks), "pairs/s", "tokens/s", "load", "memory"):

@@ -1,8 +1,7 @@
-"""``vecdb-rerank calibrate``: what a reranker's numbers mean on your documents."""
+"""``vecdb-rerank calibrate``: fit a reranker's relevance to judged queries."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,23 +10,23 @@ from vecdb_rerank.cli import common
 
 
 def command(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)."
-        ),
-    ],
+    folder: common.DatasetArgument,
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
-    k: Annotated[int, typer.Option("--k", help="First-pass candidates to score.")] = 50,
-    queries: Annotated[int | None, typer.Option(help="Only so many sampled queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    k: Annotated[
+        int, typer.Option("--k", help="Number of first-pass candidates to score per query.")
+    ] = 50,
+    queries: common.QueriesOption = None,
+    seed: common.SeedOption = 0,
 ) -> None:
-    """Fit the reranker's relevance to your judged queries; print the settings to use.
+    """Fit the reranker's relevance to your judged queries and print the settings to use.
 
-    A calibrated relevance is a probability: 0.8 means that four of five such documents are
-    relevant, whichever reranker says so. `policy.min_relevance` then keeps its meaning when the
-    reranker is changed, and the blend knows when a reranker is sure.
+    A calibrated relevance is a probability: of the documents with 0.8, four in
+    five are relevant, whichever reranker scored them. policy.min_relevance
+    keeps its meaning when the reranker changes, and the blend can rely on the
+    relevance.
+
+    Example: vecdb-rerank calibrate DIR --queries 200 >> vecdb_rerank.toml
     """
     from vecdb_rerank.evaluation import datasets
     from vecdb_rerank.evaluation.calibrate import MIN_RELEVANT, calibrate
@@ -37,13 +36,12 @@ def command(
         found = calibrate(
             common.settings(config, backend).settings, dataset, k=k, on_progress=common.Bars(shown)
         )
-    common.err.print(
+    common.err.print_line(
         f"{found.pairs:,} candidates of {len(dataset.queries):,} queries, {found.relevant:,} "
-        f"relevant; log loss {found.loss_before:.3f} -> {found.loss_after:.3f}",
-        highlight=False,
+        f"relevant; log loss {found.loss_before:.3f} -> {found.loss_after:.3f}"
     )
     if found.relevant < MIN_RELEVANT:
-        common.err.print(
-            f"fewer than {MIN_RELEVANT} relevant ones: judge more before you rely on it"
+        common.err.print_line(
+            f"fewer than {MIN_RELEVANT} are relevant: judge more before you rely on this"
         )
-    typer.echo(found.toml)
+    common.out.print_line(found.toml)

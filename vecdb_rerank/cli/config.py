@@ -1,10 +1,9 @@
-"""``vecdb-rerank config``: the effective settings and where each comes from."""
+"""``vecdb-rerank config``: show the effective settings and their sources."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
-from typing import Any
 
 from vecdb_rerank.cli import common
 
@@ -14,30 +13,35 @@ def command(
     backend: common.BackendOption = None,
     collection: common.CollectionOption = None,
 ) -> None:
-    """Show every setting, its value and its origin; secrets stay hidden.
+    """Show every setting with its value and source; secrets stay hidden.
 
-    Precedence: arguments, then VECDB_RERANK__SECTION__KEY in the environment, then the file.
+    Arguments override the environment, and the environment overrides the file.
+    The variable of the setting "key" of a section is
+    VECDB_RERANK__SECTION__KEY.
+
+    Example: VECDB_RERANK__SEARCH__K=100 vecdb-rerank config --backend
+    opensearch
     """
     from rich.markup import escape
     from rich.table import Table
 
-    from vecdb_rerank.secrets import concealed
+    from vecdb_rerank import secrets
 
     loaded = common.settings(config, backend, collection)
-    shown = Table("setting", "value", "from")
+    shown = Table("setting", "value", "source")
     unused = {"reranker" if loaded.settings.rerankers else "rerankers"}
     for path, value in _leaves(loaded.settings.model_dump(exclude=unused)):
-        origin = loaded.origin(*path)
-        style = "dim" if origin == "default" else ""
-        cells = (".".join(path), _shown(concealed(path[-1], value)), origin)
+        source = loaded.origin(*path)
+        style = "dim" if source == "default" else ""
+        cells = (".".join(path), _shown(secrets.shown(path[-1], value)), source)
         shown.add_row(*map(escape, cells), style=style)
     common.out.print(shown)
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    if path == ("rerankers",):
+    if path == ("rerankers",) and isinstance(value, tuple):
         value = {str(n): section for n, section in enumerate(value)}
     if not isinstance(value, Mapping):
         yield path, value
@@ -47,5 +51,5 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
             yield from _leaves(inner, (*path, key))
 
 
-def _shown(value: Any) -> str:
-    return "-" if value is None else str(value)  # a secret's str() is stars
+def _shown(value: object) -> str:
+    return "-" if value is None else str(value)  # a SecretStr's str() is asterisks

@@ -1,4 +1,4 @@
-"""``vecdb-rerank demo``: the whole thing on real input, without server or network."""
+"""``vecdb-rerank demo``: search real documents without a server or a network."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ SIDES: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 def command(
     question: Annotated[
-        list[str] | None, typer.Argument(help="Your own questions to the standard library.")
+        list[str] | None, typer.Argument(help="Your own questions about the standard library.")
     ] = None,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Index and measure again instead of reading both.")
+        bool, typer.Option("--rebuild", help="Index and measure again instead of using the cache.")
     ] = False,
 ) -> None:
-    """Search the docstrings of Python's standard library: dense, hybrid, reranked.
+    """Search the docstrings of Python's standard library: dense, hybrid, and reranked.
 
-    Everything runs here: an embedded Qdrant and the bundled models. The first run indexes and
-    measures; both are kept in the user's cache folder for the next one.
+    Everything runs in this process: an embedded Qdrant and the bundled models.
+    The first run indexes and measures; the user's cache folder keeps both for
+    the next one.
+
+    Example: vecdb-rerank demo "read a file line by line"
     """
     from vecdb_rerank.demo.questions import questions
     from vecdb_rerank.demo.session import open_demo, remove_demos
@@ -50,11 +53,10 @@ def command(
             with common.progress() as shown:
                 result = demo.measured(common.Bars(shown))
             common.out.print(tables.table(result))
-            common.out.print(
-                f"Measured on {len(judged)} judged questions, on this machine; kept in "
-                f"{demo.folder} (--rebuild measures again).\n"
-                'Next: vecdb-rerank demo "your own question", or vecdb-rerank index --help',
-                highlight=False,
+            common.out.print_line(
+                f"Measured on {len(judged)} judged questions on this machine, and kept in "
+                f"{demo.folder}; --rebuild measures again.\n"
+                'Next: vecdb-rerank demo "your own question", or vecdb-rerank index --help'
             )
     finally:
         demo.connector.close()
@@ -66,10 +68,10 @@ def _side_by_side(connector: Any, text: str, relevant: set[str]) -> Table:
 
     shown = Table(title=f"“{escape(text)}”", caption="✓ judged relevant" if relevant else None)
     columns = []
-    for name, how in SIDES:
+    for name, options in SIDES:
         shown.add_column(name, ratio=1, overflow="fold")
-        response = connector.search(text, limit=5, **how)
+        response = connector.search(text, limit=5, **options)
         columns.append([str(c.doc_id) for c in connector.candidates(response)])
     for row in zip(*columns, strict=False):
-        shown.add_row(*(f"[green]{i} ✓[/]" if i in relevant else i for i in row))
+        shown.add_row(*(f"[green]{escape(i)} ✓[/]" if i in relevant else escape(i) for i in row))
     return shown

@@ -1,22 +1,30 @@
-"""``vecdb-rerank doctor``: what stands between the configuration and a good search."""
+"""``vecdb-rerank doctor``: check the configuration, and say what to do about each problem."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vecdb_rerank.cli import common
 
 if TYPE_CHECKING:
-    from vecdb_rerank.config.settings import Settings
-    from vecdb_rerank.search.connector import Finding
+    from vecdb_rerank.config.settings import RerankerSettings, Settings
+    from vecdb_rerank.protocols import Embedder
+    from vecdb_rerank.search.connector import Finding, Level
+
+MARKS: Mapping[Level, str] = {
+    "ok": "[green]ok[/]",
+    "note": "[cyan]note[/]",
+    "warning": "[yellow]warning[/]",
+    "error": "[red]error[/]",
+}
 
 
 def command(
@@ -26,20 +34,25 @@ def command(
     diagnose: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Look for known failures on judged queries (BEIR layout) instead."
+            metavar="DIR", help="Look for known problems on judged queries (BEIR layout) instead."
         ),
     ] = None,
-    queries: Annotated[int, typer.Option(help="So many sampled queries of DIR.")] = 50,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    queries: Annotated[
+        int, typer.Option(help="Number of queries to sample, with --diagnose.")
+    ] = 50,
+    seed: common.SeedOption = 0,
 ) -> None:
-    """Check models, connection, versions, plugins and schema; print for each what to do.
+    """Check models, connection, versions, plugins and schema, and say what to do about each.
 
-    With --diagnose, the known ways in which a reranked search fails are
-    looked for on your own judged queries: a first pass too narrow, an order
-    made worse, relevant documents with a low relevance, reranking too slow,
-    documents read in part or differently by their form. Each has its
-    threshold and what to do. The documents go to a collection of their own,
-    deleted afterwards.
+    Exits with 1 if anything needs attention.
+
+    With --diagnose, the command looks for known problems of reranked searches
+    on your own judged queries: too few candidates, a worse order, relevant
+    documents with a low relevance, slow reranking, and documents that are
+    truncated or read differently depending on their form. Each has a threshold
+    and a remedy. The documents go to a temporary collection.
+
+    Example: vecdb-rerank doctor --diagnose DIR --queries 100
     """
     from vecdb_rerank import __version__
     from vecdb_rerank.config import factory
@@ -49,7 +62,7 @@ def command(
     if diagnose is not None:
         _print(_diagnosed(settings, diagnose, queries, seed))
         return
-    common.out.print(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
+    common.out.print_line(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
     findings = [
         _try("embedder", lambda: _embedder(factory.embedder(settings))),
         *(
@@ -63,14 +76,14 @@ def command(
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    """Print findings as a table; exit with 1 where one is not fine."""
+    """Print findings as a table; exit with 1 if one needs attention."""
     from rich.markup import escape
     from rich.table import Table
 
     shown = Table("", "what", "found", "what to do")
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]no[/]"
-        shown.add_row(mark, *map(escape, (finding.subject, finding.detail, finding.fix)))
+        cells = (finding.subject, finding.detail, finding.fix)
+        shown.add_row(MARKS[finding.level], *map(escape, cells))
     common.out.print(shown)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
@@ -85,27 +98,29 @@ def _diagnosed(settings: Settings, folder: Path, queries: int, seed: int) -> lis
         return diagnose(settings, dataset, on_progress=common.Bars(shown))
 
 
-def _embedder(embedder: Any) -> str:
+def _embedder(embedder: Embedder | None) -> str:
     if embedder is None:
-        return "none: every call brings its query_vector"
+        return "none: dense searches need a query_vector"
     started = time.perf_counter()
     embedder.embed_query("warm up")
     started, loaded = time.perf_counter(), time.perf_counter() - started
     embedder.embed_query("how long does one query take?")
     took = (time.perf_counter() - started) * 1e3
+    name = getattr(embedder, "name", type(embedder).__name__)  # not part of the protocol
     return (
-        f"{embedder.name}, {embedder.dimension} wide; {loaded:.1f} s to load, {took:.0f} ms a query"
+        f"{name}, {embedder.dimension} dimensions; {loaded:.1f} s to load, {took:.0f} ms per query"
     )
 
 
-def _reranker(section: Any) -> str:
+def _reranker(section: RerankerSettings) -> str:
     from vecdb_rerank.config import factory
+    from vecdb_rerank.config.settings import CascadeSettings
     from vecdb_rerank.flow.deadline import Deadline
     from vecdb_rerank.resilience.latency import Estimate, Timed
 
     if (reranker := factory.component("rerankers", section)) is None:
-        return "none: hits stay in first-pass order"
-    if section.type == "cascade":
+        return "none: hits keep the first-pass order"
+    if isinstance(section, CascadeSettings):
         return f"{reranker.name}; the second one reads the best {section.best}"
     documents = [
         f"Document {n}: the cross-encoder reads query and document. " * 5 for n in range(10)
@@ -116,8 +131,8 @@ def _reranker(section: Any) -> str:
         started = time.perf_counter()
         reranker.score("what does it read?", documents[:count], deadline=Deadline())
         timed.append(Timed(0.0, count, time.perf_counter() - started))
-    predict_count = Estimate.of(timed).seconds(50) * 1e3
-    return f"{reranker.name}; about {predict_count:.0f} ms for k=50 with documents of 60 tokens"
+    predicted = Estimate.of(timed).seconds(50) * 1e3
+    return f"{reranker.name}; about {predicted:.0f} ms for k=50 with documents of 60 tokens"
 
 
 def _database(settings: Settings) -> list[Finding]:
@@ -126,27 +141,27 @@ def _database(settings: Settings) -> list[Finding]:
     from vecdb_rerank.search.connector import Finding
 
     try:
-        with closing(factory.build(_by_itself(settings))) as connector:
+        with closing(factory.build(_without_models(settings))) as connector:
             return list(connector.check())
     except VecdbRerankError as error:
-        return [
-            Finding(settings.backend.type, "error", str(error), "correct the section [backend]")
-        ]
+        fix = "correct the section [backend]"
+        return [Finding(settings.backend.type, "error", str(error), fix)]
 
 
-def _by_itself(settings: Settings) -> Settings:
-    """The settings of the database alone: it is checked whatever else is wrong."""
+def _without_models(settings: Settings) -> Settings:
+    """Return settings for checking the database even if a model does not load."""
     from vecdb_rerank.config import factory
     from vecdb_rerank.config.settings import NoneSettings
     from vecdb_rerank.errors import VecdbRerankError
 
-    bare: dict[str, Any] = {"reranker": NoneSettings(), "rerankers": ()}
+    none = NoneSettings()
+    without_reranker = settings.model_copy(update={"reranker": none, "rerankers": ()})
     try:
         if (embedder := factory.embedder(settings)) is not None:
             _ = embedder.dimension
     except VecdbRerankError:
-        bare["embedder"] = NoneSettings()
-    return settings.model_copy(update=bare)
+        return without_reranker.model_copy(update={"embedder": none})
+    return without_reranker
 
 
 def _try(subject: str, check: Callable[[], str]) -> Finding:

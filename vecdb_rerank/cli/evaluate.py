@@ -1,71 +1,65 @@
-"""``vecdb-rerank evaluate``: quality and latency on judged queries."""
+"""``vecdb-rerank evaluate``: measure quality and latency on judged queries."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from vecdb_rerank.cli import common
 
+if TYPE_CHECKING:
+    from vecdb_rerank.request import Mode
+
 
 def command(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)."
-        ),
-    ],
+    folder: common.DatasetArgument,
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
-    modes: Annotated[str, typer.Option(help="Which first passes.")] = "bm25,dense,hybrid",
+    modes: Annotated[
+        str, typer.Option(help="First passes to measure, separated by commas.")
+    ] = "bm25,dense,hybrid",
     k: Annotated[
         int | None,
-        typer.Option("--k", help="First-pass candidates to rerank; default: search.k."),
+        typer.Option("--k", help="Number of first-pass candidates to rerank. Default: search.k."),
     ] = None,
-    queries: Annotated[int | None, typer.Option(help="Only so many sampled queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    queries: common.QueriesOption = None,
+    seed: common.SeedOption = 0,
     cache: Annotated[
         bool,
         typer.Option(
             "--cache",
-            help="Keep the reranker's scores on disk and use those that are there; times are then "
-            "not told.",
+            help="Keep the reranker's scores on disk and reuse them. Cached runs report no times.",
         ),
     ] = False,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - prints it.")
-    ] = None,
+    json_file: common.JsonFileOption = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a report with charts, in one file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a self-contained HTML report with charts."),
     ] = None,
     chart: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the charts as .png or .svg.")
     ] = None,
 ) -> None:
-    """Measure NDCG@10, MRR@10, recall@k and latency, each mode raw and reranked.
+    """Measure NDCG@10, MRR@10, recall@k and latency of each mode, first pass and reranked.
 
-    Beside the table: how many queries reranking makes better or worse and
-    whether that is more than chance, the k that the first pass needs, and
-    what 5 reranked hits hold against 20 of the first pass. The HTML report
-    also has the worst queries with their texts.
+    The output also says how many queries reranking improves or worsens and
+    whether that is significant, which k the first pass needs, and how 5
+    reranked hits compare with 20 hits of the first pass. The HTML report adds
+    the worst queries with their texts.
 
-    The documents go to a collection of their own on the configured server,
-    deleted afterwards (an embedded Qdrant is kept in memory). No server is
-    started.
+    The documents go to a temporary collection on the configured server, or to
+    memory for an embedded Qdrant. No server is started.
+
+    Example: vecdb-rerank evaluate DIR --queries 200 --html report.html
     """
-    from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.evaluation import datasets
     from vecdb_rerank.evaluation.evaluate import evaluate
     from vecdb_rerank.evaluation.report import charts, tables
     from vecdb_rerank.evaluation.report import html as page
-    from vecdb_rerank.request import Mode
 
-    chosen = [mode.strip() for mode in modes.split(",")]
-    for mode in chosen:
-        if mode not in get_args(Mode):
-            raise ConfigurationError("--modes", f"{mode!r} is none of {', '.join(get_args(Mode))}")
+    chosen = _modes(modes)
     for option, file in (("--json", json_file), ("--html", html), ("--chart", chart)):
         if file is not None and file != "-":
             common.require_writable(Path(file), option)
@@ -77,7 +71,7 @@ def command(
         result = evaluate(
             loaded.settings,
             dataset,
-            modes=chosen,  # type: ignore[arg-type]  # checked above
+            modes=chosen,
             k=k,
             cache=cache,
             on_progress=common.Bars(shown),
@@ -92,4 +86,17 @@ def command(
         return
     common.out.print(tables.table(result), tables.hits_table(result))
     for line in tables.sentences(result):
-        common.out.print(line, highlight=False, markup=False, soft_wrap=True)
+        common.out.print_line(line)
+
+
+def _modes(given: str) -> list[Mode]:
+    from vecdb_rerank.errors import ConfigurationError
+    from vecdb_rerank.request import Mode
+
+    chosen = [mode.strip() for mode in given.split(",")]
+    for mode in chosen:
+        if mode not in get_args(Mode):
+            raise ConfigurationError(
+                "--modes", f"must be among: {', '.join(get_args(Mode))}; got {mode!r}"
+            )
+    return cast("list[Mode]", chosen)

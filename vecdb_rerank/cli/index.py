@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vecdb_rerank.cli import common
 
+if TYPE_CHECKING:
+    from vecdb_rerank.ingest.model import Failure
+
+SHOWN = 20  # documents that were not stored, of which each gets a line
+
 
 def command(
-    file: Annotated[Path, typer.Argument(help="JSON lines, or - for standard input.")],
+    file: Annotated[Path, typer.Argument(help="JSON lines file, or - for standard input.")],
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
     collection: common.CollectionOption = None,
     batch_size: Annotated[int, typer.Option(help="Documents per request.")] = 64,
 ) -> None:
-    """Add documents from JSON lines, creating the collection if it is missing.
+    """Add documents from JSON lines, and create the collection if it is missing.
 
-    Each line is an object. Its id is taken from "_id" or "id" (else a hash of the content), so
-    running again changes nothing. Which fields are its text: text_fields.fields in the settings,
-    by default "title" and "text". A database that goes away is waited for.
+    Each line is an object. Its id is the value of "_id" or "id", or else a hash
+    of its content: indexing the same file again changes nothing. The setting
+    text_fields.fields names the fields that hold the text; the default is
+    "title" and "text". If the database goes away, the command waits for it.
+
+    Example: vecdb-rerank index documents.jsonl --collection notes
     """
-    from rich.markup import escape
-
     from vecdb_rerank.config import factory
-    from vecdb_rerank.ingest.model import Failure
 
     bad_lines: list[Failure] = []
-    connector = factory.build(common.settings(config, backend, collection).settings)
-    try:
+    with closing(factory.build(common.settings(config, backend, collection).settings)) as connector:
         with _opened(file) as lines, common.progress() as shown:
             total = _count_lines(file)
             bars = common.Bars(shown)
@@ -42,24 +47,22 @@ def command(
                 batch_size=batch_size,
                 on_progress=lambda done: bars("indexing", done, total),
             )
-    finally:
-        connector.close()
+        paths = ", ".join(connector.pipeline.text_fields.paths)
     where = "a new collection" if created else "an existing collection"
-    common.err.print(f"{report.added:,} documents added to {where} in {report.seconds:.1f} s")
+    common.err.print_line(f"{report.added:,} documents added to {where} in {report.seconds:.1f} s")
     if report.without_text:
-        names = escape(", ".join(connector.pipeline.text_fields.paths))
-        common.err.print(
-            f"[yellow]{report.without_text:,} of them have no text[/]: no field {names} in them; "
-            "name theirs in text_fields.fields and index them again"
+        common.err.print_line(
+            f"{report.without_text:,} of them have no text in {paths}: name the fields that hold "
+            "the text in text_fields.fields and index them again",
+            style="yellow",
         )
     if report.retries:
-        common.err.print(f"{report.retries} requests had to be repeated")
+        common.err.print_line(f"{report.retries} requests were repeated")
     failed = [*bad_lines, *report.failed]
-    for failure in failed[:20]:
-        what = escape(f"{failure.id}: {failure.reason}")
-        common.err.print(f"[red]not stored[/]: {what}", highlight=False, soft_wrap=True)
+    for failure in failed[:SHOWN]:
+        common.err.print_line(f"not stored: {failure.id}: {failure.reason}", style="red")
     if failed:
-        common.err.print(f"[red]{len(failed):,} documents were not stored[/]")
+        common.err.print_line(f"{len(failed):,} documents were not stored", style="red")
         raise typer.Exit(1)
 
 
@@ -81,7 +84,7 @@ def _count_lines(file: Path) -> int | None:
         return sum(1 for _ in lines)
 
 
-def _documents(lines: IO[bytes], name: str, bad_lines: list[Any]) -> Iterator[dict[str, Any]]:
+def _documents(lines: IO[bytes], name: str, bad_lines: list[Failure]) -> Iterator[dict[str, Any]]:
     from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.evaluation.datasets import parse_line
     from vecdb_rerank.ingest.model import Failure
@@ -91,5 +94,5 @@ def _documents(lines: IO[bytes], name: str, bad_lines: list[Any]) -> Iterator[di
             continue
         try:
             yield parse_line(line, f"{name}:{number}")
-        except ConfigurationError as error:  # told at the end; the other lines are still wanted
+        except ConfigurationError as error:  # reported at the end; the other lines are stored
             bad_lines.append(Failure(f"line {number}", str(error)))

@@ -1,4 +1,4 @@
-"""``vecdb-rerank scan``: what wrapping the clients of a code base would change."""
+"""``vecdb-rerank scan``: report what the drop-in clients would change in a code base."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import typer
 from vecdb_rerank.cli import common
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from vecdb_rerank.scan import Report, Verdict
 
 WORDS: Mapping[Verdict, tuple[str, str]] = {
@@ -25,30 +23,30 @@ WORDS: Mapping[Verdict, tuple[str, str]] = {
 
 
 def command(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder, or one Python file.")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, or one Python file.")],
     exclude: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN", help="Leave out what matches, such as 'tests' or '*_pb2.py'."
+            metavar="PATTERN",
+            help="Skip matching paths, such as 'tests' or '*_pb2.py'. Can be repeated.",
         ),
     ] = None,
     on_missing_query: Annotated[
-        str, typer.Option(help="What the clients will be told: pass, or raise.")
+        str, typer.Option(help="The drop-in clients' option of this name: pass or raise.")
     ] = "pass",
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - prints it.")
-    ] = None,
+    json_file: common.JsonFileOption = None,
 ) -> None:
-    """List each Qdrant and OpenSearch search call and what a drop-in client makes of it.
+    """List each Qdrant and OpenSearch search call, and what a drop-in client does with it.
 
-    reranked: its hits are reordered. passed through: it stays as it is, for
-    the reason given. refused: it raises an error. unclear: the request is
-    put together where only a run can tell.
+    "reranked" calls get their hits reordered. "passed through" calls stay as
+    they are, for the reason given. "refused" calls raise an error. For
+    "unclear" ones the request is only known at run time.
 
-    The code is read, never run. ClientPool are followed from where they are
-    made or named in an annotation, through names, attributes, functions and
-    imports of the code base. Hidden folders and virtual environments are
-    left out.
+    The code is read, never run. Clients are followed from their construction or
+    annotation through names, attributes, functions and imports. Hidden folders
+    and virtual environments are skipped.
+
+    Example: vecdb-rerank scan src --exclude tests
     """
     from vecdb_rerank.scan import scan
 
@@ -59,31 +57,28 @@ def command(
         report = scan(
             source,
             exclude=exclude or (),
-            on_missing_query=on_missing_query,  # type: ignore[arg-type]  # checked there
+            on_missing_query=on_missing_query,  # type: ignore[arg-type]  # scan checks it
             on_progress=lambda n: bars("reading", n, None),
         )
     for file, why in report.unreadable.items():
-        typer.secho(f"{file}: {why}", err=True, fg="yellow")
+        common.err.print_line(f"{file}: {why}", style="yellow")
     if json_file is not None:
         common.write_json({**asdict(report), "counts": dict(report.counts)}, json_file)
     if json_file == "-":
         return
-    for line in (*_lines(report), _summary(report)):
-        common.out.print(line, highlight=False, markup=False, soft_wrap=True)
+    for line in _lines(report):
+        common.out.print(line, highlight=False, soft_wrap=True)
+    common.out.print_line(_summary(report))
 
 
-def _lines(report: Report) -> Iterator[Text]:
-    """A line a call, as linters print theirs: editors follow ``file:line``."""
-    from rich.text import Text
+def _lines(report: Report) -> Iterator[str]:
+    """Yield a line per call in the form of linters: editors follow ``file:line``."""
+    from rich.markup import escape
 
     for call in report.calls:
         word, style = WORDS[call.verdict]
-        yield Text.assemble(
-            (f"{call.file}:{call.line}", "bold"),
-            f" {call.method} ",
-            (word, style),
-            f": {call.reason}",
-        )
+        place = f"[bold]{escape(call.file)}:{call.line}[/]"
+        yield f"{place} {escape(call.method)} [{style}]{word}[/]: {escape(call.reason)}"
 
 
 def _summary(report: Report) -> str:
@@ -91,5 +86,5 @@ def _summary(report: Report) -> str:
     return (
         f"Files: {report.files} read, {len(report.unreadable)} unreadable. "
         f"Searches: {len(report.calls)}, {', '.join(counts)}. "
-        f"Other calls of the clients, which stay as they are: {report.others}."
+        f"Other calls of the clients: {report.others}, unchanged."
     )

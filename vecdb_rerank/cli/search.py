@@ -1,9 +1,9 @@
-"""``vecdb-rerank search``: one search, with the old and the new rank of each hit."""
+"""``vecdb-rerank search``: run one search and show what reranking changed."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,56 +15,74 @@ if TYPE_CHECKING:
 
     from vecdb_rerank.model import Candidate
     from vecdb_rerank.outcome import Outcome
+    from vecdb_rerank.search.connector import Finding
 
 
 def command(
-    query: Annotated[str, typer.Argument(help="What to search for.")],
+    query: Annotated[str, typer.Argument(help="Text to search for.")],
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
     collection: common.CollectionOption = None,
     mode: Annotated[str | None, typer.Option(help="hybrid, dense or bm25.")] = None,
-    k: Annotated[int | None, typer.Option("--k", help="First-pass candidates to rerank.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Hits to show.")] = None,
-    offset: Annotated[int, typer.Option(help="Hits to leave out first.")] = 0,
+    k: Annotated[
+        int | None, typer.Option("--k", help="Number of first-pass candidates to rerank.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Number of hits to show.")] = None,
+    offset: Annotated[int, typer.Option(help="Number of hits to skip.")] = 0,
     rerank: Annotated[bool, typer.Option(help="Rerank, or keep the first-pass order.")] = True,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the database's own response instead.")
+        bool, typer.Option("--json", help="Print the database's own response as JSON.")
     ] = False,
 ) -> None:
-    """Search the configured collection and show what reranking changed."""
+    """Search the configured collection and show what reranking changed.
+
+    Example: vecdb-rerank search "how do I undo a commit" --k 100 --limit 5
+    """
     from vecdb_rerank.config import factory
+    from vecdb_rerank.errors import FirstPassError, SchemaError
     from vecdb_rerank.outcome import observe
 
-    connector = factory.build(common.settings(config, backend, collection).settings)
-    try:
-        _require_ready(connector)
+    with closing(factory.build(common.settings(config, backend, collection).settings)) as connector:
         if rerank:
-            connector.warmup()  # a deadline is about searching, not about loading
-        with observe() as outcomes:
-            response = connector.search(
-                query, mode=mode, k=k, limit=limit, offset=offset, rerank=rerank, explain=True
-            )
-        [outcome] = outcomes
+            connector.warmup()  # loading a model does not count towards the deadline
+        try:
+            with observe() as outcomes:
+                response = connector.search(
+                    query, mode=mode, k=k, limit=limit, offset=offset, rerank=rerank, explain=True
+                )
+        except FirstPassError as error:
+            # The check names the setting or the command that helps; the database does not.
+            for finding in _problems(connector):
+                if finding.level == "error":
+                    raise SchemaError(_sentence(finding)) from error
+            raise
         candidates = connector.candidates(response)
-    finally:
-        connector.close()
+        problems = [] if candidates else _problems(connector)
+    [outcome] = outcomes
+    for line in (*outcome.notes.values(), *map(_sentence, problems)):
+        common.err.print_line(f"note: {line}")
     if as_json:
-        common.out.print_json(json.dumps(_plain(response)))
+        common.write_json(_plain(response))
         return
     common.out.print(_table(outcome, candidates) if candidates else "no hits")
-    common.out.print(_status(outcome), highlight=False, markup=False)
+    common.out.print_line(_status(outcome))
 
 
-def _require_ready(connector: Any) -> None:
-    """An error in one line for a missing collection or a wrong field, which would find nothing."""
-    from vecdb_rerank.errors import SchemaError
+def _problems(connector: Any) -> list[Finding]:
+    """Return what a check finds wrong; nothing if it cannot run either."""
+    from vecdb_rerank.errors import VecdbRerankError
 
-    for finding in connector.check():
-        if not finding.ok:
-            raise SchemaError(f"{finding.subject} {finding.detail}: {finding.fix}")
+    try:
+        return [finding for finding in connector.check() if not finding.ok]
+    except VecdbRerankError:
+        return []
 
 
-def _plain(response: Any) -> Any:
+def _sentence(finding: Finding) -> str:
+    return f"{finding.subject} {finding.detail}: {finding.fix}"
+
+
+def _plain(response: Any) -> object:
     return response.model_dump(mode="json") if hasattr(response, "model_dump") else response
 
 
@@ -92,9 +110,9 @@ def _arrow(moved_up: int) -> str:
 
 def _status(outcome: Outcome) -> str:
     timings = ", ".join(f"{name} {ms:.0f} ms" for name, ms in outcome.timings.items())
-    said = outcome.status.replace("_", " ")
+    status = outcome.status.replace("_", " ")
     because = f" ({outcome.reason})" if outcome.reason else ""
     fused = ", fused by the client" if outcome.fused_by == "client" else ""
     by = f" by {outcome.reranker}" if outcome.scored else ""
     scored = f"{outcome.scored} of {outcome.seen} candidates scored{by}"
-    return f"{said}{because}: {scored}{fused}; {timings}"
+    return f"{status}{because}: {scored}{fused}; {timings}"

@@ -1,8 +1,7 @@
-"""``vecdb-rerank structure``: in what form a reranker reads documents best."""
+"""``vecdb-rerank structure``: compare the forms in which a reranker reads documents."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,39 +14,36 @@ if TYPE_CHECKING:
     from vecdb_rerank.evaluation.structure import Comparison, Row
 
 CAPTION = (
-    "change: of NDCG@10 against plain text, with its 95 % interval; "
-    "truncated: documents read in part, as far as the reranker tells; "
-    "differs: a document's relevance from that as plain text, as a share of the larger, on average"
+    "change: of NDCG@10 from plain text, with its 95 % interval; "
+    "truncated: documents read in part, if the reranker reports it; "
+    "differs: mean difference of a document's relevance from plain text, as a share of the larger"
 )
 
 
 def command(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)."
-        ),
-    ],
+    folder: common.DatasetArgument,
     config: common.ConfigOption = None,
     k: Annotated[
-        int, typer.Option("--k", help="Documents to rerank for a query, at most half relevant.")
+        int,
+        typer.Option(
+            "--k", help="Number of documents to rerank per query; at most half are relevant."
+        ),
     ] = 50,
-    queries: Annotated[int | None, typer.Option(help="Only so many sampled queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    queries: common.QueriesOption = None,
+    seed: common.SeedOption = 0,
 ) -> None:
     """Measure how well the reranker reads the same documents as plain text, YAML and JSON.
 
-    Every field of a document but "_id" is written in four ways: its values
-    alone, lines of key: value, YAML, and compact JSON. A text that is itself
-    a JSON object counts as that object.
+    Every field of a document except "_id" is written in four ways: values only,
+    lines of key: value, YAML, and compact JSON. A text that is itself a JSON
+    object counts as that object.
 
-    The configured reranker scores the same documents in each: those relevant
-    to the query, filled up with hits of BM25. It needs no database.
+    The configured reranker scores the same documents in each form: the relevant
+    ones, and hits of BM25 up to k. No database is needed. The reranker is
+    called four times per query; start with few queries if it charges for them.
 
-    A reranker that costs money is called four times for each query; begin
-    with a few of them:
-
-    VECDB_RERANK__RERANKER__TYPE=cohere vecdb-rerank structure DIR --queries 30
+    Example: VECDB_RERANK__RERANKER__TYPE=cohere vecdb-rerank structure DIR
+    --queries 30
     """
     from vecdb_rerank.evaluation import datasets
     from vecdb_rerank.evaluation.structure import compare, conclusion
@@ -58,7 +54,7 @@ def command(
         compared = compare(settings, dataset, k=k, on_progress=common.Bars(shown))
     common.out.print(_table(compared))
     for line in (_effort(compared), conclusion(compared)):
-        common.out.print(line, highlight=False, markup=False, soft_wrap=True)
+        common.out.print_line(line)
 
 
 def _table(compared: Comparison) -> Table:
@@ -74,7 +70,7 @@ def _table(compared: Comparison) -> Table:
     for name in ("NDCG@10", "change [95 %]", "chars", "truncated", "differs"):
         shown.add_column(name, justify="right")
     for row in compared.rows:
-        shown.add_row(*_cells(row))
+        shown.add_row(*map(escape, _cells(row)))
     return shown
 
 

@@ -1,4 +1,4 @@
-"""``vecdb-rerank tune``: settings chosen on judged queries."""
+"""``vecdb-rerank tune``: choose settings on judged queries."""
 
 from __future__ import annotations
 
@@ -16,44 +16,43 @@ if TYPE_CHECKING:
 
 
 def command(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout)."
-        ),
-    ],
+    folder: common.DatasetArgument,
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the configuration with the chosen settings."),
+        typer.Option(metavar="FILE", help="Write a configuration with the chosen settings."),
     ] = None,
-    queries: Annotated[int | None, typer.Option(help="Only so many sampled queries.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample and the folds.")] = 0,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 5,
-    max_k: Annotated[int, typer.Option("--max-k", min=1, help="Score at most so many hits.")] = 100,
+    queries: common.QueriesOption = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the sample and the folds.")] = 0,
+    folds: Annotated[int, typer.Option(min=2, help="Number of cross-validation folds.")] = 5,
+    max_k: Annotated[
+        int, typer.Option("--max-k", min=1, help="Maximum number of candidates to score.")
+    ] = 100,
     max_length: Annotated[
         list[int] | None,
-        typer.Option("--max-length", min=8, help="Also try this many tokens; may be repeated."),
+        typer.Option(
+            "--max-length", min=8, help="Also try this reranker.max_length. Can be repeated."
+        ),
     ] = None,
     chart: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw quality by time, as .png or .svg.")
+        Path | None, typer.Option(metavar="FILE", help="Draw quality by time as .png or .svg.")
     ] = None,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write JSON; - prints it.")
-    ] = None,
+    json_file: common.JsonFileOption = None,
 ) -> None:
     """Choose k, depth, fusion, blend and reranker on your own judged queries.
 
-    Every query is searched once, deeply, and the hits that any setting
-    would rerank are scored; the scores are kept on disk, so that a second
-    run is quick. Then all settings are tried on that, by cross-validation:
-    they stay as they are unless others are better by more than chance. The
-    gain is told for queries that the choice had not seen.
+    Each query is searched once with a large k, and every hit that any setting
+    would rerank is scored. The scores are cached on disk, so a second run is
+    fast. All settings are then compared on these scores by cross-validation:
+    the current ones stay unless others are significantly better. The reported
+    gain is measured on queries held out from the choice.
 
-    Where a chain of rerankers is configured, the best one is chosen and put
-    first. --out writes your configuration with the chosen settings, never
-    over a file that is there.
+    If a chain of rerankers is configured, the best one is chosen and put first.
+    --out writes your configuration with the chosen settings; it never
+    overwrites a file.
+
+    Example: vecdb-rerank tune DIR --queries 200 --out tuned.toml
     """
     from vecdb_rerank.config.loading import DEFAULT_FILE
     from vecdb_rerank.errors import ConfigurationError
@@ -61,7 +60,7 @@ def command(
     from vecdb_rerank.evaluation.report import charts
 
     if out is not None and out.exists():
-        raise ConfigurationError("--out", f"{out} is there already; give another name or remove it")
+        raise ConfigurationError("--out", f"{out} exists already; choose another name or remove it")
     for option, file in (("--out", out), ("--chart", chart), ("--json", json_file)):
         if file is not None and file != "-":
             common.require_writable(Path(file), option)
@@ -90,7 +89,7 @@ def command(
     if json_file != "-":
         common.out.print(_table(result))
         for line in _sentences(choice, result, out):
-            common.out.print(line, highlight=False, markup=False, soft_wrap=True)
+            common.out.print_line(line)
 
 
 def _table(result: TuningSummary) -> Table:
@@ -98,7 +97,9 @@ def _table(result: TuningSummary) -> Table:
     from rich.table import Table
 
     title = f"{result['dataset']}: {result['queries']:,} queries, {result['tried']:,} settings"
-    shown = Table(title=escape(title), caption="the best of each k; NDCG@10 on the same queries")
+    shown = Table(
+        title=escape(title), caption="the best setting of each k; NDCG@10 on the same queries"
+    )
     shown.add_column("")
     shown.add_column("settings")
     for name in ("NDCG@10", "change", "ms", "cost of 1,000"):
@@ -122,7 +123,7 @@ def _sentences(choice: Choice, result: TuningSummary, out: Path | None) -> list[
     low, high = choice.validated.interval
     lines = [
         f"Chosen: {result['chosen']}.",
-        f"On queries that the choice had not seen, choosing that way changes NDCG@10 by "
+        f"On held-out queries, choosing this way changes NDCG@10 by "
         f"{choice.validated.change:+.4f} [{low:+.4f}, {high:+.4f}].",
     ]
     if result["queries"] < MIN_QUERIES:

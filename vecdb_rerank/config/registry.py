@@ -1,4 +1,4 @@
-"""Finding connectors, rerankers and embedders by name, through entry points.
+"""Find connectors, rerankers and embedders by name, through entry points.
 
 A package adds one with, for example, ``[project.entry-points."vecdb_rerank.rerankers"]`` and
 ``mine = "my_package:MyReranker"``; settings then name it by ``type = "mine"``.
@@ -7,6 +7,7 @@ A package adds one with, for example, ``[project.entry-points."vecdb_rerank.rera
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
@@ -17,12 +18,12 @@ Kind = Literal["connectors", "rerankers", "embedders"]
 
 
 def names(kind: Kind) -> list[str]:
-    """The names of all that is installed of a kind."""
+    """Return the names of everything installed of a kind."""
     return sorted({point.name for point in entry_points(group=f"vecdb_rerank.{kind}")})
 
 
 def find(kind: Kind, name: str) -> Any:
-    """The factory of this name; `ConfigurationError` names the nearest one there is."""
+    """Return the factory of this name; `ConfigurationError` suggests the nearest one."""
     for point in entry_points(group=f"vecdb_rerank.{kind}", name=name):
         try:
             return point.load()
@@ -30,16 +31,16 @@ def find(kind: Kind, name: str) -> Any:
             if (known := missing(error, name)) is None:
                 raise
             raise known from error
-    raise ConfigurationError("type", f"{unknown(kind, name)}")
+    raise ConfigurationError("type", unknown(kind, name))
 
 
 def unknown(kind: Kind, name: str) -> str:
-    """What is wrong with a name that nothing is installed under."""
+    """Return what is wrong with a name under which nothing is installed."""
     allowed = names(kind) if kind == "connectors" else [*names(kind), "none"]
-    return f"{name!r} is no installed one of {kind}; {nearest(name, allowed)}"
+    return f"{name!r} is not an installed {kind.removesuffix('s')}; {nearest(name, allowed)}"
 
 
-def nearest(name: str, allowed: list[str]) -> str:
-    """A hint at what was meant."""
+def nearest(name: str, allowed: Sequence[str]) -> str:
+    """Return a suggestion: the allowed name nearest to ``name``, or all of them."""
     close = difflib.get_close_matches(name.lower(), allowed, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(allowed)}"
+    return f"did you mean {close[0]!r}?" if close else f"must be one of: {', '.join(allowed)}"

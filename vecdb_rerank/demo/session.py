@@ -1,4 +1,4 @@
-"""The demo's index: an embedded Qdrant on disk, made once per Python and corpus."""
+"""The demo's index: an embedded Qdrant on disk, built once per Python version and corpus."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ COLLECTION = "python-standard-library"
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The filled index of this Python's standard library, and where it is kept."""
+    """The index of this Python's standard library, and its folder."""
 
     connector: Any
     documents: int
     folder: Path
 
     def measured(self, on_progress: Progress) -> EvaluationSummary:
-        """Quality and latency over all judged questions: measured once, then read again."""
+        """Return quality and latency over all judged questions; later calls read them from disk."""
         file = self.folder / "measured.json"
         if not file.exists():
             file.write_text(json.dumps(self._measure(on_progress)), encoding="utf-8")
@@ -63,7 +63,7 @@ class Demo:
 
 
 def open_demo(on_progress: Progress) -> Demo:
-    """The index, made where there is none yet; ``on_progress`` gets (what, done, total)."""
+    """Open the index, and build it if it is missing; ``on_progress`` gets (what, done, total)."""
     documents = [{"_id": entry.id, **entry.payload()} for entry in standard_library()]
     folder = cache_folder() / f"demo-{_version(documents)}"
     connector = factory.build(
@@ -82,12 +82,12 @@ def open_demo(on_progress: Progress) -> Demo:
 
 
 def remove_demos() -> None:
-    """Delete all that demos keep on disk."""
+    """Delete everything that demos keep on disk."""
     for folder in cache_folder().glob("demo-*"):
         shutil.rmtree(folder)
 
 
 def _version(documents: list[dict[str, Any]]) -> str:
-    """Changes with whatever would make the index on disk another one."""
+    """Return a name that changes with everything the index depends on."""
     content = json.dumps([__version__, documents], sort_keys=True).encode()
     return f"{platform.python_version()}-{hashlib.blake2b(content, digest_size=6).hexdigest()}"

@@ -1,1 +1,1 @@
-"""Embedders, one file each, found by name through entry points (`config.registry`)."""
+"""Embedders, one per file, found by name through entry points (`config.registry`)."""

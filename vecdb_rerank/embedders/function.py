@@ -1,4 +1,4 @@
-"""A plain function as an embedder."""
+"""Use a plain function as an embedder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from vecdb_rerank.protocols import Vector
 
 
 class FunctionEmbedder:
-    """Embeds with a function from texts to vectors, shape (n,) to (n, dimension).
+    """Embeds with a function from n texts to n vectors, shape (n, dimension).
 
-    ``query`` is an own function for queries, for models that treat them differently. Raises
-    `ConfigurationError` where the function answers with another number of vectors.
+    Args:
+        documents: embeds documents.
+        query: embeds queries, for models that treat them differently; ``documents`` by default.
+        dimension: the length of every vector; found by embedding one word if not given.
+        name: a short name for logs and caches.
+
+    Raises `ConfigurationError` if a function returns another number of vectors.
+
     """
 
     def __init__(
@@ -31,22 +37,22 @@ class FunctionEmbedder:
 
     @cached_property
     def dimension(self) -> int:
-        """The length of every vector; found out by embedding one word where not given."""
+        """The length of every vector."""
         return self._dimension or len(self.embed_documents(["dimension"])[0])
 
     def embed_query(self, text: str) -> Vector:
-        """The vector of a query."""
-        return _called(self._query, [text])[0]
+        """Return the vector of a query, shape (dimension,)."""
+        return _embed(self._query, [text])[0]
 
     def embed_documents(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """The vectors of documents."""
-        return _called(self._documents, list(texts))
+        """Return the vectors of documents, shape (len(texts), dimension)."""
+        return _embed(self._documents, list(texts))
 
 
-def _called(function: Callable[[list[str]], Sequence[Vector]], texts: list[str]) -> list[Vector]:
-    vectors = [[float(x) for x in vector] for vector in function(texts)]
+def _embed(function: Callable[[list[str]], Sequence[Vector]], texts: list[str]) -> list[Vector]:
+    vectors: list[Vector] = [[float(x) for x in vector] for vector in function(texts)]
     if len(vectors) != len(texts):
         raise ConfigurationError(
-            "embedder", f"the function gave {len(vectors)} vectors for {len(texts)} texts"
+            "embedder", f"the function returned {len(vectors)} vectors for {len(texts)} texts"
         )
-    return list(vectors)
+    return vectors

@@ -1,4 +1,4 @@
-"""A bi-encoder in ONNX Runtime; by default the bundled bge-small-en-v1.5 (int8, 384 wide)."""
+"""Embed with a bi-encoder in ONNX Runtime, by default bge-small-en-v1.5 (int8, 384 dimensions)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ from vecdb_rerank.onnx.weights import BGE_SMALL, BUNDLED, locate
 if TYPE_CHECKING:
     from vecdb_rerank.onnx.runtime import Array
 
-# From the model card of BAAI/bge-small-en-v1.5: queries have it, documents do not.
+# From the model card of BAAI/bge-small-en-v1.5; documents have no prefix.
 BGE_QUERY_PREFIX = "Represent this sentence for searching relevant passages: "
 Pooling = Literal["cls", "mean"]
 
 
 class OnnxEmbedder:
-    """Embeds text with a local model into unit vectors.
+    """Embeds texts with a local model into unit vectors.
 
     Args:
-        model: ``"bundled"``, a folder with an ONNX file and ``tokenizer.json``, or a hub id.
+        model: ``"bundled"`` (extra ``offline``), a folder with an ONNX file and
+            ``tokenizer.json``, or a hub id, which is downloaded now.
         revision: the hub commit to load.
-        file: the ONNX file in the folder, where it has several.
-        pooling: how token vectors become one: the first (``cls``) or their ``mean``.
-        query_prefix: put before queries; the default is bge's with the bundled model, else none.
-        max_length: tokens after which a text is cut.
-        device: ``auto`` takes CUDA where this onnxruntime has it.
+        file: the ONNX file in the folder, if there are several.
+        pooling: how the token vectors become one: the first (``cls``) or their ``mean``.
+        query_prefix: text before each query; by default that of bge for the bundled model.
+        max_length: the number of tokens, at least 8, after which a text is cut.
+        device: ``auto`` uses CUDA if this onnxruntime supports it.
+
+    Special tokens in a text are read as text. Raises `ConfigurationError` if the model cannot be
+    found or loaded, `MissingDependencyError` if the bundled weights are not installed.
 
     """
 
@@ -45,7 +49,7 @@ class OnnxEmbedder:
         device: Device = "auto",
     ) -> None:
         self._weights = locate(model, BGE_SMALL, revision=revision, file=file)
-        self._which = ":".join(filter(None, (revision, file)))
+        self._version = ":".join(filter(None, (revision, file)))
         self._pooling = pooling
         default_prefix = BGE_QUERY_PREFIX if model == BUNDLED else ""
         self._query_prefix = default_prefix if query_prefix is None else query_prefix
@@ -54,13 +58,13 @@ class OnnxEmbedder:
 
     @property
     def name(self) -> str:
-        """Names the model and all that its document vectors depend on."""
-        which = f":{self._which}" if self._which else ""
-        return f"onnx:{self._weights.name}{which}:{self._pooling}:{self._max_length}"
+        """``onnx:``, the model's name, and everything else that the vectors depend on."""
+        version = f":{self._version}" if self._version else ""
+        return f"onnx:{self._weights.name}{version}:{self._pooling}:{self._max_length}"
 
     @cached_property
     def model(self) -> OnnxModel:
-        """The loaded model."""
+        """The model, loaded on first use."""
         return runtime.load(self._weights, self._max_length, self._device)
 
     @cached_property
@@ -70,20 +74,22 @@ class OnnxEmbedder:
         return width if isinstance(width, int) else len(self.embed_documents(["width"])[0])
 
     def embed_query(self, text: str) -> list[float]:
-        """The unit vector of a query, shape (dimension,)."""
+        """Return the unit vector of a query, shape (dimension,)."""
         return self.embed_documents([self._query_prefix + text])[0]
 
     def embed_documents(self, texts: Sequence[str]) -> list[list[float]]:
-        """The unit vectors of documents, shape (len(texts), dimension)."""
+        """Return the unit vectors of documents, shape (len(texts), dimension)."""
         return [self._vector(output) for output in self.model.run(texts)]
 
     def _vector(self, output: Array) -> list[float]:
         import numpy as np
 
-        if output.ndim == 2:  # (tokens, width); else the model pools itself
+        if output.ndim == 2:  # (tokens, width); otherwise the model has pooled them
             output = output[0] if self._pooling == "cls" else output.mean(axis=0)
         norm = float(np.linalg.norm(output))
         if not np.isfinite(norm) or norm == 0.0:
-            raise ConfigurationError("model", f"{self._weights.name} gave no usable vector")
+            raise ConfigurationError(
+                "model", f"{self._weights.name} returned a zero or infinite vector"
+            )
         vector: list[float] = (output / norm).tolist()
         return vector

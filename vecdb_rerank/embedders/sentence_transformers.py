@@ -1,32 +1,46 @@
-"""Any model of the sentence-transformers library as an embedder."""
+"""Use a model of the sentence-transformers library as an embedder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
+from vecdb_rerank.tokenization.special_tokens import (
+    disable_in_transformers,
+    disable_special_tokens,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from sentence_transformers import SentenceTransformer
 
 
 class SentenceTransformersEmbedder:
-    """Embeds with a `sentence_transformers.SentenceTransformer`, to unit vectors.
+    """Embeds texts with a `sentence_transformers.SentenceTransformer` into unit vectors.
 
     Args:
         model: a folder, a hub id, or a loaded model.
         revision: the hub commit to load.
-        device: ``cuda``, ``cpu`` ...; None lets the library choose.
-        query_prefix: put before queries, where the model has no prompt of its own.
-        batch_size: texts per batch.
-        trust_remote_code: run code that comes with the model; off unless you ask for it.
+        device: such as ``cuda`` or ``cpu``; None lets the library choose.
+        query_prefix: text before each query, for a model without a query prompt of its own.
+        batch_size: the number of texts per batch.
+        trust_remote_code: run code that comes with the model.
+
+    A folder is loaded on first use, a model of the hub now. Special tokens in a text are read as
+    text, which changes the tokenizer of a loaded model. Raises `ConfigurationError` if the model
+    cannot be loaded.
 
     """
 
     def __init__(
         self,
-        model: Any,
+        model: str | SentenceTransformer,
         *,
         revision: str | None = None,
         device: str | None = None,
@@ -35,30 +49,26 @@ class SentenceTransformersEmbedder:
         trust_remote_code: bool = False,
     ) -> None:
         self._given = model
-        self._options = {
-            "revision": revision,
-            "device": device,
-            "trust_remote_code": trust_remote_code,
-        }
+        self._revision = revision
+        self._device = device
         self._query_prefix = query_prefix
         self._batch_size = batch_size
+        self._trust_remote_code = trust_remote_code
+        if isinstance(model, str) and not Path(model).expanduser().is_dir():
+            _ = self.model  # nothing is downloaded inside a search
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """``sentence_transformers:``, the model's name and its revision."""
         given = self._given if isinstance(self._given, str) else type(self._given).__name__
-        return f"sentence_transformers:{given}@{self._options['revision'] or 'default'}"
+        return f"sentence_transformers:{given}@{self._revision or 'default'}"
 
     @cached_property
-    def model(self) -> Any:
-        """The loaded model."""
-        if not isinstance(self._given, str):
-            return self._given
-        library = require("sentence_transformers", "sentence-transformers")
-        try:
-            return library.SentenceTransformer(self._given, **self._options)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError("embedder.model", f"{self._given!r}: {error}") from error
+    def model(self) -> SentenceTransformer:
+        """The model, loaded on first use."""
+        model = self._load(self._given) if isinstance(self._given, str) else self._given
+        _disable_special_tokens(model)
+        return model
 
     @cached_property
     def dimension(self) -> int:
@@ -66,16 +76,21 @@ class SentenceTransformersEmbedder:
         return len(self.embed_documents(["dimension"])[0])
 
     def embed_query(self, text: str) -> Vector:
-        """The unit vector of a query, by the model's own query prompt where it has one."""
+        """Return the unit vector of a query, shape (dimension,).
+
+        The model's own query prompt is used unless ``query_prefix`` is set.
+        """
         if self._query_prefix is not None:
-            return self._encode(self.model.encode, [self._query_prefix + text])[0]
-        return self._encode(self.model.encode_query, [text])[0]
+            return self._vectors(self.model.encode, [self._query_prefix + text])[0]
+        return self._vectors(self.model.encode_query, [text])[0]
 
     def embed_documents(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """The unit vectors of documents, shape (len(texts), dimension)."""
-        return self._encode(self.model.encode_document, list(texts))
+        """Return the unit vectors of documents, shape (len(texts), dimension)."""
+        return self._vectors(self.model.encode_document, list(texts))
 
-    def _encode(self, encode: Any, texts: list[str]) -> list[list[float]]:
+    def _vectors(
+        self, encode: Callable[..., npt.NDArray[np.float32]], texts: list[str]
+    ) -> list[list[float]]:
         vectors: list[list[float]] = encode(
             texts,
             batch_size=self._batch_size,
@@ -83,3 +98,26 @@ class SentenceTransformersEmbedder:
             show_progress_bar=False,
         ).tolist()
         return vectors
+
+    def _load(self, name: str) -> SentenceTransformer:
+        library = require("sentence_transformers", "sentence-transformers")
+        try:
+            return library.SentenceTransformer(
+                name,
+                revision=self._revision,
+                device=self._device,
+                trust_remote_code=self._trust_remote_code,
+            )
+        except (OSError, ValueError) as error:
+            raise ConfigurationError("embedder.model", f"{name!r}: {error}") from error
+
+
+def _disable_special_tokens(model: SentenceTransformer) -> None:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+    tokenizer: object = model.tokenizer
+    if isinstance(tokenizer, Tokenizer):  # of a static embedding
+        disable_special_tokens(tokenizer)
+    elif isinstance(tokenizer, PreTrainedTokenizerBase):
+        disable_in_transformers(tokenizer)

@@ -9,8 +9,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
+from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
@@ -38,7 +37,7 @@ def cache_folder() -> Path:
 
     Raises `ConfigurationError` if it cannot be created.
     """
-    folder = user_cache_path("vecdb-rerank")
+    folder: Path = require("platformdirs", "evaluation").user_cache_path("vecdb-rerank")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""ONNX Runtime: models and where their weights come from."""
+"""Run models in ONNX Runtime, and find their weights."""

@@ -1,8 +1,8 @@
-"""Running a transformer in ONNX Runtime, one text at a time.
+"""Run a transformer in ONNX Runtime, one text at a time.
 
-Nothing is padded: on a CPU that costs more than batching gains, and with int8 weights, whose
-activations are scaled per call, a batch would make the scores of its members depend on each
-other. One single-threaded run per core at a time is the fastest use of a CPU.
+Nothing is padded. On a CPU padding costs more than batching gains. With int8 weights, whose
+activations are scaled per call, a batch would also make the scores of its members depend on each
+other. One single-threaded run per core at a time makes the best use of a CPU.
 """
 
 from __future__ import annotations
@@ -10,110 +10,126 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from functools import cache, cached_property, lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Span
 from vecdb_rerank.onnx.weights import Weights
+from vecdb_rerank.tokenization.special_tokens import disable_special_tokens
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from tokenizers import Encoding, Tokenizer
+    import onnxruntime
+    from tokenizers import Tokenizer
 
-    Array = npt.NDArray[np.float32]
+    from vecdb_rerank.tokenization.pairs import Pair, PairEncoder
+
+    Array: TypeAlias = npt.NDArray[np.float32]
 
 Device = Literal["auto", "cpu", "cuda"]
-# Its fused residual and layer norm is not vectorized: a fifth of a MiniLM, a twentieth apart.
+# ONNX Runtime's fused residual and layer norm is not vectorized: it takes a fifth of the time of a
+# MiniLM, the two operators a twentieth.
 _SLOW_ON_CPU = ["SkipLayerNormFusion"]
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class OnnxModel:
-    """A model and its tokenizer, shared by all who load the same files."""
+    """A model and its tokenizer; `load` returns the same one for the same files."""
 
     def __init__(self, weights: Weights, max_length: int, device: Device) -> None:
         if max_length < 8:
-            raise ConfigurationError("max_length", f"{max_length} is below 8 tokens")
+            raise ConfigurationError("max_length", f"must be at least 8 tokens, got {max_length}")
         self.name = weights.name
         self.max_length = max_length
         self._session = _session(weights, device)
         self._inputs = {i.name for i in self._session.get_inputs()}
         self._output = self._session.get_outputs()[0]
-        self._plain = _tokenizer(weights)
-        self._single = _tokenizer(weights, max_length, "longest_first")
-        self._pair = _tokenizer(weights, max_length, "only_second")
+        self._tokenizer = _tokenizer(weights)
 
     @property
     def width(self) -> int | str | None:
-        """The last dimension of the output, where the model fixes it."""
+        """The last dimension of the output; a number if the model fixes it."""
         size: int | str | None = self._output.shape[-1]
         return size
 
     def run_pairs(
         self, query: str, documents: Sequence[str], deadline: Deadline
-    ) -> list[tuple[Array, bool] | None]:
-        """The first output of each (query, document) and whether the document was cut to fit.
+    ) -> list[tuple[Array, Pair] | None]:
+        """Return the first output of each pair of ``query`` and a document, with the pair.
 
-        None past the deadline, which counts for the tokenizer too: long documents take it long.
-        A query longer than half of the room is cut to that half first, for all documents alike.
+        None for documents that were not reached before the deadline. It includes tokenization,
+        which takes long for long documents.
         """
-        query = self._fitting(query)
+        encoder = self._pair_encoder
+        encoded = encoder.query(query)
 
-        def one(document: str) -> tuple[Array, bool] | None:
+        def run_pair(document: str) -> tuple[Array, Pair] | None:
             if deadline.expired:
                 return None
-            encoding = self._pair.encode(query, document)
-            return self._run(encoding), bool(encoding.overflowing)
+            (pair,) = encoder.pairs(encoded, encoder.documents([document]))
+            return self._run(encoder, pair), pair
 
-        return in_parallel(one, documents)
+        return in_parallel(run_pair, documents)
 
-    def room(self, query: str) -> int:
-        """The tokens that a document may have beside ``query`` before it is cut."""
-        special = self._pair.num_special_tokens_to_add(True)
-        asked = len(self.token_offsets(self._fitting(query)))
-        return self.max_length - special - asked
+    def document_limit(self, query: str) -> int:
+        """Return how many tokens of a long document are read together with ``query``."""
+        return self._pair_encoder.document_limit(query)
 
     def token_offsets(self, text: str) -> Sequence[Span]:
-        """The characters of ``text`` that each of its tokens stands for."""
-        offsets: Sequence[Span] = self._plain.encode(text, add_special_tokens=False).offsets
-        return offsets
+        """Return the span of characters of ``text`` that each token stands for."""
+        return self._pair_encoder.offsets(text)
 
     def run(self, texts: Sequence[str]) -> list[Array]:
-        """The first output of each text, cut at ``max_length``, without its batch axis."""
-        return in_parallel(self._run, self._single.encode_batch(list(texts)))
+        """Return the first output of each text, cut at ``max_length``, without its batch axis."""
+        encoder = self._text_encoder
+        empty = encoder.query("")
 
-    def _run(self, encoding: Encoding) -> Array:
+        def run_text(text: str) -> Array:
+            (pair,) = encoder.pairs(empty, encoder.documents([text]))
+            return self._run(encoder, pair)
+
+        return in_parallel(run_text, texts)
+
+    @cached_property
+    def _pair_encoder(self) -> PairEncoder:
+        from vecdb_rerank.tokenization.pairs import PairEncoder, pair_template
+
+        template = pair_template(self._tokenizer, typed="token_type_ids" in self._inputs)
+        return PairEncoder(self._tokenizer, template, self.max_length)
+
+    @cached_property
+    def _text_encoder(self) -> PairEncoder:
+        from vecdb_rerank.tokenization.pairs import PairEncoder, single_template
+
+        return PairEncoder(self._tokenizer, single_template(self._tokenizer), self.max_length)
+
+    def _run(self, encoder: PairEncoder, pair: Pair) -> Array:
         import numpy as np
 
-        ids = np.array([encoding.ids], dtype=np.int64)
-        feeds: dict[str, Any] = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "token_type_ids": np.array([encoding.type_ids], dtype=np.int64),
-        }
-        feeds = {name: value for name, value in feeds.items() if name in self._inputs}
+        ids = encoder.template.ids_of([pair]).astype(np.int64)[None]
+        feeds = {"input_ids": ids}
+        if "attention_mask" in self._inputs:
+            feeds["attention_mask"] = np.ones_like(ids)
+        if "token_type_ids" in self._inputs:
+            feeds["token_type_ids"] = encoder.template.types_of([pair]).astype(np.int64)[None]
         output: Array = self._session.run([self._output.name], feeds)[0][0]
         return output
-
-    def _fitting(self, query: str) -> str:
-        room = (self.max_length - self._pair.num_special_tokens_to_add(True)) // 2
-        offsets = self.token_offsets(query)
-        return query if len(offsets) <= room else query[: offsets[room - 1][1]]
 
 
 @lru_cache(maxsize=8)
 def load(weights: Weights, max_length: int, device: Device) -> OnnxModel:
-    """The model of these files, loaded once per process."""
+    """Return the model of these files, loaded once per process."""
     return OnnxModel(weights, max_length, device)
 
 
 def in_parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """``work`` on every item, one item per core at a time, results in order."""
+    """Call ``work`` on every item, one item per core at a time; return the results in order."""
     return list(_workers(os.getpid()).map(work, items))
 
 
@@ -123,12 +139,13 @@ def _workers(_pid: int) -> ThreadPoolExecutor:  # by process: a pool does not su
 
 
 def cores() -> int:
-    """The cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _session(weights: Weights, device: Device) -> Any:
+def _session(weights: Weights, device: Device) -> onnxruntime.InferenceSession:
     ort = require("onnxruntime", "onnx")
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -144,24 +161,23 @@ def _session(weights: Weights, device: Device) -> Any:
         raise ConfigurationError("model", f"{weights.onnx} cannot be loaded: {error}") from error
 
 
-def _providers(ort: Any, device: Device) -> list[str]:
+def _providers(ort: ModuleType, device: Device) -> list[str]:
     cuda = "CUDAExecutionProvider" in ort.get_available_providers()
     if device == "cuda" and not cuda:
         raise ConfigurationError(
-            "device", "no CUDA provider in this onnxruntime; install onnxruntime-gpu or use 'cpu'"
+            "device",
+            "this onnxruntime has no CUDA provider; install onnxruntime-gpu or use 'cpu'",
         )
     cpu = ["CPUExecutionProvider"]
     if not cuda or device == "cpu":
         return cpu
-    if hasattr(ort, "preload_dlls"):  # since 1.21: finds CUDA's libraries where pip put them
+    if hasattr(ort, "preload_dlls"):  # since 1.21: finds the CUDA libraries that pip installed
         ort.preload_dlls()
     return ["CUDAExecutionProvider", *cpu]
 
 
-def _tokenizer(
-    weights: Weights, max_length: int | None = None, strategy: str = "longest_first"
-) -> Tokenizer:
-    """The tokenizer with its file's own padding and truncation replaced by ours."""
+def _tokenizer(weights: Weights) -> Tokenizer:
+    """Load the tokenizer without the padding and truncation that its file may ask for."""
     library = require("tokenizers", "onnx")
     try:
         tokenizer: Tokenizer = library.Tokenizer.from_file(str(weights.tokenizer))
@@ -171,6 +187,5 @@ def _tokenizer(
         ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    if max_length is not None:
-        tokenizer.enable_truncation(max_length, strategy=strategy)
+    disable_special_tokens(tokenizer)
     return tokenizer

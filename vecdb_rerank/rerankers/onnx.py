@@ -1,8 +1,9 @@
-"""A cross-encoder in ONNX Runtime; by default the bundled ms-marco-MiniLM-L-12-v2 (int8)."""
+"""Score with a cross-encoder in ONNX Runtime, by default ms-marco-MiniLM-L-12-v2 (int8)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,23 +15,28 @@ from vecdb_rerank.onnx.runtime import Device, OnnxModel
 from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
 from vecdb_rerank.policy import calibration
 from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.tokenization.notes import query_notes
 
 if TYPE_CHECKING:
     from vecdb_rerank.onnx.runtime import Array
 
 
 class OnnxReranker(BaseReranker):
-    """Scores (query, document) pairs with a local cross-encoder.
+    """Scores pairs of a query and a document with a local cross-encoder.
 
     Args:
-        model: ``"bundled"``, a folder with an ONNX file and ``tokenizer.json``, or a hub id.
+        model: ``"bundled"`` (extra ``offline``), a folder with an ONNX file and
+            ``tokenizer.json``, or a hub id, which is downloaded now.
         revision: the hub commit to load.
-        file: the ONNX file in the folder, where it has several.
-        max_length: tokens of query and document together; the document is cut.
-        device: ``auto`` takes CUDA where this onnxruntime has it.
+        file: the ONNX file in the folder, if there are several.
+        max_length: tokens of query and document together, at least 8. Each may use half of them,
+            and what the other does not need. A longer document is cut; a longer query keeps its
+            beginning and its end, half each (note ``truncated_query``).
+        device: ``auto`` uses CUDA if this onnxruntime supports it.
 
-    The model is loaded on first use, once per process. Scores do not depend on which other
-    documents are scored with them. Raises `ConfigurationError` where the model does not load.
+    The model is loaded on first use, once per process. A score does not depend on the other
+    documents. Special tokens in a text are read as text. Raises `ConfigurationError` if the model
+    cannot be found or loaded, `MissingDependencyError` if the bundled weights are not installed.
 
     """
 
@@ -57,31 +63,34 @@ class OnnxReranker(BaseReranker):
 
     @cached_property
     def model(self) -> OnnxModel:
-        """The loaded model."""
+        """The model, loaded on first use."""
         return runtime.load(self._weights, self._max_length, self._device)
 
     def warmup(self) -> None:
-        """Load the model and compute once, so that the first search does not wait for it."""
+        """Load the model and score once, so that the first search does not wait for it."""
         self.score("warm up", ["warm up"], deadline=Deadline())
 
     def room(self, query: str) -> int:
-        """The tokens of a document that are read beside ``query``."""
-        return self.model.room(query)
+        """Return how many tokens of a long document are read together with ``query``."""
+        return self.model.document_limit(query)
 
     def token_offsets(self, text: str) -> Sequence[Span]:
-        """Where in ``text`` (characters) each of its tokens is."""
+        """Return the span of characters of ``text`` that each token stands for."""
         return self.model.token_offsets(text)
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
-        """Logits of the documents; those the deadline overtakes stay None, later ones first."""
+        """Return a logit for each document; None for the last ones if the deadline passes."""
         outputs = self.model.run_pairs(query, documents, deadline)
-        logits = [None if output is None else _logit(output[0]) for output in outputs]
-        truncated = sum(output is not None and output[1] for output in outputs)
-        return Scores.from_logits(logits, truncated=truncated)
+        pairs = [output[1] for output in outputs if output is not None]
+        scores = Scores.from_logits(
+            [None if output is None else _logit(output[0]) for output in outputs],
+            truncated=sum(pair.truncated for pair in pairs),
+        )
+        return replace(scores, notes=query_notes(pair.query_truncated for pair in pairs))
 
 
 def _logit(output: Array) -> float:
-    """The logit of a one-label model, or the log odds of a no/yes one."""
+    """Return the logit of a model with one label, or the log odds of (no, yes)."""
     if output.shape == (1,):
         return float(output[0])
     if output.shape == (2,):

@@ -1,37 +1,43 @@
-"""What rerankers with a model in torch share: the engine of this process, in both colours."""
+"""The base of rerankers with a torch model; they share the engines of the process."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 from vecdb_rerank._optional import require_installed
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow, Request
 from vecdb_rerank.flow.threads import in_thread
-from vecdb_rerank.model import Scores
+from vecdb_rerank.model import Scores, Span
 from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.text_fields import valid_unicode
+from vecdb_rerank.torch_engine.checkpoints.files import download
 from vecdb_rerank.torch_engine.spec import LIBRARIES, Spec
 
-Device = str
-DType = Literal["auto", "float32", "bfloat16", "float16"]
+if TYPE_CHECKING:
+    from vecdb_rerank.torch_engine.registry import AnyEngine
+    from vecdb_rerank.torch_engine.tokens import CachedEncoder
 
 
 class TorchReranker(BaseReranker, ABC):
-    """A reranker whose model is the one of ``_spec``, loaded on first use."""
+    """A reranker that scores with the model of a `Spec`, which is loaded on first use.
+
+    A model of the hub is downloaded when the reranker is made. Raises `MissingDependencyError` if
+    torch is not installed, `ConfigurationError` if the download fails.
+    """
 
     keeps_deadline = True
     local = True
 
     def __init__(self, spec: Spec) -> None:
-        """`MissingDependencyError` where torch is not installed, rather now than in a search."""
         for library in LIBRARIES:
             require_installed(library, "torch")
         self._spec = spec
+        download(spec)
 
     @property
     @abstractmethod
@@ -42,44 +48,45 @@ class TorchReranker(BaseReranker, ABC):
         return f"{type(self).__name__}({self._spec.model!r})"
 
     @property
-    def engine(self) -> Any:
+    def engine(self) -> AnyEngine:
         """The engine of this process, shared by all rerankers with the same arguments."""
-        from vecdb_rerank.torch_engine import engine
+        from vecdb_rerank.torch_engine.registry import get_engine
 
-        return engine.of(self._spec)
+        return get_engine(self._spec)
 
     @property
     def ready(self) -> bool:
-        """Whether the model is loaded; it stays False until a first call or `warmup`."""
-        is_ready: bool = self.engine.ready
-        return is_ready
+        """Whether the model is loaded."""
+        return self.engine.ready
 
     def warmup(self, *, deadline: Deadline | None = None) -> bool:
-        """Load the model and compute something of each size; whether that was done in time.
+        """Load the model and score documents of several lengths; return whether it was in time.
 
-        For the start of a server, before it says that it is ready. Raises `ConfigurationError`
-        where the model does not load.
+        A server calls it before it reports that it is ready. Raises `ConfigurationError` if the
+        model cannot be loaded.
         """
-        done: bool = self.engine.warmup(deadline or Deadline())
-        return done
+        return self.engine.warmup(deadline or Deadline())
 
     def room(self, query: str) -> int:
-        """The tokens of a document that are read beside ``query``."""
-        tokens: int = self.engine.runner(Deadline()).tokens.room(valid_unicode(query))
-        return tokens
+        """Return how many tokens of a long document are read together with ``query``."""
+        return self._encoder.document_limit(valid_unicode(query))
 
-    def token_offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """Where in ``text`` (characters) each of its tokens is."""
-        offsets: Sequence[tuple[int, int]]
-        offsets = self.engine.runner(Deadline()).tokens.offsets(valid_unicode(text))
-        return offsets
+    def token_offsets(self, text: str) -> Sequence[Span]:
+        """Return the span of characters of ``text`` that each token stands for."""
+        return self._encoder.offsets(valid_unicode(text))
+
+    @property
+    def _encoder(self) -> CachedEncoder:
+        runner = self.engine.runner(Deadline())
+        assert runner is not None  # without a deadline it is loaded, or raises
+        return runner.encoder
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
-        """Logits of the documents; those the deadline overtakes stay None, later ones first."""
+        """Return the scores of the documents; None for the last ones if the deadline passes."""
         return run(self.steps(query, documents, deadline=deadline))
 
     def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
-        """`score` as a flow: an asynchronous search that is cancelled is computed no further."""
+        """Do the same as a flow; cancelling an asynchronous search ends the computation."""
         from vecdb_rerank.torch_engine.engine import Call
 
         call = Call(query, documents, deadline)

@@ -1,4 +1,4 @@
-"""Which expressions of a code base are clients of a database."""
+"""Find the expressions of a code base that are clients of a database."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ from typing import Literal
 from vecdb_rerank.scan.scopes import Bound, FunctionNode, Imported, Scope, Self, Typed, Value
 
 Database = Literal["qdrant", "opensearch"]
-_QDRANT, _OPENSEARCH = (
-    ("qdrant_client", "vecdb_rerank_qdrant"),
-    (
-        "opensearchpy",
-        "vecdb_rerank_opensearch",
-    ),
-)
-# The clients, and the drop-in ones around them, by the package that they come from.
+_QDRANT = ("qdrant_client", "vecdb_rerank_qdrant")
+_OPENSEARCH = ("opensearchpy", "vecdb_rerank_opensearch")
+# Clients and drop-in clients, with the packages that they come from.
 _CLASSES: Mapping[str, tuple[tuple[str, ...], Database]] = {
     "QdrantClient": (_QDRANT, "qdrant"),
     "AsyncQdrantClient": (_QDRANT, "qdrant"),
@@ -28,7 +23,7 @@ _CLASSES: Mapping[str, tuple[tuple[str, ...], Database]] = {
     "RerankingOpenSearch": (_OPENSEARCH, "opensearch"),
     "AsyncRerankingOpenSearch": (_OPENSEARCH, "opensearch"),
 }
-# Annotations that say no more of what is inside than that it may be it, or will be.
+# Annotations whose value is, may be or becomes what is inside.
 _WRAPPERS = (
     "Annotated Optional Union Final ClassVar Iterator Iterable Generator AsyncIterator "
     "AsyncIterable AsyncGenerator Awaitable Coroutine ContextManager AbstractContextManager "
@@ -48,18 +43,18 @@ Kind = Database | Instance | Scope | None  # a scope: the function, class or mod
 
 
 class Project:
-    """The scanned modules by dotted path, and what their expressions stand for."""
+    """The scanned modules by dotted path; finds what their expressions stand for."""
 
     def __init__(self, modules: Mapping[str, Scope]) -> None:
         self._modules = modules
 
     def client(self, expression: ast.expr, scope: Scope) -> Database | None:
-        """The database whose client ``expression`` is, where it stands in ``scope``."""
+        """Return the database whose client ``expression`` is in ``scope``; None for no client."""
         kind = self.kind(expression, scope)
         return kind if isinstance(kind, str) else None
 
     def path(self, expression: ast.expr, scope: Scope) -> str:
-        """The dotted path of an imported thing; empty for anything else."""
+        """Return the dotted path of an imported name; an empty string for anything else."""
         match expression:
             case ast.Name(name):
                 holder = scope.where(name)
@@ -71,7 +66,7 @@ class Project:
         return ""
 
     def kind(self, expression: ast.expr, scope: Scope, depth: int = _DEPTH) -> Kind:
-        """What ``expression`` stands for; None for what is neither client nor of the code base."""
+        """Return what ``expression`` stands for; None if not a client or of the code base."""
         if depth == 0:
             return None
         depth -= 1
@@ -116,7 +111,7 @@ class Project:
         return None
 
     def _annotated(self, annotation: ast.expr, scope: Scope, depth: int) -> Kind:
-        """What a value of this annotation is."""
+        """Return what a value of this annotation is."""
         for part in _parts(annotation):
             if database := _client_class(self.path(part, scope)):
                 return database
@@ -126,7 +121,7 @@ class Project:
         return None
 
     def _imported(self, path: str, depth: int) -> Kind:
-        """What a dotted path leads to in the scanned modules."""
+        """Return what a dotted path leads to in the scanned modules."""
         if not depth:
             return None
         parts = path.split(".")
@@ -140,7 +135,7 @@ class Project:
         return None
 
     def _module(self, path: str) -> Scope | None:
-        """A scanned module; the folder that was scanned may lie anywhere inside the packages."""
+        """Return a scanned module; the scanned folder may be anywhere inside the packages."""
         if path in self._modules:
             return self._modules[path]
         ends = (m for name, m in self._modules.items() if name and path.endswith(f".{name}"))
@@ -159,7 +154,7 @@ class Project:
         return None
 
     def _bases(self, scope: Scope, depth: int) -> Iterator[Scope]:
-        """A class and those it inherits from, as far as they are in the code base."""
+        """Yield a class and those it inherits from, as far as they are in the code base."""
         yield scope
         if depth and isinstance(scope.node, ast.ClassDef) and scope.parent:
             for base in scope.node.bases:
@@ -168,7 +163,7 @@ class Project:
                     yield from self._bases(kind, depth - 1)
 
     def _result(self, called: Kind, depth: int) -> Kind:
-        """What calling a class or function of the code base gives."""
+        """Return what a call of a class or function of the code base returns."""
         if not isinstance(called, Scope) or not depth:
             return None
         if called.is_class:
@@ -200,7 +195,7 @@ def _is_property(kind: Kind) -> bool:
 
 
 def _parts(annotation: ast.expr) -> Iterator[ast.expr]:
-    """The types that a value of this annotation may have."""
+    """Yield the types that a value of this annotation may have."""
     match annotation:
         case ast.Constant(str(text)):
             try:

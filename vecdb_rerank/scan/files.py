@@ -1,4 +1,4 @@
-"""Which files of a code base are its own Python sources."""
+"""Find the Python sources that are a code base's own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SKIPPED = ("__pycache__", "node_modules", "site-packages", "venv", "env", "build
 
 
 def sources(root: Path, exclude: Sequence[str] = ()) -> Iterator[Path]:
-    """The Python files under ``root`` (a folder, or one file), in order.
+    """Yield the Python files under ``root`` (a folder, or one file), in order.
 
-    Left out are hidden folders, virtual environments, `SKIPPED`, and what matches one of the
-    patterns in ``exclude`` by its name or by its path under ``root``. Raises `ConfigurationError`
-    where ``root`` is not there.
+    Hidden folders, virtual environments and `SKIPPED` are left out, and so is what matches a
+    pattern in ``exclude`` by its name or its path under ``root``. Raises `ConfigurationError` if
+    ``root`` does not exist.
     """
     if root.is_file():
         yield root
@@ -36,7 +36,7 @@ def sources(root: Path, exclude: Sequence[str] = ()) -> Iterator[Path]:
 
 
 def parsed(file: Path) -> ast.Module:
-    """The syntax tree of a file; `ConfigurationError` says why there is none."""
+    """Return the syntax tree of a file; raise `ConfigurationError` if it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # of the code that is read, not of ours
@@ -45,7 +45,7 @@ def parsed(file: Path) -> ast.Module:
         raise ConfigurationError(
             str(file), f"not valid Python, line {error.lineno}: {error.msg}"
         ) from None
-    except (ValueError, RecursionError) as error:  # a null byte; nested beyond all measure
+    except (ValueError, RecursionError) as error:  # a null byte; nested too deeply
         raise ConfigurationError(str(file), f"not valid Python: {error}") from None
     except OSError as error:
         raise ConfigurationError(str(file), str(error.strerror)) from None

@@ -1,4 +1,4 @@
-"""Reading a code base: every search call, and what becomes of it with a wrapped client."""
+"""Read a code base: find every search call, and say what a drop-in client makes of it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Literal
 
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.request import SearchDefaults
 from vecdb_rerank.scan import files, opensearch, qdrant
 from vecdb_rerank.scan.clients import Database, Project
-from vecdb_rerank.scan.rulings import Ruling, Verdict, passed, unclear
+from vecdb_rerank.scan.rulings import Arguments, Clients, Ruling, Verdict, passed, unclear
 from vecdb_rerank.scan.scopes import Scope, build, module_name
-from vecdb_rerank.scan.values import OPEN, evaluate
+from vecdb_rerank.scan.values import Open, evaluate, is_unknown, known_part
+from vecdb_rerank.text_fields import TextFields
 
-_RULES: Mapping[Database, Any] = {"qdrant": qdrant, "opensearch": opensearch}
+_RULES: Mapping[Database, ModuleType] = {"qdrant": qdrant, "opensearch": opensearch}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class Report:
     """What a scan found.
 
     ``calls`` are in order of file and line. ``others`` counts calls of the clients that do not
-    search, such as ``upsert``: wrapping leaves them alone. ``unreadable`` maps files that could
-    not be read to the reason.
+    search, such as ``upsert``: those stay as they are. ``unreadable`` maps files that could not be
+    read to the reason.
     """
 
     files: int
@@ -47,7 +50,7 @@ class Report:
 
     @property
     def counts(self) -> Counter[Verdict]:
-        """How many calls have each verdict."""
+        """The number of calls by verdict."""
         return Counter(call.verdict for call in self.calls)
 
 
@@ -56,21 +59,25 @@ def scan(
     *,
     exclude: Sequence[str] = (),
     on_missing_query: Literal["pass", "raise"] = "pass",
+    k: int = SearchDefaults().k,
+    text_fields: TextFields | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """List the search calls in the Python files under ``root``, a folder or one file.
 
-    Nothing is imported or run. ``exclude`` has patterns as `files.sources` takes them;
-    ``on_missing_query`` is what the clients will be told: under ``raise``, a call without a query
-    text is refused. An unknown value is a `ConfigurationError`.
-    ``on_progress`` gets the number of files read. Raises `ConfigurationError` where ``root`` is
-    not there.
+    Nothing is imported or run, and no client library is needed. ``exclude`` takes patterns as
+    `files.sources` does. ``on_missing_query``, ``k`` and ``text_fields`` are the options with
+    which the clients will be wrapped: with ``raise``, a call without a query text is refused. A
+    page size that is not literal is taken to be an ordinary one; other values that decide and are
+    not literal make a call ``unclear``. ``on_progress`` gets the number of files read. Raises
+    `ConfigurationError` if ``root`` does not exist or an option is wrong.
     """
     if on_missing_query not in ("pass", "raise"):
         raise ConfigurationError(
-            "on_missing_query", f"{on_missing_query!r} is neither pass nor raise"
+            "on_missing_query", f"must be one of: pass, raise; got {on_missing_query!r}"
         )
     raises = on_missing_query == "raise"
+    clients = Clients(k, text_fields or TextFields())
     modules: dict[Path, Scope] = {}
     unreadable: dict[str, str] = {}
     for n, file in enumerate(files.sources(root, exclude), start=1):
@@ -87,7 +94,7 @@ def scan(
     others = 0
     for file, module in modules.items():
         for scope in module.everything():
-            for node, database, method, found in _in_scope(scope, project):
+            for node, database, method, found in _in_scope(scope, project, clients):
                 others += not found
                 calls += (
                     Call(
@@ -106,59 +113,61 @@ def _verdict(ruling: Ruling, raises: bool) -> Verdict:
 Seen = tuple[ast.expr, Database, str, list[Ruling]]
 
 
-def _in_scope(scope: Scope, project: Project) -> Iterator[Seen]:
+def _in_scope(scope: Scope, project: Project, clients: Clients) -> Iterator[Seen]:
     called = set()
     for node in scope.nodes():
         if isinstance(node, ast.Call):
             called.add(node.func)
-            seen = _call(node, scope, project)
+            seen = _call(node, scope, project, clients)
         elif isinstance(node, ast.Attribute) and node not in called:
-            seen = _handed_on(node, scope, project)
+            seen = _handed_on(node, scope, project, clients)
         else:
             continue
         if seen is not None:
             yield seen
 
 
-def _call(node: ast.Call, scope: Scope, project: Project) -> Seen | None:
+def _call(node: ast.Call, scope: Scope, project: Project, clients: Clients) -> Seen | None:
     if isinstance(node.func, ast.Attribute):
         database = project.client(node.func.value, scope)
         if database is not None:
-            method = node.func.attr
-            return (
-                node,
-                database,
-                method,
-                _RULES[database].rulings(method, *_arguments(node, scope, project)),
-            )
+            method, arguments = node.func.attr, _arguments(node, scope, project)
+            return node, database, method, _RULES[database].rulings(method, *arguments, clients)
     return _helper(node, scope, project)
 
 
-def _arguments(node: ast.Call, scope: Scope, project: Project) -> tuple[list[Any], dict[Any, Any]]:
-    positional: list[Any] = []
-    named: dict[Any, Any] = {}
+def _arguments(node: ast.Call, scope: Scope, project: Project) -> tuple[list[object], Arguments]:
+    """Return the positional and the named arguments, open if ``*`` or ``**`` may bring more."""
+    positional: list[object] = []
+    named: dict[str, object] = {}
+    is_open = False
     for argument in node.args:
         if isinstance(argument, ast.Starred):
-            named[OPEN] = True
+            is_open = True
             break
         positional.append(evaluate(argument, scope, project))
     for keyword in node.keywords:
         value = evaluate(keyword.value, scope, project)
         if keyword.arg is not None:
             named[keyword.arg] = value
+        elif is_unknown(value) or not isinstance(value, dict | Open):
+            is_open = True
         else:
-            named |= value if isinstance(value, dict) else {OPEN: True}
-    return positional, named
+            named |= known_part(value)
+            is_open = is_open or isinstance(value, Open)
+    return positional, Open(named) if is_open else named
 
 
-def _handed_on(node: ast.Attribute, scope: Scope, project: Project) -> Seen | None:
-    """A method that is not called where it stands, or an object behind the client's back."""
+def _handed_on(
+    node: ast.Attribute, scope: Scope, project: Project, clients: Clients
+) -> Seen | None:
+    """Find a method that is not called where it stands, or an object behind the client's back."""
     if (database := project.client(node.value, scope)) is None:
         return None
     rules = _RULES[database]
     if node.attr in rules.RAW:
         ruling = passed(f"{node.attr}: not a method of the client")
-    elif rules.rulings(node.attr, (), {}):
+    elif rules.rulings(node.attr, (), {}, clients):
         ruling = unclear("handed on as a function")
     else:
         return None
@@ -166,7 +175,7 @@ def _handed_on(node: ast.Attribute, scope: Scope, project: Project) -> Seen | No
 
 
 def _helper(node: ast.Call, scope: Scope, project: Project) -> Seen | None:
-    """Functions and classes of opensearch-py that search with the client they are given."""
+    """Find functions and classes of opensearch-py that search with a client."""
     path = project.path(node.func, scope)
     name = path.rpartition(".")[2]
     if not path.startswith("opensearchpy."):

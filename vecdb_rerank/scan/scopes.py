@@ -1,7 +1,7 @@
-"""What the names of a code base stand for, as far as simple data flow tells.
+"""Find what the names of a code base stand for, as far as simple data flow shows it.
 
-Scopes hold what is bound to each name: values, annotations, imports, functions, classes. Order of
-execution, branches and calls with arguments are not followed.
+Scopes hold what is bound to each name: values, annotations, imports, functions, classes. The order
+of execution, branches and calls with arguments are not followed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NESTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """A name assigned from an expression, which stands in ``scope``."""
+    """A name assigned from an expression in ``scope``."""
 
     expression: ast.expr
     scope: Scope
@@ -26,7 +26,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Typed:
-    """A name with an annotation, which stands in ``scope``: a parameter or a field."""
+    """A name with an annotation in ``scope``: a parameter or a field."""
 
     annotation: ast.expr
     scope: Scope
@@ -39,7 +39,7 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Imported:
-    """A name from elsewhere: the dotted path of what it stands for."""
+    """An imported name: the dotted path of what it stands for."""
 
     path: str
 
@@ -70,7 +70,7 @@ class Scope:
 
     @property
     def is_class(self) -> bool:
-        """Whether this is the body of a class, whose names its methods do not see."""
+        """Check whether this is the body of a class, whose names its methods do not see."""
         return isinstance(self.node, ast.ClassDef)
 
     def bind(self, name: str, bound: Bound) -> None:
@@ -78,7 +78,7 @@ class Scope:
         self.names.setdefault(name, []).append(bound)
 
     def where(self, name: str) -> Scope | None:
-        """The scope that Python looks ``name`` up in; None for an unknown one."""
+        """Return the scope in which Python finds ``name``; None for an unknown name."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.names and (scope is self or not scope.is_class):
@@ -87,20 +87,20 @@ class Scope:
         return None
 
     def own_class(self) -> Scope | None:
-        """The class that this scope is a method of, or inside of one."""
+        """Return the class that this scope is a method of, or is inside a method of."""
         scope: Scope | None = self
         while scope is not None and not scope.is_class:
             scope = scope.parent
         return scope
 
     def everything(self) -> Iterator[Scope]:
-        """Itself and all scopes inside."""
+        """Yield this scope and all scopes inside."""
         yield self
         for child in self.children:
             yield from child.everything()
 
     def nodes(self) -> Iterator[ast.AST]:
-        """The nodes that belong to this scope and to no scope inside it."""
+        """Yield the nodes that belong to this scope and to no scope inside it."""
         body = self.node.body
         yield from _own_nodes(body if isinstance(body, list) else [body])
 
@@ -124,14 +124,14 @@ def _defaults(node: ast.AST) -> list[ast.expr]:
 
 
 def module_name(file: Path, root: Path) -> str:
-    """The dotted path of a file under ``root``: ``app.db`` for ``app/db.py``."""
+    """Return the dotted path of a file under ``root``: ``app.db`` for ``app/db.py``."""
     relative = file.relative_to(root) if file != root else Path(file.name)
     parts = [*relative.parts[:-1], *([] if relative.stem == "__init__" else [relative.stem])]
     return ".".join(parts)
 
 
 def build(tree: ast.Module, module: str, *, is_package: bool = False) -> Scope:
-    """The scopes of a module."""
+    """Return the scope of a module, with those inside it."""
     scope = Scope(tree, module)
     _Builder(module if is_package else module.rpartition(".")[0]).fill(scope)
     return scope

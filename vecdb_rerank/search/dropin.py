@@ -25,6 +25,7 @@ from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.request import NativeSearch, SearchDefaults
 from vecdb_rerank.search.clock import Clock, SearchRun
 from vecdb_rerank.search.connector import Rerankers, make_chain
+from vecdb_rerank.search.learned import Learned
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import CompletedSearch, deliver
 from vecdb_rerank.text_fields import TextFields, valid_unicode
@@ -34,6 +35,8 @@ R = TypeVar("R")
 AnswerT = TypeVar("AnswerT")
 T = TypeVar("T")
 MissingQuery = Literal["pass", "raise"]
+# Whether a request is made as deep as the window, or reranked as deep as it is.
+RerankDepth = Literal["window", "own"]
 # What a call's ``rerank`` may be: off, on, or on under another policy.
 Rerank = bool | Policy
 
@@ -62,7 +65,9 @@ class RequestInfo:
     ``obstacle`` is the reason why it cannot be reranked, ``note`` a reason for the outcome if it
     has no other. ``tail_follows`` means that hits past the window follow in the database's order,
     ``deterministic_ties`` that hits of equal scores have the same order at any depth. ``notes``
-    are those of the `Outcome`.
+    are those of the `Outcome`. With ``own_depth`` the request is not made deeper: the hits of its
+    response are what is reranked, and ``offset`` is 0 whatever page they are. There are at most
+    ``available`` hits, if the request says so itself; the deeper one would find more.
     """
 
     mode: str
@@ -73,6 +78,8 @@ class RequestInfo:
     note: str | None = None
     tail_follows: bool = True
     deterministic_ties: bool = False
+    own_depth: bool = False
+    available: int | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -104,12 +111,15 @@ class DropIn:
     """How a client's searches are reranked; created once, shared by threads and tasks.
 
     ``k`` hits (1 to 10,000) are reranked. If no query text is found, ``on_missing_query`` passes
-    the call through or raises `ConfigurationError`.
+    the call through or raises `ConfigurationError`. With ``rerank_depth="own"`` no request is
+    made deeper. ``learned`` is what the answers have shown of the database.
     """
 
     pipeline: Pipeline
     k: int
     on_missing_query: MissingQuery
+    rerank_depth: RerankDepth = "window"
+    learned: Learned = field(default_factory=Learned, compare=False)
 
     @classmethod
     def of(
@@ -120,6 +130,7 @@ class DropIn:
         policy: Policy | None,
         k: int,
         on_missing_query: MissingQuery,
+        rerank_depth: RerankDepth = "window",
     ) -> DropIn:
         """Create one from the arguments of a drop-in client.
 
@@ -129,12 +140,16 @@ class DropIn:
             raise ConfigurationError(
                 "on_missing_query", f"must be 'pass' or 'raise', got {on_missing_query!r}"
             )
+        if rerank_depth not in get_args(RerankDepth):
+            raise ConfigurationError(
+                "rerank_depth", f"must be one of: window, own; got {rerank_depth!r}"
+            )
         SearchDefaults(k=k, limit=1)
         policy = policy or Policy()
         pipeline = Pipeline(
             chain=make_chain(reranker), text_fields=text_fields or TextFields(), policy=policy
         )
-        return cls(pipeline, k, on_missing_query)
+        return cls(pipeline, k, on_missing_query, rerank_depth)
 
     def plan(self, info: RequestInfo, rerank: Rerank = True, query: str | None = None) -> Plan:
         """Return how to handle a request; ``query`` is the text that the call itself was given.

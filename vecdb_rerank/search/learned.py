@@ -1,28 +1,28 @@
-"""What a search learned about its database, for the searches after it."""
+"""What a drop-in has found out about a database, for a while."""
 
 from __future__ import annotations
 
-import math
 import time
-from typing import Generic, TypeVar
+from collections.abc import Callable
 
-T = TypeVar("T")
-
-EXPIRES_AFTER = 600.0  # seconds; a server's limits may be raised while we run
+SECONDS = 600.0
 
 
-class Learned(Generic[T]):
-    """A value that is forgotten after ``expires_after`` seconds; safe under threads."""
+class Learned:
+    """A set of keys that are forgotten after ``seconds``. Threads and tasks may share it."""
 
-    def __init__(self, expires_after: float = EXPIRES_AFTER) -> None:
-        self._expires_after = expires_after
-        self._held: tuple[float, T | None] = (-math.inf, None)  # replaced as a whole
+    def __init__(
+        self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._until: dict[str, float] = {}
 
-    def get(self) -> T | None:
-        """Return the value; None if nothing is known, or no longer."""
-        until, value = self._held
-        return value if time.monotonic() < until else None
+    def add(self, key: str) -> None:
+        """Remember ``key`` from now on, and forget what has expired."""
+        now = self._clock()
+        fresh = {known: until for known, until in self._until.items() if until > now}
+        self._until = {**fresh, key: now + self._seconds}
 
-    def set(self, value: T) -> None:
-        """Remember ``value`` from now on."""
-        self._held = (time.monotonic() + self._expires_after, value)
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._until.get(key, 0.0) > self._clock()

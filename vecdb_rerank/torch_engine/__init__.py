@@ -1,7 +1,7 @@
-"""Running a cross-encoder in torch: one engine a process and model, which many calls share.
+"""Run a model in torch: one engine per process and model, shared by all calls.
 
 ::
 
-    texts ─► tokens (cached ids, the model's own template) ─► jobs ─► batching (one queue)
-                   ─► packing (no padding) ─► models (Hugging Face's own modules) ─► logits
+    texts ─► token ids (cached) ─► jobs ─► one queue ─► packed batches (no padding)
+          ─► the model's own modules (transformers) ─► logits
 """

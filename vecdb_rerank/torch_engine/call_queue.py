@@ -1,9 +1,8 @@
-"""One queue before the model: pairs of all calls, packed together as they come.
+"""One queue before the model: pairs of all calls are batched together in the order they come.
 
-A call hands in *jobs* of a few dozen pairs and has at most two of them in the queue, so that a
-long call does not hold up a short one. A worker takes pairs from the front of the queue until a
-batch is full, whosever they are. A job whose deadline has passed, or that nobody waits for any
-more, is dropped and not computed.
+A call submits *jobs* of a few dozen pairs and has at most two of them in the queue, so that a long
+call does not delay a short one. A worker takes pairs from the front of the queue until a batch is
+full, whichever calls they belong to. Jobs that are cancelled or past their deadline are dropped.
 """
 
 from __future__ import annotations
@@ -13,79 +12,79 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.torch_engine.memory import Budget
+from vecdb_rerank.torch_engine.memory import TokenBudget
 
 if TYPE_CHECKING:
-    from vecdb_rerank.torch_engine.tokens import Pair
+    from vecdb_rerank.tokenization.pairs import Pair
 
-Run = Callable[[Sequence["Pair"]], Sequence[Any]]
-Batch = list[tuple["Job", int]]
-_LEAST = 512  # tokens; below, what a batch costs by itself outweighs sharing the work
+R = TypeVar("R")  # a logit, or the vectors of a text
+Batch: TypeAlias = "list[tuple[Job[R], int]]"
+_MIN_BATCH_TOKENS = 512  # below, the fixed cost of a batch outweighs sharing the work
+_SPEED_SMOOTHING = 0.7  # weight of the earlier batches in the average speed
 
 
-class Job:
-    """Pairs that wait for their logits, or vectors; ``scores`` has None where there is none yet."""
+class Job(Generic[R]):
+    """Pairs of one call and their results; ``results`` has None for what is not computed yet."""
 
     def __init__(self, pairs: Sequence[Pair], deadline: Deadline) -> None:
         self.pairs = pairs
         self.deadline = deadline
-        self.scores: list[Any] = [None] * len(pairs)
-        self.open = list(range(len(pairs)))  # places that no worker has taken
-        self.left = sum(pair.length for pair in pairs)  # their tokens
+        self.results: list[R | None] = [None] * len(pairs)
+        self.pending = list(range(len(pairs)))  # indices of the pairs that no worker has taken
+        self.pending_tokens = sum(pair.length for pair in pairs)
         self.error: Exception | None = None
         self._missing = len(pairs)
-        self._over = threading.Event()
+        self._done = threading.Event()
 
     @property
-    def waiting(self) -> bool:
-        """Whether anybody still wants what has not been computed."""
-        return not self._over.is_set() and not self.deadline.expired
+    def active(self) -> bool:
+        """Whether the results that are missing are still wanted."""
+        return not self._done.is_set() and not self.deadline.expired
 
     def wait(self) -> None:
-        """Until all is computed, or the deadline; raises what computing raised."""
-        left = self.deadline.remaining()
-        self._over.wait(min(left, threading.TIMEOUT_MAX))
+        """Wait for all results or the deadline; raise the error of the computation."""
+        self._done.wait(min(self.deadline.remaining(), threading.TIMEOUT_MAX))
         if self.error is not None:
             raise self.error
 
     def cancel(self) -> None:
-        """Nobody waits any more."""
-        self._over.set()
+        """Compute no more of this job."""
+        self._done.set()
 
     def fail(self, error: Exception) -> None:
-        """Computing raised an error."""
+        """End the job with the error of its computation."""
         self.error = error
-        self._over.set()
+        self._done.set()
 
-    def take(self, place: int) -> None:
-        """A worker computes the pair at ``place``; only under the queue's lock."""
-        self.open.remove(place)
-        self.left -= self.pairs[place].length
+    def take(self, index: int) -> None:
+        """Give the pair at ``index`` to a worker. Call it with the queue's lock held."""
+        self.pending.remove(index)
+        self.pending_tokens -= self.pairs[index].length
 
-    def settle(self, place: int, value: Any) -> None:
-        """The pair at ``place`` is computed; only workers call this, under the queue's lock."""
-        self.scores[place] = value
+    def set_result(self, index: int, value: R) -> None:
+        """Store the result of the pair at ``index``. Call it with the queue's lock held."""
+        self.results[index] = value
         self._missing -= 1
         if not self._missing:
-            self._over.set()
+            self._done.set()
 
 
-class Queue:
-    """Jobs in order, and the workers that compute them.
+class CallQueue(Generic[R]):
+    """Jobs in order, and the threads that compute them.
 
-    ``capacity`` is how many pairs may wait; `submit` blocks where that many do. ``workers`` take
-    batches of at most the budget's tokens, and less where that leaves another worker idle; each
-    begins with ``prepare``.
+    ``run`` computes a batch. At most ``capacity`` pairs wait; `submit` blocks while there are more.
+    ``workers`` threads take batches within the token budget, and smaller ones if that keeps
+    another worker busy. Each thread calls ``prepare`` first.
     """
 
     def __init__(
         self,
-        run: Run,
-        budget: Budget,
+        run: Callable[[Sequence[Pair]], Sequence[R]],
+        budget: TokenBudget,
         *,
         workers: int = 1,
         capacity: int = 16_384,
@@ -96,30 +95,30 @@ class Queue:
         self._prepare = prepare
         self._workers = workers
         self._capacity = capacity
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[Job[R]] = deque()
         self._changed = threading.Condition()
-        self._busy = [threading.Lock() for _ in range(workers)]
+        self._computing = [threading.Lock() for _ in range(workers)]
         self._threads: list[threading.Thread] = []
         self._closed = False
-        self._begun: dict[int, tuple[int, float]] = {}  # tokens and time, by worker that computes
+        self._running: dict[int, tuple[int, float]] = {}  # tokens and start of each worker's batch
         self._speed = 0.0  # tokens per second of the last batches, 0 before the first
 
-    def submit(self, job: Job) -> bool:
-        """Put a job at the end; False where the deadline came before there was room for it."""
+    def submit(self, job: Job[R]) -> bool:
+        """Append a job; return False if its deadline passed while the queue was full."""
         with self._changed:
-            while not self._closed and self._waiting() >= self._capacity:
+            while not self._closed and self._pending_pairs() >= self._capacity:
                 if job.deadline.expired:
                     return False
                 self._changed.wait(min(job.deadline.remaining(), 1.0))
             if self._closed:
                 raise RerankError("the reranker has been shut down")
             self._jobs.append(job)
-            self._start()
+            self._start_threads()
             self._changed.notify_all()
         return True
 
     def close(self) -> None:
-        """Compute no more; what waits fails. Returns when the workers have ended."""
+        """Fail the waiting jobs and wait for the threads to end."""
         with self._changed:
             self._closed = True
             jobs, threads = list(self._jobs), self._threads
@@ -132,125 +131,129 @@ class Queue:
                 thread.join()
 
     def before_fork(self) -> None:
-        """Let no batch be under way while the process forks."""
-        for lock in self._busy:
+        """Wait until no batch is being computed, and start none."""
+        for lock in self._computing:
             lock.acquire()
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
-        for lock in self._busy:
+        """Continue."""
+        for lock in self._computing:
             lock.release()
 
-    def _waiting(self) -> int:
-        return sum(len(job.open) for job in self._jobs)
+    def _pending_pairs(self) -> int:
+        return sum(len(job.pending) for job in self._jobs)
 
-    def _start(self) -> None:
+    def _start_threads(self) -> None:
         while len(self._threads) < self._workers:
-            lock = self._busy[len(self._threads)]
+            lock = self._computing[len(self._threads)]
             thread = threading.Thread(
                 target=self._work, args=(lock,), name="vecdb-rerank-engine", daemon=True
             )
             self._threads.append(thread)
             thread.start()
 
-    def _work(self, busy: threading.Lock) -> None:
+    def _work(self, computing: threading.Lock) -> None:
         self._prepare()
-        while batch := self._next():
-            with busy:
+        while batch := self._next_batch():
+            with computing:
                 self._compute(batch)
 
-    def _next(self) -> Batch:
-        """The pairs to compute next; none when the queue is closed."""
+    def _next_batch(self) -> Batch[R]:
+        """Wait for pairs to compute; return none when the queue is closed."""
         worker = threading.get_ident()
         with self._changed:
-            self._begun.pop(worker, None)
+            self._running.pop(worker, None)
             while True:
                 if self._closed:
                     return []
-                if batch := self._take():
-                    tokens = sum(job.pairs[place].length for job, place in batch)
-                    self._begun[worker] = (tokens, time.monotonic())
+                if batch := self._take_batch():
+                    tokens = sum(job.pairs[index].length for job, index in batch)
+                    self._running[worker] = (tokens, time.monotonic())
                     self._changed.notify_all()
                     return batch
                 self._changed.wait()
 
-    def _take(self) -> Batch:
-        """Pairs from the front of the queue, to their share of the work; at least one.
+    def _take_batch(self) -> Batch[R]:
+        """Take pairs from the front of the queue up to the batch size, at least one.
 
-        Where a long one would go far beyond the share, shorter ones of its call fill it.
+        If a long pair would exceed the size by far, shorter ones of its job fill the batch.
         """
-        self._drop()
-        share, most = self._room()
-        batch: Batch = []
+        self._drop_finished()
+        target, limit = self._batch_size()
+        batch: Batch[R] = []
         used = 0
         full = False
         while self._jobs and not full:
             job = self._jobs[0]
-            for place in tuple(job.open):
-                length = job.pairs[place].length
-                over = used + length > share if full else used + length / 2 > share
-                if not batch or (used + length <= most and not over):
-                    batch.append((job, place))
-                    job.take(place)
+            for index in tuple(job.pending):
+                length = job.pairs[index].length
+                exceeds = used + length > target if full else used + length / 2 > target
+                if not batch or (used + length <= limit and not exceeds):
+                    batch.append((job, index))
+                    job.take(index)
                     used += length
-                elif share < most:
+                elif target < limit:
                     full = True
-                else:  # time or memory is short: the first ones first
+                else:  # time or memory is short: keep the order
                     return batch
-            self._drop()
+            self._drop_finished()
         return batch
 
-    def _drop(self) -> None:
-        """Take jobs from the front that have nothing left, or that nobody waits for."""
-        while self._jobs and not (self._jobs[0].open and self._jobs[0].waiting):
+    def _drop_finished(self) -> None:
+        """Remove jobs from the front that have no pending pairs or are not active."""
+        while self._jobs and not (self._jobs[0].pending and self._jobs[0].active):
             self._jobs.popleft()
 
-    def _room(self) -> tuple[float, float]:
-        """Tokens for the next batch, about and at most.
+    def _batch_size(self) -> tuple[float, float]:
+        """Return the target and the limit of the next batch, in tokens.
 
-        About an even share of all that waits or is computed: so workers that share a call end
-        together. At most the budget, and half of what the first job has time for: a batch cannot
-        be interrupted, so one that would outlive the deadline would leave that job with nothing.
+        The target is an even share of all that waits or is being computed, so that the workers of
+        one call finish together. The limit is the budget, and half of what the first job has time
+        for: a batch cannot be interrupted, and one that ends after the deadline is wasted.
         """
-        most: float = self._budget.tokens
-        waiting = sum(job.left for job in self._jobs)
-        left = waiting + self._in_work()
-        rounds = math.ceil(left / (self._workers * most))
-        share = max(_LEAST, left / (self._workers * max(1, rounds))) if self._workers > 1 else most
-        if waiting - share < _LEAST / 2:  # too little for a batch of its own
-            share = waiting
+        limit: float = self._budget.tokens
+        waiting = sum(job.pending_tokens for job in self._jobs)
+        remaining = waiting + self._running_tokens()
+        rounds = math.ceil(remaining / (self._workers * limit))
+        target = limit
+        if self._workers > 1:
+            target = max(_MIN_BATCH_TOKENS, remaining / (self._workers * max(1, rounds)))
+        if waiting - target < _MIN_BATCH_TOKENS / 2:  # too little for another batch
+            target = waiting
         if self._jobs and self._speed:
-            most = min(most, self._speed * self._jobs[0].deadline.remaining() / 2)
-        return share, most
+            limit = min(limit, self._speed * self._jobs[0].deadline.remaining() / 2)
+        return target, limit
 
-    def _in_work(self) -> float:
-        """Tokens that workers have still to compute, by the speed of the last batches."""
+    def _running_tokens(self) -> float:
+        """Estimate how many tokens the workers have still to compute."""
         now = time.monotonic()
         return sum(
             max(0.0, tokens - (now - started) * self._speed)
-            for tokens, started in self._begun.values()
+            for tokens, started in self._running.values()
         )
 
-    def _compute(self, batch: Batch) -> None:
-        pairs = [job.pairs[place] for job, place in batch]
+    def _compute(self, batch: Batch[R]) -> None:
+        pairs = [job.pairs[index] for job, index in batch]
         started = time.monotonic()
         try:
-            logits = self._run(pairs)
+            results = self._run(pairs)
         except Exception as error:
-            self._failed(batch, error)
+            self._fail(batch, error)
             return
-        took = max(time.monotonic() - started, 1e-6)
+        seconds = max(time.monotonic() - started, 1e-6)
         with self._changed:
-            speed = sum(pair.length for pair in pairs) / took
-            self._speed = speed if not self._speed else 0.7 * self._speed + 0.3 * speed
-            for (job, place), logit in zip(batch, logits, strict=True):
-                job.settle(place, logit)
+            speed = sum(pair.length for pair in pairs) / seconds
+            if self._speed:
+                speed = _SPEED_SMOOTHING * self._speed + (1 - _SPEED_SMOOTHING) * speed
+            self._speed = speed
+            for (job, index), result in zip(batch, results, strict=True):
+                job.set_result(index, result)
 
-    def _failed(self, batch: Batch, error: Exception) -> None:
-        """The call that caused an error gets it; those that shared its batch are tried alone."""
+    def _fail(self, batch: Batch[R], error: Exception) -> None:
+        """Fail the job that caused an error; compute jobs that shared a batch one by one."""
         jobs = list(dict.fromkeys(job for job, _ in batch))
         if len(jobs) == 1:
             jobs[0].fail(error)
             return
         for job in jobs:
-            self._compute([(one, place) for one, place in batch if one is job])
+            self._compute([(owner, index) for owner, index in batch if owner is job])

@@ -1,81 +1,111 @@
-"""One engine a process and model: loads once, scores for all, survives forks, ends cleanly."""
+"""An engine loads one model and scores for all calls of a process, also after a fork."""
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores
 from vecdb_rerank.text_fields import valid_unicode
+from vecdb_rerank.tokenization.notes import query_notes
 from vecdb_rerank.torch_engine import fork_guard
-from vecdb_rerank.torch_engine.call_queue import Job, Queue
+from vecdb_rerank.torch_engine.call_queue import CallQueue, Job
 from vecdb_rerank.torch_engine.lru_cache import LruCache, digest
 from vecdb_rerank.torch_engine.spec import LIBRARIES, Spec
 
 if TYPE_CHECKING:
-    from vecdb_rerank.torch_engine.runner import Runner
+    from vecdb_rerank.torch_engine.runner import LogitRunner, Runner
 
-_WARM_UP_WORDS = (8, 60, 250, 1_000)  # of documents, about their tokens
-_JOB_PAIRS = 64  # a call's turn in the queue
-_JOB_CHARACTERS = 200_000  # tokenized at once, between two looks at the clock
-_IN_QUEUE = 2  # jobs of one call: one computed, one ready
+R = TypeVar("R")  # what the model returns for a pair: a logit, or the vectors of a text
+_WARMUP_WORDS = (8, 60, 250, 1_000)  # of the documents, about as many tokens
+_JOB_PAIRS = 64
+_JOB_CHARACTERS = 200_000  # tokenized at once, between two checks of the deadline
+_JOBS_IN_QUEUE = 2  # of one call: one is computed while the next one waits
+_LOGIT_BYTES = 60  # of a cached logit with its flags
 
 
 @dataclass(frozen=True, slots=True)
-class Computed:
-    """What the model makes of a document (a logit), and whether it read only its beginning."""
+class Computed(Generic[R]):
+    """The model's result for a document, and whether document or query were truncated for it."""
 
-    value: Any
+    value: R
     truncated: bool
+    query_truncated: bool
+
+
+class Cancellable(Protocol):
+    """A job of any kind."""
+
+    def cancel(self) -> None:
+        """Compute no more of it."""
+        ...
 
 
 class Call:
-    """One call for scores, which may be cancelled from another thread."""
+    """One call for scores, which another thread may cancel."""
 
     def __init__(self, query: str, documents: Sequence[str], deadline: Deadline) -> None:
         self.query = valid_unicode(query)
         self.documents = [valid_unicode(text) for text in documents]
         self.deadline = deadline
         self.cancelled = False
-        self.jobs: deque[tuple[Job, list[int]]] = deque()
+        self.jobs: deque[Cancellable] = deque()
 
     def cancel(self) -> None:
-        """Compute nothing more for it."""
+        """Stop computing for this call."""
         self.cancelled = True
-        for job, _ in list(self.jobs):
+        for job in list(self.jobs):
             job.cancel()
 
 
-class Engine:
-    """A model with its queue and caches; made by `of`, one for each spec."""
+class Engine(ABC, Generic[R]):
+    """A model with its queue and caches; `registry.get_engine` makes one for each spec."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.scores: LruCache[Computed] = LruCache(int(spec.score_cache_mb * 1e6), self._size)
+        self.cache: LruCache[Computed[R]] = LruCache(int(spec.score_cache_mb * 1e6), self._size)
         self._lock = threading.Lock()
         self._loaded = threading.Event()
         self._loading: threading.Thread | None = None
         self._error: Exception | None = None
-        self._runner: Runner | None = None
-        self._queue: Queue | None = None
+        self._runner: Runner[R] | None = None
+        self._queue: CallQueue[R] | None = None
+        self._closed = False
 
     @property
     def ready(self) -> bool:
-        """Whether the model is loaded and scores at once."""
+        """Whether the model is loaded."""
         return self._loaded.is_set() and self._error is None
 
-    def runner(self, deadline: Deadline) -> Runner | None:
-        """The loaded model; None where the deadline came first.
+    @property
+    def usable(self) -> bool:
+        """Whether it is neither closed nor failed to load its model."""
+        return not self._closed
 
-        Loading goes on beside: a search that cannot wait falls back, a later one finds it ready.
+    @abstractmethod
+    def score(self, call: Call) -> Scores:
+        """Return the scores of a call's documents; None for those not computed in time."""
+
+    @abstractmethod
+    def _new_runner(self) -> Runner[R]:
+        """Load the model."""
+
+    @staticmethod
+    @abstractmethod
+    def _size(computed: Computed[R]) -> int:
+        """Return the bytes of a cached result."""
+
+    def runner(self, deadline: Deadline) -> Runner[R] | None:
+        """Return the loaded model, or None if it is not loaded before the deadline.
+
+        Loading continues in the background. Raises the error of a failed load.
         """
         with self._lock:
             if self._loading is None:
@@ -89,79 +119,66 @@ class Engine:
         return self._runner if self._loaded.is_set() else None
 
     def warmup(self, deadline: Deadline) -> bool:
-        """Load the model and compute documents of several lengths; False where that was late."""
+        """Load the model and compute documents of several lengths; return False if too late."""
         runner = self.runner(deadline)
         if runner is None or self._queue is None:
             return False
-        query = runner.tokens.query("warm up")
-        for words in _WARM_UP_WORDS:
-            documents = runner.tokens.documents(["word " * words])
-            job = Job(runner.tokens.pairs(query, documents), deadline)
+        query = runner.encoder.query("warm up")
+        for words in _WARMUP_WORDS:
+            documents = runner.encoder.documents(["word " * words])
+            job: Job[R] = Job(runner.encoder.pairs(query, documents), deadline)
             if not self._queue.submit(job):
                 return False
             job.wait()
-        return job.scores[0] is not None
+        return job.results[0] is not None
 
-    def score(self, call: Call) -> Scores:
-        """Scores of a call's documents; None for those that the deadline overtakes."""
-        found = self.computed(call, digest(call.query))
-        logits = [None if one is None else one.value for one in found]
-        return Scores.from_logits(logits, truncated=sum(one.truncated for one in found if one))
-
-    def computed(self, call: Call, asked: bytes) -> list[Computed | None]:
-        """What is made of each document, kept under ``asked`` and its digest."""
-        count = len(call.documents)
-        found: list[Computed | None] = [None] * count
-        if count and (runner := self.runner(call.deadline)) is not None:
-            keys = [digest(text) for text in call.documents]
-            both = [asked + key for key in keys]
-            found = self.scores.get(both) if self.scores.capacity else found
-            missing = [n for n, one in enumerate(found) if one is None]
-            if missing:
-                self._compute(runner, call, keys, missing, found)
-                self.scores.put((both[n], new) for n in missing if (new := found[n]) is not None)
+    def compute(self, call: Call, query_key: bytes) -> list[Computed[R] | None]:
+        """Return the result for each document, cached under ``query_key`` and its digest."""
+        found: list[Computed[R] | None] = [None] * len(call.documents)
+        if not call.documents or (runner := self.runner(call.deadline)) is None:
+            return found
+        digests = [digest(text) for text in call.documents]
+        keys = [query_key + one for one in digests]
+        if self.cache.capacity:
+            found = self.cache.get(keys)
+        missing = [n for n, computed in enumerate(found) if computed is None]
+        if missing:
+            self._compute_missing(runner, call, digests, missing, found)
+            self.cache.put((keys[n], new) for n in missing if (new := found[n]) is not None)
         return found
 
-    def _compute(
+    def _compute_missing(
         self,
-        runner: Runner,
+        runner: Runner[R],
         call: Call,
-        keys: Sequence[bytes],
+        digests: Sequence[bytes],
         missing: Sequence[int],
-        found: list[Computed | None],
+        found: list[Computed[R] | None],
     ) -> None:
-        """Fill ``found`` at the places ``missing``, a job after another."""
+        """Fill ``found`` at the indices ``missing``, job by job."""
         queue = self._queue
         if queue is None or call.deadline.expired:
             return
-        query = runner.tokens.query(call.query)
+        query = runner.encoder.query(call.query)
+        waiting: deque[tuple[Job[R], list[int]]] = deque()
         try:
-            for places in _jobs(call.documents, missing):
+            for indices in split_into_jobs(call.documents, missing):
                 if call.cancelled or call.deadline.expired:
                     break
-                texts = [call.documents[n] for n in places]
-                documents = runner.tokens.documents(texts, [keys[n] for n in places])
-                job = Job(runner.tokens.pairs(query, documents), call.deadline)
+                texts = [call.documents[n] for n in indices]
+                documents = runner.encoder.documents(texts, [digests[n] for n in indices])
+                job: Job[R] = Job(runner.encoder.pairs(query, documents), call.deadline)
                 if not queue.submit(job):
                     break
-                call.jobs.append((job, places))
-                if len(call.jobs) > _IN_QUEUE:
-                    self._collect(call, found)
-            while call.jobs:
-                self._collect(call, found)
+                call.jobs.append(job)
+                waiting.append((job, indices))
+                if len(waiting) > _JOBS_IN_QUEUE:
+                    _collect(call, *waiting.popleft(), found)
+            while waiting:
+                _collect(call, *waiting.popleft(), found)
         except Exception:
             call.cancel()
             raise
-
-    @staticmethod
-    def _collect(call: Call, found: list[Computed | None]) -> None:
-        job, places = call.jobs[0]
-        if call.cancelled:
-            job.cancel()
-        job.wait()
-        call.jobs.popleft()
-        for n, pair, value in zip(places, job.pairs, list(job.scores), strict=True):
-            found[n] = None if value is None else Computed(value, pair.truncated)
 
     def _load(self) -> None:
         try:
@@ -171,64 +188,89 @@ class Engine:
                 self._runner = self._new_runner()
                 self._queue = self._new_queue(self._runner)
         except Exception as error:
-            self._error = error
-            _forget(self)
+            self._error, self._closed = error, True
         finally:
             self._loaded.set()
 
-    def _new_runner(self) -> Runner:
-        from vecdb_rerank.torch_engine.runner import Runner
-
-        return Runner(self.spec)
-
-    @staticmethod
-    def _size(_: Computed) -> int:
-        """Bytes that a kept one takes."""
-        return 60
-
-    def _new_queue(self, runner: Runner) -> Queue:
-        return Queue(
+    def _new_queue(self, runner: Runner[R]) -> CallQueue[R]:
+        return CallQueue(
             runner.compute, runner.budget, workers=runner.workers, prepare=runner.prepare_worker
         )
 
     def close(self) -> None:
-        """End the workers; calls that wait fail."""
-        _forget(self)
+        """End the workers and fail the calls that wait."""
+        self._closed = True
         if self._queue is not None:
             self._queue.close()
 
     def before_fork(self) -> None:
-        """Let no batch be under way."""
+        """Wait until no batch is being computed, and start none."""
         if self._queue is not None:
             self._queue.before_fork()
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Continue."""
         if self._queue is not None:
             self._queue.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
-        """Keep the weights, which both processes share until one writes; begin anew otherwise."""
+        """Keep the weights, whose memory both processes share, and start with a new queue."""
         self._lock = threading.Lock()
-        self.scores.after_fork()
+        self.cache.after_fork_in_child()
         runner = self._runner
         if runner is None or not self._loaded.is_set():
             self._loading, self._loaded, self._error = None, threading.Event(), None
             return
         if runner.on_gpu:
             self._error = RerankError(
-                "the model is on a GPU, which a forked process cannot use: load it after the fork"
+                "a forked process cannot use a model on a GPU: load the model after the fork"
             )
             return
-        runner.after_fork()
+        runner.after_fork_in_child()
         self._queue = self._new_queue(runner)
 
 
-def _jobs(documents: Sequence[str], places: Sequence[int]) -> list[list[int]]:
-    """``places`` in turns of so many pairs or characters."""
+class LogitEngine(Engine[float]):
+    """Scores pairs with a cross-encoder; ``score_cache_mb`` is for logits of pairs."""
+
+    def score(self, call: Call) -> Scores:
+        """Return the logits of a call's documents; None for those not computed in time."""
+        found = self.compute(call, digest(call.query))
+        computed = [one for one in found if one is not None]
+        scores = Scores.from_logits(
+            [None if one is None else one.value for one in found],
+            truncated=sum(one.truncated for one in computed),
+        )
+        return replace(scores, notes=query_notes(one.query_truncated for one in computed))
+
+    def _new_runner(self) -> LogitRunner:
+        from vecdb_rerank.torch_engine.runner import LogitRunner
+
+        return LogitRunner(self.spec)
+
+    @staticmethod
+    def _size(computed: Computed[float]) -> int:  # noqa: ARG004 - all have one size
+        return _LOGIT_BYTES
+
+
+def _collect(
+    call: Call, job: Job[R], indices: Sequence[int], found: list[Computed[R] | None]
+) -> None:
+    """Wait for a job of ``call``, its oldest, and store the results at ``indices``."""
+    if call.cancelled:
+        job.cancel()
+    job.wait()
+    call.jobs.popleft()
+    for n, pair, value in zip(indices, job.pairs, list(job.results), strict=True):
+        if value is not None:
+            found[n] = Computed(value, pair.truncated, pair.query_truncated)
+
+
+def split_into_jobs(documents: Sequence[str], indices: Sequence[int]) -> list[list[int]]:
+    """Split ``indices`` into jobs of a limited number of pairs and characters."""
     jobs: list[list[int]] = []
     characters = 0
-    for n in places:
+    for n in indices:
         full = not jobs or len(jobs[-1]) >= _JOB_PAIRS
         if full or characters + len(documents[n]) > _JOB_CHARACTERS:
             jobs.append([])
@@ -236,59 +278,3 @@ def _jobs(documents: Sequence[str], places: Sequence[int]) -> list[list[int]]:
         jobs[-1].append(n)
         characters += len(documents[n])
     return jobs
-
-
-_engines: dict[Spec, Engine] = {}
-_engines_lock = threading.Lock()
-
-
-def of(spec: Spec, kind: type[Engine] = Engine) -> Engine:
-    """The engine of this process for ``spec``; it loads its model on first use."""
-    with _engines_lock:
-        return _engines.setdefault(spec, kind(spec))
-
-
-def shutdown() -> None:
-    """End all engines: what is being computed is finished, what waits fails.
-
-    Runs by itself when the interpreter ends.
-    """
-    with _engines_lock:
-        engines = list(_engines.values())
-    for engine in engines:
-        engine.close()
-
-
-def _forget(engine: Engine) -> None:
-    with _engines_lock:
-        if _engines.get(engine.spec) is engine:
-            del _engines[engine.spec]
-
-
-def _before_fork() -> None:
-    _engines_lock.acquire()
-    for engine in _engines.values():
-        engine.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    for engine in _engines.values():
-        engine.after_fork_in_parent()
-    _engines_lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _engines_lock
-    _engines_lock = threading.Lock()
-    for engine in _engines.values():
-        engine.after_fork_in_child()
-
-
-Hook = Callable[[], Any]
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
-atexit.register(shutdown)

@@ -1,9 +1,8 @@
-"""Whether this process was forked while a model was being loaded.
+"""Refuse to load a model in a process that was forked while its parent was loading one.
 
-A forked child has its parent's memory, but none of its other threads. Modules that one of them was
-importing stay half imported and locked there: who imports them hangs. The parent cannot wait with
-forking until they are done either, since what else prepares for a fork may hold locks that an
-import needs.
+A forked child has its parent's memory but none of its other threads. A module that such a thread
+was importing stays half imported and locked, and importing it in the child hangs. The parent cannot
+delay the fork until loading ends, because other fork hooks may hold locks that the import needs.
 """
 
 from __future__ import annotations
@@ -15,33 +14,34 @@ from contextlib import contextmanager
 
 from vecdb_rerank.errors import RerankError
 
-_under_way: list[int] = []  # threads that load
-_torn = False
+_loading_threads: list[int] = []
+_forked_while_loading = False
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """A block that imports model libraries and loads a model.
+    """Mark a block that imports model libraries and loads a model.
 
     Raises `RerankError` in a process that was forked while another thread was in such a block.
     """
-    if _torn:
+    if _forked_while_loading:
         raise RerankError(
-            "the process was forked while a model was being loaded, and cannot load one any more: "
-            "load it before the fork, or after"
+            "this process was forked while a model was being loaded and cannot load one: "
+            "load the model before or after the fork"
         )
-    me = threading.get_ident()
-    _under_way.append(me)
+    thread = threading.get_ident()
+    _loading_threads.append(thread)
     try:
         yield
     finally:
-        _under_way.remove(me)
+        _loading_threads.remove(thread)
 
 
 def _after_fork_in_child() -> None:
-    global _torn
-    me = threading.get_ident()
-    _torn = _torn or any(thread != me for thread in _under_way)
+    global _forked_while_loading
+    thread = threading.get_ident()
+    others = any(other != thread for other in _loading_threads)
+    _forked_while_loading = _forked_while_loading or others
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""Which device and which number format are the fastest here that are still right."""
+"""Choose the device and the number format that compute fastest here without losing accuracy."""
 
 from __future__ import annotations
 
@@ -12,77 +12,76 @@ from vecdb_rerank.errors import ConfigurationError
 if TYPE_CHECKING:
     import torch
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
-_AMPERE = (8, 0)  # the first compute capability that multiplies bfloat16
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_AMPERE = (8, 0)  # the first CUDA compute capability with bfloat16 products
 
 
-def pick_device(wanted: str) -> torch.device:
-    """The device named (``cuda:1`` also), or for ``auto`` the first of CUDA, MPS and CPU.
+def pick_device(name: str) -> torch.device:
+    """Return the device ``name`` (such as ``cuda:1``), or for ``auto`` the first of CUDA, MPS, CPU.
 
-    Raises `ConfigurationError` where this machine or this torch has no such device.
+    Raises `ConfigurationError` if this machine or this torch has no such device.
     """
     torch = require("torch", "torch")
-    has = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
-    if wanted == "auto":
-        return torch.device(next(kind for kind, there in has.items() if there))
-    kind, _, number = wanted.partition(":")
-    if kind not in has or (number and not number.isdecimal()):
-        raise ConfigurationError("device", f"{wanted!r} is none of auto, cpu, cuda, cuda:0, mps")
-    if not has[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
+    if name == "auto":
+        return torch.device(next(kind for kind, found in available.items() if found))
+    kind, _, number = name.partition(":")
+    if kind not in available or (number and not number.isdecimal()):
         raise ConfigurationError(
-            "device", f"this torch finds no {wanted!r} here; use 'auto' or 'cpu'"
+            "device", f"must be one of: auto, cpu, cuda, cuda:0, mps; got {name!r}"
         )
-    return torch.device(wanted)
+    if not available[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
+        raise ConfigurationError("device", f"torch finds no device {name!r}; use 'auto' or 'cpu'")
+    return torch.device(name)
 
 
-def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The format named, or for ``auto`` bfloat16 where the hardware multiplies it by itself.
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Return the format ``name``, or for ``auto`` the fastest one that the hardware multiplies.
 
-    That is AMX or AVX512-BF16 on a CPU, Ampere and later on CUDA. Older CUDA cards get float16,
-    all else float32.
+    That is bfloat16 on CPUs with AMX, AVX512-BF16 or SVE-BF16 and on CUDA from Ampere on, float16
+    on older CUDA devices, and float32 on all others.
     """
     library = require("torch", "torch")
-    if wanted != "auto":
-        if wanted not in ("float32", "bfloat16", "float16"):
-            raise ConfigurationError(
-                "dtype", f"{wanted!r} is none of auto, float32, bfloat16, float16"
-            )
-        return cast("torch.dtype", getattr(library, wanted))
+    if name != "auto":
+        if name not in _DTYPES:
+            raise ConfigurationError("dtype", f"must be one of: {', '.join(_DTYPES)}; got {name!r}")
+        return cast("torch.dtype", getattr(library, name))
     if device.type == "cuda":
         modern = library.cuda.get_device_capability(device) >= _AMPERE
         return library.bfloat16 if modern else library.float16
-    if device.type == "cpu" and _multiplies_bfloat16():
+    if device.type == "cpu" and _cpu_has_bf16():
         return library.bfloat16
     return library.float32
 
 
-def _multiplies_bfloat16() -> bool:
-    can = require("torch.cpu", "torch").get_capabilities()
-    return bool(can.get("amx_bf16") or can.get("avx512_bf16") or can.get("sve_bf16"))
+def _cpu_has_bf16() -> bool:
+    found = require("torch.cpu", "torch").get_capabilities()
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16") or found.get("sve_bf16"))
 
 
-def multiplies_tiles(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether products in this format are of tiles of 16 rows: AMX, of bfloat16."""
+def uses_amx(device: torch.device, dtype: torch.dtype) -> bool:
+    """Check whether products in this format use AMX, which multiplies tiles of 16 rows."""
     library = require("torch.cpu", "torch")
     amx = device.type == "cpu" and library.get_capabilities().get("amx_bf16", False)
     return bool(amx) and dtype == require("torch", "torch").bfloat16
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may use; at least 1."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    allowed = set(affinity(0)) if affinity else set(range(os.cpu_count() or 1))
-    siblings = {_siblings(cpu) for cpu in allowed}
-    return max(1, len(siblings))
+    """Return the number of physical cores that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = os.sched_getaffinity(0)
+    else:
+        allowed = set(range(os.cpu_count() or 1))
+    return max(1, len({_siblings(cpu) for cpu in allowed}))
 
 
 def _siblings(cpu: int) -> str:
-    """The hardware threads that share a core with this one, as Linux writes them."""
+    """Return the hardware threads that share a core with ``cpu``, as Linux lists them."""
     try:
         topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
         return topology.read_text().strip()
@@ -91,16 +90,16 @@ def _siblings(cpu: int) -> str:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on the device; None where nobody says."""
+    """Return the number of free bytes on the device, or None if that is unknown."""
     torch = require("torch", "torch")
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free
-    return _available() if device.type == "cpu" else None
+    return _free_ram() if device.type == "cpu" else None
 
 
-def _available() -> int | None:
-    """What Linux could give, its caches included; elsewhere what is unused."""
+def _free_ram() -> int | None:
+    """Return what Linux could free, caches included; elsewhere the unused memory."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return 1024 * next(int(n.split()[1]) for n in lines if n.startswith("MemAvailable:"))

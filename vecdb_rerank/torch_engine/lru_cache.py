@@ -1,4 +1,4 @@
-"""A cache that forgets what was used longest ago, bounded by size and safe under threads."""
+"""A cache that evicts the least recently used entries, limited by size and safe for threads."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
-_ENTRY = 200  # bytes that a key, its place in the table and the two links take, about
+_ENTRY_BYTES = 200  # of a key, its slot in the table and the two links, about
 
 
 def digest(text: str) -> bytes:
-    """16 bytes that stand for ``text``: two texts share them by accident once in 2^64 or so."""
+    """Return a hash of ``text`` of 16 bytes; about 2^64 texts have to be seen for a collision."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 class LruCache(Generic[V]):
-    """Values by key, at most ``capacity`` bytes of them; 0 keeps nothing.
+    """Values by key, at most ``capacity`` bytes of them; 0 stores nothing.
 
-    ``size`` says how many bytes a value takes, beside what every entry takes.
+    ``size`` returns the bytes of a value, without the fixed cost of an entry.
     """
 
     def __init__(self, capacity: int, size: Callable[[V], int] = lambda _: 0) -> None:
@@ -35,11 +35,11 @@ class LruCache(Generic[V]):
 
     @property
     def used(self) -> int:
-        """Bytes that are kept, at most ``capacity``."""
+        """The bytes in use, at most ``capacity``."""
         return self._used
 
     def get(self, keys: Sequence[bytes]) -> list[V | None]:
-        """What is kept under each key; None where nothing is."""
+        """Return the value of each key, or None."""
         with self._lock:
             found = [self._items.get(key) for key in keys]
             for key, value in zip(keys, found, strict=True):
@@ -48,7 +48,7 @@ class LruCache(Generic[V]):
         return found
 
     def put(self, entries: Iterable[tuple[bytes, V]]) -> None:
-        """Keep each value under its key, and forget the oldest ones for it."""
+        """Store each value under its key and evict the oldest entries if needed."""
         if not self.capacity:
             return
         with self._lock:
@@ -60,9 +60,9 @@ class LruCache(Generic[V]):
             while self._used > self.capacity:
                 self._used -= self._cost(self._items.popitem(last=False)[1])
 
-    def after_fork(self) -> None:
-        """In a forked child: the lock may be held by a thread that only the parent has."""
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which a thread of the parent may hold."""
         self._lock = threading.Lock()
 
     def _cost(self, value: V) -> int:
-        return _ENTRY + self._size(value)
+        return _ENTRY_BYTES + self._size(value)

@@ -1,73 +1,66 @@
-"""What an engine computes with: the loaded model, its tokens, its forward, its memory."""
+"""What an engine computes with: the loaded model, its tokenizer, its forward pass, its memory."""
 
 from __future__ import annotations
 
 import threading
+from abc import ABC
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 import torch
+from torch import nn
+from transformers import PreTrainedModel
 
+from vecdb_rerank.tokenization.pairs import Pair, Template
 from vecdb_rerank.torch_engine import hardware
 from vecdb_rerank.torch_engine.checkpoints import loading
 from vecdb_rerank.torch_engine.compute import attention
 from vecdb_rerank.torch_engine.compute.architectures import PACKED
+from vecdb_rerank.torch_engine.compute.forward import Forward, PackedForward, PaddedForward
 from vecdb_rerank.torch_engine.compute.fused_layers import fuse
-from vecdb_rerank.torch_engine.compute.onednn_linear import pack
-from vecdb_rerank.torch_engine.compute.packing import Forward, Packed, Padded
-from vecdb_rerank.torch_engine.memory import Budget, bytes_per_token, first_budget, within
+from vecdb_rerank.torch_engine.compute.onednn_linear import pack_linears
+from vecdb_rerank.torch_engine.memory import TokenBudget, bytes_per_token, first_budget, run_within
 from vecdb_rerank.torch_engine.spec import Spec
-from vecdb_rerank.torch_engine.tokens import Pair, Template, Tokens
+from vecdb_rerank.torch_engine.tokens import CachedEncoder
 
-# Tokens per batch: on a GPU what fills it; on a CPU what stays in its caches.
-_MOST = {"cuda": 65_536, "mps": 16_384, "cpu": 2_048}
+R = TypeVar("R")
+# Tokens per batch: enough to fill a GPU; on a CPU as many as fit into its caches.
+_BATCH_TOKENS = {"cuda": 65_536, "mps": 16_384, "cpu": 2_048}
 
 
-class Runner:
-    """A loaded model that makes logits of pairs."""
+class Runner(ABC, Generic[R]):
+    """A loaded model that computes a result for each pair."""
 
-    def __init__(self, spec: Spec) -> None:
-        loaded = self._loaded(spec)
+    encoder: CachedEncoder
+    forward: Forward[R]
+
+    def __init__(self, spec: Spec, loaded: loading.Loaded) -> None:
         self.device = loaded.device
         self.dtype = loaded.dtype
-        # On a CPU each core computes batches of its own: threads that share one wait for each
-        # other after every layer, the longer the busier the machine is.
+        # On a CPU each core computes its own batches. Threads that share a batch would wait for
+        # each other after every layer, longer the busier the machine is.
         self.workers = 1 if self.on_gpu else hardware.physical_cores()
-        self.tokens = self._tokens(spec, loaded)
-        packs = is_packed(loaded.model)
-        per_token = bytes_per_token(
-            loaded.model.config, loaded.dtype, 0 if packs else spec.max_length
-        )
-        most = spec.batch_tokens or _MOST[self.device.type]
+        row = 0 if supports_packing(loaded.model) else spec.max_length
+        per_token = bytes_per_token(loaded.model.config, loaded.dtype, row)
         free = hardware.free_memory(self.device)
-        each = None if free is None else free // self.workers
-        self.budget = Budget(first_budget(each, per_token, most))
-        self.forward = self._forward(spec, loaded)
-
-    def _loaded(self, spec: Spec) -> loading.Loaded:
-        return loading.load(spec)
-
-    def _tokens(self, spec: Spec, loaded: loading.Loaded) -> Tokens:
-        size = int(spec.token_cache_mb * 1e6)
-        return Tokens(loaded.tokenizer, loaded.template, spec.max_length, size)
-
-    def _forward(self, spec: Spec, loaded: loading.Loaded) -> Forward:
-        return computing(spec, loaded, self.budget)(loaded.template)
+        per_worker = None if free is None else free // self.workers
+        limit = spec.batch_tokens or _BATCH_TOKENS[self.device.type]
+        self.budget = TokenBudget(first_budget(per_worker, per_token, limit))
 
     @property
     def on_gpu(self) -> bool:
         """Whether the weights are on a device that a forked process cannot use."""
         return self.device.type != "cpu"
 
-    def compute(self, pairs: Sequence[Pair]) -> list[Any]:
-        """One number a pair, in their order."""
-        return within(self.budget, self.forward, pairs, self.forward.tokens)
+    def compute(self, pairs: Sequence[Pair]) -> list[R]:
+        """Return a result for each pair, in order."""
+        return run_within(self.budget, self.forward, pairs, self.forward.tokens)
 
     def prepare_worker(self) -> None:
-        """Called by a worker when it begins: one of several computes in its own thread alone.
+        """Let the calling thread compute alone if there are several workers.
 
-        The number is torch's own for a thread, and for all that come later; another thread puts
-        back what those begin with.
+        `torch.set_num_threads` also sets the default of threads that start later; another thread
+        restores that.
         """
         if self.workers > 1:
             before = torch.get_num_threads()
@@ -76,49 +69,60 @@ class Runner:
             restore.start()
             restore.join()
 
-    def after_fork(self) -> None:
-        """In a forked child: locks of its own."""
-        self.budget.after_fork()
-        self.tokens.cache.after_fork()
+    def after_fork_in_child(self) -> None:
+        """Replace the locks."""
+        self.budget.after_fork_in_child()
+        self.encoder.cache.after_fork_in_child()
 
 
-def is_packed(model: Any) -> bool:
-    """Whether the model is one of those that are known to be right when packed.
+class LogitRunner(Runner[float]):
+    """A loaded cross-encoder."""
+
+    def __init__(self, spec: Spec) -> None:
+        loaded = loading.load(spec)
+        super().__init__(spec, loaded)
+        cache_bytes = int(spec.token_cache_mb * 1e6)
+        self.encoder = CachedEncoder(
+            loaded.tokenizer, loaded.template, spec.max_length, cache_bytes
+        )
+        self.forward = make_forward(spec, loaded, self.budget)(loaded.template)
+
+
+def supports_packing(model: PreTrainedModel) -> bool:
+    """Check whether the model is known to compute packed documents correctly.
 
     Code that comes with a model may call itself ``bert`` and be something else.
     """
-    own = type(model).__module__.startswith("transformers.models.")
-    known = own and model.config.model_type in PACKED
+    own_class = type(model).__module__.startswith("transformers.models.")
+    known = own_class and model.config.model_type in PACKED
     return known and getattr(model.config, "attn_logit_softcapping", None) is None
 
 
-def computing(
-    spec: Spec, loaded: loading.Loaded, budget: Budget
-) -> Callable[[Template], Packed | Padded]:
-    """What makes a forward for a template, of a model as fast as it is known to stay right."""
+def make_forward(
+    spec: Spec, loaded: loading.Loaded, budget: TokenBudget
+) -> Callable[[Template], PackedForward | PaddedForward]:
+    """Prepare the model for fast forward passes; return what makes one for a template."""
     model = loaded.model
-    if not is_packed(model):
-        return lambda template: Padded(model, template, budget, loaded.head)
+    if not supports_packing(model):
+        return lambda template: PaddedForward(model, template, budget, loaded.head)
     architecture = PACKED[model.config.model_type]
-    body = _body(spec, loaded)
-    tiles = hardware.multiplies_tiles(loaded.device, loaded.dtype)
-    return lambda template: Packed(
+    body = _prepare_body(spec, loaded)
+    tiles = hardware.uses_amx(loaded.device, loaded.dtype)
+    return lambda template: PackedForward(
         model, template, architecture, loaded.head, body=body, tiles=tiles
     )
 
 
-def _body(spec: Spec, loaded: loading.Loaded) -> Callable[..., Any]:
-    """The model below its head, compiled or with its layers fused or laid out anew."""
+def _prepare_body(spec: Spec, loaded: loading.Loaded) -> nn.Module:
+    """Return the model below its head: compiled, or with fused layers or oneDNN's weights."""
     model = loaded.model
     if spec.compile:
         attention.register_opaque()
         model.set_attn_implementation(attention.OPAQUE)
-        compiled: Callable[..., Any] = torch.compile(model.base_model, dynamic=True)
-        return compiled
+        return cast("nn.Module", torch.compile(model.base_model, dynamic=True))
     model.set_attn_implementation(attention.NAME)
     if loaded.device.type == "cpu":
-        fused = spec.fused and fuse(model, first_only=not spec.headless)
+        fused = spec.fused and fuse(model, first_only=not spec.encoder_only)
         if not fused:
-            pack(model.base_model)
-    body: Callable[..., Any] = model.base_model
-    return body
+            pack_linears(model.base_model)
+    return model.base_model

@@ -1,4 +1,4 @@
-"""What tells one engine from another."""
+"""The identity of an engine: a model and how it runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ LIBRARIES = ("torch", "transformers", "safetensors")  # of the extra "torch"
 class Prompt:
     """How a causal language model is asked whether a document answers a query.
 
-    The score is the logit of the token ``yes``, less that of ``no`` where there is one, after
-    ``before`` + ``query`` + ``between`` + ``document`` + ``after``. ``{}`` in ``query`` and
-    ``document`` is where the text goes. Each part is tokenized by itself.
+    The model reads ``before`` + ``query`` + ``between`` + ``document`` + ``after``. Each part is
+    tokenized by itself, and ``{}`` in ``query`` and ``document`` is replaced by the text. The
+    score is the logit of the next token ``yes``, minus that of ``no`` unless ``no`` is None.
+    Special tokens are allowed in ``before``, ``between`` and ``after`` only.
     """
 
     query: str
@@ -30,7 +31,9 @@ class Prompt:
     def __post_init__(self) -> None:
         for name in ("query", "document"):
             if getattr(self, name).count("{}") != 1:
-                raise ConfigurationError(f"prompt.{name}", "needs one {} where the text goes")
+                raise ConfigurationError(
+                    f"prompt.{name}", "must contain {} exactly once, where the text goes"
+                )
 
 
 QWEN3 = Prompt(
@@ -63,12 +66,12 @@ PROMPTS = {"qwen3": QWEN3, "gemma": GEMMA}
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A model and how it runs: calls with equal specs share one engine.
+    """A model and how it runs; calls with equal specs share one engine.
 
-    ``headless`` ones are read as an encoder alone, for the vectors of tokens.
+    ``encoder_only`` specs load a model without its head, for token vectors.
     """
 
-    headless: ClassVar[bool] = False
+    encoder_only: ClassVar[bool] = False
     model: str
     revision: str | None = None
     max_length: int = 512
@@ -84,16 +87,18 @@ class Spec:
 
     def __post_init__(self) -> None:
         if self.max_length < 8:
-            raise ConfigurationError("max_length", f"{self.max_length} is below 8 tokens")
+            raise ConfigurationError(
+                "max_length", f"must be at least 8 tokens, got {self.max_length}"
+            )
         if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise ConfigurationError("batch_tokens", f"{self.batch_tokens} is below 1")
+            raise ConfigurationError("batch_tokens", f"must be at least 1, got {self.batch_tokens}")
         for name in ("token_cache_mb", "score_cache_mb"):
             if not getattr(self, name) >= 0:
-                raise ConfigurationError(name, f"{getattr(self, name)} is negative")
+                raise ConfigurationError(name, f"must be at least 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
 class VectorSpec(Spec):
-    """A model that makes vectors of tokens; ``score_cache_mb`` is the memory for those kept."""
+    """A model for token vectors; ``score_cache_mb`` is the memory for those that are cached."""
 
-    headless: ClassVar[bool] = True
+    encoder_only: ClassVar[bool] = True

@@ -1,14 +1,14 @@
-"""Token vectors for late interaction: the encoder, and MaxSim.
+"""Compute token vectors for late interaction, and MaxSim.
 
-A document's vectors do not depend on the query, so they are kept; a query is encoded once a call.
-Both go through the engine's queue, packed, as pairs of which one side is empty.
+The vectors of a document do not depend on the query and are cached. The query is encoded once per
+call. Both pass through the engine's queue as pairs with one empty side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -16,128 +16,147 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.tokenization.pairs import Pair, Template, Text, keep_ends
+from vecdb_rerank.tokenization.special_tokens import disable_special_tokens
 from vecdb_rerank.torch_engine.checkpoints import loading
-from vecdb_rerank.torch_engine.checkpoints.colbert import Scheme, scheme
-from vecdb_rerank.torch_engine.runner import Runner, computing
+from vecdb_rerank.torch_engine.checkpoints.colbert import ColbertConfig, read_colbert_config
+from vecdb_rerank.torch_engine.compute.forward import PackedForward, PaddedForward
+from vecdb_rerank.torch_engine.runner import Runner, make_forward
 from vecdb_rerank.torch_engine.spec import Spec
-from vecdb_rerank.torch_engine.tokens import Pair, Template, Text, Tokens
+from vecdb_rerank.torch_engine.tokens import CachedEncoder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Vectors = npt.NDArray[Any]  # (tokens, width), float32 or float16
+    Vectors: TypeAlias = npt.NDArray[np.floating]  # (tokens, width), float32 or float16
 
 _EMPTY = np.array([], np.int32)
 
 
-class Encoder(Runner):
-    """A loaded encoder that makes vectors of texts: (tokens, width), of length 1 each."""
+class VectorRunner(Runner["Vectors"]):
+    """A loaded encoder that computes unit vectors of a text's tokens, shape (tokens, width)."""
 
-    tokens: Texts
+    encoder: TextEncoder
 
-    def _loaded(self, spec: Spec) -> loading.Loaded:
+    def __init__(self, spec: Spec) -> None:
         loaded = loading.load(spec)
-        self.scheme = scheme(loaded.folder)
-        return loaded
-
-    def _tokens(self, spec: Spec, loaded: loading.Loaded) -> Texts:
-        return Texts(loaded, self.scheme, spec.max_length)
-
-    def _forward(self, spec: Spec, loaded: loading.Loaded) -> TokenVectors:
-        made = computing(spec, loaded, self.budget)
-        documents, queries = made(self.tokens.template), made(self.tokens.whole)
-        return TokenVectors(documents, queries, self.tokens, self.scheme, loaded)
+        super().__init__(spec, loaded)
+        config = read_colbert_config(loaded.folder)
+        self.encoder = TextEncoder(loaded, config, spec.max_length)
+        forward = make_forward(spec, loaded, self.budget)
+        documents, queries = forward(self.encoder.template), forward(self.encoder.whole)
+        self.forward = VectorForward(documents, queries, self.encoder, config, loaded)
 
 
-class Texts(Tokens):
-    """Token ids of documents and queries, with markers; the vectors are kept instead of ids."""
+class TextEncoder(CachedEncoder):
+    """Token ids of documents and of queries, with their markers.
 
-    def __init__(self, loaded: loading.Loaded, scheme: Scheme, max_length: int) -> None:
-        own = loaded.template
-        if not own.added:
-            raise ConfigurationError("model", "its tokenizer marks neither begin nor end of a text")
-        self._ids: Mapping[str, int] = loaded.tokenizer.get_vocab()
-        marked = np.concatenate([own.before, self._marker(scheme.document_marker)])
-        super().__init__(loaded.tokenizer, replace(own, before=marked), max_length, 0)
-        self.whole = Template(_EMPTY, _EMPTY, _EMPTY)  # a query has all its ids itself
-        self.skipped = [self._ids[word] for word in scheme.skipped if word in self._ids]
-        self._before = np.concatenate([own.before, self._marker(scheme.query_marker)])
-        self._after = own.after
-        self._fill = scheme.query_length
-        self._longest = scheme.query_length or max_length
+    Ids are not cached, because the vectors are.
+    """
+
+    def __init__(self, loaded: loading.Loaded, config: ColbertConfig, max_length: int) -> None:
+        template = loaded.template
+        if not template.added:
+            raise ConfigurationError(
+                "model", "its tokenizer marks neither the beginning nor the end of a text"
+            )
+        self._vocabulary = loaded.tokenizer.get_vocab()
+        query_marker = self._marker(config.query_marker)
+        document_marker = self._marker(config.document_marker)
+        disable_special_tokens(loaded.tokenizer, [*query_marker, *document_marker])
+        before = np.concatenate([template.before, document_marker]).astype(np.int32)
+        super().__init__(loaded.tokenizer, replace(template, before=before), max_length, 0)
+        self.whole = Template(_EMPTY, _EMPTY, _EMPTY)  # for queries, which have all their ids
+        self.skipped = [self._vocabulary[w] for w in config.skipped if w in self._vocabulary]
+        self._before = np.concatenate([template.before, query_marker]).astype(np.int32)
+        self._after = template.after
+        self._query_length = config.query_length
+        self._query_limit = (
+            (config.query_length or max_length) - len(self._before) - len(self._after)
+        )
         self.mask = loaded.mask
-        if self._fill and self.mask is None:
-            raise ConfigurationError("model", "its queries are filled up, but it has no mask token")
+        if self._query_length and self.mask is None:
+            raise ConfigurationError(
+                "model", "its queries are filled with mask tokens, but it has no mask token"
+            )
 
-    def query(self, text: str) -> Text:  # noqa: ARG002 - `Tokens` has it
-        """Nothing: documents are read by themselves."""
+    def query(self, text: str) -> Text:  # noqa: ARG002 - the interface of `PairEncoder`
+        """Return no ids: documents are encoded without the query."""
         return Text(_EMPTY, 0)
 
-    def asked(self, text: str) -> Pair:
-        """A query as a pair without a document."""
-        room = self._longest - len(self._before) - len(self._after)
-        ids = np.concatenate([self._before, self._encode([text])[0].ids[:room], self._after])
-        filled = np.full(max(0, self._fill - len(ids)), self.mask, np.int32)
-        ids = np.concatenate([ids, filled]).astype(np.int32)
-        return Pair(ids, _EMPTY, len(ids), False)
+    def query_pair(self, text: str) -> Pair:
+        """Return a query as a pair without a document, cut or filled to the query length."""
+        query = super().query(text)
+        parts = [self._before, keep_ends(query.ids, self._query_limit), self._after]
+        missing = max(0, self._query_length - sum(map(len, parts)))
+        ids = np.concatenate([*parts, np.full(missing, self.mask or 0)]).astype(np.int32)
+        return Pair(ids, _EMPTY, len(ids), False, query.total > self._query_limit)
 
     def _marker(self, marker: str | None) -> list[int]:
-        if marker and marker not in self._ids:
+        if marker and marker not in self._vocabulary:
             raise ConfigurationError("model", f"its tokenizer has no token {marker!r}")
-        return [self._ids[marker]] if marker else []
+        return [self._vocabulary[marker]] if marker else []
 
 
-class TokenVectors:
-    """The vectors of pairs of which one side is empty."""
+class VectorForward:
+    """Computes the token vectors of pairs with one empty side."""
 
     def __init__(
-        self, documents: Any, queries: Any, tokens: Texts, scheme: Scheme, loaded: loading.Loaded
+        self,
+        documents: PackedForward | PaddedForward,
+        queries: PackedForward | PaddedForward,
+        encoder: TextEncoder,
+        config: ColbertConfig,
+        loaded: loading.Loaded,
     ) -> None:
         self._documents = documents
         self._queries = queries
-        self._texts = tokens
-        self._masks_seen = scheme.masks_seen
+        self._encoder = encoder
+        self._attend_to_masks = config.attend_to_masks
         self._projections = [
             (weight.to(loaded.device), None if bias is None else bias.to(loaded.device))
-            for weight, bias in scheme.projections
+            for weight, bias in config.projections
         ]
-        self._kept = np.float32 if loaded.dtype == torch.float32 else np.float16
+        self._dtype = np.float32 if loaded.dtype == torch.float32 else np.float16
 
     def tokens(self, pairs: Sequence[Pair]) -> int:
-        """How many tokens will be computed for them."""
+        """Return how many tokens are computed for ``pairs``."""
         documents = [pair for pair in pairs if not len(pair.query)]
         queries = sum(pair.length for pair in pairs if len(pair.query))
-        return int(self._documents.tokens(documents)) + queries
+        return self._documents.tokens(documents) + queries
 
     @torch.inference_mode()
     def __call__(self, pairs: Sequence[Pair]) -> list[Vectors]:
-        """The vectors of each pair, on the CPU."""
+        """Return the vectors of each pair, on the CPU."""
         documents = [pair for pair in pairs if not len(pair.query)]
-        rows = iter(self._documents.rows(documents) if documents else ())
+        rows = iter(self._documents.hidden_states(documents) if documents else ())
         return [
             self._query(pair) if len(pair.query) else self._document(pair, next(rows))
             for pair in pairs
         ]
 
     def _query(self, pair: Pair) -> Vectors:
-        last = int(np.flatnonzero(pair.query != self._texts.mask)[-1])
-        seen = None if self._masks_seen else last + 1
-        return self._vectors(self._queries.rows([pair], seen)[0])
+        last = int(np.flatnonzero(pair.query != self._encoder.mask)[-1])
+        visible = None if self._attend_to_masks else last + 1
+        return self._vectors(self._queries.hidden_states([pair], visible)[0])
 
     def _document(self, pair: Pair, rows: Tensor) -> Vectors:
-        skipped = np.isin(self._texts.template.ids_of([pair]), self._texts.skipped)
+        skipped = np.isin(self._encoder.template.ids_of([pair]), self._encoder.skipped)
         return self._vectors(rows)[~skipped]
 
     def _vectors(self, rows: Tensor) -> Vectors:
         rows = rows.float()
         for weight, bias in self._projections:
             rows = linear(rows, weight, bias)
-        vectors: Vectors = normalize(rows, dim=-1).cpu().numpy().astype(self._kept)
+        vectors: Vectors = normalize(rows, dim=-1).cpu().numpy().astype(self._dtype)
         return vectors
 
 
 def max_sim(query: Vectors, documents: Sequence[Vectors]) -> list[float]:
-    """For each document: the sum over the query's vectors of the best product with one of its."""
+    """Return the sum of MaxSim of each document.
+
+    That is, summed over the query's vectors, the largest dot product with one of the document's.
+    """
     starts = np.cumsum([0, *map(len, documents[:-1])])
     products = np.concatenate(documents).astype(np.float32) @ query.astype(np.float32).T
     sums: list[float] = np.maximum.reduceat(products, starts).sum(1).tolist()

@@ -9,11 +9,12 @@ import pytest
 
 from vecdb_rerank_opensearch import request_reader
 from vecdb_rerank_opensearch.filter_path import first_missing
-from vecdb_rerank_opensearch.request_reader import Request, asked, deepen_request, projected
+from vecdb_rerank_opensearch.request_reader import Request, deepen_request, projection, read
 
 MATCH = {"match": {"text": "honey bees"}}
 BODY: dict[str, Any] = {"query": MATCH, "size": 5}
 PATHS = ("title", "meta.summary")
+BY_PLACE = {"hybrid": {"queries": [MATCH], "pagination_depth": 20}}
 
 
 @pytest.mark.parametrize("body", [BODY, json.dumps(BODY), json.dumps(BODY).encode()], ids=type)
@@ -46,7 +47,7 @@ def test_the_url_wins_over_the_body() -> None:
 
 
 def obstacle(body: Any, url: Any = None) -> str | None:
-    return asked(Request(body, url or {}), PATHS, 50).obstacle
+    return read(Request(body, url or {}), PATHS, 50).obstacle
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,13 @@ def test_a_sort_by_score_is_what_is_reranked(sort: Any) -> None:
         ({"from": "x"}, {}, "from, size: "),
         ({"stored_fields": "_none_"}, {}, "stored_fields: "),
         ({"stored_fields": ["_none_"]}, {}, "stored_fields: "),
+        ({"from": -1}, {}, "from, size: "),
+        ({"size": "0"}, {}, "size: 0"),
+        ({"size": [5]}, {}, "from, size: "),
+        ({"script_fields": {"title": {"script": "1"}}}, {}, "script_fields: title"),
+        ({"_source": False, "script_fields": {"meta.summary.x": {}}}, {}, "script_fields: meta"),
+        ({"query": {"hybrid": {"queries": [MATCH]}}, "from": 5}, {}, "hybrid: "),
+        ({"rescore": {"window_size": 5}}, {}, "rescore: "),
         ({"_source": False, "docvalue_fields": ["title.raw"]}, {}, "docvalue_fields: "),
         ({"_source": False}, {"docvalue_fields": "year,meta.summary.raw"}, "docvalue_fields: "),
         ({}, {"scroll": "5m"}, "scroll: "),
@@ -108,9 +116,12 @@ def test_what_is_passed_through_says_why(
         ({**BODY, "collapse": {"field": "year"}}, {}),
         ({**BODY, "min_score": 1.0, "aggs": {"a": {}}, "highlight": {}}, {}),
         ({**BODY, "rescore": [], "explain": True, "profile": True}, {}),
+        ({"query": BY_PLACE, "from": 5}, {}),
         ({**BODY, "stored_fields": ["year"], "search_after": None}, {}),
         ({**BODY, "docvalue_fields": ["title.raw"]}, {}),
         ({**BODY, "_source": False, "docvalue_fields": ["title", "year"]}, {}),
+        ({**BODY, "_source": True, "script_fields": {"title": {"script": "1"}}}, {}),
+        ({**BODY, "script_fields": {"age": {"script": "1"}}}, {}),
     ],
 )
 def test_all_else_is_reranked(body: dict[str, Any], url: dict[str, Any]) -> None:
@@ -129,7 +140,7 @@ def test_all_else_is_reranked(body: dict[str, Any], url: dict[str, Any]) -> None
     ],
 )
 def test_a_whole_source_has_the_text(body: dict[str, Any], url: dict[str, Any]) -> None:
-    assert not projected(Request(body, url), PATHS).parts
+    assert not projection(Request(body, url), PATHS).parts
 
 
 @pytest.mark.parametrize(
@@ -148,7 +159,7 @@ def test_a_whole_source_has_the_text(body: dict[str, Any], url: dict[str, Any]) 
     ],
 )
 def test_a_narrowed_source_may_lack_the_text(body: dict[str, Any], url: dict[str, Any]) -> None:
-    parts = projected(Request(body, url), PATHS).parts
+    parts = projection(Request(body, url), PATHS).parts
     assert parts == {"fields": ["title", "title.*", "meta.summary", "meta.summary.*"]}
 
 
@@ -176,7 +187,8 @@ def test_what_filter_path_hides(filter_path: Any, source: bool, shown: bool) -> 
 
 def test_answers_of_an_msearch_need_their_status() -> None:
     def needed(filter_path: str) -> str | None:
-        return asked(Request.of_many(BODY, {"filter_path": filter_path}), PATHS, 50).obstacle
+        request = Request.of_many(BODY, {"filter_path": filter_path})
+        return read(request, PATHS, 50).obstacle
 
     assert needed("responses.hits,responses.status") is None
     assert needed("responses") is None
@@ -196,7 +208,8 @@ def test_answers_of_an_msearch_need_their_status() -> None:
     ],
 )
 def test_the_page_of_the_url_moves_into_a_deeper_body(body: Any, url: Any, deep: Any) -> None:
-    assert deepen_request(Request(body, url), 50) == deep
+    request = Request(body, url)
+    assert deepen_request(request, read(request, PATHS, 50), 50) == deep
 
 
 @pytest.mark.parametrize(
@@ -233,4 +246,48 @@ def test_patterns_of_filter_path(filter_path: str, path: str, there: bool) -> No
     ],
 )
 def test_kinds_of_searches(query: Any, mode: str) -> None:
-    assert asked(Request({"query": query}, {}), PATHS, 50).mode == mode
+    assert read(Request({"query": query}, {}), PATHS, 50).mode == mode
+
+
+KNN = {"query": {"knn": {"dense": {"vector": [1], "k": 3}}}}
+
+
+def test_neighbours_end_the_pages() -> None:
+    assert read(Request(KNN, {}), PATHS, 50).available == 3
+    info = read(Request({**KNN, "from": 2}, {}), PATHS, 50)
+    assert (info.offset, info.limit, info.notes) == (2, 1, {})
+
+
+@pytest.mark.parametrize(
+    ("request_", "one_shard"),
+    [
+        (Request(KNN, {}), False),
+        (Request(KNN, {"filter_path": "hits"}), True),  # the shards cannot be counted
+        (Request.of_many(KNN, {"filter_path": "responses.hits,responses.status"}), True),
+        (Request({"query": {"bool": {"should": [MATCH, KNN["query"]]}}}, {}), True),
+        (Request({**KNN, "from": 5}, {}), True),
+    ],
+)
+def test_where_a_total_cannot_be_derived_neighbours_stay(
+    request_: Request, one_shard: bool
+) -> None:
+    info = read(request_, PATHS, 50, one_shard=one_shard)
+    assert info.obstacle is None
+    assert info.available is None
+    assert info.limit == 10
+    assert "keeps its k of 3" in info.notes["own_depth"]
+    assert deepen_request(request_, info, 50)["query"] == (request_.body or {})["query"]
+
+
+@pytest.mark.parametrize(
+    ("body", "depth"),
+    [
+        ({**BODY, "from": 30}, "own"),
+        ({**BODY, "search_pipeline": {"response_processors": [{"truncate_hits": {}}]}}, "window"),
+    ],
+)
+def test_with_its_own_depth_the_page_is_the_window(body: Any, depth: Any) -> None:
+    request = Request(body, {"from": 70})
+    info = read(request, PATHS, 50, depth)
+    assert (info.own_depth, info.offset, info.limit) == (True, 0, 5)
+    assert deepen_request(request, info, 50) is body

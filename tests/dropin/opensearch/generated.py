@@ -53,15 +53,17 @@ lexical = st.one_of(
     texts.map(lambda text: {"query_string": {"query": text, "default_field": "text"}}),
     texts.map(lambda text: {"simple_query_string": {"query": text, "fields": ["text"]}}),
     texts.map(lambda text: {"match_phrase": {"text": {"query": text, "slop": 5}}}),
+    texts.map(lambda text: {"intervals": {"text": {"match": {"query": text}}}}),
+    texts.map(lambda text: {"more_like_this": {"like": text, "min_term_freq": 1}}),
 )
 compound = st.one_of(
     st.builds(lambda q, f: {"bool": {"must": [q], "filter": f}}, lexical, filters),
     st.builds(lambda q, v: {"bool": {"should": [q, v]}}, lexical, knn),
     st.builds(lambda q, f: {"bool": {"must": q, "must_not": [f]}}, lexical, filters),
     st.builds(lambda q, r: {"dis_max": {"queries": [q, r]}}, lexical, lexical),
-    st.builds(
-        lambda q: {"function_score": {"query": q, "field_value_factor": {"field": "year"}}}, lexical
-    ),
+    st.builds(lambda q, f: {"bool": {"must": [q, f]}}, lexical, filters),
+    st.builds(lambda v, f: {"bool": {"must": [v], "filter": [f]}}, knn, filters),
+    st.builds(lambda q: {"function_score": {"query": q, "boost": 2}}, lexical),
     st.builds(lambda q, f: {"constant_score": {"filter": f}}, lexical, filters),
     st.just({"match_all": {}}),
 )
@@ -133,7 +135,7 @@ on_all = record(
     explain=st.booleans(),
     version=st.booleans(),
     seq_no_primary_term=st.booleans(),
-    track_total_hits=st.booleans(),
+    track_total_hits=st.sampled_from((True, False, 5)),
     sort=sorts,
     timeout=st.just("20s"),
     post_filter=filters,
@@ -149,25 +151,15 @@ on_single = record(
     profile=st.booleans(),
     suggest=suggestions,
     stored_fields=st.sampled_from((["year"], "lang")),
-    script_fields=st.just({"twice": {"script": {"source": "doc['year'].value * 2"}}}),
-    indices_boost=st.just([{"*-2": 2.0}]),
+    script_fields=st.sampled_from(("twice", "title")).map(
+        lambda name: {name: {"script": {"source": "doc['year'].value * 2"}}}
+    ),
     terminate_after=st.just(20),
-)
-rescores = st.builds(
-    lambda window, text: {
-        "rescore": {"window_size": window, "query": {"rescore_query": {"match": {"text": text}}}}
-    },
-    st.sampled_from((3, 30, 100)),
-    texts,
 )
 page: dict[str, Any] = {"size": st.integers(1, 70), "from": st.integers(0, 70)}
 pages = record(**page)
 bodies = st.one_of(
     st.builds(lambda *parts: merged(*parts), single, on_all, on_single, pages),
-    st.builds(lambda *parts: merged(*parts), single, on_all, on_single, rescores, pages).map(
-        # They cannot be together with a rescore.
-        lambda body: {n: v for n, v in body.items() if n not in ("sort", "collapse")}
-    ),
     st.builds(lambda *parts: merged(*parts), hybrid, on_all, pages),
 )
 urls = record(
@@ -211,10 +203,33 @@ def as_sent(url: Arguments) -> Arguments:
     return {n: str(v).lower() if isinstance(v, bool) else v for n, v in texts.items()}
 
 
+MATCH = {"match": {"text": "honey"}}
+# Queries whose score is more than relevance.
+composed: tuple[Any, ...] = (
+    {"function_score": {"query": MATCH, "field_value_factor": {"field": "year"}}},
+    {"script_score": {"query": MATCH, "script": {"source": "doc['year'].value"}}},
+    {"boosting": {"positive": MATCH, "negative": {"term": {"lang": "en"}}, "negative_boost": 0.1}},
+    {"bool": {"must": MATCH, "should": [{"ids": {"values": ["7", "9"], "boost": 100}}]}},
+    {"bool": {"must": MATCH, "should": {"constant_score": {"filter": {"term": {"lang": "de"}}}}}},
+    {"bool": {"should": [MATCH, {"range": {"year": {"gte": 2003, "boost": 9}}}]}},
+    {"dis_max": {"queries": [MATCH, {"term": {"lang": {"value": "fr", "boost": 5}}}]}},
+    {"distance_feature": {"field": "date", "origin": "2024-01-09", "pivot": "7d"}},
+    {"more_like_this": {"like": [{"_id": "3"}], "min_term_freq": 1, "min_doc_freq": 1}},
+)
+rescores = st.builds(
+    lambda window, text: {
+        "rescore": {"window_size": window, "query": {"rescore_query": {"match": {"text": text}}}}
+    },
+    st.sampled_from((3, 30, 100)),
+    texts,
+)
 # One of these, and a search is passed through.
 obstacles = st.one_of(
+    rescores.map(lambda part: {"body": part}),
+    st.sampled_from(composed).map(lambda query: {"body": {"query": query}}),
     st.sampled_from(
         (
+            {"indices_boost": [{"*-2": 2.0}]},
             {"sort": "year"},
             {"sort": [{"_score": "asc"}]},
             {"sort": ["_score", {"lang": "asc"}]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -32,23 +33,60 @@ def expected(
     """The response cut to the caller's page, reordered, without the injected fields."""
     start, size = page(arguments)
     found = recorded.get("hits", {}).get("hits", [])
-    window = reordered(by_score(found[:k]), order, text_fields, world)
-    rest = found[k:] if start < k and (not start or "rescore" not in arguments["body"]) else []
+    window = reordered(by_score(found, k), order, text_fields, world)
+    rest = found[k:] if start < k else []
     hits = [without(hit, asked_for(arguments)) for hit in [*window, *rest][start : start + size]]
     if "hits" not in recorded.get("hits", {}):
         return dict(recorded)
     return {**recorded, "hits": {**recorded["hits"], "hits": hits}}
 
 
-def by_score(hits: Sequence[Hit]) -> list[Hit]:
-    """By the server's scores, equal ones by id; one that several have has its index before it."""
-    named: dict[str, Hit] = {}
-    for n, hit in enumerate(hits):
-        name = hit["_id"]
-        alone = sum(other["_id"] == name for other in hits) == 1
-        named[name if alone else f"{hit.get('_index', n)}/{name}"] = hit
-    assert len(named) == len(hits)
-    return [named[name] for name in sorted(named, key=lambda n: (-named[n]["_score"], n))]
+def exceptions(arguments: Mapping[str, Any]) -> Iterator[str]:
+    """The rows of docs/drop_in.md that say how a call may differ from the raw one."""
+    if "hybrid" in (arguments["body"].get("query") or {}):
+        yield "fused"
+    if arguments["body"].get("explain") and "knn" in (arguments["body"].get("query") or {}):
+        yield "explained"
+
+
+def rest(response: Any, arguments: Mapping[str, Any]) -> Any:
+    """A response without its hits, their scores, and what is measured anew at each call."""
+    kept = {name: v for name, v in response.items() if name not in ("took", "profile", "hits")}
+    found = response.get("hits", {})
+    return kept, {n: v for n, v in found.items() if n not in ("hits", "max_score")}
+
+
+def hits(response: Any) -> list[Hit]:
+    found: list[Hit] = response.get("hits", {}).get("hits", [])
+    return found
+
+
+def unscored_hits(found: Sequence[Hit]) -> list[Hit]:
+    """Hits without what the depth of the search changes."""
+    return [{**hit, "_score": 0, "_explanation": None} for hit in found]
+
+
+def widened(arguments: Mapping[str, Any], k: int) -> dict[str, Any]:
+    """The caller's search as one page that holds the window and the caller's page."""
+    start, size = page(arguments)
+    names = ("size", "from", "from_")
+    kept = {n: v for n, v in arguments.items() if n not in names}
+    if "params" in kept:
+        kept["params"] = {n: v for n, v in kept["params"].items() if n not in names}
+    body = {**kept["body"], "size": max(k, start + size), "from": 0}
+    return {**kept, "body": body}
+
+
+def by_score(found: Sequence[Hit], k: int) -> list[Hit]:
+    """The first ``k`` by score, equal ones by id; an id that several have has its index first."""
+    count = Counter(hit["_id"] for hit in found)
+    named = {
+        hit["_id"] if count[hit["_id"]] == 1 else f"{hit.get('_index', n)}/{hit['_id']}": hit
+        for n, hit in enumerate(found)
+    }
+    assert len(named) == len(found)
+    window = list(named.items())[:k]
+    return [hit for _, hit in sorted(window, key=lambda pair: (-pair[1]["_score"], pair[0]))]
 
 
 def reordered(hits: list[Hit], order: str, text_fields: TextFields, world: World) -> list[Hit]:

@@ -30,10 +30,9 @@ from vecdb_rerank import (
     observe,
     rerank_query,
 )
-from vecdb_rerank.flow.steps import Flow, Request
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.testing import KeepingReranker, RaisingReranker, ReversingReranker
-from vecdb_rerank_opensearch import AsyncRerankingOpenSearch, RerankingOpenSearch
+from vecdb_rerank_opensearch import AsyncRerankingOpenSearch, RerankingOpenSearch, reranking_client
 
 POLICY = Policy(deadline=None, breaker=None, blend=Blend("replace"))
 BODY: dict[str, Any] = {"query": {"match": {"text": "honey bees"}}, "size": 5}
@@ -117,6 +116,89 @@ def test_a_copy_shares_the_client() -> None:
 def test_wrong_options_are_named(options: Any, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         RerankingOpenSearch(OpenSearch("http://localhost:1"), None, **options)
+
+
+# -- as many hits as the caller's own search finds
+
+KNN: dict[str, Any] = {"query": {"knn": {"dense": {"vector": [0.5, 0.5, 0.5, 0.5], "k": 3}}}}
+
+
+@pytest.mark.parametrize("reranker", [ReversingReranker, RaisingReranker])
+@pytest.mark.parametrize("page", [{}, {"from": 1}, {"from": 3}, {"size": 2}])
+def test_neighbours_are_chosen_from_more_and_are_as_many(
+    world: World, reranker: Any, page: Any
+) -> None:
+    call = {"index": world.targets[1], "body": {**KNN, **page}}
+    with world.watched() as log, observe() as outcomes:
+        response = wrapped(world, reranker()).search(**call, rerank_query="bees")
+    (sent,) = log
+    raw = world.client.search(**call)
+    assert response["hits"]["total"] == raw["hits"]["total"] == {"value": 3, "relation": "eq"}
+    assert len(ids(response)) == len(ids(raw))
+    (outcome,) = outcomes
+    if page != {"from": 3}:
+        assert outcome.seen == len(sent.response["hits"]["hits"]) == 20
+    if reranker is RaisingReranker:
+        assert ids(response) == ids(raw)
+
+
+@pytest.mark.parametrize("method", ["search", "msearch"])
+def test_over_several_shards_neighbours_stay_which_is_learned(world: World, method: str) -> None:
+    client, index = wrapped(world), world.targets[0]
+
+    def ask(body: Any) -> Any:
+        if method == "search":
+            return client.search(index=index, body=body, rerank_query="bees")
+        found = client.msearch(body=[{"index": index}, body, {}, BODY], rerank_query="bees")
+        return found["responses"][0]
+
+    for body, requests in ((KNN, 2), (KNN, 1), ({**KNN, "size": 4}, 1)):
+        with world.watched() as log, observe() as outcomes:
+            response = ask(body)
+        assert len(log) == requests
+        raw = world.client.search(index=index, body=body)
+        assert response["hits"]["total"] == raw["hits"]["total"] == {"value": 6, "relation": "eq"}
+        assert sorted(ids(response)) == sorted(ids(raw)) or len(ids(raw)) == 4
+        assert len(ids(response)) == len(ids(raw))
+        assert outcomes[0].status == "reranked"
+        assert outcomes[0].seen == 6
+
+
+def test_with_its_own_depth_each_page_is_reranked_by_itself(world: World) -> None:
+    client = wrapped(world, rerank_depth="own")
+    for page in ({}, {"from": 7}, {"from": 40, "size": 9}):
+        body = {**BODY, **page}
+        with world.watched() as log, observe() as outcomes:
+            response = client.search(index=world.targets[0], body=body)
+        (sent,) = log
+        raw = sent.response
+        assert json.loads(sent.body) == body
+        assert ids(response) != ids(raw)
+        assert sorted(ids(response)) == sorted(ids(raw))
+        assert outcomes[0].seen == len(ids(raw)) == body.get("size", 10)
+
+
+def test_that_templates_are_not_reranked_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    reranking_client._warn_once.cache_clear()
+    client = RerankingOpenSearch(OpenSearch("http://localhost:1"), None)
+    for _ in range(2):
+        assert client.search_template
+    (said,) = caplog.records
+    assert "search_template" in said.message
+
+
+def test_a_field_that_a_script_makes_is_not_overwritten(world: World) -> None:
+    script = {"script": {"source": "'made of ' + doc['year'].value"}}
+    body = {**BODY, "script_fields": {"title": script}}
+    with observe() as outcomes:
+        response = wrapped(world).search(index=world.targets[0], body=body)
+    assert all(hit["fields"]["title"][0].startswith("made") for hit in response["hits"]["hits"])
+    assert outcomes[0].status == "skipped"
+    body = {**body, "_source": True}
+    with observe() as outcomes:
+        response = wrapped(world).search(index=world.targets[0], body=body)
+    assert all(hit["fields"]["title"][0].startswith("made") for hit in response["hits"]["hits"])
+    assert outcomes[0].status == "reranked"
 
 
 # -- all else
@@ -292,7 +374,7 @@ def test_an_msearch_takes_a_text_for_each_search(world: World) -> None:
     items = [{}, BODY, {}, BODY]
     client.msearch(body=items, index=world.targets[0], rerank_query=["one", None])
     assert sorted(query for query, _ in listening.asked) == ["honey bees", "one"]
-    with pytest.raises(ConfigurationError, match="rerank_query: 1 "):
+    with pytest.raises(ConfigurationError, match="rerank_query: "):
         client.msearch(body=items, index=world.targets[0], rerank_query=["one"])
 
 
@@ -379,19 +461,13 @@ class Waiting:
     def __init__(self) -> None:
         self.begun, self.ended = asyncio.Event(), False
 
-    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
-        raise NotImplementedError
-
-    def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
-        async def wait() -> None:
+    async def score_async(self, query: str, documents: Sequence[str]) -> Scores:
+        try:
             self.begun.set()
             await asyncio.sleep(60)
-
-        try:
-            yield Request(lambda: None, wait)
         finally:
             self.ended = True
-        return Scores.from_relevance([0.5] * len(documents))
+        raise AssertionError("nobody cancelled it")
 
 
 async def test_cancelling_a_search_cancels_its_rerank(world: World, opensearch_url: str) -> None:

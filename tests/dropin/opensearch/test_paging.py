@@ -19,12 +19,12 @@ WINDOW, PAGE, COUNT = 500, 7, 540
 QUERY = "harbour"
 RRF = {"score-ranker-processor": {"combination": {"technique": "rrf"}}}
 MATCH = {"match": {"text": QUERY}}
-KNN = {"knn": {"dense": {"vector": [1.0, 0.2, 0.1, 0.4], "k": 10}}}
+KNN = {"knn": {"dense": {"vector": [1.0, 0.2, 0.1, 0.4], "k": COUNT}}}
 BODIES: dict[str, dict[str, Any]] = {
     "bm25": {"query": MATCH},
     "dense": {"query": KNN},
     "hybrid": {
-        "query": {"hybrid": {"queries": [MATCH, KNN], "pagination_depth": 20}},
+        "query": {"hybrid": {"queries": [MATCH, KNN], "pagination_depth": COUNT}},
         "search_pipeline": {"phase_results_processors": [RRF]},
     },
 }
@@ -108,19 +108,3 @@ def test_ties_at_the_end_of_a_window_are_no_gap(index: Any, kind: str, size: int
     found = [hit for page in pages for hit in page]
     assert len(found) == len(set(found))
     assert len(found) >= 70
-
-
-def test_with_a_rescore_pages_end_at_the_window(index: Any) -> None:
-    """A deeper page would order the hits before it anew."""
-    client, name = index
-    rescore = {"window_size": 30, "query": {"rescore_query": {"match": {"text": "number7"}}}}
-    body = {"query": MATCH, "rescore": rescore, "size": PAGE}
-    wrapped = RerankingOpenSearch(client, Opinionated(), k=50, policy=Policy(deadline=None))
-    found: list[str] = []
-    with observe() as outcomes:
-        for start in range(0, 70, PAGE):
-            response = wrapped.search(index=name, body={**body, "from": start})
-            found += [hit["_id"] for hit in response["hits"]["hits"]]
-    assert len(found) == len(set(found)) == 50
-    assert "pages end after the 50 hits" in str(outcomes[7].reason)
-    assert response["hits"]["total"]["value"] == COUNT

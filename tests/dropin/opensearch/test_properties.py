@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from opensearchpy.exceptions import OpenSearchException, RequestError
 
+from tests.dropin.exceptions import documented
 from tests.dropin.opensearch import generated, oracle
 from tests.dropin.opensearch.generated import QUERY, Arguments
 from tests.dropin.opensearch.world import World
@@ -35,7 +36,7 @@ properties = settings(
 )
 POLICY = Policy(deadline=None, breaker=None, blend=Blend("replace"))
 # What some of the generated searches hold that is not looked for.
-OBSTACLES = ("filter_path: ", "docvalue_fields: ")
+OBSTACLES = ("filter_path: ", "docvalue_fields: ", "script_fields: ", "hybrid: ")
 RERANKERS: dict[str, Any] = {
     "keeping": KeepingReranker,
     "reversing": ReversingReranker,
@@ -88,7 +89,8 @@ def test_a_response_is_the_recorded_one_reordered_and_nothing_else(
         assert outcome.status == "skipped"
         assert json.dumps(response) == json.dumps(log[-1].response)
         return
-    (exchange,) = log
+    *shards_learned, exchange = log
+    assert len(shards_learned) <= 1
     recorded = exchange.response
     assert json.dumps(json.loads(json.dumps(response))) == json.dumps(response)
     if outcome.status == "skipped" and str(outcome.reason).startswith(OBSTACLES):
@@ -107,7 +109,7 @@ def test_a_response_is_the_recorded_one_reordered_and_nothing_else(
 
 def is_past(arguments: Arguments, k: int) -> bool:
     """Whether a page lies past the window, where OpenSearch pages on by itself."""
-    return oracle.page(arguments)[0] >= k and "rescore" not in arguments["body"]
+    return oracle.page(arguments)[0] >= k
 
 
 def check_refused(world: World, arguments: Arguments, error: RequestError) -> None:
@@ -118,6 +120,59 @@ def check_refused(world: World, arguments: Arguments, error: RequestError) -> No
         world.client.search(**arguments)
     assert log[-1].sent == last
     assert str(raised.value) == str(error)
+
+
+@properties
+@given(search=generated.searches(), text_fields=generated.text_fields, k=generated.depths)
+def test_with_an_order_keeping_reranker_a_call_equals_the_raw_one(
+    world: World, search: Arguments, text_fields: TextFields, k: int
+) -> None:
+    """But for the exceptions that docs/drop_in.md lists."""
+    arguments = placed(world, search)
+    raw = attempt(lambda: world.client.search(**arguments))
+    client = wrapped(world, "keeping", text_fields, k)
+    ours = attempt(lambda: client.search(**arguments, rerank_query=QUERY))
+    check_equal(world, ours, raw, arguments, text_fields, k)
+
+
+def check_equal(
+    world: World, ours: Any, raw: Any, arguments: Arguments, text_fields: TextFields, k: int
+) -> None:
+    """An answer is the raw one, but for the documented exceptions."""
+    allowed = set(oracle.exceptions(arguments))
+    assert allowed | {"ties", "equal_texts", "no_text"} <= documented("OpenSearch")
+    if isinstance(raw, Exception) or "error" in raw:
+        event("refused")
+        assert str(ours) == str(raw) or ("fused" in allowed and not oracle.hits(ours))
+        return
+    event(", ".join(sorted(allowed)) or "equal")
+    assert oracle.rest(ours, arguments) == oracle.rest(raw, arguments)
+    found, hits = oracle.hits(ours), oracle.hits(raw)
+    assert len(found) == len(hits)
+    if "fused" in allowed or "_id" not in (hits or [{"_id": ""}])[0]:
+        return
+    if oracle.unscored_hits(found) == oracle.unscored_hits(hits):
+        return
+    window = world.client.search(**oracle.widened(arguments, k))
+    expected = oracle.expected(window, arguments, k, "keeping", text_fields, world)
+    event("ties, equal_texts or no_text")
+    assert oracle.unscored_hits(found) == oracle.unscored_hits(oracle.hits(expected)[: len(hits)])
+
+
+@properties
+@given(
+    searches=st.lists(st.tuples(generated.bodies, st.integers(0, 5)), min_size=1, max_size=3),
+    text_fields=generated.text_fields,
+    k=generated.depths,
+)
+def test_so_does_an_msearch(world: World, searches: Any, text_fields: TextFields, k: int) -> None:
+    calls = [{"body": body, "index": world.targets[target]} for body, target in searches]
+    lines = [line for call in calls for line in ({"index": call["index"]}, call["body"])]
+    raw = world.client.msearch(body=lines)["responses"]
+    client = wrapped(world, "keeping", text_fields, k)
+    ours = client.msearch(body=lines, rerank_query=QUERY)["responses"]
+    for one, other, call in zip(ours, raw, calls, strict=True):
+        check_equal(world, one, other, call, text_fields, k)
 
 
 @properties
@@ -235,6 +290,7 @@ def test_each_answer_of_an_msearch_is_its_recorded_one_reordered(
         "generator": iter(lines),
     }
     client = wrapped(world, how, text_fields, k)
+    client.msearch(body=lines, rerank_query=texts)  # which indices have several shards
     with world.watched() as log, observe() as outcomes:
         answer = client.msearch(body=forms[form], rerank_query=texts)
     assert len(outcomes) == len(items)

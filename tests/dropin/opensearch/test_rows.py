@@ -26,11 +26,25 @@ HYBRID = {
 }
 TWO = {"bool": {"should": [MATCH, {"match": {"title": "honey"}}]}}
 RERANKED, PASSED, REFUSED = "reranked", "passed through", "refused"
+NEAR = {"field": "date", "origin": "2024-01-09", "pivot": "7d"}
+EXACT = {
+    "lang": "knn",
+    "source": "knn_score",
+    "params": {
+        "field": "dense",
+        "query_value": [0.5, 0.5, 0.5, 0.5],
+        "space_type": "cosinesimil",
+    },
+}
 AGGS = {"years": {"terms": {"field": "year"}}}
 
 
 def m(**body: Any) -> dict[str, Any]:
     return {"body": {"query": MATCH, **body}}
+
+
+def q(query: Any) -> dict[str, Any]:
+    return {"body": {"query": query}}
 
 
 def ext(**context: Any) -> dict[str, Any]:
@@ -50,13 +64,32 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
         {"body": {"query": {"query_string": {"query": "bees"}}}},
         "",
     ),
-    "`bool`, `dis_max`, `function_score`, … around them": (
+    "`combined_fields`, `intervals`, `more_like_this` a text": (
+        RERANKED,
+        {"body": {"query": {"intervals": {"text": {"match": {"query": "bees"}}}}}},
+        "",
+    ),
+    "`bool`, `dis_max`, `nested`, … around them": (
         RERANKED,
         {"body": {"query": {"bool": {"must": MATCH, "filter": {"term": {"lang": "en"}}}}}},
         "",
     ),
-    "`hybrid`": (RERANKED, {"body": HYBRID}, ""),
-    "`knn` and a `rerank_query`": (RERANKED, {"body": {"query": KNN}, "rerank_query": "bees"}, ""),
+    "`hybrid`": (RERANKED, {"body": HYBRID}, "knn keeps its k of 5"),
+    "`hybrid`, a later page without `pagination_depth`": (
+        PASSED,
+        {"body": {**HYBRID, "from": 3}},
+        "hybrid: ",
+    ),
+    "`knn` and a `rerank_query`": (
+        RERANKED,
+        {"body": {"query": KNN}, "rerank_query": "bees", "index": 1},
+        "",
+    ),
+    "`knn` over several shards, or beside other clauses": (
+        RERANKED,
+        {"body": {"query": KNN}, "rerank_query": "bees"},
+        "knn keeps its k of 5",
+    ),
     "`ext.rerank.query_context.query_text`": (RERANKED, ext(query_text="bees"), ""),
     "`ext.rerank.query_context.query_text_path`": (
         RERANKED,
@@ -81,27 +114,53 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
     "`search_after`": (PASSED, m(search_after=[2001], sort="year"), "search_after: "),
     "`scroll`": (PASSED, {**m(), "scroll": "1m"}, "scroll: "),
     "`rescore`": (
-        RERANKED,
+        PASSED,
         m(rescore={"window_size": 5, "query": {"rescore_query": {"match": {"text": "hive"}}}}),
+        "rescore: ",
+    ),
+    "`function_score`, `script_score`, `boosting`": (
+        PASSED,
+        q({"function_score": {"query": MATCH, "field_value_factor": {"field": "year"}}}),
+        "function_score: ",
+    ),
+    "`rank_feature`, `distance_feature`, `pinned`, `percolate`": (
+        PASSED,
+        q({"bool": {"must": MATCH, "should": {"distance_feature": NEAR}}}),
+        "distance_feature: ",
+    ),
+    "`term`, `ids`, `range`, `constant_score`, … in `should`": (
+        PASSED,
+        q({"bool": {"must": MATCH, "should": {"ids": {"values": ["7"], "boost": 100}}}}),
+        "ids: ",
+    ),
+    "`more_like_this` a document": (
+        PASSED,
+        q({"more_like_this": {"like": [{"_id": "3"}], "min_doc_freq": 1}}),
+        "more_like_this: ",
+    ),
+    "`script_score` of a vector's similarity": (
+        RERANKED,
+        {**q({"script_score": {"query": MATCH, "script": EXACT}}), "rerank_query": "bees"},
         "",
     ),
+    "`indices_boost`": (PASSED, m(indices_boost=[{"*-1": 2.0}]), "indices_boost: "),
     "`collapse`, with `inner_hits`": (
         RERANKED,
         m(collapse={"field": "lang", "inner_hits": {"name": "more", "size": 2}}),
         "",
     ),
     "`aggs`": (RERANKED, m(aggs=AGGS), ""),
-    "`aggs` over `knn` or `hybrid`": (
+    "`aggs`, `collapse`, `post_filter`, `terminate_after` over `knn`": (
         RERANKED,
-        {"body": {"query": KNN, "aggs": AGGS}, "rerank_query": "bees"},
-        "aggregations: ",
+        {"body": {"query": KNN, "aggs": AGGS}, "rerank_query": "bees", "index": 1},
+        "knn keeps its k of 5",
     ),
     "`suggest`": (RERANKED, m(suggest={"s": {"text": "hony", "term": {"field": "text"}}}), ""),
     "`highlight`": (RERANKED, m(highlight={"fields": {"text": {}}}), ""),
     "`explain`, `profile`": (RERANKED, m(explain=True, profile=True), ""),
-    "`min_score`, `post_filter`, `indices_boost`": (
+    "`min_score`, `post_filter`": (
         RERANKED,
-        m(min_score=0.001, post_filter={"term": {"lang": "en"}}, indices_boost=[{"*-1": 2.0}]),
+        m(min_score=0.001, post_filter={"term": {"lang": "en"}}),
         "",
     ),
     "`track_total_hits`, `rest_total_hits_as_int`": (
@@ -125,6 +184,11 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
         PASSED,
         m(_source=False, docvalue_fields=["title.raw"]),
         "docvalue_fields: title.raw",
+    ),
+    "`script_fields` named like the text": (
+        PASSED,
+        m(script_fields={"text": {"script": {"source": "1"}}}),
+        "script_fields: text",
     ),
     "`stored_fields` `_none_`": (PASSED, m(stored_fields="_none_"), "stored_fields: "),
     "`filter_path` that shows ids, scores and text": (
@@ -157,6 +221,12 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
     ),
     "hits without the text that `TextFields` names": (PASSED, m(min_score=0.0), "no hit has text"),
 }
+# What the raw client cannot read, or OpenSearch refuses.
+NO_ANSWER = (
+    "`format` other than JSON",
+    "a body that is no JSON object",
+    "`hybrid`, a later page without `pagination_depth`",
+)
 NO_TEXT = "hits without the text that `TextFields` names"
 
 
@@ -171,7 +241,7 @@ def test_search(world: World, row: str) -> None:
     text_fields = TextFields(("nothing",)) if row == NO_TEXT else TextFields()
     options: Any = {"on_missing_query": "raise"} if becomes == REFUSED else {}
     client = wrapped(world, text_fields=text_fields, **options)
-    call = {"index": world.targets[0], **arguments}
+    call = {**arguments, "index": world.targets[arguments.get("index", 0)]}
     if becomes == REFUSED:
         with world.watched() as log, pytest.raises(ConfigurationError, match=told):
             client.search(**call)
@@ -180,13 +250,13 @@ def test_search(world: World, row: str) -> None:
     with world.watched() as log, observe() as outcomes:
         try:
             response = client.search(**call)
-        except OpenSearchException as error:  # the raw client cannot read it, or it is no search
-            assert row in ("`format` other than JSON", "a body that is no JSON object")
+        except OpenSearchException as error:
+            assert row in NO_ANSWER
             assert error
             return
-    (outcome,), (sent,) = outcomes, log
+    (outcome,), sent = outcomes, log[-1]
     assert outcome.status == ("reranked" if becomes == RERANKED else "skipped"), outcome.reason
-    assert str(outcome.reason or "").startswith(told)
+    assert str(outcome.reason or outcome.notes.get("own_depth", "")).startswith(told)
     recorded = sent.response
     assert list(response) == list(recorded)
     if becomes == PASSED and row != NO_TEXT:

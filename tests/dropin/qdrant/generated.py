@@ -178,16 +178,16 @@ def rescored(draw: Any) -> Asked:
 
 
 @st.composite
-def computed(draw: Any) -> Asked:
-    """The score of a formula, over what a prefetch found."""
-    boost = models.MultExpression(mult=[draw(numbers), "meta.n"])
+def weighed(draw: Any) -> Asked:
+    """The scores of what two prefetches found, weighed and added."""
+    parts = [models.MultExpression(mult=[draw(numbers), f"$score[{n}]"]) for n in range(2)]
     formula = models.FormulaQuery(
-        formula=models.SumExpression(sum=["$score", boost]), defaults={"meta.n": 0.0}
+        formula=models.SumExpression(sum=parts), defaults={"$score[0]": 0.0, "$score[1]": 0.0}
     )
-    return Asked({"prefetch": draw(leaf()), "query": formula})
+    return Asked({"prefetch": [draw(leaf()), draw(leaf())], "query": formula})
 
 
-reranked = st.one_of(dense, distant, late, terms, like, fused(), rescored(), computed())
+reranked = st.one_of(dense, distant, late, terms, like, fused(), rescored(), weighed())
 
 
 @st.composite
@@ -198,6 +198,9 @@ def passed(draw: Any) -> Asked:
     pair = models.ContextPair(positive=positive[0], negative=positive[1])
     discover = models.DiscoverInput(target=positive[0], context=[pair])
     near = models.NearestQuery(nearest=draw(vectors), mmr=models.Mmr(diversity=0.3))
+    boosted = models.FormulaQuery(
+        formula=models.SumExpression(sum=["$score", "meta.n"]), defaults={"meta.n": 0.0}
+    )
     by_field = models.OrderByQuery(order_by=models.OrderBy(key="meta.n"))
     query, using = draw(
         st.sampled_from(
@@ -207,12 +210,14 @@ def passed(draw: Any) -> Asked:
                 (models.ContextQuery(context=[pair]), DENSE),
                 (near, DENSE),
                 (by_field, MISSING),
+                (boosted, MISSING),
                 (models.SampleQuery(sample=models.Sample.RANDOM), MISSING),
                 (None, MISSING),
             )
         )
     )
-    return Asked(present({"query": query, "using": using}))
+    prefetch = draw(leaf()) if query is boosted else MISSING
+    return Asked(present({"query": query, "using": using, "prefetch": prefetch}))
 
 
 def present(arguments: dict[str, Any]) -> dict[str, Any]:

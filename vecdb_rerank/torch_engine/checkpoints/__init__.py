@@ -1,1 +1,1 @@
-"""Load checkpoints: architectures, tokenizers, licences."""
+"""Load checkpoints: files, code that comes with them, architectures, tokenizers, licences."""

@@ -1,4 +1,4 @@
-"""What a checkpoint for late interaction adds to its encoder: markers, lengths, projections."""
+"""Read what a late interaction checkpoint adds to its encoder: markers, lengths, projections."""
 
 from __future__ import annotations
 
@@ -7,76 +7,115 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from safetensors import safe_open
 from torch import Tensor
 
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.torch_engine.checkpoints.files import read_json
 
+Projection = tuple[Tensor, Tensor | None]  # weight and bias
 _PUNCTUATION = tuple(string.punctuation)
 
 
 @dataclass(frozen=True)
-class Scheme:
-    """How a checkpoint's texts are read (Khattab and Zaharia, ColBERT, 2020); a plain encoder's.
+class ColbertConfig:
+    """How an encoder reads texts for late interaction (Khattab and Zaharia, ColBERT, 2020).
 
-    The markers are tokens that stand after the first one. A query is filled with mask tokens up to
-    ``query_length`` (0: it is not), which only with ``masks_seen`` its other tokens attend to.
-    Documents have no vectors of ``skipped`` tokens. ``projections`` (weight, bias) come last.
+    The defaults are those of a plain encoder. The markers are tokens after the first one. Queries
+    are filled with mask tokens up to ``query_length`` (0: not filled); the other tokens attend to
+    them only with ``attend_to_masks``. Documents have no vectors for ``skipped`` tokens. The
+    ``projections`` are applied to the last hidden state, in order.
     """
 
     query_marker: str | None = None
     document_marker: str | None = None
     query_length: int = 0
-    masks_seen: bool = False
+    attend_to_masks: bool = False
     skipped: Sequence[str] = _PUNCTUATION
-    projections: Sequence[tuple[Tensor, Tensor | None]] = ()
+    projections: Sequence[Projection] = ()
 
 
-def scheme(folder: Path) -> Scheme:
-    """What the folder of a checkpoint says: ColBERT's own layout, PyLate's, or a plain encoder."""
+class _Metadata(TypedDict, total=False):
+    """ColBERT's artifact.metadata."""
+
+    similarity: str
+    query_token_id: str
+    doc_token_id: str
+    query_maxlen: int
+    attend_to_mask_tokens: bool
+    mask_punctuation: bool
+
+
+class _SentenceTransformers(TypedDict, total=False):
+    """PyLate's config_sentence_transformers.json."""
+
+    query_prefix: str
+    document_prefix: str
+    query_length: int
+    do_query_expansion: bool
+    attend_to_expansion_tokens: bool
+    skiplist_words: list[str]
+
+
+class _Module(TypedDict):
+    type: str
+    path: str
+
+
+class _Dense(TypedDict, total=False):
+    activation_function: str
+    use_residual: bool
+
+
+def read_colbert_config(folder: Path) -> ColbertConfig:
+    """Read the folder of a checkpoint: ColBERT's own layout, PyLate's, or a plain encoder.
+
+    Raises `ConfigurationError` for a similarity or a projection that is not supported.
+    """
     if (weight := _weight(folder, "linear.weight")) is not None:
-        told = _json(folder / "artifact.metadata")
-        if told.get("similarity", "cosine") != "cosine":
-            raise ConfigurationError(
-                "model", f"its similarity is {told['similarity']!r}, not cosine"
-            )
-        return Scheme(
-            told.get("query_token_id", "[unused0]"),
-            told.get("doc_token_id", "[unused1]"),
-            told.get("query_maxlen", 32),
-            told.get("attend_to_mask_tokens", False),
-            _PUNCTUATION if told.get("mask_punctuation", True) else (),
-            [(weight, None)],
-        )
-    told = _json(folder / "config_sentence_transformers.json")
-    if "query_prefix" not in told:
-        return Scheme()
-    return Scheme(
-        told["query_prefix"],
-        told.get("document_prefix"),
-        told.get("query_length", 32) if told.get("do_query_expansion", True) else 0,
-        told.get("attend_to_expansion_tokens", False),
-        told.get("skiplist_words", _PUNCTUATION),
-        _dense(folder),
+        return _colbert(cast("_Metadata", _optional_json(folder / "artifact.metadata")), weight)
+    path = folder / "config_sentence_transformers.json"
+    config = cast("_SentenceTransformers", _optional_json(path))
+    if "query_prefix" not in config:
+        return ColbertConfig()
+    return ColbertConfig(
+        config["query_prefix"],
+        config.get("document_prefix"),
+        config.get("query_length", 32) if config.get("do_query_expansion", True) else 0,
+        config.get("attend_to_expansion_tokens", False),
+        config.get("skiplist_words", _PUNCTUATION),
+        _dense_projections(folder),
     )
 
 
-def _dense(folder: Path) -> list[tuple[Tensor, Tensor | None]]:
-    """The weights of the modules behind the encoder."""
-    found = []
-    for module in _json(folder / "modules.json"):
+def _colbert(metadata: _Metadata, weight: Tensor) -> ColbertConfig:
+    if (similarity := metadata.get("similarity", "cosine")) != "cosine":
+        raise ConfigurationError("model", f"its similarity must be cosine, got {similarity!r}")
+    return ColbertConfig(
+        metadata.get("query_token_id", "[unused0]"),
+        metadata.get("doc_token_id", "[unused1]"),
+        metadata.get("query_maxlen", 32),
+        metadata.get("attend_to_mask_tokens", False),
+        _PUNCTUATION if metadata.get("mask_punctuation", True) else (),
+        [(weight, None)],
+    )
+
+
+def _dense_projections(folder: Path) -> list[Projection]:
+    """Return the weights of the linear modules after the encoder."""
+    found: list[Projection] = []
+    for module in _modules(folder / "modules.json"):
         if not module["type"].endswith(".Dense"):
             continue
         part = folder / module["path"]
-        told = _json(part / "config.json")
+        config = cast("_Dense", _optional_json(part / "config.json"))
         weight = _weight(part, "linear.weight")
-        plain = told.get("activation_function", "Identity").endswith("Identity")
-        if weight is None or not plain or told.get("use_residual"):
+        linear = config.get("activation_function", "Identity").endswith("Identity")
+        if weight is None or not linear or config.get("use_residual"):
             raise ConfigurationError(
-                "model",
-                f"{part} is no linear projection in safetensors, which is all that is known",
+                "model", f"{part} must be a linear projection in safetensors, without activation"
             )
         found.append((weight, _weight(part, "linear.bias")))
     return found
@@ -85,11 +124,16 @@ def _dense(folder: Path) -> list[tuple[Tensor, Tensor | None]]:
 def _weight(folder: Path, name: str) -> Tensor | None:
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as opened:
-            if name in opened.keys():  # noqa: SIM118 - no dict: it cannot be searched
+            if name in opened.keys():  # noqa: SIM118 - it is not a dict
                 weight: Tensor = opened.get_tensor(name)
                 return weight.float()
     return None
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else {}
+def _modules(path: Path) -> list[_Module]:
+    modules: list[_Module] = json.loads(path.read_text()) if path.is_file() else []
+    return modules
+
+
+def _optional_json(path: Path) -> object:
+    return read_json(path) if path.is_file() else {}

@@ -1,8 +1,7 @@
-"""Jina's reranker v2 without its code: the weights of an XLM-RoBERTa under other names.
+"""Load Jina's reranker v2 without its code, as an XLM-RoBERTa.
 
-The published model runs by remote code that computes XLM-RoBERTa with fused projections. Its
-weights are the same numbers, so they are given their usual names and run by transformers' own
-modules.
+The published model comes with code for XLM-RoBERTa with fused projections. The weights are the same
+numbers under other names: they are renamed and run with transformers' own modules.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor
@@ -30,30 +28,31 @@ _NAMES = (
 
 
 def is_flash(folder: Path) -> bool:
-    """Whether the checkpoint names its weights as that code does."""
+    """Check whether the checkpoint names its weights as that code does."""
     return any(map(_FUSED.match, _names(folder)))
 
 
-def load(folder: Path) -> Any:
-    """The model as an `XLMRobertaForSequenceClassification` in float32.
+def load(folder: Path) -> XLMRobertaForSequenceClassification:
+    """Return the model in float32.
 
-    Raises `ConfigurationError` where it has what XLM-RoBERTa has not.
+    Raises `ConfigurationError` if it has something that XLM-RoBERTa does not.
     """
     config = XLMRobertaConfig.from_pretrained(folder, local_files_only=True)
     if getattr(config, "position_embedding_type", "absolute") != "absolute":
-        raise ConfigurationError("model", "its rotary positions are none of XLM-RoBERTa's")
+        raise ConfigurationError("model", "it has rotary positions, which XLM-RoBERTa does not")
     model = XLMRobertaForSequenceClassification(config)
-    weights = renamed(_weights(folder))
-    # What the masked language model left behind is not read by a classifier.
-    told = model.load_state_dict(weights, strict=False)
-    wrong = [*told.missing_keys, *(k for k in told.unexpected_keys if not k.startswith("lm_head"))]
+    weights = rename(_weights(folder))
+    result = model.load_state_dict(weights, strict=False)
+    # A classifier does not read the head of the masked language model it was trained from.
+    unexpected = [key for key in result.unexpected_keys if not key.startswith("lm_head")]
+    wrong = [*result.missing_keys, *unexpected]
     if wrong:
         raise ConfigurationError("model", f"{wrong[0]} has no counterpart in XLM-RoBERTa")
     return model
 
 
-def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under XLM-RoBERTa's names, the fused projection in three."""
+def rename(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights under XLM-RoBERTa's names, with the fused projection split in three."""
     found: dict[str, Tensor] = {}
     for name, weight in weights.items():
         if fused := _FUSED.match(name):
@@ -61,11 +60,11 @@ def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             parts = zip(("query", "key", "value"), weight.chunk(3), strict=True)
             found |= {f"{start}layer{layer}attention.self.{p}.{kind}": w for p, w in parts}
         else:
-            found[_renamed(name)] = weight
+            found[_rename(name)] = weight
     return found
 
 
-def _renamed(name: str) -> str:
+def _rename(name: str) -> str:
     name = name.replace("roberta.encoder.layers.", "roberta.encoder.layer.")
     for old, new in _NAMES:
         name = re.sub(old, new, name)
@@ -86,6 +85,6 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for path in _files(folder):
         with safe_open(path, "pt") as opened:
-            names = opened.keys()  # it is no dict, and cannot be iterated over
+            names = opened.keys()  # it is not a dict and not iterable
             found |= {name: opened.get_tensor(name).float() for name in names}
     return found

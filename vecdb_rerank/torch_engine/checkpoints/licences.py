@@ -1,4 +1,4 @@
-"""Telling once that a model may not be used for everything."""
+"""Warn about models that must not be used commercially."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 _LICENCE = re.compile(r"^license:\s*['\"]?([\w.-]+)", re.MULTILINE)
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
-def tell(model: str, folder: Path) -> None:
-    """Warn, once a process and model, where the model's card names a non-commercial licence."""
-    licence = of_card(folder / "README.md")
-    if licence is None or "-nc" not in licence.lower() or model in _told:
+def warn_non_commercial(model: str, folder: Path) -> None:
+    """Log a warning, once per process and model, if its model card names such a licence."""
+    licence = read_licence(folder / "README.md")
+    if licence is None or "-nc" not in licence.lower() or model in _warned:
         return
-    _told.add(model)
+    _warned.add(model)
     log.warning(
-        "%s is licensed under %s: not for commercial use without its makers' permission",
+        "%s is licensed under %s: commercial use needs the permission of its authors",
         model,
         licence,
     )
 
 
-def of_card(card: Path) -> str | None:
-    """The licence that the head of a model card names; None where there is none."""
+def read_licence(card: Path) -> str | None:
+    """Return the licence in the front matter of a model card, or None."""
     try:
         text = card.read_text(errors="replace")
     except OSError:

@@ -1,38 +1,39 @@
 """What differs between the models that can be packed: first position, pooling, head.
 
-Each of these is tested to give the scores of its padded forward. Any other model is computed as
-it is, padded.
+Each of these is tested to give the scores of its padded forward pass. Any other model is padded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from vecdb_rerank.torch_engine.compute.layout import Layout
 
 Pooling = Literal["first", "last", "mean"]
+Head: TypeAlias = Callable[[PreTrainedModel, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """How a family of models reads a packed sequence.
 
-    ``pooling`` says which rows of the last hidden state, (documents, width), its ``head`` makes
-    logits of; ``offset`` is the position id of a document's first token.
+    ``pooling`` names the rows of the last hidden state, (documents, width), from which ``head``
+    computes logits. ``offset`` is the position id of a document's first token.
     """
 
-    head: Callable[[Any, Tensor], Tensor]
-    pooling: Callable[[Any], Pooling]
-    offset: Callable[[Any], int] = lambda _: 0
+    head: Head
+    pooling: Callable[[PreTrainedConfig], Pooling]
+    offset: Callable[[PreTrainedConfig], int] = lambda _: 0
 
 
-def pooled(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
-    """(documents, width) of the packed last hidden state, (tokens, width)."""
+def pool(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
+    """Return (documents, width) from the packed last hidden state, (tokens, width)."""
     if pooling == "first":
         return hidden[layout.first]
     if pooling == "last":
@@ -40,33 +41,36 @@ def pooled(hidden: Tensor, layout: Layout, pooling: Pooling) -> Tensor:
     return torch.stack([rows.float().mean(0) for rows in layout.split(hidden)])
 
 
-def _bert(model: Any, rows: Tensor) -> Tensor:
-    logits: Tensor = model.classifier(model.bert.pooler(rows[:, None]))
-    return logits
+def _apply(model: PreTrainedModel, rows: Tensor, *modules: str) -> Tensor:
+    """Apply submodules of ``model`` one after another."""
+    for name in modules:
+        rows = model.get_submodule(name)(rows)
+    return rows
 
 
-def _roberta(model: Any, rows: Tensor) -> Tensor:
-    logits: Tensor = model.classifier(rows[:, None])
-    return logits
+def _bert(model: PreTrainedModel, rows: Tensor) -> Tensor:
+    return _apply(model, rows[:, None], "bert.pooler", "classifier")
 
 
-def _modernbert(model: Any, rows: Tensor) -> Tensor:
-    logits: Tensor = model.classifier(model.head(rows))
-    return logits
+def _roberta(model: PreTrainedModel, rows: Tensor) -> Tensor:
+    return _apply(model, rows[:, None], "classifier")
 
 
-def _modernbert_pooling(config: Any) -> Pooling:
+def _modernbert(model: PreTrainedModel, rows: Tensor) -> Tensor:
+    return _apply(model, rows, "head", "classifier")
+
+
+def _modernbert_pooling(config: PreTrainedConfig) -> Pooling:
     return "mean" if config.classifier_pooling == "mean" else "first"
 
 
-def _scored(model: Any, rows: Tensor) -> Tensor:
-    logits: Tensor = model.score(rows)
-    return logits
+def _decoder(model: PreTrainedModel, rows: Tensor) -> Tensor:
+    return _apply(model, rows, "score")
 
 
 _BERT = Architecture(_bert, lambda _: "first")
 _ROBERTA = Architecture(_roberta, lambda _: "first", lambda config: config.pad_token_id + 1)
-_DECODER = Architecture(_scored, lambda _: "last")
+_DECODER = Architecture(_decoder, lambda _: "last")
 
 PACKED: Mapping[str, Architecture] = {
     "bert": _BERT,
@@ -81,8 +85,8 @@ PACKED: Mapping[str, Architecture] = {
 }
 
 
-def positions(config: Any) -> int | None:
-    """The most tokens a model has positions for; None where it names no limit."""
+def max_positions(config: PreTrainedConfig) -> int | None:
+    """Return how many tokens a model has positions for, or None if its config has no limit."""
     limit = getattr(config, "max_position_embeddings", None)
     if limit is None:
         return None

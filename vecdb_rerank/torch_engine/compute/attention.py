@@ -1,17 +1,16 @@
-"""Attention over documents that lie one after another in one sequence, without padding.
+"""Attention over documents that follow each other in one sequence, without padding.
 
 It is registered with transformers as an attention implementation, so that the models' own modules
-run as they are and only what they call for attention is this. What a layer asks for is honoured:
-its scale, causality, sliding window and grouped key heads. `Layout` reaches it as the keyword
-argument ``packed`` of the model's forward.
+run unchanged and call it for attention. It supports scaling, causality, sliding windows and grouped
+key heads. The `Layout` is passed as the keyword argument ``packed`` of the model's forward.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
@@ -25,7 +24,7 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def packed_attention(
-    module: Any,
+    module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -36,16 +35,16 @@ def packed_attention(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    **_: Any,
+    **_: object,
 ) -> tuple[Tensor, None]:
     """Attend within each document of ``packed``.
 
-    ``query`` is (1, heads, tokens, width), ``key`` and ``value`` may have fewer heads, in groups.
-    ``sliding_window`` counts the token itself, as transformers does. Returns (1, tokens, heads,
-    width) and no weights.
+    ``query`` is (1, heads, tokens, width); ``key`` and ``value`` may have fewer heads, in groups.
+    ``sliding_window`` includes the token itself, as in transformers. Returns (1, tokens, heads,
+    width) and no weights. Raises `ConfigurationError` for options that it does not support.
     """
     if packed is None or attention_mask is not None or softcap is not None or dropout:
-        raise ConfigurationError("model", "asks for what packed attention does not do")
+        raise ConfigurationError("model", "needs an option that packed attention does not support")
     window = None if sliding_window is None else sliding_window - 1
     causal = bool(getattr(module, "is_causal", False))
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
@@ -61,14 +60,14 @@ def within_documents(
     window: int | None = None,
     causal: bool = False,
 ) -> Tensor:
-    """Attention of (tokens, heads, width), by the fastest of the ways that are right here."""
-    if layout.seen is not None:
+    """Attend in (tokens, heads, width) with the fastest implementation for the inputs."""
+    if layout.visible is not None:
         return _by_group(q, k, v, layout, scale, window, causal)
     if q.is_cuda and q.dtype in _HALF:
         return _on_cuda(q, k, v, layout, scale, window, causal)
     plain = not causal and window is None and q.shape[1] == k.shape[1]
     if plain and not layout.tiles and q.device.type == "cpu" and q.dtype == torch.bfloat16:
-        return layout.head_major(*q.shape[1:])(q, k, v, scale)
+        return layout.bf16_attention(*q.shape[1:])(q, k, v, scale)
     return _by_group(q, k, v, layout, scale, window, causal)
 
 
@@ -81,17 +80,17 @@ def _by_group(
     window: int | None,
     causal: bool,
 ) -> Tensor:
-    """Torch's attention for all documents of as many rows at once."""
+    """Call torch's attention once for each group of documents of one length."""
     out = q.new_empty(q.shape)
-    out[sum(layout.rooms) :] = 0
+    out[sum(layout.heights) :] = 0
     grouped = q.shape[1] != k.shape[1]
     for group in layout.groups:
-        q_some, k_some, v_some, into = (by_document(x, group) for x in (q, k, v, out))
-        for queries, keys, mask in layout.pieces(group, window, causal):
-            into[:, :, queries] = scaled_dot_product_attention(
-                q_some[:, :, queries],
-                k_some[:, :, keys],
-                v_some[:, :, keys],
+        q_group, k_group, v_group, out_group = (by_document(x, group) for x in (q, k, v, out))
+        for queries, keys, mask in layout.blocks(group, window, causal):
+            out_group[:, :, queries] = scaled_dot_product_attention(
+                q_group[:, :, queries],
+                k_group[:, :, keys],
+                v_group[:, :, keys],
                 attn_mask=mask,
                 is_causal=causal and mask is None,
                 scale=scale,
@@ -101,8 +100,8 @@ def _by_group(
 
 
 def by_document(x: Tensor, group: Group) -> Tensor:
-    """The rows of a group, of (rows, heads, width), as (documents, heads, room, width): a view."""
-    return x[group.rows].view(group.count, group.room, *x.shape[1:]).transpose(1, 2)
+    """Return a view of a group's rows, (rows, heads, width), as (documents, heads, rows, width)."""
+    return x[group.rows].view(group.count, group.height, *x.shape[1:]).transpose(1, 2)
 
 
 def _on_cuda(
@@ -114,11 +113,11 @@ def _on_cuda(
     window: int | None,
     causal: bool,
 ) -> Tensor:
-    """One call of the kernel for sequences of different lengths."""
+    """Call the CUDA kernel for sequences of different lengths once."""
     from torch.nn.attention.varlen import varlen_attn
 
     left = -1 if window is None else window
-    attended: Any = varlen_attn(
+    out = varlen_attn(
         q.contiguous(),
         k.contiguous(),
         v.contiguous(),
@@ -130,17 +129,16 @@ def _on_cuda(
         window_size=(left, 0 if causal else left),
         enable_gqa=q.shape[1] != k.shape[1],
     )
-    rows: Tensor = attended
-    return rows
+    return cast("Tensor", out)  # a tuple only if the weights are returned too
 
 
 AttentionInterface.register(NAME, packed_attention)
 
 
 def register_opaque() -> None:
-    """Register it once more, as ``OPAQUE``, for compiled models.
+    """Register it also as ``OPAQUE``, for compiled models.
 
-    A compiler does not look inside, else it would compile anew for every layout.
+    The compiler treats it as a black box; otherwise it would recompile for every layout.
     """
-    hide: Any = torch.compiler.disable
-    AttentionInterface.register(OPAQUE, hide(packed_attention))
+    opaque = torch.compiler.disable(packed_attention)  # type: ignore[no-untyped-call]
+    AttentionInterface.register(OPAQUE, opaque)

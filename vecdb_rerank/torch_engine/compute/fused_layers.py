@@ -1,23 +1,28 @@
 """Layers of BERT, RoBERTa and XLM-RoBERTa in fewer and larger steps, for a CPU.
 
-What a layer computes stays the same: one product for queries, keys and values; GELU and the
-residual inside the products that they follow; and of the last layer only what the classifier
-reads. Embeddings, pooler and classifier are the model's own.
+Queries, keys and values are one product. Activation and residual are computed inside the products
+that they follow. The last layer computes only the rows that the classifier reads. The results stay
+the same; embeddings, pooler and classifier are the model's own.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import PreTrainedModel
+from transformers.models.bert.modeling_bert import BertLayer
+from transformers.models.roberta.modeling_roberta import RobertaLayer
+from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 
 from vecdb_rerank.torch_engine.compute.attention import by_document, within_documents
 from vecdb_rerank.torch_engine.compute.layout import Layout
-from vecdb_rerank.torch_engine.compute.onednn_linear import PackedLinear, can_pack, is_close
+from vecdb_rerank.torch_engine.compute.onednn_linear import PackedLinear, has_onednn, is_close
 
-_FAMILY = ("bert", "roberta", "xlm-roberta")
+EncoderLayer: TypeAlias = BertLayer | RobertaLayer | XLMRobertaLayer
+_MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 _ACTIVATIONS = {
     "gelu": ("gelu", "none"),
     "gelu_new": ("gelu", "tanh"),
@@ -27,26 +32,27 @@ _ACTIVATIONS = {
 
 
 @torch.inference_mode()
-def fuse(model: Any, *, first_only: bool = True) -> bool:
-    """Replace the layers of ``model``, on a CPU, where that is known to be exact.
+def fuse(model: PreTrainedModel, *, first_only: bool = True) -> bool:
+    """Replace the layers of ``model``, on a CPU, by fused ones; return whether they were.
 
-    With ``first_only``, the first row of each document is all that is read of the last one.
-
-    They stay as they are where the first one fused does not give what it gives by itself.
+    They are not if the model is of another family, or if the first layer gives another result when
+    fused. With ``first_only``, only the first row of each document is read from the last layer.
     """
     activation = _ACTIVATIONS.get(getattr(model.config, "hidden_act", ""))
-    if model.config.model_type not in _FAMILY or activation is None or not can_pack():
+    if model.config.model_type not in _MODEL_TYPES or activation is None or not has_onednn():
         return False
-    layers = model.base_model.encoder.layer
-    if not _is_right(layers[0], activation):
+    layers = cast("nn.ModuleList", model.base_model.get_submodule("encoder.layer"))
+    if not _is_exact(cast("EncoderLayer", layers[0]), activation):
         return False
     for n, layer in enumerate(layers):
-        layers[n] = FusedLayer(layer, activation, last=first_only and n == len(layers) - 1)
+        layers[n] = FusedLayer(
+            cast("EncoderLayer", layer), activation, last=first_only and n == len(layers) - 1
+        )
     return True
 
 
-def _is_right(layer: Any, activation: tuple[str, str]) -> bool:
-    """Whether fused layers give what ``layer`` gives, all rows and the first ones."""
+def _is_exact(layer: EncoderLayer, activation: tuple[str, str]) -> bool:
+    """Check whether fused layers give the result of ``layer``, for all rows and the first ones."""
     weight = layer.output.dense.weight
     packed = Layout([3, 15, 15], weight.device)
     x = torch.randn(1, packed.rows, len(weight)).to(weight.dtype)
@@ -62,14 +68,15 @@ def _is_right(layer: Any, activation: tuple[str, str]) -> bool:
 
 
 class FusedLayer(nn.Module):
-    """What ``layer``, an encoder layer of that family, computes of packed documents.
+    """Computes what an encoder layer does, on packed documents.
 
-    The ``last`` one computes the first row of each document, which is all that is read of it.
+    With ``last``, only the first row of each document.
     """
 
-    def __init__(self, layer: Any, activation: tuple[str, str], *, last: bool) -> None:
+    def __init__(self, layer: EncoderLayer, activation: tuple[str, str], *, last: bool) -> None:
         super().__init__()
-        attention, own = layer.attention, layer.attention.self
+        attention = layer.attention
+        own = attention.self
         self.heads: int = own.num_attention_heads
         self.scale: float = own.scaling
         self.last = last
@@ -81,40 +88,40 @@ class FusedLayer(nn.Module):
         self.outer = PackedLinear(layer.output.dense)
         self.norms = nn.ModuleList([attention.output.LayerNorm, layer.output.LayerNorm])
 
-    def forward(self, hidden: Tensor, *_: Any, packed: Layout, **__: Any) -> Tensor:
-        """(1, tokens, width) to the same; of the last layer's, only the first rows are right."""
+    def forward(self, hidden: Tensor, *_: object, packed: Layout, **__: object) -> Tensor:
+        """Map (1, tokens, width) to the same; with ``last``, only first rows are computed."""
         x = hidden[0]
         if self.query is None:
             q, k, v = self._heads(self.project(x), 3)
-            rows = self._rest(within_documents(q, k, v, packed, self.scale), x)
+            rows = self._after_attention(within_documents(q, k, v, packed, self.scale), x)
             return rows[None]
         first = packed.first
         (q,) = self._heads(self.query(x[first]), 1)
         k, v = self._heads(self.project(x), 2)
-        rows = self._rest(_of_first(q, k, v, packed, self.scale), x[first])
+        rows = self._after_attention(_first_token_attention(q, k, v, packed, self.scale), x[first])
         return hidden.index_copy(1, first, rows[None])
 
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """(tokens, parts x width) as so many of (tokens, heads, width of a head)."""
+        """Split (tokens, parts * width) into ``parts`` of (tokens, heads, width per head)."""
         return projected.view(len(projected), parts, self.heads, -1).unbind(1)
 
-    def _rest(self, attended: Tensor, x: Tensor) -> Tensor:
-        """All that follows attention, row by row."""
+    def _after_attention(self, attended: Tensor, x: Tensor) -> Tensor:
+        """Compute the rest of the layer, which treats rows independently."""
         first, second = self.norms
         x = first(self.attended(attended.flatten(1), add=x))
         y: Tensor = second(self.outer(self.inner(x), add=x))
         return y
 
 
-def _of_first(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float) -> Tensor:
-    """Attention of the first token of each document: ``q`` has a row a document."""
+def _first_token_attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float) -> Tensor:
+    """Attend from the first token of each document; ``q`` has one row per document."""
     found = []
-    place = 0
+    start = 0
     for group in layout.groups:
         keys, values = (by_document(rows, group) for rows in (k, v))
-        asked = q[place : place + group.count].unsqueeze(2)
-        place += group.count
-        mask = layout.tokens_of(group)
-        attended = scaled_dot_product_attention(asked, keys, values, attn_mask=mask, scale=scale)
+        queries = q[start : start + group.count].unsqueeze(2)
+        start += group.count
+        mask = layout.token_mask(group)
+        attended = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scale)
         found.append(attended.squeeze(2))
     return torch.cat(found)

@@ -1,4 +1,4 @@
-"""Documents of one length in a packed sequence."""
+"""Neighbouring documents of one length in a packed sequence."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Group:
-    """Neighbours that take as many rows, ``room`` each; ``lengths`` are their tokens."""
+    """Neighbouring documents that take ``height`` rows each; ``lengths`` are their tokens."""
 
     start: int
-    room: int
+    height: int
     lengths: tuple[int, ...]
 
     @property
     def count(self) -> int:
-        """How many documents."""
+        """The number of documents."""
         return len(self.lengths)
 
     @property
     def rows(self) -> slice:
-        """Where they are in the sequence."""
-        return slice(self.start, self.start + self.count * self.room)
+        """The rows of the documents in the sequence."""
+        return slice(self.start, self.start + self.count * self.height)

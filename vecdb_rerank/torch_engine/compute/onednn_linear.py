@@ -1,24 +1,22 @@
-"""Linear layers whose weights oneDNN has laid out once, for its own kernels.
+"""Linear layers with weights in the memory layout of oneDNN's kernels.
 
-On a CPU torch multiplies float32 by MKL, which leaves half of the speed of other makers' AVX-512
-unused, and lays bfloat16 weights out anew in every call. What is computed stays the same.
+On a CPU torch multiplies float32 with MKL, which uses half of the AVX-512 speed of processors that
+are not Intel's, and it reorders bfloat16 weights in every call. The results stay the same.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-_TOKENS = 2_048  # of a typical batch; the layout is made for it and right for any
+_TOKENS = 2_048  # of a typical batch, for which the layout is optimized
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
 
 
 class PackedLinear(nn.Module):
-    """What a `torch.nn.Linear` computes, for inference; several that read the same as one.
+    """A `torch.nn.Linear` for inference, or several with the same input as one.
 
-    ``activation`` is applied to the result: oneDNN's name of it and of its algorithm.
+    ``activation`` is applied to the result: its name in oneDNN, and the algorithm.
     """
 
     def __init__(self, *linears: nn.Linear, activation: tuple[str, str] = ("none", "")) -> None:
@@ -31,7 +29,7 @@ class PackedLinear(nn.Module):
         self._activation = activation
 
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
-        """(..., in_features) to (..., out_features); ``add`` has that shape and is added."""
+        """Map (..., in_features) to (..., out_features), and add ``add``, of that shape."""
         product = torch.ops.mkldnn._linear_pointwise
         y: Tensor
         if add is None:
@@ -42,18 +40,18 @@ class PackedLinear(nn.Module):
         return y
 
 
-def can_pack() -> bool:
-    """Whether this torch has oneDNN's products."""
-    backend: Any = torch.backends.mkldnn
-    return backend.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+def has_onednn() -> bool:
+    """Check whether this torch was built with oneDNN."""
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 @torch.inference_mode()
-def pack(body: nn.Module) -> int:
-    """Replace the linear layers inside ``body`` where that is possible; how many were.
+def pack_linears(body: nn.Module) -> int:
+    """Replace the linear layers inside ``body``; return how many were replaced.
 
-    Layers that others share weights with, subclasses, and formats that oneDNN does not multiply
-    here stay as they are, and so do all of them where the first one does not give its results.
+    Subclasses and number formats that oneDNN does not support stay unchanged, and so do all layers
+    if the first one gives another result.
     """
     found = [
         (parent, name, child)
@@ -61,15 +59,15 @@ def pack(body: nn.Module) -> int:
         for name, child in parent.named_children()
         if type(child) is nn.Linear and child.weight.dtype in _TOLERANCE
     ]
-    if not can_pack() or not found or not _is_right(found[0][2]):
+    if not has_onednn() or not found or not _is_exact(found[0][2]):
         return 0
     for parent, name, child in found:
         setattr(parent, name, PackedLinear(child))
     return len(found)
 
 
-def _is_right(linear: nn.Linear) -> bool:
-    """Whether a packed layer gives what the layer gives."""
+def _is_exact(linear: nn.Linear) -> bool:
+    """Check whether a packed layer gives the result of ``linear``."""
     x = torch.randn(1, 33, linear.in_features).to(linear.weight.dtype)
     try:
         return is_close(PackedLinear(linear)(x), linear(x))
@@ -78,7 +76,7 @@ def _is_right(linear: nn.Linear) -> bool:
 
 
 def is_close(found: Tensor, expected: Tensor) -> bool:
-    """Whether two results of one number format differ by no more than its rounding explains."""
+    """Check whether two results differ by no more than the rounding of their number format."""
     difference = (found - expected).float().abs().max()
     size = expected.float().abs().max().clamp(min=1e-6)
     return bool(difference / size < _TOLERANCE[expected.dtype])

@@ -1,4 +1,4 @@
-"""One queue for all calls: packed together, fair, in time, and nobody's error but the own."""
+"""One queue for all calls: shared batches, fairness, deadlines, errors of single calls."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.torch_engine.call_queue import Job, Queue
-from vecdb_rerank.torch_engine.memory import Budget
-from vecdb_rerank.torch_engine.tokens import Pair
+from vecdb_rerank.tokenization.pairs import Pair
+from vecdb_rerank.torch_engine.call_queue import CallQueue, Job
+from vecdb_rerank.torch_engine.memory import TokenBudget
 
 NEVER = Deadline()
 
@@ -23,12 +23,12 @@ def pair(number: int, length: int = 10) -> Pair:
     return Pair(np.array([number], np.int32), np.array([], np.int32), length, False)
 
 
-def job(*numbers: int, length: int = 10, deadline: Deadline = NEVER) -> Job:
+def job(*numbers: int, length: int = 10, deadline: Deadline = NEVER) -> Job[float]:
     return Job([pair(number, length) for number in numbers], deadline)
 
 
 class Model:
-    """Computes numbers from numbers, one batch at a time; holds each until it is let go."""
+    """Halves numbers, one batch at a time; blocks until ``go`` is set."""
 
     def __init__(self, *, held: bool = False) -> None:
         self.batches: list[list[int]] = []
@@ -46,17 +46,17 @@ class Model:
 
 
 class Slow(Model):
-    """Takes 10 ms a pair: 1,000 tokens a second, of pairs of 10."""
+    """Takes 10 ms per pair."""
 
     def __call__(self, pairs: Sequence[Pair]) -> list[float]:
         time.sleep(0.01 * len(pairs))
         return super().__call__(pairs)
 
 
-def held() -> tuple[Model, Queue]:
-    """A queue whose worker is busy with the pair 0."""
+def held() -> tuple[Model, CallQueue[float]]:
+    """Return a queue with a worker that is blocked at the pair 0."""
     model = Model(held=True)
-    queue = Queue(model, Budget(100))
+    queue = CallQueue(model, TokenBudget(100))
     assert queue.submit(job(0))
     while not model.batches:
         time.sleep(0.001)
@@ -64,11 +64,11 @@ def held() -> tuple[Model, Queue]:
 
 
 def test_a_job_gets_its_own_numbers_in_its_order() -> None:
-    queue = Queue(Model(), Budget(35))
+    queue = CallQueue(Model(), TokenBudget(35))
     mine = job(*range(20))
     assert queue.submit(mine)
     mine.wait()
-    assert mine.scores == [number / 2 for number in range(20)]
+    assert mine.results == [number / 2 for number in range(20)]
     queue.close()
 
 
@@ -101,7 +101,7 @@ def test_a_job_whose_deadline_has_passed_is_not_computed() -> None:
     queue.submit(late)
     queue.submit(fine)
     late.wait()
-    assert late.scores == [None]
+    assert late.results == [None]
     model.go.set()
     fine.wait()
     assert model.batches == [[0], [2]]
@@ -128,21 +128,21 @@ def test_waiting_ends_at_the_deadline_whatever_the_model_does() -> None:
     queue.submit(mine)
     mine.wait()
     assert time.monotonic() - started < 5
-    assert mine.scores == [None]
+    assert mine.results == [None]
     model.go.set()
     queue.close()
 
 
 def test_batches_are_small_when_the_job_at_the_front_has_little_time() -> None:
     model = Slow()
-    queue = Queue(model, Budget(100_000))
+    queue = CallQueue(model, TokenBudget(100_000))
     known = job(*range(20))
     queue.submit(known)
     known.wait()
     urgent = job(*range(1_000), deadline=Deadline.after(0.5))
     queue.submit(urgent)
     urgent.wait()
-    scored = [score is not None for score in urgent.scores]
+    scored = [score is not None for score in urgent.results]
     assert scored[:5] == [True] * 5
     assert scored == sorted(scored, reverse=True)  # the first ones
     queue.close()
@@ -158,7 +158,7 @@ def test_an_error_is_raised_in_the_call_that_caused_it_alone() -> None:
     other.wait()
     with pytest.raises(ValueError, match="below 0"):
         bad.wait()
-    assert (fine.scores, other.scores) == ([0.5], [1.0])
+    assert (fine.results, other.results) == ([0.5], [1.0])
     queue.close()
 
 
@@ -175,7 +175,7 @@ def test_a_full_queue_makes_callers_wait_and_then_gives_up() -> None:
         model.go.set()
         assert submitted.result(10)
     last.wait()
-    assert last.scores == [2.5]
+    assert last.results == [2.5]
     queue.close()
 
 
@@ -189,45 +189,45 @@ def test_closing_fails_what_waits_and_refuses_what_comes() -> None:
         waits.wait()
     except RerankError as error:
         assert "shut down" in str(error)
-    else:  # it had been computed before
-        assert waits.scores == [0.5]
+    else:  # it was computed before
+        assert waits.results == [0.5]
     with pytest.raises(RerankError, match="shut down"):
         queue.submit(job(2))
 
 
 def test_many_threads_and_workers_get_their_own_numbers() -> None:
-    queue = Queue(Model(), Budget(64), workers=3)
+    queue = CallQueue(Model(), TokenBudget(64), workers=3)
 
     def ask(start: int) -> bool:
         mine = job(*range(start, start + 30))
         assert queue.submit(mine)
         mine.wait()
-        return mine.scores == [number / 2 for number in range(start, start + 30)]
+        return mine.results == [number / 2 for number in range(start, start + 30)]
 
     with ThreadPoolExecutor(32) as pool:
         assert all(pool.map(ask, range(0, 64_000, 100)))
     queue.close()
 
 
-def test_workers_share_the_work_so_that_they_end_together() -> None:
+def test_workers_finish_a_call_together() -> None:
     model = Slow()
-    queue = Queue(model, Budget(2_048), workers=2)
+    queue = CallQueue(model, TokenBudget(2_048), workers=2)
     mine = job(*range(50), length=100)
     assert queue.submit(mine)
     mine.wait()
     sizes = sorted(map(len, model.batches))
-    assert max(sizes) <= 13 and len(sizes) <= 5  # four even ones, but for a moment's difference
+    assert max(sizes) <= 13 and len(sizes) <= 5  # four even ones, with some tolerance
     queue.close()
 
 
-def test_what_another_worker_computes_counts_in_its_share() -> None:
+def test_a_running_batch_counts_as_share_of_its_worker() -> None:
     model = Model(held=True)
-    queue = Queue(model, Budget(2_048), workers=2)
+    queue = CallQueue(model, TokenBudget(2_048), workers=2)
     for taken, one in enumerate((job(*range(5), length=100), job(*range(20), length=100)), start=1):
         assert queue.submit(one)
         while len(model.batches) < taken:
             time.sleep(0.001)
-    assert list(map(len, model.batches)) == [5, 13]  # 7 are left for the one that has 5
+    assert list(map(len, model.batches)) == [5, 13]  # 7 remain for the worker that has 5
     model.go.set()
     one.wait()
     queue.close()

@@ -1,0 +1,78 @@
+"""The typer application: all commands, and how errors end them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from vecdb_rerank.cli import (
+    bench,
+    calibrate,
+    common,
+    config,
+    demo,
+    doctor,
+    evaluate,
+    index,
+    scan,
+    search,
+    structure,
+    tune,
+)
+from vecdb_rerank.cli.terminal import SafeFormatter
+from vecdb_rerank.errors import VecdbRerankError
+
+app = typer.Typer(
+    help="Search Qdrant or OpenSearch with a hybrid first pass and a reranker.",
+    epilog="Start with `vecdb-rerank demo`: it needs no server and no configuration.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for module in (
+    demo,
+    index,
+    search,
+    evaluate,
+    tune,
+    calibrate,
+    structure,
+    scan,
+    bench,
+    doctor,
+    config,
+):
+    app.command(module.__name__.rpartition(".")[2])(module.command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        from vecdb_rerank import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run() -> None:
+    """Run the command; an error of this package ends it with one line and exit code 1."""
+    # Client libraries log warnings with a traceback; the error that follows says the same.
+    handler = logging.StreamHandler()
+    handler.setFormatter(SafeFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.ERROR)
+    logging.getLogger("vecdb_rerank").setLevel(logging.WARNING)
+    try:
+        app()
+    except VecdbRerankError as error:
+        common.err.print_line(f"error: {' '.join(str(error).split())}", style="red")
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of the output has exited, as in `| head`
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,99 @@
+"""The keys of settings, read from the types of the models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Annotated, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, Tag
+
+
+class Place(NamedTuple):
+    """Where a setting is: the keys that lead there, and its class if it is a section."""
+
+    path: tuple[str, ...]
+    section: type | None
+
+
+def place(root: type, location: Sequence[str | int]) -> Place:
+    """Translate the location of a validation error below ``root``.
+
+    Pydantic's locations also have the tags of unions, and lead into values that are one setting,
+    such as a list of strings.
+    """
+    path: list[str] = []
+    at: object = root
+    for part in map(str, location):
+        if part in (tagged := tags(at)):
+            at = tagged[part]
+            continue
+        if (inside := _section(at)) is not None:
+            at = _types(inside).get(part)
+        elif (item := _item(at)) is not None:
+            at = item
+        else:
+            break
+        path.append(part)
+    return Place(tuple(path), _section(at))
+
+
+def keys(section: type | None) -> list[str]:
+    """Return the keys of a model or dataclass."""
+    if section is None:
+        return []
+    if issubclass(section, BaseModel):
+        return list(section.model_fields)
+    return [entry.name for entry in fields(section)] if is_dataclass(section) else []
+
+
+def tags(annotation: object) -> dict[str, type[BaseModel]]:
+    """Return the members of a tagged union by their tags."""
+    return {
+        tag.tag: get_args(member)[0]
+        for member in _members(annotation)
+        if get_origin(member) is Annotated
+        for tag in get_args(member)[1:]
+        if isinstance(tag, Tag)
+    }
+
+
+def _types(section: type) -> Mapping[str, object]:
+    if issubclass(section, BaseModel):
+        return {name: field.annotation for name, field in section.model_fields.items()}
+    return get_type_hints(section)
+
+
+def _section(annotation: object) -> type | None:
+    """Return the model or dataclass that ``annotation`` allows besides None."""
+    only = _only(annotation)
+    if isinstance(only, type) and (issubclass(only, BaseModel) or is_dataclass(only)):
+        return only
+    return None
+
+
+def _item(annotation: object) -> object | None:
+    """Return the type of what a mapping holds by name, or a tuple of sections by index."""
+    only = _only(annotation)
+    arguments = get_args(only)
+    if isinstance(origin := get_origin(only), type) and issubclass(origin, Mapping):
+        return arguments[1]
+    if origin is tuple and tags(arguments[0]):
+        return arguments[0]
+    return None
+
+
+def _only(annotation: object) -> object:
+    """Return ``annotation`` without None, if one type is left, and without metadata."""
+    members = [member for member in _members(annotation) if member is not NoneType]
+    only = members[0] if len(members) == 1 else annotation
+    return get_args(only)[0] if get_origin(only) is Annotated else only
+
+
+def _members(annotation: object) -> tuple[object, ...]:
+    """Return the members of a union; any other type is the only one."""
+    if get_origin(annotation) is Annotated:
+        inner = get_args(annotation)[0]
+        return _members(inner) if get_origin(inner) in (Union, UnionType) else (annotation,)
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)

@@ -1,0 +1,1 @@
+"""Turn queries and documents into token ids; shared by the ONNX and the torch models."""
