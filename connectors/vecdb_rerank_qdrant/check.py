@@ -130,7 +130,7 @@ def _finds_something(findings: list[Finding], checked: Checked) -> Flow[None]:
     names = BRANCHES if mode == "hybrid" else (mode,)
     if empty := (yield from empty_branches(client, layout, names)):
         fix = "add the documents again: `add` writes the vectors of both branches"
-        findings.append(Finding(checked.subject, "error", empty, fix))
+        findings.append(Finding("branches", "error", empty, fix))
     elif mode != "dense":
         gain = yield from missing_terms(client, layout, checked.bm25, checked.text_fields)
         if gain:
