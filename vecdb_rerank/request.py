@@ -46,7 +46,7 @@ class Fusion:
     branch's scores and take their weighted mean. ``dbsf`` is Qdrant's distribution-based fusion.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     method: FusionMethod = "rrf"
     """How the branches are joined; ``dbsf`` is Qdrant's own and takes no weights."""
@@ -83,7 +83,7 @@ class Fusion:
 class Bm25Params:
     """BM25's parameters where its vectors are made at ingest (Robertson and Zaragoza, 2009)."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     k: float = 1.2
     """How soon more occurrences of a term stop counting (at least 0)."""
@@ -101,7 +101,7 @@ class Bm25Params:
 class SearchDefaults:
     """What a connector's ``search`` does when the call does not say."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     k: int = 50
     """First-pass candidates to rerank (1 to 10,000)."""

@@ -14,7 +14,8 @@ from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.search import dropin
-from vecdb_rerank.search.dropin import DropIn, Job, Plan, Rerank, each
+from vecdb_rerank.search.arguments import Rerank
+from vecdb_rerank.search.dropin import DropIn, Job, Plan, each
 from vecdb_rerank_opensearch import errors, request_reader
 from vecdb_rerank_opensearch.request_reader import Body, Request
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response

@@ -14,14 +14,14 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Search
-from vecdb_rerank.search.connector import Finding, Store
+from vecdb_rerank.search.store import Finding, Store
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import errors, queries, responses, schema, source_selection, writer
 from vecdb_rerank_opensearch.layout import Layout
 from vecdb_rerank_opensearch.queries import URL_PARAMS, Body
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
-log = logging.getLogger("vecdb_rerank")
+log: logging.Logger = logging.getLogger("vecdb_rerank")
 
 
 class OpenSearchStore(OpenSearchHits, Store[Response]):

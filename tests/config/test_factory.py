@@ -22,7 +22,7 @@ from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.errors import ConfigurationError, DatabaseError, FirstPassError, IngestError
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.rerankers.onnx import OnnxReranker
-from vecdb_rerank.search.connector import Finding
+from vecdb_rerank.search.store import Finding
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 BARE: dict[str, Any] = {"reranker": {"type": "none"}, "embedder": {"type": "none"}}
@@ -149,7 +149,7 @@ def test_none_is_no_reranker_and_no_embedder(connect: Callable[..., Any]) -> Non
     connector = connect(backend={"path": ":memory:"}, **BARE)
     assert connector.pipeline.chain is None
     assert connector.pipeline.embedder is None
-    with pytest.raises(ConfigurationError, match="embedder: creating a collection needs one"):
+    with pytest.raises(ConfigurationError, match="dimension"):
         connector.create()
     settings = load(**BARE).settings
     assert factory.reranker(settings) is None

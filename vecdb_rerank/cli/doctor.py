@@ -16,7 +16,7 @@ from vecdb_rerank.cli import common
 
 if TYPE_CHECKING:
     from vecdb_rerank.config.settings import Settings
-    from vecdb_rerank.search.connector import Finding
+    from vecdb_rerank.search.store import Finding
 
 
 def command(
@@ -123,7 +123,7 @@ def _reranker(section: Any) -> str:
 def _database(settings: Settings) -> list[Finding]:
     from vecdb_rerank.config import factory
     from vecdb_rerank.errors import VecdbRerankError
-    from vecdb_rerank.search.connector import Finding
+    from vecdb_rerank.search.store import Finding
 
     try:
         with closing(factory.build(_by_itself(settings))) as connector:
@@ -149,7 +149,7 @@ def _by_itself(settings: Settings) -> Settings:
 
 def _try(subject: str, check: Callable[[], str]) -> Finding:
     from vecdb_rerank.errors import MissingDependencyError, VecdbRerankError
-    from vecdb_rerank.search.connector import Finding
+    from vecdb_rerank.search.store import Finding
 
     try:
         return Finding(subject, True, check())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from vecdb_rerank.model import Candidate
     from vecdb_rerank.outcome import Outcome
+    from vecdb_rerank.request import Mode
 
 
 def command(
@@ -42,7 +43,13 @@ def command(
             connector.warmup()  # a deadline is about searching, not about loading
         with observe() as outcomes:
             response = connector.search(
-                query, mode=mode, k=k, limit=limit, offset=offset, rerank=rerank, explain=True
+                query,
+                mode=cast("Mode | None", mode),
+                k=k,
+                limit=limit,
+                offset=offset,
+                rerank=rerank,
+                explain=True,
             )
         [outcome] = outcomes
         candidates = connector.candidates(response)

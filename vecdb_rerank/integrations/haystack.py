@@ -27,7 +27,7 @@ from vecdb_rerank.integrations.shared import (
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.search.connector import Rerankers
+from vecdb_rerank.search.arguments import Rerankers
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 from vecdb_rerank.secrets import concealed
 from vecdb_rerank.text_fields import TextFields
@@ -36,6 +36,8 @@ with importing("haystack", extra="haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
     from haystack.core.errors import SerializationError
     from haystack.utils.auth import Secret
+
+__all__ = ["VecdbRerankRanker", "VecdbRerankRetriever"]
 
 Options = Mapping[str, object]
 _CONTENT = "content"

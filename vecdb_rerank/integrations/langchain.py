@@ -22,7 +22,7 @@ from vecdb_rerank.integrations.shared import (
 )
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
-from vecdb_rerank.search.connector import Bundled, Rerankers, make_embedder
+from vecdb_rerank.search.arguments import Bundled, Rerankers, make_embedder
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 from vecdb_rerank.text_fields import TextFields
 
@@ -35,6 +35,8 @@ with importing("langchain_core", extra="langchain"):
     from langchain_core.documents import BaseDocumentCompressor, Document
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
+
+__all__ = ["VecdbRerankCompressor", "VecdbRerankEmbeddings", "VecdbRerankRetriever"]
 
 _CONTENT = "page_content"
 

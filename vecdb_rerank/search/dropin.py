@@ -23,8 +23,8 @@ from vecdb_rerank.outcome import publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.request import NativeSearch, SearchDefaults
+from vecdb_rerank.search.arguments import Rerank, Rerankers, check_type, make_chain
 from vecdb_rerank.search.clock import Clock, SearchRun
-from vecdb_rerank.search.connector import Rerankers, make_chain
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import CompletedSearch, deliver
 from vecdb_rerank.text_fields import TextFields, valid_unicode
@@ -34,8 +34,6 @@ R = TypeVar("R")
 AnswerT = TypeVar("AnswerT")
 T = TypeVar("T")
 MissingQuery = Literal["pass", "raise"]
-# What a call's ``rerank`` may be: off, on, or on under another policy.
-Rerank = bool | Policy
 
 _ambient: ContextVar[str | None] = ContextVar("rerank_query", default=None)
 
@@ -129,6 +127,8 @@ class DropIn:
             raise ConfigurationError(
                 "on_missing_query", f"must be 'pass' or 'raise', got {on_missing_query!r}"
             )
+        check_type("policy", policy, Policy)
+        check_type("text_fields", text_fields, TextFields)
         SearchDefaults(k=k, limit=1)
         policy = policy or Policy()
         pipeline = Pipeline(

@@ -60,9 +60,14 @@ def test_signatures_are_opensearch_pys_and_two_keywords_more(
     ours: Any, theirs: Any, name: str
 ) -> None:
     signature = inspect.signature(getattr(ours, name))
-    *parameters, query, rerank = signature.parameters.values()
-    assert parameters == list(inspect.signature(getattr(theirs, name)).parameters.values())
-    assert signature.return_annotation == inspect.signature(getattr(theirs, name)).return_annotation
+    *parameters, query, rerank, others = signature.parameters.values()
+    native = inspect.signature(getattr(theirs, name)).parameters.values()
+    assert [(p.name, p.kind, p.default) for p in parameters] == [
+        (p.name, p.kind, p.default) for p in native
+    ]
+    assert others.kind is inspect.Parameter.VAR_KEYWORD  # the URL's, which the client takes too
+    ours_is, theirs_is = (inspect.iscoroutinefunction(getattr(one, name)) for one in (ours, theirs))
+    assert ours_is is theirs_is
     assert [(p.name, p.kind, p.default) for p in (query, rerank)] == [
         ("rerank_query", inspect.Parameter.KEYWORD_ONLY, None),
         ("rerank", inspect.Parameter.KEYWORD_ONLY, True),
@@ -93,12 +98,15 @@ def test_a_repr_holds_no_credentials() -> None:
 
 
 def test_a_client_of_the_other_kind_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="give it to AsyncRerankingOpenSearch"):
-        RerankingOpenSearch(AsyncOpenSearch("http://localhost:1"), None)
-    with pytest.raises(ConfigurationError, match="give it to RerankingOpenSearch"):
-        AsyncRerankingOpenSearch(OpenSearch("http://localhost:1"), None)
-    with pytest.raises(ConfigurationError, match="client: is of type str, not OpenSearch"):
-        RerankingOpenSearch("http://localhost:1", None)
+    for cls, other, named in (
+        (RerankingOpenSearch, AsyncOpenSearch("http://localhost:1"), "AsyncRerankingOpenSearch"),
+        (AsyncRerankingOpenSearch, OpenSearch("http://localhost:1"), "RerankingOpenSearch"),
+        (RerankingOpenSearch, "http://localhost:1", "str"),
+    ):
+        make: Any = cls
+        with pytest.raises(ConfigurationError, match=named) as caught:
+            make(other, None)
+        assert caught.value.key == "client"
 
 
 def test_a_copy_shares_the_client() -> None:

@@ -116,7 +116,7 @@ def test_arguments_by_position_are_those_of_the_client(local: World) -> None:
 
 
 def test_it_is_a_qdrant_client_and_everything_else_is_the_wrapped_ones(local: World) -> None:
-    client = wrap(local)
+    client: Any = wrap(local)
     assert issubclass(type(client), QdrantClient)
     assert client.count(local.name).count == 130
     assert client._client is local.client._client
@@ -508,16 +508,12 @@ def test_a_policy_is_that_of_one_call(local: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"k": 0}, "k: 0 is not in 1 to"),
-        ({"on_missing_query": "explode"}, "on_missing_query: 'explode'"),
-        ({"reranker": "best"}, "reranker: 'best'"),
-    ],
+    ("key", "value"), [("k", 0), ("on_missing_query", "explode"), ("reranker", "best")]
 )
-def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        RerankingQdrantClient(QdrantClient(":memory:"), **{"reranker": None, **options})
+def test_wrong_options_are_refused(key: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        RerankingQdrantClient(QdrantClient(":memory:"), **{"reranker": None, key: value})
+    assert caught.value.key == key
 
 
 def test_a_wrong_rerank_argument_is_refused_before_anything_is_sent(local: World) -> None:
@@ -530,10 +526,10 @@ def test_a_wrong_rerank_argument_is_refused_before_anything_is_sent(local: World
 
 
 def test_the_other_kind_of_client_is_refused(local: World) -> None:
-    other = AsyncQdrantClient(":memory:")
-    with pytest.raises(ConfigurationError, match="give it to AsyncRerankingQdrantClient"):
+    other: Any = AsyncQdrantClient(":memory:")
+    with pytest.raises(ConfigurationError, match="AsyncRerankingQdrantClient"):
         RerankingQdrantClient(other, None)
-    with pytest.raises(ConfigurationError, match="give it to RerankingQdrantClient"):
+    with pytest.raises(ConfigurationError, match="RerankingQdrantClient"):
         AsyncRerankingQdrantClient(local.client, None)
 
 
