@@ -71,8 +71,8 @@ def batch_points(
     own: Sequence[types.QueryRequest] = arguments["requests"]
     if not isinstance(own, Sequence):  # the client takes any iterable
         own = list(own)
-    reranks = each("rerank", rerank, bool | Policy, len(own))
-    queries = each("rerank_query", rerank_query, str | None, len(own))
+    reranks: list[Rerank] = each("rerank", rerank, bool | Policy, len(own))
+    queries: list[str | None] = each("rerank_query", rerank_query, str | None, len(own))
     planned = [
         _plan_points(drop_in, request_reader.from_query_request(request), how, query, over_grpc)
         for request, how, query in zip(own, reranks, queries, strict=True)
