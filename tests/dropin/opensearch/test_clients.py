@@ -1,4 +1,4 @@
-"""The drop-in clients: who they are, what else they do, both colours, failures."""
+"""The drop-in clients: who they are, what else they do, sync and async, failures."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_an_msearch_without_searches_is_the_clients_affair(world: World, body: A
         wrapped(world).msearch(body=body)
 
 
-# -- both colours, many at a time
+# -- sync and async, many at a time
 
 
 async def test_the_asynchronous_client_does_the_same(world: World, opensearch_url: str) -> None:
