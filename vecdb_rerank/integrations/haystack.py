@@ -265,12 +265,12 @@ class VecdbRerankRetriever:
         return self._searcher
 
     def _open(self) -> SearchableConnector:
-        settings = {
+        settings: dict[str, Any] = {
             name: _resolved(value, f"settings.{name}", secrets=True)
             for name, value in self.settings.items()
         }
-        self._opened = (connect_async if self.use_async else connect)(self.file, **settings)
-        opened: SearchableConnector = self._opened
+        open_it = connect_async if self.use_async else connect
+        self._opened = opened = open_it(self.file, **settings)
         return opened
 
     def close(self) -> None:

@@ -151,7 +151,7 @@ class Searcher:
         return [self._shape.document(candidate, hit) for candidate, hit in pairs]
 
 
-def _given(options: Mapping[str, object]) -> dict[str, object]:
+def _given(options: Mapping[str, object]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
