@@ -79,8 +79,8 @@ class VecdbRerankRanker:
         _check_top_k(top_k)
         self.reranker = reranker
         self.top_k = top_k
-        self.meta_fields_to_embed = tuple(meta_fields_to_embed)
-        self.policy = dict(policy or {})
+        self.meta_fields_to_embed: tuple[str, ...] = tuple(meta_fields_to_embed)
+        self.policy: dict[str, object] = dict(policy or {})
         self._text_fields = TextFields(fields=(*self.meta_fields_to_embed, _CONTENT))
         self._reorder: ListReranker | None = None
         self._settings(secrets=False)
@@ -239,7 +239,7 @@ class VecdbRerankRetriever:
         _resolved(settings or {}, "settings", secrets=False)
         self.connector = connector
         self.async_connector = async_connector
-        self.settings = dict(settings or {})
+        self.settings: dict[str, object] = dict(settings or {})
         self.file = file
         self.use_async = use_async
         self.top_k = top_k
@@ -247,7 +247,7 @@ class VecdbRerankRetriever:
         self.filters = filters
         self.mode = mode
         self.rerank = rerank
-        self.policy = None if policy is None else dict(policy)
+        self.policy: dict[str, object] | None = None if policy is None else dict(policy)
         self.content_field = content_field
         self.metadata_field = metadata_field
         self._opened: Any = None  # a connector of any database, sync or async

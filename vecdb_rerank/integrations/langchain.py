@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -69,7 +69,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
 
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     reranker: object = "bundled"
     top_n: int | None = Field(default=5, ge=1)
@@ -211,7 +211,7 @@ class VecdbRerankEmbeddings(Embeddings):
     """Embeds with an embedder of this package, by default the bundled one (384 dimensions)."""
 
     def __init__(self, embedder: Embedder | Bundled = "bundled") -> None:
-        self.embedder = make_embedder(embedder)
+        self.embedder: Embedder = make_embedder(embedder)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the vectors of documents, shape (len(texts), dimension)."""
