@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from typing import Any
 
 import griffe
@@ -15,7 +13,3 @@ class Corrections(griffe.Extension):
     def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
         """Correct one class; griffe calls this for each."""
         cls.members.pop("__pydantic_config__", None)  # not a field
-        if cls.name.endswith("Connector") and cls.path.startswith("vecdb_rerank_"):
-            # A connector's docstring is composed at import.
-            runtime = getattr(importlib.import_module(cls.module.path), cls.name)
-            cls.docstring = griffe.Docstring(inspect.getdoc(runtime) or "", parent=cls)

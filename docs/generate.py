@@ -273,17 +273,19 @@ def api() -> str:
 
 _CONNECTORS = ("vecdb_rerank_qdrant", "vecdb_rerank_opensearch")
 # The modules that most programs use; the others follow in alphabetical order.
-_FIRST = ("config.factory", "outcome", "policy", "request", "text_fields", "policy.blend")
+_FIRST = {
+    f"vecdb_rerank.{module}"
+    for module in ("config.factory", "outcome", "policy", "request", "text_fields", "policy.blend")
+}
 
 
 def _api_of_core() -> Iterator[str]:
     by_module: dict[str, list[str]] = {}
-    for name in vecdb_rerank.__all__:
-        if home := vecdb_rerank._HOMES.get(name):
-            by_module.setdefault(home, []).append(name)
-    for home in sorted(by_module, key=lambda home: (home not in _FIRST, home)):
-        module = f"vecdb_rerank.{home}"
-        yield _listed(_title(module), module, by_module[home])
+    for name in dir(vecdb_rerank):
+        if module := getattr(getattr(vecdb_rerank, name), "__module__", None):
+            by_module.setdefault(module, []).append(name)
+    for module in sorted(by_module, key=lambda module: (module not in _FIRST, module)):
+        yield _listed(_title(module), module, by_module[module])
 
 
 def _api_of(module: str) -> str:

@@ -1,8 +1,7 @@
-"""What importing costs, and that every public name is there."""
+"""What importing the package costs."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import subprocess
 import sys
@@ -10,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-
-import vecdb_rerank
 
 CLIENTS_AND_MODELS = (
     "qdrant_client",
@@ -32,7 +29,7 @@ HEAVY = (*CLIENTS_AND_MODELS, "pydantic", "pydantic_settings", "httpx", "tenacit
 
 
 def loaded_by(*arguments: str) -> set[str]:
-    """The top-level modules that a Python of its own loads, as it says itself."""
+    """Return the top-level modules that a new Python process loads."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *arguments],
         capture_output=True,
@@ -81,21 +78,13 @@ def test_the_command_line_loads_no_client_and_no_model_for_its_help(arguments: l
     assert among(loaded, [*CLIENTS_AND_MODELS, "pydantic_settings", "httpx"]) == []
 
 
-@pytest.mark.parametrize("name", vecdb_rerank.__all__)
-def test_every_public_name_is_there_and_documented(name: str) -> None:
-    value = getattr(vecdb_rerank, name)
-    if inspect.isclass(value) or inspect.isroutine(value):
-        doc = inspect.getdoc(value)
-        assert doc
-        # A dataclass writes its signature where it has no docstring.
-        assert not doc.startswith(f"{name}(")
-
-
-def test_the_public_names_are_sorted_and_listed() -> None:
-    assert len(set(vecdb_rerank.__all__)) == len(vecdb_rerank.__all__)
-    assert set(dir(vecdb_rerank)) >= set(vecdb_rerank.__all__)
-
-
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'Reranckr'"):
-        _ = vecdb_rerank.Reranckr
+def test_importing_the_package_is_fast() -> None:
+    """Under 100 ms of CPU time, beyond what Python itself needs to start."""
+    code = (
+        "import time; a = time.process_time(); import vecdb_rerank; print(time.process_time() - a)"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(times) < 0.1

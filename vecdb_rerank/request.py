@@ -52,7 +52,7 @@ class Fusion:
     branch's scores and take their weighted mean. ``dbsf`` is Qdrant's distribution-based fusion.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     method: FusionMethod = "rrf"
     """The method; ``dbsf`` is Qdrant's own and takes no weights."""
@@ -92,7 +92,7 @@ class Fusion:
 class Bm25Params:
     """BM25's parameters for vectors made at ingest (Robertson and Zaragoza, 2009)."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     k: float = 1.2
     """Saturation of term frequency: a lower value ignores repetition sooner (at least 0)."""
@@ -112,7 +112,7 @@ class Bm25Params:
 class SearchDefaults:
     """Defaults for the arguments of a connector's ``search``."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     k: int = 50
     """First-pass candidates to rerank (1 to 10,000)."""

@@ -27,7 +27,7 @@ class TextFields:
     Raises `ConfigurationError` if a value is out of range or no field is named.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     fields: tuple[str, ...] = ("title", "text")
     """The fields to read. Their texts are joined by line breaks; empty ones are left out."""

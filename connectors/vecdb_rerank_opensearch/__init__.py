@@ -1,4 +1,4 @@
-"""Rerank searches of OpenSearch.
+"""Hybrid search and rerank over OpenSearch: connectors and drop-in clients.
 
 Names load on first use: importing the package loads no client library, and modules such as
 `request_reader` work without one.
@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 from vecdb_rerank._optional import importing
 
 if TYPE_CHECKING:
-    from vecdb_rerank_opensearch.connector import AsyncOpenSearchConnector, OpenSearchConnector
+    from vecdb_rerank_opensearch.connector import (
+        AsyncOpenSearchConnector,
+        OpenSearchConnector,
+        OpenSearchSearchOptions,
+    )
     from vecdb_rerank_opensearch.depth import deepen
     from vecdb_rerank_opensearch.reranking_client import (
         AsyncRerankingOpenSearch,
@@ -23,6 +27,7 @@ __all__ = [
     "AsyncOpenSearchConnector",
     "AsyncRerankingOpenSearch",
     "OpenSearchConnector",
+    "OpenSearchSearchOptions",
     "RerankingOpenSearch",
     "deepen",
 ]
@@ -30,6 +35,7 @@ _MODULES = {
     "AsyncOpenSearchConnector": "connector",
     "AsyncRerankingOpenSearch": "reranking_client",
     "OpenSearchConnector": "connector",
+    "OpenSearchSearchOptions": "connector",
     "RerankingOpenSearch": "reranking_client",
     "deepen": "depth",
 }

@@ -8,7 +8,7 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import Mode
-from vecdb_rerank.search.connector import Finding
+from vecdb_rerank.search.store import Finding
 from vecdb_rerank_opensearch import schema
 from vecdb_rerank_opensearch.layout import Layout
 

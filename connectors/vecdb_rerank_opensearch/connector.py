@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
-from inspect import getdoc
-from typing import Any, ClassVar, Generic
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.ingest.model import IngestReport
-from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Embedder, Vector
-from vecdb_rerank.request import Fusion, Language, Mode, SearchDefaults, check_language
-from vecdb_rerank.search.connector import (
-    AsyncDriver,
-    Bundled,
-    Connector,
-    CreatedT,
-    Finding,
-    ProblemsT,
-    ReportT,
-    Rerankers,
-    SearchT,
-    SyncDriver,
-    refuse_wrong_client,
-)
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.request import Language, check_language
+from vecdb_rerank.search.arguments import CommonSearchOptions, ConnectorOptions, check_client
+from vecdb_rerank.search.connector import AsyncConnector, Connector
+from vecdb_rerank.search.core import Core
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import queries
 from vecdb_rerank_opensearch.layout import BM25_TEXT, Layout
@@ -33,153 +20,122 @@ from vecdb_rerank_opensearch.responses import Response
 from vecdb_rerank_opensearch.store import OpenSearchStore
 
 
-class _OpenSearch(
-    Connector[Response, SearchT, ReportT, CreatedT, ProblemsT],
-    Generic[SearchT, ReportT, CreatedT, ProblemsT],
-):
-    """Hybrid search over an OpenSearch index, reranked, as OpenSearch's own response.
+class OpenSearchSearchOptions(CommonSearchOptions, total=False):
+    """The options of an OpenSearch search; `OpenSearchConnector.search` describes them."""
+
+    filter: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+    _source: bool | str | Sequence[str] | Mapping[str, Any] | None
+    highlight: Mapping[str, Any] | None
+    aggs: Mapping[str, Any] | None
+    routing: str | None
+    preference: str | None
+    body: Mapping[str, Any] | None
+
+
+class OpenSearchConnector(Connector[Response]):
+    """Hybrid search over an OpenSearch index, reranked, in OpenSearch's own response format.
 
     Args:
-        client: the client you have.
-        index: the index, an alias or a pattern.
-        dense_vector: the ``knn_vector`` field.
-        bm25_fields: the text fields that BM25 searches, boosts allowed (``title^2``); default
-            is the field that `create` and `add` keep for it.
-        language: the language of the texts, which `create` chooses the analyzer by.
-        reranker: scores the hits; by default the bundled cross-encoder; None for none; a sequence
-            of several is a chain, in which the next one is asked where one fails.
-        embedder: embeds queries and documents; by default the bundled one; None for none.
-        documents: which source fields are a document's text.
-        policy: deadline, failures, minimum relevance.
-        defaults: k, limit, mode, depth and fusion where a call does not say.
-        close_client: close the client with the connector; by default it stays open.
+        client: an `OpenSearch` client.
+        index: an index, an alias or a pattern.
+        dense_vector: name of the ``knn_vector`` field.
+        bm25_fields: the text fields that BM25 searches, boosts allowed (``title^2``); by default
+            the field that `create` and `add` keep for it.
+        language: language of the texts; it decides the analyzer of an index that `create` makes.
+        reranker: scores the candidates: ``"bundled"`` (default) for the bundled cross-encoder, a
+            reranker, a sequence of rerankers (the next one is asked if one fails), or None.
+        embedder: embeds queries and documents: ``"bundled"`` (default), an embedder, or None.
+        text_fields: which source fields are a document's text (default: title and text).
+        policy: deadline, failures, minimum relevance, blend and more.
+        defaults: k, limit, mode, depth and fusion of searches that do not set them.
+        close_client: whether `close` closes the client too (default False).
+
+    Raises `ConfigurationError` if the client is of another kind or an option is wrong.
 
     """
 
-    _other: ClassVar[type]  # the client of the other colour, and whom it is for
-    _instead: ClassVar[str]
-
     def __init__(
         self,
-        client: OpenSearch | AsyncOpenSearch,
+        client: OpenSearch,
         index: str,
         *,
         dense_vector: str = "dense",
         bm25_fields: Sequence[str] = (BM25_TEXT,),
         language: Language = "english",
-        reranker: Rerankers = "bundled",
-        embedder: Embedder | Bundled | None = "bundled",
-        text_fields: TextFields | None = None,
-        policy: Policy | None = None,
-        defaults: SearchDefaults | None = None,
-        close_client: bool = False,
+        **options: Unpack[ConnectorOptions],
     ) -> None:
-        refuse_wrong_client(client, self._other, self._instead)
-        if isinstance(bm25_fields, str):
-            raise ConfigurationError("bm25_fields", f"give a list: [{bm25_fields!r}]")
-        documents = text_fields or TextFields()
-        check_language(language)
-        layout = Layout(index, dense_vector, tuple(bm25_fields), language)
-        super().__init__(
-            OpenSearchStore(client, layout, documents),
-            reranker=reranker,
-            embedder=embedder,
-            text_fields=text_fields,
-            policy=policy,
-            defaults=defaults,
-            close_client=close_client,
-        )
+        check_client(client, OpenSearch, AsyncOpenSearch, "AsyncOpenSearchConnector")
+        layout = _layout(index, dense_vector, bm25_fields, language)
+        super().__init__(_core(client, layout, options))
         self.client = client
 
-    def search(
-        self,
-        query: str,
-        *,
-        k: int | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-        mode: Mode | None = None,
-        filter: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        query_vector: Vector | None = None,
-        depth: int | None = None,
-        fusion: Fusion | None = None,
-        rerank: bool | Policy = True,
-        explain: bool = False,
-        _source: Any = None,
-        highlight: Mapping[str, Any] | None = None,
-        aggs: Mapping[str, Any] | None = None,
-        routing: str | None = None,
-        preference: str | None = None,
-        body: Mapping[str, Any] | None = None,
-    ) -> SearchT:
+    def search(self, query: str, **options: Unpack[OpenSearchSearchOptions]) -> Response:
         """Search, rerank ``k`` candidates, return ``limit`` of them from ``offset``.
 
         Args:
             query: the user's text.
-            k: candidates of the first pass that are reranked (default 50).
-            limit: hits returned (default 10; OpenSearch's ``size``), at most ``k``.
-            offset: hits of the reranked window to leave out; pages never overlap.
+            k: candidates of the first pass to rerank (1 to 10,000, default 50).
+            limit: hits returned, at most ``k`` (default 10; OpenSearch's ``size``).
+            offset: hits of the reranked window to skip (default 0); pages never overlap.
             mode: ``hybrid`` (default), ``dense`` or ``bm25``.
             filter: an OpenSearch query, or a list of them, applied in every branch.
-            query_vector: the query's dense vector, shape (dimension,), instead of the embedder.
-            depth: hits taken from each branch of a hybrid search (default ``k``).
+            query_vector: the query's dense vector, shape (dimension,), instead of the embedder's.
+            depth: hits taken from each branch of a hybrid search (1 to 10,000, default ``k``).
             fusion: how the branches are joined.
-            rerank: False for the first-pass order.
-            explain: put branch ranks, relevance and scores of each hit in the outcome.
-            _source, highlight, aggs, routing, preference: as in OpenSearch's search; by default
-                the source comes without the dense vector and the BM25 text.
+            rerank: False for the first-pass order; a `Policy` applies to this call alone.
+            explain: report each hit's branch ranks, relevance and scores in the outcome.
+            _source: as in OpenSearch's search, like all options below; by default the source
+                comes without the dense vector and the BM25 text.
+            highlight: the fields to highlight.
+            aggs: aggregations.
+            routing: the shards to search.
+            preference: the copies of the shards to search.
             body: more keys of the request body, such as ``track_total_hits``.
 
-        Raises `ConfigurationError` for wrong arguments, `FirstPassError` when OpenSearch fails
-        or `FirstPassTimeoutError` when it is late. A failing reranker raises only under
-        ``on_error="raise"``.
+        Raises `ConfigurationError` if an argument is wrong, `FirstPassError` if OpenSearch fails,
+        and `FirstPassTimeoutError` if it misses the deadline. A failing reranker raises
+        `RerankError` only with ``on_error="raise"``.
 
         """
-        queries.check_body(body or {})
-        return self._search(
-            query,
-            k=k,
-            limit=limit,
-            offset=offset,
-            mode=mode,
-            depth=depth,
-            fusion=fusion,
-            filter=filter,
-            query_vector=query_vector,
-            rerank=rerank,
-            explain=explain,
-            native={
-                "_source": _source,
-                "highlight": highlight,
-                "aggs": aggs,
-                "routing": routing,
-                "preference": preference,
-                "body": body,
-            },
-        )
+        queries.check_body(options.get("body") or {})
+        return run(self._core.search(query, options))
 
 
-class OpenSearchConnector(SyncDriver, _OpenSearch[Response, IngestReport, bool, list[Finding]]):
-    """`_OpenSearch` over an `OpenSearch` client."""
+class AsyncOpenSearchConnector(AsyncConnector[Response]):
+    """`OpenSearchConnector` over an `AsyncOpenSearch` client: same options, awaited methods."""
 
-    _other = AsyncOpenSearch
-    _instead = "AsyncOpenSearchConnector"
+    def __init__(
+        self,
+        client: AsyncOpenSearch,
+        index: str,
+        *,
+        dense_vector: str = "dense",
+        bm25_fields: Sequence[str] = (BM25_TEXT,),
+        language: Language = "english",
+        **options: Unpack[ConnectorOptions],
+    ) -> None:
+        check_client(client, AsyncOpenSearch, OpenSearch, "OpenSearchConnector")
+        layout = _layout(index, dense_vector, bm25_fields, language)
+        super().__init__(_core(client, layout, options))
+        self.client = client
+
+    async def search(self, query: str, **options: Unpack[OpenSearchSearchOptions]) -> Response:
+        """Search as `OpenSearchConnector.search` does, with the same options."""
+        queries.check_body(options.get("body") or {})
+        return await run_async(self._core.search(query, options))
 
 
-class AsyncOpenSearchConnector(
-    AsyncDriver,
-    _OpenSearch[
-        Awaitable[Response],
-        Awaitable[IngestReport],
-        Awaitable[bool],
-        Awaitable[list[Finding]],
-    ],
-):
-    """`_OpenSearch` over an `AsyncOpenSearch` client: every method is awaited."""
-
-    _other = OpenSearch
-    _instead = "OpenSearchConnector"
+def _layout(
+    index: str, dense_vector: str, bm25_fields: Sequence[str], language: Language
+) -> Layout:
+    if isinstance(bm25_fields, str):
+        raise ConfigurationError("bm25_fields", f"expected a list, got a string: [{bm25_fields!r}]")
+    check_language(language)
+    return Layout(index, dense_vector, tuple(bm25_fields), language)
 
 
-for _connector in (OpenSearchConnector, AsyncOpenSearchConnector):
-    _connector.__doc__ = f"{_connector.__doc__}\n\n{getdoc(_OpenSearch)}"
+def _core(
+    client: OpenSearch | AsyncOpenSearch, layout: Layout, options: ConnectorOptions
+) -> Core[Response]:
+    store = OpenSearchStore(client, layout, options.get("text_fields") or TextFields())
+    return Core(store, OpenSearchSearchOptions, **options)

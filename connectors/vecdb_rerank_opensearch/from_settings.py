@@ -1,38 +1,42 @@
-"""The connector from settings, with a client of its own."""
+"""Make an OpenSearch connector from settings, with a client of its own."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from vecdb_rerank.config.settings import OpenSearchSettings
+from vecdb_rerank.search.arguments import ConnectorOptions
 from vecdb_rerank_opensearch.connection import TotalTimeoutConnection
 from vecdb_rerank_opensearch.connector import AsyncOpenSearchConnector, OpenSearchConnector
 
 
 def from_settings(
-    settings: OpenSearchSettings, *, use_async: bool = False, **shared: Any
+    settings: OpenSearchSettings, *, use_async: bool = False, **options: Unpack[ConnectorOptions]
 ) -> OpenSearchConnector | AsyncOpenSearchConnector:
-    """The connector; ``shared`` are the arguments that all connectors take."""
-    options = client_options(settings)
+    """Make the connector, asynchronous if ``use_async``; ``options`` are passed on to it."""
     if use_async:
-        client: OpenSearch | AsyncOpenSearch = AsyncOpenSearch(**options)
-    else:
-        client = OpenSearch(**options, connection_class=TotalTimeoutConnection)
-    connector = AsyncOpenSearchConnector if use_async else OpenSearchConnector
-    return connector(
-        client,
+        return AsyncOpenSearchConnector(
+            AsyncOpenSearch(**client_options(settings)),
+            settings.collection,
+            dense_vector=settings.dense_vector,
+            bm25_fields=settings.bm25_fields,
+            language=settings.language,
+            **options,
+        )
+    return OpenSearchConnector(
+        OpenSearch(**client_options(settings), connection_class=TotalTimeoutConnection),
         settings.collection,
         dense_vector=settings.dense_vector,
         bm25_fields=settings.bm25_fields,
         language=settings.language,
-        **shared,
+        **options,
     )
 
 
 def client_options(settings: OpenSearchSettings) -> dict[str, Any]:
-    """The arguments of an OpenSearch client; its own retries are off, ours are the only ones."""
+    """Return the arguments of an OpenSearch client; its own retries are turned off."""
     options: dict[str, Any] = {
         "hosts": [settings.url],
         "timeout": settings.timeout,

@@ -1,8 +1,8 @@
-"""The flows of a drop-in: somebody else's ``search`` or ``msearch``, reranked."""
+"""The flows of a drop-in: the caller's own ``search`` or ``msearch``, with its hits reranked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 from more_itertools import chunked
 from opensearchpy.exceptions import RequestError
 
-from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.flow.steps import Flow, call
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.search import dropin
-from vecdb_rerank.search.dropin import DropIn, Job, Plan, Rerank, each
+from vecdb_rerank.search.arguments import Rerank
+from vecdb_rerank.search.dropin import DropIn, Job, Plan, each
 from vecdb_rerank_opensearch import depth, errors, request_reader
 from vecdb_rerank_opensearch.depth import Body
 from vecdb_rerank_opensearch.request_reader import Request
@@ -22,16 +23,17 @@ from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 from vecdb_rerank_opensearch.source_selection import NOTHING, Forced
 
 T = TypeVar("T")
-Native = Callable[..., Any]
+# A native method, of a synchronous or an asynchronous client.
+Native = Callable[..., Response | Awaitable[Response]]
 Arguments = Mapping[str, Any]
-# The text of a search; of an ``msearch`` that of all its searches, or one for each.
+# The text of a search; for an ``msearch``, one text for all its searches or one for each.
 Query = str | None
 Queries = Query | Sequence[Query]
 Reranks = Rerank | Sequence[Rerank]
 _NO_URL = ("body", "index", "params", "headers")
 PAGE = (*request_reader.PAGE, "from_")
 _BAD_REQUEST = 400
-_REFUSED = "OpenSearch refused the deeper search, and was sent the caller's own: {}"
+_REFUSED = "OpenSearch refused the deeper search, so the caller's own was sent: {}"
 
 
 class SeveralShards(Exception):
@@ -40,10 +42,11 @@ class SeveralShards(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A search as it is sent: the caller's ``own`` body, or a deeper one that brings the text.
+    """A search as it is sent: ``body`` is the caller's ``own`` or a deeper one with the text.
 
-    ``available`` is how many hits there are, if the deeper search finds more; that is known only
-    of a search that goes to one shard.
+    ``wide`` is the caller's body made deeper, without the fields that bring the text.
+    ``available`` is how many hits there are, if the deeper search finds more; it is known only for
+    a search that goes to one shard.
     """
 
     plan: Plan
@@ -61,20 +64,20 @@ class Sent:
 
     @property
     def changed(self) -> bool:
-        """Whether it is another one than the caller's."""
+        """Whether the body differs from the caller's."""
         return self.body is not self.own
 
     @property
     def job(self) -> Job[Response]:
-        """What reranking it needs."""
+        """Return what reranking the response needs."""
         return Job(self.plan, OpenSearchHits(), self._first)
 
-    def _first(self, response: Any) -> FirstPass[Response] | str:
+    def _first(self, response: object) -> FirstPass[Response] | str:
         if (error := _error(response)) is not None:
-            told = _REFUSED if self.is_refused(response) else "the search failed: {}"
-            return told.format(errors.reason(error))
+            message = _REFUSED if self.is_refused(response) else "the search failed: {}"
+            return message.format(errors.reason(error))
         if not isinstance(response, Mapping) or "hits" not in response:
-            return "the answer has no hits"
+            return "the response has no hits"
         self.check_shards(response)
         hybrid = self.plan.search.mode == "hybrid"
         response = depth.with_total_at_most(response, self.available)
@@ -83,23 +86,22 @@ class Sent:
         )
 
     def passed(self, error: RequestError) -> Job[Response]:
-        """What is told where the caller's own is sent instead."""
+        """Return the job of the caller's own search, which is sent because of ``error``."""
         reason = self.plan.reason or _REFUSED.format(errors.reason(error))
         return replace(self.job, plan=replace(self.plan, reason=reason))
 
-    def is_refused(self, response: Any) -> bool:
-        """Whether OpenSearch refused what was made of the caller's search."""
+    def is_refused(self, response: object) -> bool:
+        """Check whether OpenSearch refused the deeper search."""
         error = _error(response)
         return self.changed and error is not None and error.status == _BAD_REQUEST
 
 
 def search(
     drop_in: DropIn, native: Native, arguments: Arguments, rerank: Rerank, query: Query
-) -> Flow[Any]:
-    """One search: ``native(**arguments)``, with its hits reranked.
+) -> Flow[Response]:
+    """Run ``native(**arguments)``, a ``search``, with its hits reranked.
 
-    Where OpenSearch refuses the deeper search (400), the caller's own is sent: it may be fine,
-    and else the error is the caller's own.
+    If OpenSearch refuses the deeper search (400), the caller's own is sent, and its error raised.
     """
     request = Request(request_reader.parsed(arguments.get("body")), _url(arguments))
     target = _target(arguments)
@@ -123,11 +125,11 @@ def search(
 
 def msearch(
     drop_in: DropIn, native: Native, arguments: Arguments, rerank: Reranks, queries: Queries
-) -> Flow[Any]:
-    """Several searches in one request: ``native(**arguments)``, with the hits of each reranked.
+) -> Flow[Response]:
+    """Run ``native(**arguments)``, an ``msearch``, with the hits of each search reranked.
 
-    An answer that is an error stays where it is. What OpenSearch refuses of the deeper searches
-    is sent again as the caller wrote it.
+    A response that is an error keeps its place. A deeper search that OpenSearch refuses is sent
+    again as the caller wrote it.
     """
     arguments, pairs = _paired(arguments)
     url, count = _url(arguments), len(pairs)
@@ -171,14 +173,14 @@ def msearch(
     refused = [n for n, one in enumerate(sent) if one.is_refused(responses[n])]
     if refused:
         own = {**arguments, "body": [line for n in refused for line in pairs[n]]}
-        again = yield Call(lambda: native(**own))
+        again = yield from call(lambda: native(**own))
         for n, response in zip(refused, _split(len(refused), again), strict=True):
             responses[n] = response
     return _joined(answer, responses)
 
 
 def _or_own(deeper: Flow[T], own: Callable[[RequestError], Flow[T]]) -> Flow[T]:
-    """The deeper search, or the caller's own where OpenSearch refuses it."""
+    """Run the deeper search, or the caller's own if OpenSearch refuses it."""
     try:
         return (yield from deeper)
     except RequestError as caught:
@@ -189,7 +191,7 @@ def _or_own(deeper: Flow[T], own: Callable[[RequestError], Flow[T]]) -> Flow[T]:
 
 
 def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, target: str) -> Sent:
-    """A request as it is to be sent."""
+    """Plan how to send a request."""
     paths = drop_in.pipeline.text_fields.paths
     one_shard = target not in drop_in.learned
     info = request_reader.read(request, paths, drop_in.k, drop_in.rerank_depth, one_shard=one_shard)
@@ -217,9 +219,9 @@ def _url(arguments: Arguments) -> dict[str, Any]:
 def _deepen_arguments(
     arguments: Arguments, body: Any, without: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The arguments with another body, and what of the URL is not in it.
+    """Return the arguments with another body, and without the URL parameters in ``without``.
 
-    A refusal comes as an error, also where the caller wants it as an answer.
+    A refusal is raised even if the caller ignores its status.
     """
     given = _without({**arguments, "body": body}, without)
     if (ignored := _url(arguments).get("ignore")) is not None:
@@ -229,14 +231,14 @@ def _deepen_arguments(
     return given
 
 
-def _lines(pairs: Sequence[Sequence[Any]], sent: Sequence[Sent]) -> Iterator[Any]:
+def _lines(pairs: Sequence[Sequence[object]], sent: Sequence[Sent]) -> Iterator[object]:
     for (header, own), one in zip(pairs, sent, strict=True):
         yield header
         yield one.body if one.changed else own
 
 
 def _without(arguments: Arguments, names: Sequence[str]) -> dict[str, Any]:
-    """The arguments without some that go into the URL."""
+    """Return the arguments without some of the URL parameters."""
     kept = {name: value for name, value in arguments.items() if name not in names}
     if params := kept.get("params"):
         kept["params"] = {name: value for name, value in params.items() if name not in names}
@@ -244,9 +246,9 @@ def _without(arguments: Arguments, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _paired(arguments: Arguments) -> tuple[Arguments, list[list[Any]]]:
-    """The arguments, and the header and body of each search; no pairs where they do not pair.
+    """Return the arguments, and the header and body of each search; none if they do not pair up.
 
-    The server skips an empty first line, so that all lines after it pair otherwise.
+    The server skips an empty first line, so the lines after it would pair up differently.
     """
     body = arguments["body"]
     if isinstance(body, str | bytes):
@@ -259,25 +261,25 @@ def _paired(arguments: Arguments) -> tuple[Arguments, list[list[Any]]]:
     return arguments, list(chunked(lines, 2)) if pairs else []
 
 
-def _split(count: int, answer: Any) -> list[Any]:
-    """The response to each search; nothing for any where the answer has another form."""
+def _split(count: int, answer: object) -> list[Response]:
+    """Return the response to each search; empty ones if the answer has another form."""
     responses = answer.get("responses") if isinstance(answer, Mapping) else None
     whole = isinstance(responses, list) and len(responses) == count
     return [*responses] if whole else [{}] * count  # type: ignore[misc]  # None is not whole
 
 
-def _joined(answer: Any, responses: Sequence[Any]) -> Any:
-    """The answer with the responses, where it has that form."""
+def _joined(answer: Response, responses: Sequence[Response]) -> Response:
+    """Return the answer with the responses, if it has that form."""
     has = isinstance(answer, Mapping) and len(answer.get("responses") or ()) == len(responses)
     return {**answer, "responses": responses} if has else answer
 
 
-def _error(response: Any) -> errors.SearchFailed | None:
-    """The error that a response is, or None; ``filter_path`` may leave nothing but its status."""
+def _error(response: object) -> errors.SearchFailed | None:
+    """Return the error that a response is, or None; ``filter_path`` may leave only its status."""
     if not isinstance(response, Mapping):
         return None
     error, status = response.get("error"), response.get("status")
     if error is None and (status or 0) < _BAD_REQUEST:
         return None
-    told = error if isinstance(error, Mapping) else {"type": error or f"status {status}"}
-    return errors.SearchFailed(status or 500, told)
+    details = error if isinstance(error, Mapping) else {"type": error or f"status {status}"}
+    return errors.SearchFailed(status or 500, details)

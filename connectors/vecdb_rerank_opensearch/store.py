@@ -15,8 +15,8 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, MAX_K, Mode, Search
-from vecdb_rerank.search.connector import Finding, Store
 from vecdb_rerank.search.expiring import Expiring
+from vecdb_rerank.search.store import Finding, Store
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import (
     check,
@@ -36,7 +36,7 @@ Client = OpenSearch | AsyncOpenSearch
 
 CLIENT_TIMEOUT = 10.0  # seconds; of a client that was made without one
 
-log = logging.getLogger("vecdb_rerank")
+log: logging.Logger = logging.getLogger("vecdb_rerank")
 
 
 @dataclass(frozen=True, slots=True)

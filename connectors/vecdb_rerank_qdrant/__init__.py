@@ -1,4 +1,4 @@
-"""Rerank searches of Qdrant.
+"""Hybrid search and rerank over Qdrant: connectors and drop-in clients.
 
 Names load on first use: importing the package loads no client library, and modules such as
 `request_reader` work without one.
@@ -13,7 +13,11 @@ from vecdb_rerank._optional import importing
 
 if TYPE_CHECKING:
     from vecdb_rerank_qdrant.bm25 import Bm25
-    from vecdb_rerank_qdrant.connector import AsyncQdrantConnector, QdrantConnector
+    from vecdb_rerank_qdrant.connector import (
+        AsyncQdrantConnector,
+        QdrantConnector,
+        QdrantSearchOptions,
+    )
     from vecdb_rerank_qdrant.depth import deepen
     from vecdb_rerank_qdrant.reranking_client import (
         AsyncRerankingQdrantClient,
@@ -25,6 +29,7 @@ __all__ = [
     "AsyncRerankingQdrantClient",
     "Bm25",
     "QdrantConnector",
+    "QdrantSearchOptions",
     "RerankingQdrantClient",
     "deepen",
 ]
@@ -33,6 +38,7 @@ _MODULES = {
     "AsyncRerankingQdrantClient": "reranking_client",
     "Bm25": "bm25",
     "QdrantConnector": "connector",
+    "QdrantSearchOptions": "connector",
     "RerankingQdrantClient": "reranking_client",
     "deepen": "depth",
 }

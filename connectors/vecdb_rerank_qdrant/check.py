@@ -11,7 +11,7 @@ from qdrant_client.http import models
 
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import BRANCHES, Mode
-from vecdb_rerank.search.connector import Finding
+from vecdb_rerank.search.store import Finding
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, queries, schema
 from vecdb_rerank_qdrant.bm25 import Bm25

@@ -2,177 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
-from inspect import getdoc
-from typing import Any, ClassVar, Generic
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
+from qdrant_client.conversions import common_types as types
 from qdrant_client.http import models
 
-from vecdb_rerank.ingest.model import IngestReport
-from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import Embedder, Vector
-from vecdb_rerank.request import Fusion, Mode, SearchDefaults
-from vecdb_rerank.search.connector import (
-    AsyncDriver,
-    Bundled,
-    Connector,
-    CreatedT,
-    Finding,
-    ProblemsT,
-    ReportT,
-    Rerankers,
-    SearchT,
-    SyncDriver,
-    refuse_wrong_client,
-)
+from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.search.arguments import CommonSearchOptions, ConnectorOptions, check_client
+from vecdb_rerank.search.connector import AsyncConnector, Connector
+from vecdb_rerank.search.core import Core
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.store import QdrantStore
 
 
-class _Qdrant(
-    Connector[models.QueryResponse, SearchT, ReportT, CreatedT, ProblemsT],
-    Generic[SearchT, ReportT, CreatedT, ProblemsT],
-):
+class QdrantSearchOptions(CommonSearchOptions, total=False):
+    """The options of a Qdrant search; `QdrantConnector.search` describes them."""
+
+    filter: models.Filter | Mapping[str, Any] | None
+    with_payload: types.WithPayloadInterface | None
+    with_vectors: bool | Sequence[str] | None
+    score_threshold: float | None
+    search_params: models.SearchParams | None
+    shard_key_selector: types.ShardKeySelector | None
+    consistency: types.ReadConsistency | None
+
+
+class QdrantConnector(Connector[models.QueryResponse]):
     """Hybrid search over a Qdrant collection, reranked, in Qdrant's own schema.
 
     Args:
-        client: the client you have.
-        collection: the collection's name.
-        dense_vector: the dense vector's name; None for the unnamed one.
-        bm25_vector: the name of the sparse vector (``modifier=idf``).
-        bm25: BM25's parameters, used at ingest, and the language of the texts.
-        reranker: scores the hits; by default the bundled cross-encoder; None for none; a sequence
-            of several is a chain, in which the next one is asked where one fails.
-        embedder: embeds queries and documents; by default the bundled one; None for none.
-        documents: which payload fields are a document's text.
-        policy: deadline, failures, minimum relevance.
-        defaults: k, limit, mode, depth and fusion where a call does not say.
-        close_client: close the client with the connector; by default it stays open.
+        client: a `QdrantClient`: REST, gRPC or local.
+        collection: name of the collection.
+        dense_vector: name of the dense vector (default ``dense``); None for the unnamed one.
+        bm25_vector: name of the sparse vector with ``modifier=idf`` (default ``bm25``).
+        bm25: BM25's parameters, used when documents are added, and the language of the texts.
+        reranker: scores the candidates: ``"bundled"`` (default) for the bundled cross-encoder, a
+            reranker, a sequence of rerankers (the next one is asked if one fails), or None.
+        embedder: embeds queries and documents: ``"bundled"`` (default), an embedder, or None.
+        text_fields: which payload fields are a document's text (default: title and text).
+        policy: deadline, failures, minimum relevance, blend and more.
+        defaults: k, limit, mode, depth and fusion of searches that do not set them.
+        close_client: whether `close` closes the client too (default False).
+
+    Raises `ConfigurationError` if the client is of another kind or an option is wrong.
 
     """
 
-    _other: ClassVar[type]  # the client of the other colour, and whom it is for
-    _instead: ClassVar[str]
-
     def __init__(
         self,
-        client: QdrantClient | AsyncQdrantClient,
+        client: QdrantClient,
         collection: str,
         *,
         dense_vector: str | None = "dense",
         bm25_vector: str = "bm25",
         bm25: Bm25 | None = None,
-        reranker: Rerankers = "bundled",
-        embedder: Embedder | Bundled | None = "bundled",
-        text_fields: TextFields | None = None,
-        policy: Policy | None = None,
-        defaults: SearchDefaults | None = None,
-        close_client: bool = False,
+        **options: Unpack[ConnectorOptions],
     ) -> None:
-        refuse_wrong_client(client, self._other, self._instead)
-        documents = text_fields or TextFields()
+        check_client(client, QdrantClient, AsyncQdrantClient, "AsyncQdrantConnector")
         layout = Layout(collection, dense_vector, bm25_vector)
-        super().__init__(
-            QdrantStore(client, layout, bm25 or Bm25(), documents),
-            reranker=reranker,
-            embedder=embedder,
-            text_fields=text_fields,
-            policy=policy,
-            defaults=defaults,
-            close_client=close_client,
-        )
+        super().__init__(_core(client, layout, bm25, options))
         self.client = client
 
-    def search(
-        self,
-        query: str,
-        *,
-        k: int | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-        mode: Mode | None = None,
-        filter: models.Filter | Mapping[str, Any] | None = None,
-        query_vector: Vector | None = None,
-        depth: int | None = None,
-        fusion: Fusion | None = None,
-        rerank: bool | Policy = True,
-        explain: bool = False,
-        with_payload: Any = None,
-        with_vectors: bool | Sequence[str] | None = None,
-        score_threshold: float | None = None,
-        search_params: models.SearchParams | None = None,
-        shard_key_selector: Any = None,
-        consistency: Any = None,
-    ) -> SearchT:
+    def search(self, query: str, **options: Unpack[QdrantSearchOptions]) -> models.QueryResponse:
         """Search, rerank ``k`` candidates, return ``limit`` of them from ``offset``.
 
         Args:
             query: the user's text.
-            k: candidates of the first pass that are reranked (default 50).
-            limit: hits returned (default 10), at most ``k``.
-            offset: hits of the reranked window to leave out; pages never overlap.
+            k: candidates of the first pass to rerank (1 to 10,000, default 50).
+            limit: hits returned, at most ``k`` (default 10).
+            offset: hits of the reranked window to skip (default 0); pages never overlap.
             mode: ``hybrid`` (default), ``dense`` or ``bm25``.
-            filter: a Qdrant filter, or the same as JSON has it, applied in every branch.
-            query_vector: the query's dense vector, shape (dimension,), instead of the embedder.
-            depth: hits taken from each branch of a hybrid search (default ``k``).
+            filter: a Qdrant filter, or its JSON form, applied in every branch.
+            query_vector: the query's dense vector, shape (dimension,), instead of the embedder's.
+            depth: hits taken from each branch of a hybrid search (1 to 10,000, default ``k``).
             fusion: how the branches are joined.
-            rerank: False for the first-pass order.
-            explain: put branch ranks, relevance and scores of each hit in the outcome.
-            with_payload, with_vectors, score_threshold, search_params, shard_key_selector,
-                consistency: as in ``query_points``; the threshold tests first-pass scores.
+            rerank: False for the first-pass order; a `Policy` applies to this call alone.
+            explain: report each hit's branch ranks, relevance and scores in the outcome.
+            with_payload: as in ``query_points``, like all options below.
+            with_vectors: whether, or which, vectors are returned.
+            score_threshold: minimum first-pass score.
+            search_params: parameters of the index.
+            shard_key_selector: the shards to search.
+            consistency: read consistency.
 
-        Raises `ConfigurationError` for wrong arguments, `FirstPassError` when Qdrant fails or
-        `FirstPassTimeoutError` when it is late. A failing reranker raises only under
-        ``on_error="raise"``.
+        Raises `ConfigurationError` if an argument is wrong, `FirstPassError` if Qdrant fails, and
+        `FirstPassTimeoutError` if it misses the deadline. A failing reranker raises `RerankError`
+        only with ``on_error="raise"``.
 
         """
-        return self._search(
-            query,
-            k=k,
-            limit=limit,
-            offset=offset,
-            mode=mode,
-            depth=depth,
-            fusion=fusion,
-            filter=filter,
-            query_vector=query_vector,
-            rerank=rerank,
-            explain=explain,
-            native={
-                "with_payload": with_payload,
-                "with_vectors": with_vectors,
-                "score_threshold": score_threshold,
-                "search_params": search_params,
-                "shard_key_selector": shard_key_selector,
-                "consistency": consistency,
-            },
-        )
+        return run(self._core.search(query, options))
 
 
-class QdrantConnector(SyncDriver, _Qdrant[models.QueryResponse, IngestReport, bool, list[Finding]]):
-    """`_Qdrant` over a `QdrantClient`."""
+class AsyncQdrantConnector(AsyncConnector[models.QueryResponse]):
+    """`QdrantConnector` over an `AsyncQdrantClient`: same options, awaited methods."""
 
-    _other = AsyncQdrantClient
-    _instead = "AsyncQdrantConnector"
+    def __init__(
+        self,
+        client: AsyncQdrantClient,
+        collection: str,
+        *,
+        dense_vector: str | None = "dense",
+        bm25_vector: str = "bm25",
+        bm25: Bm25 | None = None,
+        **options: Unpack[ConnectorOptions],
+    ) -> None:
+        check_client(client, AsyncQdrantClient, QdrantClient, "QdrantConnector")
+        layout = Layout(collection, dense_vector, bm25_vector)
+        super().__init__(_core(client, layout, bm25, options))
+        self.client = client
+
+    async def search(
+        self, query: str, **options: Unpack[QdrantSearchOptions]
+    ) -> models.QueryResponse:
+        """Search as `QdrantConnector.search` does, with the same options."""
+        return await run_async(self._core.search(query, options))
 
 
-class AsyncQdrantConnector(
-    AsyncDriver,
-    _Qdrant[
-        Awaitable[models.QueryResponse],
-        Awaitable[IngestReport],
-        Awaitable[bool],
-        Awaitable[list[Finding]],
-    ],
-):
-    """`_Qdrant` over an `AsyncQdrantClient`: every method is awaited."""
-
-    _other = QdrantClient
-    _instead = "QdrantConnector"
-
-
-for _connector in (QdrantConnector, AsyncQdrantConnector):
-    _connector.__doc__ = f"{_connector.__doc__}\n\n{getdoc(_Qdrant)}"
+def _core(
+    client: QdrantClient | AsyncQdrantClient,
+    layout: Layout,
+    bm25: Bm25 | None,
+    options: ConnectorOptions,
+) -> Core[models.QueryResponse]:
+    text_fields = options.get("text_fields") or TextFields()
+    store = QdrantStore(client, layout, bm25 or Bm25(), text_fields)
+    return Core(store, QdrantSearchOptions, **options)

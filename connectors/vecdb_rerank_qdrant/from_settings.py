@@ -1,45 +1,64 @@
-"""The connector from settings, with a client of its own."""
+"""Make a Qdrant connector from settings, with a client of its own."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar, Unpack
 
 import httpx
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from vecdb_rerank.config.settings import QdrantSettings
 from vecdb_rerank.errors import DatabaseError
+from vecdb_rerank.search.arguments import ConnectorOptions
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.connector import AsyncQdrantConnector, QdrantConnector
 from vecdb_rerank_qdrant.transport import AsyncTotalTimeoutTransport, TotalTimeoutTransport
+
+ClientT = TypeVar("ClientT")
 
 EMBEDDED = ".vecdb_rerank/qdrant"
 
 
 def from_settings(
-    settings: QdrantSettings, *, use_async: bool = False, **shared: Any
+    settings: QdrantSettings, *, use_async: bool = False, **options: Unpack[ConnectorOptions]
 ) -> QdrantConnector | AsyncQdrantConnector:
-    """The connector; ``shared`` are the arguments that all connectors take."""
-    options = client_options(settings, use_async=use_async)
-    try:
-        client = AsyncQdrantClient(**options) if use_async else QdrantClient(**options)
-    except (RuntimeError, OSError) as error:  # of an embedded one, open elsewhere or no folder
-        raise DatabaseError(f"Qdrant at {options.get('path')}: {error}") from error
-    connector = AsyncQdrantConnector if use_async else QdrantConnector
-    return connector(
-        client,
+    """Make the connector, asynchronous if ``use_async``; ``options`` are passed on to it."""
+    bm25 = Bm25(**asdict(settings.bm25), language=settings.language)
+    if use_async:
+        return AsyncQdrantConnector(
+            _open(AsyncQdrantClient, settings, use_async=True),
+            settings.collection,
+            dense_vector=settings.dense_vector,
+            bm25_vector=settings.bm25_vector,
+            bm25=bm25,
+            **options,
+        )
+    return QdrantConnector(
+        _open(QdrantClient, settings),
         settings.collection,
         dense_vector=settings.dense_vector,
         bm25_vector=settings.bm25_vector,
-        bm25=Bm25(**asdict(settings.bm25), language=settings.language),
-        **shared,
+        bm25=bm25,
+        **options,
     )
 
 
+def _open(
+    kind: Callable[..., ClientT], settings: QdrantSettings, *, use_async: bool = False
+) -> ClientT:
+    options = client_options(settings, use_async=use_async)
+    try:
+        return kind(**options)
+    except (RuntimeError, OSError) as error:
+        # The folder of an embedded Qdrant is open elsewhere, or it is not a folder.
+        raise DatabaseError(f"Qdrant at {options.get('path')}: {error}") from error
+
+
 def client_options(settings: QdrantSettings, *, use_async: bool = False) -> dict[str, Any]:
-    """Return the arguments of a Qdrant client; without a URL it is embedded, in a folder.
+    """Return the arguments of a Qdrant client; without a URL it is embedded, in a local folder.
 
     ``backend.timeout`` limits a whole REST request (see `vecdb_rerank_qdrant.transport`).
     """
@@ -56,7 +75,7 @@ def client_options(settings: QdrantSettings, *, use_async: bool = False) -> dict
         "prefer_grpc": settings.prefer_grpc,
         "grpc_port": settings.grpc_port,
         "timeout": max(1, round(settings.timeout)),
-        "check_compatibility": False,  # `doctor` does it; a client must not call home when made
+        "check_compatibility": False,  # `doctor` checks it; making a client must send nothing
         "transport": transport(_context(settings)),
     }
 

@@ -19,8 +19,8 @@ from vecdb_rerank.http.transport import until
 from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Mode, Search
-from vecdb_rerank.search.connector import Finding, Store
 from vecdb_rerank.search.expiring import Expiring
+from vecdb_rerank.search.store import Finding, Store
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
 from vecdb_rerank_qdrant.bm25 import Bm25

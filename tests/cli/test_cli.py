@@ -125,7 +125,7 @@ def write(path: str, documents: Sequence[Mapping[str, Any]]) -> str:
 
 def stored() -> int:
     """How many documents the configured collection holds."""
-    connector = factory.connect(reranker={"type": "none"}, embedder={"type": "none"})
+    connector: Any = factory.connect(reranker={"type": "none"}, embedder={"type": "none"})
     try:
         return int(connector.client.count("documents").count)
     finally:

@@ -22,7 +22,7 @@ from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.errors import ConfigurationError, DatabaseError, FirstPassError, IngestError
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.rerankers.onnx import OnnxReranker
-from vecdb_rerank.search.connector import Finding
+from vecdb_rerank.search.store import Finding
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 BARE: dict[str, Any] = {"reranker": {"type": "none"}, "embedder": {"type": "none"}}

@@ -115,7 +115,7 @@ def test_the_parts_of_another_distribution_are_found() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_a_reranker_and_an_embedder_of_another_package_get_their_options() -> None:
-    connector = factory.connect(
+    connector: Any = factory.connect(
         backend={"path": ":memory:"},
         reranker={"type": "shouting", "volume": 4},
         embedder={"type": "counting", "letters": "abc"},
@@ -136,7 +136,7 @@ def test_a_connector_of_another_package_gets_its_settings_and_what_all_connector
     Path("vecdb_rerank.toml").write_text(
         '[backend]\ntype = "shelf"\n[backend.shelf]\nboards = 3\n[backend.qdrant]\nurl = "x"\n'
     )
-    connector = factory.connect_async(
+    connector: Any = factory.connect_async(
         reranker={"type": "none"}, embedder={"type": "none"}, search={"k": 20}
     )
     assert isinstance(connector.settings, PluginSettings)

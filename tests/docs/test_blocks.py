@@ -30,7 +30,7 @@ from vecdb_rerank.config.loading import load
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.errors import VecdbRerankError
 from vecdb_rerank.outcome import observe
-from vecdb_rerank.search.connector import Connector
+from vecdb_rerank.search.connector import AsyncConnector, Connector
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import QdrantConnector
 
@@ -119,11 +119,13 @@ class _Page:
     def close(self) -> None:
         """Close the connectors that the page made and restore the prepared one."""
         for name, value in list(self.names.items()):
-            if isinstance(value, Connector) and value is not self.prepared:
-                closed: Any = value.close()
-                if inspect.iscoroutine(closed):
-                    self.runner.run(closed)
-                self.names[name] = self.prepared
+            if value is self.prepared or not isinstance(value, Connector | AsyncConnector):
+                continue
+            if isinstance(value, Connector):
+                value.close()
+            else:
+                self.runner.run(value.close())
+            self.names[name] = self.prepared
 
     def json(self, block: Example) -> None:
         text = source(block)

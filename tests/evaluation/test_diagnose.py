@@ -12,7 +12,7 @@ from vecdb_rerank.evaluation import diagnose as d
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.runs import Run
 from vecdb_rerank.evaluation.significance import paired
-from vecdb_rerank.search.connector import Finding
+from vecdb_rerank.search.store import Finding
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 

@@ -1,4 +1,4 @@
-"""One flow, two drivers: what differs between them is only who waits."""
+"""Flows, driven in the calling thread and on an event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,21 @@ from typing import Any
 import pytest
 
 from vecdb_rerank.flow.drivers import run, run_async
-from vecdb_rerank.flow.steps import AT_ONCE, Call, Compute, Flow, Step, Together, Wait
+from vecdb_rerank.flow.steps import (
+    AT_ONCE,
+    Call,
+    Compute,
+    Flow,
+    Step,
+    Together,
+    Wait,
+    call,
+    compute,
+    race,
+    request,
+    together,
+    wait,
+)
 
 Drive = Callable[[Flow[Any]], Any]
 
@@ -325,10 +339,99 @@ def test_a_model_that_still_loads_does_not_abort_the_process_that_ends() -> None
     """Native code in a thread that nobody waits for any more, as after a deadline."""
     code = (
         "from vecdb_rerank.embedders.onnx import OnnxEmbedder\n"
-        "from vecdb_rerank.flow.drivers import Compute, run\n"
+        "from vecdb_rerank.flow.drivers import run\n"
+        "from vecdb_rerank.flow.steps import Compute\n"
         "def search():\n"
         "    yield Compute(lambda: OnnxEmbedder().embed_query('cold'), 0.01)\n"
         "try:\n    run(search())\nexcept TimeoutError:\n    pass\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+# -- helpers that return what their step gave
+
+
+@DRIVERS
+def test_each_helper_returns_the_result_of_its_step(drive: Drive) -> None:
+    async def later() -> str:
+        return "requested"
+
+    def flow() -> Flow[list[object]]:
+        yield from wait(0)
+        return [
+            (yield from call(lambda: "called")),
+            (yield from compute(lambda: "computed")),
+            (yield from request(lambda: "requested", later)),
+            (yield from race(lambda: one(Call(lambda: "won")), lambda: one(Wait(60)), 60)),
+            (yield from together([lambda: one(Call(lambda: "a"))])),
+        ]
+
+    assert drive(flow()) == ["called", "computed", "requested", "won", ["a"]]
+
+
+async def test_a_call_awaits_what_an_asynchronous_client_returns() -> None:
+    async def answer() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert await run_async(call(answer)) == 7
+
+
+# -- the interpreter's end
+
+
+def ended(code: str) -> tuple[int, str]:
+    """The exit code and the errors of a Python that runs ``code``."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, text=True)
+    return done.returncode, done.stderr
+
+
+def test_threads_that_start_work_while_the_interpreter_ends_cause_no_error() -> None:
+    code = """
+import threading, time
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.flow.steps import compute
+
+def search():
+    while True:
+        run(compute(lambda: time.sleep(0.0005), timeout=5))
+
+for _ in range(32):
+    threading.Thread(target=search, daemon=True).start()
+time.sleep(0.05)
+"""
+    assert ended(code) == (0, "")
+
+
+def test_a_thread_that_could_not_be_started_is_not_waited_for() -> None:
+    """Starting one fails if the system has no thread left, or the interpreter ends."""
+    code = """
+import threading
+from vecdb_rerank.flow.threads import in_thread
+
+kept = []
+
+def fail(self):
+    kept.append(self)
+    raise RuntimeError("can't start new thread")
+
+start, threading.Thread.start = threading.Thread.start, fail
+try:
+    in_thread(print)
+except RuntimeError:
+    threading.Thread.start = start
+    in_thread(lambda: None).result(5)
+"""
+    assert ended(code) == (0, "")
+
+
+def test_the_end_waits_for_work_that_runs() -> None:
+    code = """
+import time
+from vecdb_rerank.flow.threads import in_thread
+
+in_thread(lambda: (time.sleep(0.3), open(1, "w", closefd=False).write("done")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done", "")

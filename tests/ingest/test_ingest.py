@@ -36,7 +36,9 @@ from vecdb_rerank.ingest.model import (
 from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import Embedder, FirstPass, Vector
 from vecdb_rerank.request import Mode, Search
-from vecdb_rerank.search.connector import Connector, Finding, ShardKey, Store, SyncDriver
+from vecdb_rerank.search.connector import Connector
+from vecdb_rerank.search.core import Core
+from vecdb_rerank.search.store import ShardKey, Store
 from vecdb_rerank.text_fields import TextFields
 
 Drive = Callable[[Flow[Any]], Any]
@@ -625,14 +627,8 @@ class ShelfStore(Store[list[Any]]):
         return []
 
 
-class ShelfConnector(
-    SyncDriver, Connector[list[Any], list[Any], IngestReport, bool, list[Finding]]
-):
-    """A synchronous connector."""
-
-
-def connected(shelf: Shelf, embedder: Embedder | None = None, **store: Any) -> ShelfConnector:
-    return ShelfConnector(ShelfStore(shelf, **store), reranker=None, embedder=embedder)
+def connected(shelf: Shelf, embedder: Embedder | None = None, **store: Any) -> Connector[list[Any]]:
+    return Connector(Core(ShelfStore(shelf, **store), reranker=None, embedder=embedder))
 
 
 def test_a_connector_adds_and_makes_visible() -> None:

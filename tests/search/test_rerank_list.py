@@ -52,7 +52,7 @@ def outcome_of(reorder: ListReranker, texts: Sequence[str], query: str = "query"
     return outcome
 
 
-async def test_the_best_come_first_in_either_colour() -> None:
+async def test_the_best_come_first_sync_and_async() -> None:
     reorder = ListReranker("mine", ReversingReranker(), REPLACE)
     found = run(reorder.steps("query", TEXTS, [None] * 4, 2))
     assert found == [Place(3, 0.8, 0.8), Place(2, 0.6, 0.6)]

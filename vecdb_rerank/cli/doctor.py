@@ -17,7 +17,7 @@ from vecdb_rerank.cli import common
 if TYPE_CHECKING:
     from vecdb_rerank.config.settings import RerankerSettings, Settings
     from vecdb_rerank.protocols import Embedder
-    from vecdb_rerank.search.connector import Finding, Level
+    from vecdb_rerank.search.store import Finding, Level
 
 MARKS: Mapping[Level, str] = {
     "ok": "[green]ok[/]",
@@ -138,7 +138,7 @@ def _reranker(section: RerankerSettings) -> str:
 def _database(settings: Settings) -> list[Finding]:
     from vecdb_rerank.config import factory
     from vecdb_rerank.errors import VecdbRerankError
-    from vecdb_rerank.search.connector import Finding
+    from vecdb_rerank.search.store import Finding
 
     try:
         with closing(factory.build(_without_models(settings))) as connector:
@@ -166,7 +166,7 @@ def _without_models(settings: Settings) -> Settings:
 
 def _try(subject: str, check: Callable[[], str]) -> Finding:
     from vecdb_rerank.errors import MissingDependencyError, VecdbRerankError
-    from vecdb_rerank.search.connector import Finding
+    from vecdb_rerank.search.store import Finding
 
     try:
         return Finding(subject, "ok", check())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from vecdb_rerank.model import Candidate
     from vecdb_rerank.outcome import Outcome
-    from vecdb_rerank.search.connector import Finding
+    from vecdb_rerank.request import Mode
+    from vecdb_rerank.search.store import Finding
 
 
 def command(
@@ -48,7 +49,13 @@ def command(
         try:
             with observe() as outcomes:
                 response = connector.search(
-                    query, mode=mode, k=k, limit=limit, offset=offset, rerank=rerank, explain=True
+                    query,
+                    mode=cast("Mode | None", mode),
+                    k=k,
+                    limit=limit,
+                    offset=offset,
+                    rerank=rerank,
+                    explain=True,
                 )
         except FirstPassError as error:
             # The check names the setting or the command that helps; the database does not.

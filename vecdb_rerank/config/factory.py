@@ -1,11 +1,11 @@
-"""From settings to a connector that is ready to search."""
+"""Make a connector, and the rerankers and embedder in it, from settings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, TypeVar, Unpack, overload
 
 from pydantic import SecretStr
 
@@ -14,27 +14,86 @@ from vecdb_rerank.config.loading import load
 from vecdb_rerank.config.settings import PluginSettings, Section, Settings
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 from vecdb_rerank.protocols import Embedder, Reranker
+from vecdb_rerank.search.arguments import ConnectorOptions
+from vecdb_rerank.search.connector import AsyncConnector, Connector
+
+T = TypeVar("T")
+SyncT = TypeVar("SyncT", bound=Connector[Any])
+AsyncT = TypeVar("AsyncT", bound=AsyncConnector[Any])
 
 
-def connect(file: Path | str | None = None, **arguments: Any) -> Any:
-    """The configured connector, with a synchronous client of its own.
+class FromSettings(Protocol):
+    """What a connector's entry point is: it makes the connector and a client for it."""
 
-    Settings come from ``file`` (default: ``vecdb_rerank.toml`` in this folder), the environment
-    and ``arguments``, nested mappings such as ``backend={"type": "opensearch"}``. Raises
-    `ConfigurationError` where a setting is wrong. Nothing is sent before the first search.
+    def __call__(
+        self, settings: Any, *, use_async: bool = False, **options: Unpack[ConnectorOptions]
+    ) -> Connector[Any] | AsyncConnector[Any]:
+        """Return an asynchronous connector if ``use_async``, else a synchronous one."""
+        ...
+
+
+@overload
+def connect(
+    file: Path | str | None = ..., *, expect: None = ..., **settings: object
+) -> Connector[Any]: ...
+@overload
+def connect(file: Path | str | None = ..., *, expect: type[SyncT], **settings: object) -> SyncT: ...
+def connect(
+    file: Path | str | None = None,
+    *,
+    expect: type[Connector[Any]] | None = None,
+    **settings: object,
+) -> Connector[Any]:
+    """Make the configured connector, with a synchronous client of its own.
+
+    Nothing is sent before the first call.
+
+    Args:
+        file: the settings file; by default ``vecdb_rerank.toml`` in the current folder.
+        expect: the connector's class, such as `QdrantConnector`, for the exact type.
+        settings: sections as nested mappings, such as ``backend={"type": "opensearch"}``; they
+            override the file and the environment.
+
+    Raises `ConfigurationError` if a setting is wrong or the connector is not the expected one.
+
     """
-    return build(load(file, **arguments).settings)
+    return _expected(build(load(file, **settings).settings), expect)
 
 
-def connect_async(file: Path | str | None = None, **arguments: Any) -> Any:
-    """Like `connect`, with an asynchronous client: every method of the connector is awaited."""
-    return build(load(file, **arguments).settings, use_async=True)
+@overload
+def connect_async(
+    file: Path | str | None = ..., *, expect: None = ..., **settings: object
+) -> AsyncConnector[Any]: ...
+@overload
+def connect_async(
+    file: Path | str | None = ..., *, expect: type[AsyncT], **settings: object
+) -> AsyncT: ...
+def connect_async(
+    file: Path | str | None = None,
+    *,
+    expect: type[AsyncConnector[Any]] | None = None,
+    **settings: object,
+) -> AsyncConnector[Any]:
+    """Make the configured connector, as `connect` does, with an asynchronous client of its own."""
+    return _expected(build(load(file, **settings).settings, use_async=True), expect)
 
 
-def build(settings: Settings, *, use_async: bool = False) -> Any:
-    """The connector that ``settings`` describe."""
-    factory = registry.find("connectors", settings.backend.type)
-    return factory(
+def _expected(connector: T, expect: type[T] | None) -> T:
+    if expect is not None and not isinstance(connector, expect):
+        raise ConfigurationError(
+            "backend.type", f"expected {expect.__name__}, got {type(connector).__name__}"
+        )
+    return connector
+
+
+@overload
+def build(settings: Settings, *, use_async: Literal[False] = ...) -> Connector[Any]: ...
+@overload
+def build(settings: Settings, *, use_async: Literal[True]) -> AsyncConnector[Any]: ...
+def build(settings: Settings, *, use_async: bool = False) -> Connector[Any] | AsyncConnector[Any]:
+    """Make the connector that ``settings`` describe."""
+    from_settings: FromSettings = registry.find("connectors", settings.backend.type)
+    return from_settings(
         settings.backend,
         use_async=use_async,
         reranker=rerankers(settings) or None,
@@ -42,12 +101,12 @@ def build(settings: Settings, *, use_async: bool = False) -> Any:
         text_fields=settings.text_fields,
         policy=settings.policy,
         defaults=settings.search,
-        close_client=True,  # nobody else has it
+        close_client=True,  # nothing else holds the client
     )
 
 
 def rerankers(settings: Settings) -> list[Reranker]:
-    """The configured rerankers, best first; none for ``type = "none"``."""
+    """Make the configured rerankers, best first; none for ``type = "none"``."""
     built: list[Reranker] = []
     for n, section in enumerate(settings.chain):
         with _at(f"rerankers.{n}") if settings.rerankers else nullcontext():
@@ -58,18 +117,18 @@ def rerankers(settings: Settings) -> list[Reranker]:
 
 
 def reranker(settings: Settings) -> Reranker | None:
-    """The first of the configured rerankers; None where there is none."""
+    """Make the configured rerankers and return the first one, or None."""
     return next(iter(rerankers(settings)), None)
 
 
 def embedder(settings: Settings) -> Embedder | None:
-    """The configured embedder; None for ``type = "none"``."""
+    """Make the configured embedder; None for ``type = "none"``."""
     built: Embedder | None = component("embedders", settings.embedder)
     return built
 
 
 def component(kind: registry.Kind, section: Section | PluginSettings) -> Any:
-    """What one section describes, with those in it; None for ``type = "none"``."""
+    """Make what one section, and the sections in it, describe; None for ``type = "none"``."""
     options = {key: _option(kind, key, value) for key, value in section}
     name = options.pop("type")
     return None if name == "none" else registry.find(kind, name)(**options)
@@ -86,7 +145,7 @@ def _option(kind: registry.Kind, key: str, value: Any) -> Any:
 
 @contextmanager
 def _at(path: str) -> Iterator[None]:
-    """An error of the block names the section it is about."""
+    """Raise the errors of the block with the section that they are about."""
     try:
         yield
     except MissingDependencyError:

@@ -12,7 +12,7 @@ from vecdb_rerank.evaluation.renderings import parsed_fields
 from vecdb_rerank.evaluation.runs import Run
 from vecdb_rerank.evaluation.significance import Paired, paired
 from vecdb_rerank.evaluation.structure import Comparison, compare
-from vecdb_rerank.search.connector import Finding
+from vecdb_rerank.search.store import Finding
 
 # The thresholds of the findings.
 MIN_RECALL_SHARE = 0.95  # recall@k as a share of recall@200

@@ -1,1 +1,1 @@
-"""I/O as yielded steps: a generator yields what it needs, a driver performs it."""
+"""Write I/O once for sync and async: a generator yields its steps, a driver performs them."""

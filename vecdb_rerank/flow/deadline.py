@@ -28,19 +28,18 @@ class Deadline:
         return Deadline(min(self.ends_at, time.monotonic() + seconds))
 
     def reserving_for(self, needs: Sequence[float | None]) -> Deadline:
-        """Return an earlier deadline that leaves time for later calls.
+        """Return an earlier deadline that leaves time for the steps after this one.
 
-        ``needs`` are the seconds that each later call needs.
-
-        Each later call gets what it needs, at least a twentieth of the time left, or a quarter if
-        that is unknown (None); but never more than an even share.
+        ``needs`` are the seconds that each later step needs. A step is reserved what it needs, but
+        at least a twentieth of the time left; if its need is unknown (None), a quarter. No step is
+        reserved more than an even share.
         """
         left = self.remaining()
         if not needs or math.isinf(left):
             return self
         even = left / (len(needs) + 1)
         reserved = (left / 4 if need is None else max(need, left / 20) for need in needs)
-        return self.at_most(left - sum(min(each, even) for each in reserved))
+        return self.at_most(left - sum(min(seconds, even) for seconds in reserved))
 
     @property
     def expired(self) -> bool:

@@ -1,7 +1,7 @@
-"""Colourless control flow: a generator yields the I/O it wants, a driver does it.
+"""Drive a flow: `run` in the calling thread, `run_async` on an event loop.
 
-The logic of searching and ingesting is written once, as generators; `run` drives one in the
-calling thread, `run_async` on an event loop. The idea is that of httpx's auth flows.
+The logic of searching and ingesting is written once, as generators that yield I/O steps. The idea
+is that of httpx's auth flows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed, wait
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from more_itertools import chunked
 
@@ -29,17 +29,17 @@ from vecdb_rerank.flow.steps import (
     Together,
     Wait,
 )
-from vecdb_rerank.flow.threads import Abort, Aborted, _abort, in_thread
+from vecdb_rerank.flow.threads import Abort, Aborted, current_abort, in_thread
 
 T = TypeVar("T")
 
 
 def run(flow: Flow[T]) -> T:
-    """Drive ``flow`` to its end in this thread and return its value."""
+    """Run ``flow`` to its end in this thread and return its value."""
     try:
         step = next(flow)
         while True:
-            if (abort := _abort.get()) is not None and abort.aborted:
+            if (abort := current_abort.get()) is not None and abort.aborted:
                 raise Aborted
             try:
                 result = _perform(step)
@@ -55,7 +55,7 @@ def run(flow: Flow[T]) -> T:
 
 
 async def run_async(flow: Flow[T]) -> T:
-    """Drive ``flow`` to its end on the running event loop and return its value."""
+    """Run ``flow`` to its end on the running event loop and return its value."""
     try:
         step = next(flow)
         while True:
@@ -72,10 +72,11 @@ async def run_async(flow: Flow[T]) -> T:
         flow.close()
 
 
-def _perform(step: Step) -> Any:
+def _perform(step: Step) -> object:
     match step:
         case Wait(seconds):
-            return time.sleep(seconds)
+            time.sleep(seconds)
+            return None
         case Compute(work, timeout) if timeout < math.inf:
             return in_thread(work).result(timeout)
         case Race():
@@ -86,10 +87,11 @@ def _perform(step: Step) -> Any:
             return work()
 
 
-async def _perform_async(step: Step) -> Any:
+async def _perform_async(step: Step) -> object:
     match step:
         case Wait(seconds):
-            return await asyncio.sleep(seconds)
+            await asyncio.sleep(seconds)
+            return None
         case Compute(work, timeout):
             future = asyncio.wrap_future(in_thread(work))
             return await asyncio.wait_for(future, _finite(timeout))
@@ -106,7 +108,7 @@ async def _perform_async(step: Step) -> Any:
             return await asyncio.wait_for(answer, _finite(timeout))
 
 
-def _race(race: Race) -> Any:
+def _race(race: Race) -> object:
     first, *_ = runners = [_Runner(race.first)]
     try:
         wait([first.future], race.after)
@@ -122,19 +124,19 @@ def _race(race: Race) -> Any:
 
 
 class _Runner:
-    """A flow in a thread of its own."""
+    """A flow that runs in a thread of its own."""
 
-    def __init__(self, make: Callable[[], Flow[Any]]) -> None:
+    def __init__(self, make: Callable[[], Flow[object]]) -> None:
         self.abort = Abort()
 
-        def target() -> Any:
-            _abort.set(self.abort)
+        def target() -> object:
+            current_abort.set(self.abort)
             return run(make())
 
         self.future = in_thread(target)
 
 
-async def _race_async(race: Race) -> Any:
+async def _race_async(race: Race) -> object:
     first = asyncio.ensure_future(run_async(race.first()))
     tasks = [first]
     try:
@@ -148,11 +150,11 @@ async def _race_async(race: Race) -> Any:
     finally:
         for task in tasks:
             task.cancel()
-        if sys.exc_info()[0] is not GeneratorExit:  # which allows no more waiting
+        if sys.exc_info()[0] is not GeneratorExit:  # after which nothing may be awaited
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _together(flows: Sequence[Callable[[], Flow[Any]]]) -> list[Any]:
+def _together(flows: Sequence[Callable[[], Flow[object]]]) -> list[object]:
     if len(flows) == 1:
         return [run(flows[0]())]
     runners = [_Runner(make) for make in flows]
@@ -163,7 +165,7 @@ def _together(flows: Sequence[Callable[[], Flow[Any]]]) -> list[Any]:
             runner.abort.abort()
 
 
-async def _together_async(flows: Sequence[Callable[[], Flow[Any]]]) -> list[Any]:
+async def _together_async(flows: Sequence[Callable[[], Flow[object]]]) -> list[object]:
     tasks = [asyncio.ensure_future(run_async(make())) for make in flows]
     try:
         return await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""Threads for work that may outlive the wait for it, and how to end their waits."""
+"""Threads for work that may outlive its caller, and how to interrupt their waits."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
-from weakref import WeakSet
 
 T = TypeVar("T")
 
 
 class Aborted(Exception):
-    """Nobody waits for the result of this thread any more."""
+    """The result of this thread is no longer wanted."""
 
 
 class Abort:
-    """Ends what a thread waits for, from another thread."""
+    """Interrupts a thread's wait from another thread."""
 
     def __init__(self) -> None:
         self.aborted = False
-        self._end: Callable[[], None] | None = None
+        self._interrupt: Callable[[], None] | None = None
         self._lock = threading.Lock()
 
     def abort(self) -> None:
-        """End the current wait, and let no other begin."""
+        """Interrupt the current wait and let no other begin."""
         with self._lock:
             self.aborted = True
-            if self._end is not None:
-                self._end()
+            if self._interrupt is not None:
+                self._interrupt()
 
     @contextmanager
-    def waiting(self, end: Callable[[], None]) -> Iterator[None]:
-        """The block waits for something that ``end`` ends."""
+    def waiting(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Mark the block as a wait that ``interrupt`` ends; raise `Aborted` if already aborted."""
         with self._lock:
             if self.aborted:
                 raise Aborted
-            self._end = end
+            self._interrupt = interrupt
         try:
             yield
         finally:
             with self._lock:
-                self._end = None
+                self._interrupt = None
 
 
-_abort: contextvars.ContextVar[Abort | None] = contextvars.ContextVar("abort", default=None)
+current_abort: contextvars.ContextVar[Abort | None] = contextvars.ContextVar("abort", default=None)
+"""The `Abort` of the running thread, if it has one."""
 
 
-def abortable(end: Callable[[], None]) -> AbstractContextManager[None]:
-    """A block that waits for what ``end`` ends, where the running thread may be aborted."""
-    abort = _abort.get()
-    return nullcontext() if abort is None else abort.waiting(end)
+def abortable(interrupt: Callable[[], None]) -> AbstractContextManager[None]:
+    """Return a block whose wait ``interrupt`` ends if the running thread is aborted."""
+    abort = current_abort.get()
+    return nullcontext() if abort is None else abort.waiting(interrupt)
 
 
 def in_thread(work: Callable[[], T]) -> Future[T]:
@@ -69,29 +69,29 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
         try:
             future.set_result(context.run(work))
         except (StopIteration, SystemExit, GeneratorExit, asyncio.CancelledError) as error:
-            # asyncio cannot carry the first, and the others would end who only waits for the work.
+            # asyncio refuses a StopIteration; the others would end the thread that only waits.
             stopped = RuntimeError(f"the work raised {type(error).__name__}")
             stopped.__cause__ = error
             future.set_exception(stopped)
-        except BaseException as error:  # handed to the waiting side, whatever it is
+        except BaseException as error:  # the waiting side handles it, whatever it is
             future.set_exception(error)
 
-    thread = threading.Thread(target=target, name="vecdb-rerank", daemon=True)
-    _abandoned.add(thread)
-    thread.start()
+    _WorkThread(target=target, name="vecdb-rerank", daemon=True).start()
     return future
 
 
-# Threads that may outlive the wait for them. The interpreter's end would kill one in the middle of
-# native code (a model that loads), and the process with it; one that hangs must not hold it up.
-_abandoned: WeakSet[threading.Thread] = WeakSet()
+class _WorkThread(threading.Thread):
+    """A thread of `in_thread`."""
 
 
 _AT_EXIT = 5.0  # seconds
 
 
 @atexit.register
-def _let_end() -> None:
+def _join_threads() -> None:
+    """Wait a while for running work: a daemon thread killed in native code crashes the process."""
     until = time.monotonic() + _AT_EXIT
-    for thread in list(_abandoned):
-        thread.join(max(0.0, until - time.monotonic()))
+    for thread in threading.enumerate():
+        # A thread that is only being started is listed too, but cannot be joined yet.
+        if isinstance(thread, _WorkThread) and thread.is_alive():
+            thread.join(max(0.0, until - time.monotonic()))

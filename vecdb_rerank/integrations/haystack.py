@@ -27,7 +27,7 @@ from vecdb_rerank.integrations.shared import (
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.search.connector import Rerankers
+from vecdb_rerank.search.arguments import Rerankers
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 from vecdb_rerank.secrets import concealed
 from vecdb_rerank.text_fields import TextFields
@@ -36,6 +36,8 @@ with importing("haystack", extra="haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
     from haystack.core.errors import SerializationError
     from haystack.utils.auth import Secret
+
+__all__ = ["VecdbRerankRanker", "VecdbRerankRetriever"]
 
 Options = Mapping[str, object]
 _CONTENT = "content"
@@ -77,8 +79,8 @@ class VecdbRerankRanker:
         _check_top_k(top_k)
         self.reranker = reranker
         self.top_k = top_k
-        self.meta_fields_to_embed = tuple(meta_fields_to_embed)
-        self.policy = dict(policy or {})
+        self.meta_fields_to_embed: tuple[str, ...] = tuple(meta_fields_to_embed)
+        self.policy: dict[str, object] = dict(policy or {})
         self._text_fields = TextFields(fields=(*self.meta_fields_to_embed, _CONTENT))
         self._reorder: ListReranker | None = None
         self._settings(secrets=False)
@@ -237,7 +239,7 @@ class VecdbRerankRetriever:
         _resolved(settings or {}, "settings", secrets=False)
         self.connector = connector
         self.async_connector = async_connector
-        self.settings = dict(settings or {})
+        self.settings: dict[str, object] = dict(settings or {})
         self.file = file
         self.use_async = use_async
         self.top_k = top_k
@@ -245,7 +247,7 @@ class VecdbRerankRetriever:
         self.filters = filters
         self.mode = mode
         self.rerank = rerank
-        self.policy = None if policy is None else dict(policy)
+        self.policy: dict[str, object] | None = None if policy is None else dict(policy)
         self.content_field = content_field
         self.metadata_field = metadata_field
         self._opened: Any = None  # a connector of any database, sync or async
@@ -263,12 +265,12 @@ class VecdbRerankRetriever:
         return self._searcher
 
     def _open(self) -> SearchableConnector:
-        settings = {
+        settings: dict[str, Any] = {
             name: _resolved(value, f"settings.{name}", secrets=True)
             for name, value in self.settings.items()
         }
-        self._opened = (connect_async if self.use_async else connect)(self.file, **settings)
-        opened: SearchableConnector = self._opened
+        open_it = connect_async if self.use_async else connect
+        self._opened = opened = open_it(self.file, **settings)
         return opened
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -22,7 +22,7 @@ from vecdb_rerank.integrations.shared import (
 )
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
-from vecdb_rerank.search.connector import Bundled, Rerankers, make_embedder
+from vecdb_rerank.search.arguments import Bundled, Rerankers, make_embedder
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 from vecdb_rerank.text_fields import TextFields
 
@@ -35,6 +35,8 @@ with importing("langchain_core", extra="langchain"):
     from langchain_core.documents import BaseDocumentCompressor, Document
     from langchain_core.embeddings import Embeddings
     from langchain_core.retrievers import BaseRetriever
+
+__all__ = ["VecdbRerankCompressor", "VecdbRerankEmbeddings", "VecdbRerankRetriever"]
 
 _CONTENT = "page_content"
 
@@ -67,7 +69,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
 
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     reranker: object = "bundled"
     top_n: int | None = Field(default=5, ge=1)
@@ -209,7 +211,7 @@ class VecdbRerankEmbeddings(Embeddings):
     """Embeds with an embedder of this package, by default the bundled one (384 dimensions)."""
 
     def __init__(self, embedder: Embedder | Bundled = "bundled") -> None:
-        self.embedder = make_embedder(embedder)
+        self.embedder: Embedder = make_embedder(embedder)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the vectors of documents, shape (len(texts), dimension)."""

@@ -24,7 +24,7 @@ from vecdb_rerank.integrations.shared import (
 )
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
-from vecdb_rerank.search.connector import Bundled, Rerankers, make_embedder
+from vecdb_rerank.search.arguments import Bundled, Rerankers, make_embedder
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 
 with importing("llama_index", extra="llama-index"):
@@ -42,6 +42,8 @@ with importing("llama_index", extra="llama-index"):
         QueryBundle,
         TextNode,
     )
+
+__all__ = ["VecdbRerankEmbedding", "VecdbRerankPostprocessor", "VecdbRerankRetriever"]
 
 dispatcher = get_dispatcher(__name__)
 

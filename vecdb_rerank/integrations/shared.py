@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.model import DOC_ID, Candidate
 from vecdb_rerank.outcome import ExplainedHit, Outcome, observe
-from vecdb_rerank.search.connector import AsyncDriver
+from vecdb_rerank.search.connector import AsyncConnector
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.text_fields import as_text, lookup
 
@@ -109,12 +109,12 @@ class Searcher:
         shape: PayloadShape | None = None,
     ) -> None:
         self._shape = shape or PayloadShape()
-        is_async = isinstance(connector, AsyncDriver)
+        is_async = isinstance(connector, AsyncConnector)
         if is_async and async_connector is not None:
             raise ConfigurationError(
                 "connector", f"must be synchronous, got {type(connector).__name__}"
             )
-        if async_connector is not None and not isinstance(async_connector, AsyncDriver):
+        if async_connector is not None and not isinstance(async_connector, AsyncConnector):
             raise ConfigurationError(
                 "async_connector",
                 f"must be asynchronous, got {type(async_connector).__name__}; leave it out to "
@@ -151,7 +151,7 @@ class Searcher:
         return [self._shape.document(candidate, hit) for candidate, hit in pairs]
 
 
-def _given(options: Mapping[str, object]) -> dict[str, object]:
+def _given(options: Mapping[str, object]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 

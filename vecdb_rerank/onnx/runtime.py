@@ -45,7 +45,7 @@ class OnnxModel:
     def __init__(self, weights: Weights, max_length: int, device: Device) -> None:
         if max_length < 8:
             raise ConfigurationError("max_length", f"must be at least 8 tokens, got {max_length}")
-        self.name = weights.name
+        self.name: str = weights.name
         self.max_length = max_length
         self._session = _session(weights, device)
         self._inputs = {i.name for i in self._session.get_inputs()}

@@ -37,7 +37,7 @@ class Policy:
     Raises `ConfigurationError` if a value is outside its range.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     deadline: float | None = 10.0
     """Seconds for embedding the query, first pass and rerank together; None sets no limit."""

@@ -29,7 +29,7 @@ class Blend:
     ``confidence`` and ``convex`` by rank.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     method: Method = "confidence"
     """The formula: ``confidence``, ``convex``, ``rrf`` or ``replace``."""

@@ -18,7 +18,7 @@ class Breaker:
     its success closes the breaker, its failure starts another pause.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     failures: int = 5
     """Failed calls within the window that open it (at least 1)."""

@@ -20,7 +20,7 @@ class Calibration:
     stays the same.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     slope: float = 1.0
     """The factor of the logit (above 0)."""

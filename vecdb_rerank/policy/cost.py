@@ -21,7 +21,7 @@ class Cost:
     budgets of their minute and day, since the service may bill them.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     prices: Mapping[str, float] = field(default_factory=dict)
     """Price of a unit by reranker name, as in the outcome: ``{"cohere:rerank-v3.5": 0.002}``."""

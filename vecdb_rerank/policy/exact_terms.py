@@ -22,7 +22,7 @@ class ExactTerms:
     Raises `ConfigurationError` if a value is out of range.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     floor: int = 3
     """The lowest rank of the first hit with a rare term (at least 1)."""

@@ -18,7 +18,7 @@ class Passages:
     A passage ends at the end of a sentence if one is near.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     window: int | None = None
     """Tokens of a passage (from 8); at most what the reranker reads beside the query."""

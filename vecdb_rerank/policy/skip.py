@@ -19,7 +19,7 @@ class Skip:
     Raises `ConfigurationError` if a value is out of range.
     """
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     exact: bool = False
     """Skip if the query holds only quoted strings and identifiers, which BM25 finds best."""

@@ -53,7 +53,7 @@ class CascadeReranker(BaseReranker):
         # Units are recorded once, under the name of the cascade.
         self._first, self._then = (GuardedReranker(one, Ledger()) for one in (first, then))
         self._best = best
-        self.bills = self._first.reranker.bills or self._then.reranker.bills
+        self.bills: bool = self._first.reranker.bills or self._then.reranker.bills
 
     @property
     def name(self) -> str:

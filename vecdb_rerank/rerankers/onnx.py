@@ -52,7 +52,9 @@ class OnnxReranker(BaseReranker):
         device: Device = "auto",
     ) -> None:
         self._weights = locate(model, MS_MARCO_MINILM, revision=revision, file=file)
-        self.calibration = calibration.MS_MARCO_MINILM if model == BUNDLED else None
+        self.calibration: calibration.Calibration | None = (
+            calibration.MS_MARCO_MINILM if model == BUNDLED else None
+        )
         self._max_length = max_length
         self._device = device
 

@@ -137,7 +137,7 @@ class RemoteReranker(BaseReranker, ABC):
     bills = True
 
     def __init__(self, wire: WireFormat, scale: Scale, options: RemoteOptions) -> None:
-        self.listwise = wire.listwise
+        self.listwise: bool = wire.listwise
         self._wire = wire
         self._scale = scale
         self._options = options

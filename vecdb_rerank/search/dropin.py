@@ -23,8 +23,8 @@ from vecdb_rerank.outcome import publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.request import NativeSearch, SearchDefaults
+from vecdb_rerank.search.arguments import Rerank, Rerankers, check_type, make_chain
 from vecdb_rerank.search.clock import Clock, SearchRun
-from vecdb_rerank.search.connector import Rerankers, make_chain
 from vecdb_rerank.search.learned import Learned
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import CompletedSearch, deliver
@@ -37,8 +37,6 @@ T = TypeVar("T")
 MissingQuery = Literal["pass", "raise"]
 # Whether a request is made as deep as the window, or reranked as deep as it is.
 RerankDepth = Literal["window", "own"]
-# What a call's ``rerank`` may be: off, on, or on under another policy.
-Rerank = bool | Policy
 
 _ambient: ContextVar[str | None] = ContextVar("rerank_query", default=None)
 
@@ -144,6 +142,8 @@ class DropIn:
             raise ConfigurationError(
                 "rerank_depth", f"must be one of: window, own; got {rerank_depth!r}"
             )
+        check_type("policy", policy, Policy)
+        check_type("text_fields", text_fields, TextFields)
         SearchDefaults(k=k, limit=1)
         policy = policy or Policy()
         pipeline = Pipeline(

@@ -13,7 +13,7 @@ from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.ranking.ordering import unchanged
 from vecdb_rerank.request import NativeSearch
 from vecdb_rerank.resilience.chain import Chain
-from vecdb_rerank.search.connector import Rerankers, make_chain
+from vecdb_rerank.search.arguments import Rerankers, make_chain
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import deliver
 from vecdb_rerank.text_fields import TextFields, valid_unicode

@@ -22,7 +22,7 @@ class EmbedderContract:
     component.
     """
 
-    tolerance = 1e-4
+    tolerance: float = 1e-4
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -38,7 +38,7 @@ class RerankerContract:
     or of a batch on a GPU vary.
     """
 
-    tolerance = 1e-4
+    tolerance: float = 1e-4
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,4 +1,4 @@
-"""The drop-in clients: who they are, what else they do, both colours, failures."""
+"""The drop-in clients: who they are, what else they do, sync and async, failures."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from opensearchpy.helpers.search import Search
 from tests.dropin.opensearch.world import World
 from tests.servers import free_port
 from vecdb_rerank import (
+    BaseReranker,
     ConfigurationError,
     Deadline,
     Policy,
@@ -59,9 +60,14 @@ def test_signatures_are_opensearch_pys_and_two_keywords_more(
     ours: Any, theirs: Any, name: str
 ) -> None:
     signature = inspect.signature(getattr(ours, name))
-    *parameters, query, rerank = signature.parameters.values()
-    assert parameters == list(inspect.signature(getattr(theirs, name)).parameters.values())
-    assert signature.return_annotation == inspect.signature(getattr(theirs, name)).return_annotation
+    *parameters, query, rerank, others = signature.parameters.values()
+    native = inspect.signature(getattr(theirs, name)).parameters.values()
+    assert [(p.name, p.kind, p.default) for p in parameters] == [
+        (p.name, p.kind, p.default) for p in native
+    ]
+    assert others.kind is inspect.Parameter.VAR_KEYWORD  # the URL's, which the client takes too
+    ours_is, theirs_is = (inspect.iscoroutinefunction(getattr(one, name)) for one in (ours, theirs))
+    assert ours_is is theirs_is
     assert [(p.name, p.kind, p.default) for p in (query, rerank)] == [
         ("rerank_query", inspect.Parameter.KEYWORD_ONLY, None),
         ("rerank", inspect.Parameter.KEYWORD_ONLY, True),
@@ -92,12 +98,15 @@ def test_a_repr_holds_no_credentials() -> None:
 
 
 def test_a_client_of_the_other_kind_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="give it to AsyncRerankingOpenSearch"):
-        RerankingOpenSearch(AsyncOpenSearch("http://localhost:1"), None)
-    with pytest.raises(ConfigurationError, match="give it to RerankingOpenSearch"):
-        AsyncRerankingOpenSearch(OpenSearch("http://localhost:1"), None)
-    with pytest.raises(ConfigurationError, match="client: is of type str, not OpenSearch"):
-        RerankingOpenSearch("http://localhost:1", None)
+    for cls, other, named in (
+        (RerankingOpenSearch, AsyncOpenSearch("http://localhost:1"), "AsyncRerankingOpenSearch"),
+        (AsyncRerankingOpenSearch, OpenSearch("http://localhost:1"), "RerankingOpenSearch"),
+        (RerankingOpenSearch, "http://localhost:1", "str"),
+    ):
+        make: Any = cls
+        with pytest.raises(ConfigurationError, match=named) as caught:
+            make(other, None)
+        assert caught.value.key == "client"
 
 
 def test_a_copy_shares_the_client() -> None:
@@ -374,7 +383,7 @@ def test_an_msearch_takes_a_text_for_each_search(world: World) -> None:
     items = [{}, BODY, {}, BODY]
     client.msearch(body=items, index=world.targets[0], rerank_query=["one", None])
     assert sorted(query for query, _ in listening.asked) == ["honey bees", "one"]
-    with pytest.raises(ConfigurationError, match="rerank_query: "):
+    with pytest.raises(ConfigurationError, match="rerank_query"):
         client.msearch(body=items, index=world.targets[0], rerank_query=["one"])
 
 
@@ -409,7 +418,7 @@ def test_an_msearch_without_searches_is_the_clients_affair(world: World, body: A
         wrapped(world).msearch(body=body)
 
 
-# -- both colours, many at a time
+# -- sync and async, many at a time
 
 
 async def test_the_asynchronous_client_does_the_same(world: World, opensearch_url: str) -> None:
@@ -453,7 +462,7 @@ def test_threads_share_a_client(world: World) -> None:
         assert statuses == ["reranked"]
 
 
-class Waiting:
+class Waiting(BaseReranker):
     """A reranker that waits on an event loop, until it is told to end."""
 
     name = "waiting"

@@ -1,0 +1,220 @@
+"""What a connector does, as flows: the one implementation behind sync and async."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+
+from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
+from vecdb_rerank.flow.steps import Flow, call, compute
+from vecdb_rerank.model import Candidate
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.protocols import FirstPass
+from vecdb_rerank.request import Search, SearchDefaults
+from vecdb_rerank.search.arguments import (
+    AddOptions,
+    CommonSearchOptions,
+    ConnectorOptions,
+    SearchOptions,
+    check_names,
+    check_type,
+    make_chain,
+    make_embedder,
+)
+from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.search.result import deliver
+from vecdb_rerank.search.store import Finding, Level, Store
+from vecdb_rerank.text_fields import TextFields
+
+if TYPE_CHECKING:
+    from vecdb_rerank.ingest.model import Document, IngestReport
+
+T = TypeVar("T")
+ResponseT = TypeVar("ResponseT")
+
+PAGE = 10  # hits returned if neither the call nor the defaults say how many
+_SAMPLE = 16  # documents that `check` reads
+_COMMON = frozenset(SearchOptions.__annotations__)
+_SHAPE = ("k", "limit", "mode", "depth", "fusion")  # the options that have defaults
+
+
+class Core(Generic[ResponseT]):
+    """A connector without its I/O: every method returns a flow, which a facade runs.
+
+    ``search_options`` is the TypedDict of the options that its searches take. Raises
+    `ConfigurationError` if an option is unknown or of the wrong type.
+    """
+
+    def __init__(
+        self,
+        store: Store[ResponseT],
+        search_options: type = SearchOptions,
+        **options: Unpack[ConnectorOptions],
+    ) -> None:
+        check_names(options, ConnectorOptions.__annotations__)
+        check_type("policy", options.get("policy"), Policy)
+        check_type("text_fields", options.get("text_fields"), TextFields)
+        check_type("defaults", options.get("defaults"), SearchDefaults)
+        policy = options.get("policy") or Policy()
+        embedder = options.get("embedder", "bundled")
+        self.store = store
+        self.defaults: SearchDefaults = options.get("defaults") or SearchDefaults()
+        self.pipeline: Pipeline = Pipeline(
+            chain=make_chain(options.get("reranker", "bundled")),
+            embedder=None if embedder is None else make_embedder(embedder),
+            text_fields=options.get("text_fields") or TextFields(),
+            policy=policy,
+        )
+        self._close_client = options.get("close_client", False)
+        self._search_options = frozenset(search_options.__annotations__)
+
+    def candidates(self, response: ResponseT) -> Sequence[Candidate]:
+        """Return the hits of a native response in the form shared by all databases."""
+        return self.store.candidates(FirstPass(response), self.pipeline.text_fields)
+
+    def search(self, query: str, options: CommonSearchOptions) -> Flow[ResponseT]:
+        """Run a search; options that are missing or None come from the defaults."""
+        check_names(options, self._search_options)
+        given: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+        shape = {name: given[name] for name in _SHAPE if name in given}
+        chosen = replace(self.defaults, **{"limit": None, **shape})
+        rerank = given.get("rerank", True)
+        if not isinstance(rerank, bool | Policy):
+            raise ConfigurationError("rerank", f"must be True, False or a Policy, got {rerank!r}")
+        policy = rerank if isinstance(rerank, Policy) else self.pipeline.policy
+        search = Search(
+            query=query,
+            k=chosen.k,
+            limit=chosen.limit or min(self.defaults.limit or PAGE, chosen.k),
+            offset=given.get("offset", 0),
+            mode=chosen.mode,
+            depth=chosen.depth or chosen.k,
+            fusion=chosen.fusion,
+            query_vector=given.get("query_vector"),
+            filter=given.get("filter"),
+            native={name: given[name] for name in given if name not in _COMMON},
+        )
+        completed = yield from self.pipeline.search(
+            self.store,
+            search,
+            policy=policy,
+            rerank=rerank is not False,
+            explain=given.get("explain", False),
+        )
+        return deliver(completed, policy)
+
+    def create(self) -> Flow[bool]:
+        """Create the collection; the value is False if it exists already."""
+        return self._converting_errors(self._create())
+
+    def _create(self) -> Flow[bool]:
+        dimension = yield from self._dimension()
+        if dimension is None and self.defaults.mode != "bm25":
+            raise ConfigurationError(
+                "embedder", "is None; creating a collection needs its dimension"
+            )
+        return (yield from self.store.create(dimension, self.defaults.mode))
+
+    def add(
+        self,
+        documents: Iterable[Document | Mapping[str, Any]],
+        **options: Unpack[AddOptions],
+    ) -> Flow[IngestReport]:
+        """Add documents and make them visible to searches."""
+        from vecdb_rerank.ingest.flow import ingest
+        from vecdb_rerank.ingest.model import IngestOptions
+
+        check_names(options, AddOptions.__annotations__)
+        rules: dict[str, Any] = {**options}
+        writer = self.store.writer(self.defaults.mode, rules.pop("shard_key", None))
+        pipeline = self.pipeline
+        # An error of the source or the embedder is not the database's, so it stays as it is.
+        report = yield from ingest(
+            writer,
+            documents,
+            pipeline.embedder,
+            pipeline.text_fields,
+            IngestOptions(**rules),
+        )
+        yield from self._converting_errors(self.store.refresh())
+        return report
+
+    def warmup(self) -> Flow[None]:
+        """Load the models of the embedder and the rerankers."""
+        embedder, chain = self.pipeline.embedder, self.pipeline.chain
+        if embedder is not None:
+            yield from compute(partial(embedder.embed_query, "warm up"))
+        if chain is not None:
+            yield from compute(chain.warmup)
+
+    def check(self) -> Flow[list[Finding]]:
+        """Check connection, schema and, if these are fine, the texts of some documents."""
+        return self._converting_errors(self._check())
+
+    def _check(self) -> Flow[list[Finding]]:
+        mode = self.defaults.mode
+        dimension = None if mode == "bm25" else (yield from self._dimension())
+        findings = yield from self.store.check(dimension, mode)
+        # An empty branch may be one because no document has text.
+        if any(found.level == "error" and found.subject != "branches" for found in findings):
+            return findings
+        payloads = yield from self.store.sample(_SAMPLE)
+        return [*findings, *_text_findings(payloads, self.pipeline.text_fields)]
+
+    def delete(self) -> Flow[None]:
+        """Delete the collection with all its documents."""
+        return self._converting_errors(self.store.delete())
+
+    def close(self) -> Flow[None]:
+        """Close the rerankers' connections, and the client if ``close_client`` was given."""
+        if self.pipeline.chain is not None:
+            yield from self.pipeline.chain.closing()
+        if self._close_client:
+            yield from call(self.store.close)
+
+    def _dimension(self) -> Flow[int | None]:
+        embedder = self.pipeline.embedder
+        if embedder is None:
+            return None
+        return (yield from compute(lambda: embedder.dimension))  # may have to load its model
+
+    def _converting_errors(self, flow: Flow[T]) -> Flow[T]:
+        """Run ``flow`` with the database client's errors raised as `DatabaseError`."""
+        try:
+            return (yield from flow)
+        except VecdbRerankError:
+            raise
+        except Exception as error:
+            raise DatabaseError(self.store.describe_error(error)) from error
+
+
+def _text_findings(
+    payloads: Sequence[Mapping[str, object]], text_fields: TextFields
+) -> list[Finding]:
+    """Check whether stored documents have a text to search and rerank.
+
+    A few without one are normal; if none has one, the fields are wrong.
+    """
+    if not payloads:
+        return []
+    empty = [payload for payload in payloads if not text_fields.text(payload).strip()]
+    names = ", ".join(text_fields.paths)
+    if not empty:
+        return [Finding("text", "ok", f"documents have text in {names}")]
+    level: Level = "note"
+    if len(empty) == len(payloads):
+        level = "error"
+    elif 2 * len(empty) > len(payloads):
+        level = "warning"
+    fields = ", ".join(dict.fromkeys(str(name) for payload in empty for name in payload)) or "none"
+    return [
+        Finding(
+            "text",
+            level,
+            f"{len(empty)} of {len(payloads)} sampled documents have no text in {names}; "
+            f"their fields: {fields}",
+            "name the fields that hold the text in text_fields.fields",
+        )
+    ]
