@@ -42,7 +42,9 @@ def mypy() -> set[int]:
 
 
 def basedpyright(*options: str | Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads(run(BASEDPYRIGHT, "--outputjson", *options))
+    report: dict[str, Any] = json.loads(
+        run(BASEDPYRIGHT, "--pythonpath", sys.executable, "--outputjson", *options)
+    )
     return report
 
 

@@ -81,9 +81,14 @@ class Connector(_Facade[ResponseT]):
         Args:
             documents: mappings, or `Document` objects with an id and perhaps a vector.
             batch_size: documents per request (default 64).
+            batch_bytes: approximate size of a request (default 8,000,000).
+            shard_key: the shard of a Qdrant collection with custom sharding; in OpenSearch the
+                routing value.
             give_up_after: seconds to retry a batch while the database does not answer
                 (default 120); then `IngestError` is raised.
             on_progress: called with the number of documents done so far.
+
+        Raises `ConfigurationError` for a document whose id is not an int, a str or a UUID.
 
         """
         return run(self._core.add(documents, **options))

@@ -29,7 +29,6 @@ from tests.dropin.qdrant.collection import (
     point_id,
 )
 from vecdb_rerank import (
-    BaseReranker,
     ConfigurationError,
     Deadline,
     Policy,
@@ -825,7 +824,7 @@ def test_an_async_client_of_a_server_is_reranked_alike(world: World) -> None:
     assert asyncio.run(ask_again()) == expected
 
 
-class Waiting(BaseReranker):
+class Waiting:
     """Waits for ever, and tells when it is cancelled."""
 
     name = "waiting"
