@@ -280,10 +280,11 @@ _FIRST = {
 
 
 def _api_of_core() -> Iterator[str]:
+    modules: Mapping[str, str] = vars(vecdb_rerank)["_MODULES"]  # the stub hides it
     by_module: dict[str, list[str]] = {}
     for name in dir(vecdb_rerank):
-        if module := getattr(getattr(vecdb_rerank, name), "__module__", None):
-            by_module.setdefault(module, []).append(name)
+        if name != "__version__":
+            by_module.setdefault(modules[name], []).append(name)
     for module in sorted(by_module, key=lambda module: (module not in _FIRST, module)):
         yield _listed(_title(module), module, by_module[module])
 
