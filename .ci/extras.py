@@ -87,22 +87,27 @@ def cohere() -> None:
 def sentence_transformers() -> None:
     from vecdb_rerank import SentenceTransformersEmbedder
 
-    embedder = SentenceTransformersEmbedder("./nowhere")
-    _fails(lambda: embedder.embed_query("q"), VecdbRerankError, "nowhere")
+    _fails(lambda: SentenceTransformersEmbedder("./nowhere"), VecdbRerankError, "nowhere")
 
 
 def torch() -> None:
     from vecdb_rerank import CrossEncoderReranker
 
-    reranker = CrossEncoderReranker("./nowhere")
-    _fails(lambda: reranker.score("q", ["d"], deadline=Deadline()), VecdbRerankError, "nowhere")
+    _fails(
+        lambda: CrossEncoderReranker("./nowhere").score("q", ["d"], deadline=Deadline()),
+        VecdbRerankError,
+        "nowhere",
+    )
 
 
 def flagembedding() -> None:
     from vecdb_rerank import FlagEmbeddingReranker
 
-    reranker = FlagEmbeddingReranker("./nowhere")
-    _fails(lambda: reranker.score("q", ["d"], deadline=Deadline()), VecdbRerankError, "nowhere")
+    _fails(
+        lambda: FlagEmbeddingReranker("./nowhere").score("q", ["d"], deadline=Deadline()),
+        VecdbRerankError,
+        "nowhere",
+    )
 
 
 def langchain() -> None:
