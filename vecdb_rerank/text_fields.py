@@ -6,7 +6,7 @@ import json
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from vecdb_rerank._checks import at_least
@@ -47,8 +47,7 @@ class TextFields:
     @property
     def paths(self) -> tuple[str, ...]:
         """The fields that `text` reads, without duplicates."""
-        names = self.fields if self.template is None else _names(self.template)
-        return tuple(dict.fromkeys(names))
+        return _paths(tuple(self.fields), self.template)
 
     def text(self, payload: Mapping[str, object] | None) -> str:
         """Return the payload's text, or ``""`` if it has none of the fields.
@@ -70,12 +69,20 @@ class TextFields:
             return ""
 
 
+@lru_cache(maxsize=64)  # asked for each text
+def _paths(fields: tuple[str, ...], template: str | None) -> tuple[str, ...]:
+    names = fields if template is None else _names(template)
+    return tuple(dict.fromkeys(names))
+
+
 def lookup(payload: object, path: str) -> object:
     """Return the value at a dotted path, or None. A key that contains dots wins over nesting.
 
     In a list, the rest of the path is looked up in each item and the values found are returned as
     a list. A string that holds a JSON object or list is read as that.
     """
+    if type(payload) is dict and path in payload:  # the usual case, which is asked for each text
+        return payload[path]
     if isinstance(payload, str):
         payload = _decoded(payload)
     if isinstance(payload, list):

@@ -51,7 +51,9 @@ def _candidate(
     evidence: Evidence,
     text_fields: TextFields,
 ) -> Candidate:
-    shown = _merged(hit.get("_source") or {}, unflatten(hit.get("fields") or {}))
+    shown = hit.get("_source") or {}
+    if "fields" in hit:
+        shown = _merged(shown, unflatten(hit["fields"] or {}))
     key = _key(hit) if evidence else ""
     return Candidate(
         position=position,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import BaseModel
@@ -45,9 +45,14 @@ def value(given: object) -> object:
         return _fields(given)
     if isinstance(given, np.ndarray):
         return given.tolist()
-    if isinstance(given, list | tuple) and any(isinstance(g, BaseModel | Mapping) for g in given):
+    if isinstance(given, list | tuple) and not _is_vector(given):
         return [value(one) for one in given]
     return given
+
+
+def _is_vector(given: Sequence[object]) -> bool:
+    # A vector holds hundreds of numbers, so its first one speaks for all.
+    return bool(given) and type(given[0]) is float
 
 
 def _fields(given: Arguments) -> dict[str, object]:

@@ -18,6 +18,7 @@ from vecdb_rerank_qdrant import plain, request_reader
 from vecdb_rerank_qdrant.depth import deepen_request
 from vecdb_rerank_qdrant.payload_selection import project
 from vecdb_rerank_qdrant.plain import Arguments
+from vecdb_rerank_qdrant.request_reader import Request
 from vecdb_rerank_qdrant.responses import Groups, Points, ascending, groups_ascending
 
 R = TypeVar("R")
@@ -97,34 +98,37 @@ class _Planned(Generic[R]):
 def _plan_points(
     drop_in: DropIn, request: Arguments, rerank: Rerank, query: str | None, over_grpc: bool
 ) -> _Planned[types.QueryResponse]:
-    info = request_reader.read(plain.request(request), drop_in.k, drop_in.rerank_depth)
+    read = plain.request(request)
+    info = request_reader.read(read, drop_in.k, drop_in.rerank_depth)
     plan = drop_in.plan(info, rerank, query)
     hits = Points(over_grpc)
-    return _planned(plan, hits, request, info, lambda response: ascending(response.points))
+    return _planned(plan, hits, request, read, info, lambda response: ascending(response.points))
 
 
 def _plan_groups(
     drop_in: DropIn, request: Arguments, rerank: Rerank, query: str | None, over_grpc: bool
 ) -> _Planned[types.GroupsResult]:
-    info = request_reader.read(plain.request(request), drop_in.k, drop_in.rerank_depth)
+    read = plain.request(request)
+    info = request_reader.read(read, drop_in.k, drop_in.rerank_depth)
     plan = drop_in.plan(info, rerank, query)
     hits = Groups(over_grpc, info.limit)
     if plan.reason is None:  # `hits` cuts to the limit of groups; the ranking keeps all their hits
         plan = replace(plan, search=replace(plan.search, limit=sys.maxsize))
-    return _planned(plan, hits, request, info, groups_ascending)
+    return _planned(plan, hits, request, read, info, groups_ascending)
 
 
 def _planned(
     plan: Plan,
     hits: Hits[R],
     request: Arguments,
+    read: Request,
     info: RequestInfo,
     is_ascending: Callable[[R], bool],
 ) -> _Planned[R]:
     if plan.reason is not None:
         return _Planned(Job(plan, hits, FirstPass), lambda given: given)
     projection = project(plain.selector(request), plan.pipeline.text_fields.paths)
-    fused_by = request_reader.fused_by(plain.request(request))
+    fused_by = request_reader.fused_by(read)
     return _Planned(
         Job(
             plan,

@@ -26,20 +26,18 @@ def read(
     points: Sequence[models.ScoredPoint], text_fields: TextFields, evidence: Evidence | None = None
 ) -> list[Candidate]:
     """Return points as candidates, in their order, with their hits in single branches."""
+    found = [(_hit_id(point), point) for point in points]
+    branches = (evidence or {}).items()
     return [
         Candidate(
             position=position,
-            id=_hit_id(point),
+            id=hit_id,
             text=text_fields.text(point.payload),
             score=point.score,
             payload=point.payload or {},
-            branches={
-                name: hits[_hit_id(point)]
-                for name, hits in (evidence or {}).items()
-                if _hit_id(point) in hits
-            },
+            branches={name: hits[hit_id] for name, hits in branches if hit_id in hits},
         )
-        for position, point in enumerate(points)
+        for position, (hit_id, point) in enumerate(found)
     ]
 
 
