@@ -135,6 +135,8 @@ class FirstPass(Generic[ResponseT]):
     ``injected_fields`` says what the request asked for beyond the caller's wish (the text to
     rerank), in the database's own terms; `Hits.rebuild` takes it out again. ``ascending`` says
     that the scores are distances: less is better. ``notes`` are those of the `Outcome`.
+    ``complete``, if there is one, brings what the hits of the page lack: it returns the response
+    with that, every hit in its place.
     """
 
     response: ResponseT
@@ -143,6 +145,7 @@ class FirstPass(Generic[ResponseT]):
     injected_fields: Any = ()
     ascending: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
+    complete: Callable[[Ranking, Deadline], Flow[ResponseT]] | None = None
 
 
 class Hits(Protocol[ResponseT]):

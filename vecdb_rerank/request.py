@@ -38,6 +38,9 @@ Language = Literal[
 ]
 # Written without spaces (Korean: with endings glued to the words), and without a Snowball stemmer.
 UNSPACED: tuple[Language, ...] = ("chinese", "japanese", "korean", "thai")
+# Which hits of a first pass bring their payload and vectors: all of them, those of the page, or all
+# until the payloads prove to be large.
+Payload = Literal["auto", "all", "page"]
 FusionMethod = Literal["rrf", "dbsf", "min_max", "l2"]
 BRANCHES = ("bm25", "dense")
 MAX_K = 10_000
@@ -124,6 +127,9 @@ class SearchDefaults:
     """Hits taken from each branch of a hybrid search (1 to 10,000); by default ``k``."""
     fusion: Fusion = field(default_factory=Fusion)
     """The fusion of a hybrid search."""
+    payload: Payload = "auto"
+    """How payloads come: ``all`` with the first pass; ``page`` in a second request, for the hits
+    of the page alone; ``auto`` like ``page`` once they prove to be large (see `Search`)."""
 
     def __post_init__(self) -> None:
         _within("k", self.k, 1, MAX_K)
@@ -135,6 +141,7 @@ class SearchDefaults:
                 "fusion", f"expected a Fusion such as Fusion('rrf'), got {self.fusion!r}"
             )
         _one_of("mode", self.mode, get_args(Mode))
+        _one_of("payload", self.payload, get_args(Payload))
         if self.depth is not None:
             _within("depth", self.depth, 1, MAX_K)
 
@@ -144,6 +151,11 @@ class Search:
     """A checked search.
 
     ``filter`` and ``native`` (pass-through arguments) are in the database's own terms.
+
+    With ``payload="page"`` the first pass brings only the text to rerank, and a second request the
+    payload and vectors of the hits that are returned. ``auto`` does that if it saves about a
+    megabyte, by the payloads of the last first pass that was measured (see
+    `vecdb_rerank.search.payload_size`).
     """
 
     query: str
@@ -157,13 +169,14 @@ class Search:
     filter: Any = None
     native: Mapping[str, Any] = field(default_factory=dict)
     evidence: bool = False
+    payload: Payload = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.query, str) or not self.query.strip():
             raise ConfigurationError("query", "must not be empty")
         if valid_unicode(self.query) != self.query:
             raise ConfigurationError("query", "must not contain a lone surrogate")
-        SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion)
+        SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion, self.payload)
         _within("limit", self.limit, 1, MAX_K)
         if not isinstance(self.offset, int) or self.offset < 0:
             raise ConfigurationError(

@@ -82,6 +82,9 @@ class OpenSearchConnector(Connector[Response]):
             query_vector: the query's dense vector, shape (dimension,), instead of the embedder's.
             depth: hits taken from each branch of a hybrid search (1 to 10,000, default ``k``).
             fusion: how the branches are joined.
+            payload: ``all``, ``page`` (the source comes in a second request, for the hits that are
+                returned) or ``auto`` (default), which is ``page`` for large sources. Ignored with
+                highlights, inner hits, script or stored fields, versions and explain.
             rerank: False for the first-pass order; a `Policy` applies to this call alone.
             explain: report each hit's branch ranks, relevance and scores in the outcome.
             _source: as in OpenSearch's search, like all options below; by default the source

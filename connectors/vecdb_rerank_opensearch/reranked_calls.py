@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,14 +11,17 @@ from typing import Any, TypeVar
 from more_itertools import chunked
 from opensearchpy.exceptions import RequestError
 
+from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, call
+from vecdb_rerank.model import Ranking
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.search import dropin
 from vecdb_rerank.search.arguments import Rerank
 from vecdb_rerank.search.dropin import DropIn, Job, Plan, each
-from vecdb_rerank_opensearch import depth, errors, request_reader
+from vecdb_rerank_opensearch import depth, errors, page_source, request_reader
 from vecdb_rerank_opensearch.depth import Body
+from vecdb_rerank_opensearch.page_source import PageSource
 from vecdb_rerank_opensearch.request_reader import Request
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 from vecdb_rerank_opensearch.source_selection import NOTHING, Forced
@@ -26,12 +30,23 @@ T = TypeVar("T")
 # A native method, of a synchronous or an asynchronous client.
 Native = Callable[..., Response | Awaitable[Response]]
 Arguments = Mapping[str, Any]
+Fetch = Callable[[Body, float], Response | Awaitable[Response]]  # a body, the seconds left
 # The text of a search; for an ``msearch``, one text for all its searches or one for each.
 Query = str | None
 Queries = Query | Sequence[Query]
 Reranks = Rerank | Sequence[Rerank]
 _NO_URL = ("body", "index", "params", "headers")
 PAGE = (*request_reader.PAGE, "from_")
+# URL arguments that say where a search goes and how long it may take.
+_SAME_URL = (
+    "routing",
+    "preference",
+    "ignore_unavailable",
+    "allow_no_indices",
+    "expand_wildcards",
+    "ccs_minimize_roundtrips",
+    "request_timeout",
+)
 _BAD_REQUEST = 400
 _REFUSED = "OpenSearch refused the deeper search, so the caller's own was sent: {}"
 
@@ -46,7 +61,7 @@ class Sent:
 
     ``wide`` is the caller's body made deeper, without the fields that bring the text.
     ``available`` is how many hits there are, if the deeper search finds more; it is known only for
-    a search that goes to one shard.
+    a search that goes to one shard. ``later`` is what comes for the page alone, by ``fetch``.
     """
 
     plan: Plan
@@ -55,6 +70,8 @@ class Sent:
     body: Body
     injected_fields: Forced = NOTHING
     available: int | None = None
+    later: PageSource | None = None
+    fetch: Fetch | None = None
 
     def check_shards(self, response: object) -> None:
         """Raise `SeveralShards` if it cannot be known how many hits there are."""
@@ -82,8 +99,25 @@ class Sent:
         hybrid = self.plan.search.mode == "hybrid"
         response = depth.with_total_at_most(response, self.available)
         return FirstPass(
-            response, "database" if hybrid else "none", injected_fields=self.injected_fields
+            response,
+            "database" if hybrid else "none",
+            injected_fields=self.injected_fields,
+            complete=None if self.later is None else partial(self._complete, response),
         )
+
+    def _complete(self, response: Response, page: Ranking, deadline: Deadline) -> Flow[Response]:
+        """Bring the source of the page."""
+        if self.later is None or self.fetch is None:
+            return response
+        fetch, positions = self.fetch, [hit.candidate.position for hit in page.hits]
+        body = self.later.request([response["hits"]["hits"][n] for n in positions])
+        left = deadline.remaining()
+        answer = yield from call(lambda: fetch(body, left), left)
+        if responses := answer.get("responses"):  # of an _msearch
+            (answer,) = responses
+        if (error := _error(answer)) is not None:
+            raise error
+        return page_source.filled(response, positions, answer)
 
     def passed(self, error: RequestError) -> Job[Response]:
         """Return the job of the caller's own search, which is sent because of ``error``."""
@@ -106,6 +140,7 @@ def search(
     request = Request(request_reader.parsed(arguments.get("body")), _url(arguments))
     target = _target(arguments)
     sent = _sent(drop_in, request, rerank, query, target)
+    sent = replace(sent, fetch=lambda body, left: native(**_second(arguments, body, left)))
     if not sent.changed:
         return (yield from dropin.single(sent.job, lambda: native(**arguments)))
     deeper = _deepen_arguments(
@@ -144,6 +179,10 @@ def msearch(
             _target(arguments, header),
         )
         for (header, body), how, text in zip(pairs, reranks, texts, strict=True)
+    ]
+    sent = [
+        replace(one, fetch=partial(_fetch_one, native, arguments, header))
+        for one, (header, _) in zip(sent, pairs, strict=True)
     ]
     jobs, split = [one.job for one in sent], partial(_split, len(sent))
     if not any(one.changed for one in sent):
@@ -202,7 +241,30 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
     wide = request_reader.deepen_request(request, info, drop_in.k)
     projection = request_reader.projection(request, paths)
     body = {**wide, **projection.parts} if projection.parts else wide
-    return Sent(plan, own, wide, body, projection.injected_fields, info.available)
+    later = None
+    if drop_in.by_page(info):
+        if (reason := page_source.reason_for_all(request.effective, request.url)) is not None:
+            notes = {**plan.search.notes, **page_source.note(reason)}
+            plan = replace(plan, search=replace(plan.search, notes=notes))
+        elif (later := PageSource.of(own.get("_source"), paths)) is not None:
+            body = {**body, "_source": later.first}
+    return Sent(plan, own, wide, body, projection.injected_fields, info.available, later)
+
+
+def _second(arguments: Arguments, body: Body, left: float) -> dict[str, Any]:
+    """Return the arguments of a second search where the first one went."""
+    url = {name: value for name, value in _url(arguments).items() if name in _SAME_URL}
+    if not math.isinf(left):
+        url["request_timeout"] = max(0.001, min(left, float(url.get("request_timeout", left))))
+    where = {name: arguments.get(name) for name in ("index", "headers")}
+    return {**where, "body": body, "params": url}
+
+
+def _fetch_one(
+    native: Native, arguments: Arguments, header: object, body: Body, left: float
+) -> Response | Awaitable[Response]:
+    second = _second(arguments, body, left)
+    return native(**{**second, "body": [header, body]})
 
 
 def _target(arguments: Arguments, header: object = None) -> str:

@@ -14,7 +14,7 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.request import SearchDefaults
 from vecdb_rerank.search.arguments import Rerank, Rerankers, check_client
 from vecdb_rerank.search.delegate import Delegate
-from vecdb_rerank.search.dropin import DropIn, MissingQuery, RerankDepth
+from vecdb_rerank.search.dropin import DropIn, DropInPayload, MissingQuery, RerankDepth
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import request_reader, reranked_calls
 from vecdb_rerank_opensearch.reranked_calls import Queries, Reranks
@@ -57,6 +57,8 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
             ``raise`` raises `ConfigurationError`.
         rerank_depth: ``window`` asks the database for ``k`` hits and reranks those; ``own`` never
             asks for more hits than the request does, and reranks them.
+        payload: ``all`` brings everything with the first pass; ``page`` brings only the text with
+            it, and the source of the returned hits in a second request.
 
     Raises `ConfigurationError` if the client is of another kind or an option is wrong.
 
@@ -75,6 +77,7 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
         k: int = SearchDefaults().k,
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
+        payload: DropInPayload = "all",
     ) -> None:
         check_client(client, OpenSearch, AsyncOpenSearch, "AsyncRerankingOpenSearch")
         self._wrapped = client
@@ -85,6 +88,7 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
             k=k,
             on_missing_query=on_missing_query,
             rerank_depth=rerank_depth,
+            payload=payload,
         )
 
     def search(
@@ -173,6 +177,7 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
         k: int = SearchDefaults().k,
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
+        payload: DropInPayload = "all",
     ) -> None:
         check_client(client, AsyncOpenSearch, OpenSearch, "RerankingOpenSearch")
         self._wrapped = client
@@ -183,6 +188,7 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
             k=k,
             on_missing_query=on_missing_query,
             rerank_depth=rerank_depth,
+            payload=payload,
         )
 
     # The client's methods are no coroutine functions either, though they return coroutines; what

@@ -49,9 +49,13 @@ def project(shape: Mapping[str, object], paths: Sequence[str], layout: Layout) -
     if source is True:
         return Projection({})
     if source is None:
-        hidden = [layout.dense_vector, BM25_TEXT]
-        return Projection({"_source": {"excludes": hidden}})
+        return Projection({"_source": {"excludes": list(hidden(layout))}})
     return bringing(paths, shape)
+
+
+def hidden(layout: Layout) -> tuple[str, ...]:
+    """Return what only the index needs of a source."""
+    return layout.dense_vector, BM25_TEXT
 
 
 def bringing(paths: Sequence[str], shape: Mapping[str, object]) -> Projection:
@@ -59,8 +63,9 @@ def bringing(paths: Sequence[str], shape: Mapping[str, object]) -> Projection:
     fields = _listed(shape.get("fields"))
     values = _names(_listed(shape.get("docvalue_fields")))
     asked = (*_names(fields), *values)
-    missing = tuple(p for p in paths if not any(fnmatchcase(p, pattern) for pattern in asked))
-    if not missing:
+    missing = _unasked(paths, asked)
+    holding = _unasked(holders(paths), asked)
+    if not (missing or holding):
         return Projection({})
     collapse = shape.get("collapse")
     kept = (
@@ -69,9 +74,22 @@ def bringing(paths: Sequence[str], shape: Mapping[str, object]) -> Projection:
         *_scripts(shape),
         *_names(_listed(collapse.get("field") if isinstance(collapse, Mapping) else None)),
     )
-    wanted = [f"{path}{rest}" for path in missing for rest in ("", ".*")]
+    wanted = [*(f"{path}{rest}" for path in missing for rest in ("", ".*")), *holding]
     # The server takes the last entry for a field: the caller's, with the caller's format.
-    return Projection({"fields": [*wanted, *fields]}, Forced(missing, kept))
+    return Projection({"fields": [*wanted, *fields]}, Forced((*missing, *holding), kept))
+
+
+def holders(paths: Sequence[str]) -> list[str]:
+    """Return the fields in which a path may end: a string that holds JSON (`_node_content.text`).
+
+    Asked for by their name, fields that are objects bring nothing.
+    """
+    parents = [path.split(".")[:n] for path in paths for n in range(1, path.count(".") + 1)]
+    return [name for name in dict.fromkeys(map(".".join, parents)) if name not in paths]
+
+
+def _unasked(names: Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+    return tuple(n for n in names if not any(fnmatchcase(n, pattern) for pattern in asked))
 
 
 def replaced(paths: Sequence[str], shape: Mapping[str, object]) -> str | None:
@@ -82,6 +100,7 @@ def replaced(paths: Sequence[str], shape: Mapping[str, object]) -> str | None:
         f"script_fields: {script}"
         for script in _scripts(shape)
         if any(script == path or script.startswith(f"{path}.") for path in paths)
+        or script in holders(paths)
     )
     return next(below, None) or next(same, None)
 

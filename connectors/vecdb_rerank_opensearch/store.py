@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
@@ -13,14 +14,17 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 from vecdb_rerank.errors import FirstPassTimeoutError, SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.model import Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, MAX_K, Mode, Search
 from vecdb_rerank.search.expiring import Expiring
+from vecdb_rerank.search.payload_size import PayloadSize
 from vecdb_rerank.search.store import Finding, Store
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import (
     check,
     errors,
+    page_source,
     queries,
     responses,
     schema,
@@ -28,6 +32,7 @@ from vecdb_rerank_opensearch import (
     writer,
 )
 from vecdb_rerank_opensearch.layout import Layout
+from vecdb_rerank_opensearch.page_source import PageSource
 from vecdb_rerank_opensearch.queries import URL_PARAMS, Body
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
@@ -84,6 +89,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         self._where = where(client)
         self._client_timeout = _client_timeout(client)
         self._fuses_hybrid = True  # until the server refuses
+        self._payload_size = PayloadSize()
         self._mapping: Expiring[_Known] = Expiring()
         self._window: Expiring[int] = Expiring()
 
@@ -165,11 +171,56 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         params = {name: search.native[name] for name in URL_PARAMS if name in search.native}
         shape = {**search.native.get("body", {})}
         shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}
-        projection = source_selection.project(shape, self._text_fields.paths, self._layout)
+        given, paths = shape.get("_source"), self._text_fields.paths
+        later, notes = self._page_source(search, shape)
+        projection = source_selection.project(shape, paths, self._layout)
         shape |= projection.parts
+        if later is not None:
+            shape["_source"] = later.first
         sending = _Sending(search, vector, layout, shape, params, deadline)
         first = yield from self._fused_or_not(sending)
-        return replace(first, injected_fields=projection.injected_fields)
+        first = replace(
+            first, injected_fields=projection.injected_fields, notes={**first.notes, **notes}
+        )
+        if later is not None:
+            complete = partial(self._complete, first.response, later, params)
+            return replace(first, complete=lambda p, d: self.completing(complete(p, d), d))
+        if given in (None, True):
+            hits = first.response["hits"]["hits"]
+            self._payload_size.measure([hit.get("_source") for hit in hits], paths)
+        return first
+
+    def _page_source(
+        self, search: Search, shape: Mapping[str, object]
+    ) -> tuple[PageSource | None, Mapping[str, str]]:
+        """Return what of the source comes for the page alone, and notes.
+
+        It is None if all comes with the first pass.
+        """
+        if search.limit >= search.k or not self._payload_size.by_page(search):
+            return None, {}
+        if (reason := page_source.reason_for_all(shape, {})) is not None:
+            return None, page_source.note(reason) if search.payload == "page" else {}
+        given = shape.get("_source")
+        hidden = source_selection.hidden(self._layout) if given is None else ()
+        return PageSource.of(given, self._text_fields.paths, hidden), {}
+
+    def _complete(
+        self,
+        response: Response,
+        later: PageSource,
+        params: Mapping[str, object],
+        page: Ranking,
+        deadline: Deadline,
+    ) -> Flow[Response]:
+        """Bring the source of the page."""
+        positions = [hit.candidate.position for hit in page.hits]
+        body = later.request([response["hits"]["hits"][n] for n in positions])
+        url = {**params, **self._limit(deadline)}
+        answer = yield from self._call(
+            lambda: self._client.search(body=body, index=self._layout.index, params=url), deadline
+        )
+        return page_source.filled(response, positions, errors.whole(answer))
 
     def _fused_or_not(self, sending: _Sending) -> Flow[FirstPass[Response]]:
         search = sending.search

@@ -80,6 +80,8 @@ class QdrantConnector(Connector[models.QueryResponse]):
             query_vector: the query's dense vector, shape (dimension,), instead of the embedder's.
             depth: hits taken from each branch of a hybrid search (1 to 10,000, default ``k``).
             fusion: how the branches are joined.
+            payload: ``all``, ``page`` (payload and vectors come in a second request, for the hits
+                that are returned) or ``auto`` (default), which is ``page`` for large payloads.
             rerank: False for the first-pass order; a `Policy` applies to this call alone.
             explain: report each hit's branch ranks, relevance and scores in the outcome.
             with_payload: as in ``query_points``, like all options below.

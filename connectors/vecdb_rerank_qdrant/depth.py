@@ -63,6 +63,14 @@ def deepen_request(
     return {**request, **changes}
 
 
+def with_text_alone(request: NativeRequest, projection: Projection) -> NativeRequest:
+    """Return a request that brings the text that ``projection`` selects, and no vectors."""
+    changes = {"with_payload": projection.selector, "with_vectors": False}
+    if isinstance(request, models.QueryRequest):
+        return request.model_copy(update={BATCH_NAMES[n]: value for n, value in changes.items()})
+    return {**request, **changes}
+
+
 def _depth(arguments: Arguments, info: RequestInfo, k: int) -> dict[str, object]:
     changes: dict[str, object] = {}
     prefetch = arguments.get("prefetch")

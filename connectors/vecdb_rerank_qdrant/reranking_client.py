@@ -12,7 +12,7 @@ from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.search.arguments import Rerank, Rerankers, check_client
 from vecdb_rerank.search.delegate import Delegate
-from vecdb_rerank.search.dropin import DropIn, MissingQuery, RerankDepth
+from vecdb_rerank.search.dropin import DropIn, DropInPayload, MissingQuery, RerankDepth
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import reranked_calls
 from vecdb_rerank_qdrant.depth import K
@@ -46,6 +46,8 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             ``raise`` raises `ConfigurationError`.
         rerank_depth: ``window`` asks the database for ``k`` hits and reranks those; ``own`` never
             asks for more hits than the request does, and reranks them.
+        payload: ``all`` brings everything with the first pass; ``page`` brings only the text with
+            it, and payload and vectors of the returned hits in a second request.
 
     Raises `ConfigurationError` if the client is of another kind or an option is wrong.
 
@@ -64,6 +66,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         k: int = K,
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
+        payload: DropInPayload = "all",
     ) -> None:
         # Not calling the client's own __init__, which would open another connection.
         check_client(client, QdrantClient, AsyncQdrantClient, "AsyncRerankingQdrantClient")
@@ -75,6 +78,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             k=k,
             on_missing_query=on_missing_query,
             rerank_depth=rerank_depth,
+            payload=payload,
         )
 
     def query_points(
@@ -131,6 +135,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         flow = reranked_calls.points(
             self._drop_in,
             self._wrapped.query_points,
+            self._wrapped.retrieve,
             arguments,
             rerank,
             rerank_query,
@@ -191,6 +196,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         flow = reranked_calls.groups(
             self._drop_in,
             self._wrapped.query_points_groups,
+            self._wrapped.retrieve,
             arguments,
             rerank,
             rerank_query,
@@ -224,6 +230,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         flow = reranked_calls.batch_points(
             self._drop_in,
             self._wrapped.query_batch_points,
+            self._wrapped.retrieve,
             arguments,
             rerank,
             rerank_query,
@@ -259,6 +266,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         k: int = K,
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
+        payload: DropInPayload = "all",
     ) -> None:
         # Not calling the client's own __init__, which would open another connection.
         check_client(client, AsyncQdrantClient, QdrantClient, "RerankingQdrantClient")
@@ -270,6 +278,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
             k=k,
             on_missing_query=on_missing_query,
             rerank_depth=rerank_depth,
+            payload=payload,
         )
 
     async def query_points(
@@ -316,6 +325,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         flow = reranked_calls.points(
             self._drop_in,
             self._wrapped.query_points,
+            self._wrapped.retrieve,
             arguments,
             rerank,
             rerank_query,
@@ -371,6 +381,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         flow = reranked_calls.groups(
             self._drop_in,
             self._wrapped.query_points_groups,
+            self._wrapped.retrieve,
             arguments,
             rerank,
             rerank_query,
@@ -400,6 +411,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         flow = reranked_calls.batch_points(
             self._drop_in,
             self._wrapped.query_batch_points,
+            self._wrapped.retrieve,
             arguments,
             rerank,
             rerank_query,

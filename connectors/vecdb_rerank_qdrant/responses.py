@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 from qdrant_client.http import models
@@ -145,19 +146,14 @@ class Groups:
         self, first: FirstPass[models.GroupsResult], text_fields: TextFields
     ) -> Sequence[Candidate]:
         """Return the points of all groups, best first."""
-        found = read(_points(first.response), text_fields)
+        found = read(points_of(first.response), text_fields)
         return ordering.first_pass_order(found, first.ascending)
 
     def rebuild(
         self, first: FirstPass[models.GroupsResult], ranking: Ranking
     ) -> models.GroupsResult:
         """Return the response with the ranking's points, each in its group."""
-        groups = first.response.groups
-        home = [n for n, group in enumerate(groups) for _ in group.hits]
-        members: dict[int, list[RankedHit]] = {}
-        for hit in ranking.hits:
-            members.setdefault(home[hit.candidate.position], []).append(hit)
-        points = _points(first.response)
+        groups, points = first.response.groups, points_of(first.response)
         kept = [
             groups[n].model_copy(
                 update={
@@ -166,9 +162,19 @@ class Groups:
                     )
                 }
             )
-            for n, hits in list(members.items())[: self.limit]
+            for n, hits in self.kept(first.response, ranking).items()
         ]
         return first.response.model_copy(update={"groups": kept})
+
+    def kept(
+        self, response: models.GroupsResult, ranking: Ranking
+    ) -> Mapping[int, list[RankedHit]]:
+        """Return the hits of the groups that are returned, by the group's place in the response."""
+        home = [n for n, group in enumerate(response.groups) for _ in group.hits]
+        members: dict[int, list[RankedHit]] = {}
+        for hit in ranking.hits:
+            members.setdefault(home[hit.candidate.position], []).append(hit)
+        return dict(list(members.items())[: self.limit])
 
 
 def ascending(points: Sequence[models.ScoredPoint]) -> bool:
@@ -178,8 +184,21 @@ def ascending(points: Sequence[models.ScoredPoint]) -> bool:
 
 def groups_ascending(response: models.GroupsResult) -> bool:
     """Check whether lower scores are better in groups."""
-    return ascending(_points(response))
+    return ascending(points_of(response))
 
 
-def _points(response: models.GroupsResult) -> list[models.ScoredPoint]:
+def with_points(
+    response: models.GroupsResult, points: Sequence[models.ScoredPoint]
+) -> models.GroupsResult:
+    """Return the groups with other points, given in the order of the groups."""
+    following = iter(points)
+    groups = [
+        group.model_copy(update={"hits": list(islice(following, len(group.hits)))})
+        for group in response.groups
+    ]
+    return response.model_copy(update={"groups": groups})
+
+
+def points_of(response: models.GroupsResult) -> list[models.ScoredPoint]:
+    """Return the points of all groups, in the order of the groups."""
     return [point for group in response.groups for point in group.hits]

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Mode, Search
 from vecdb_rerank.search.expiring import Expiring
+from vecdb_rerank.search.payload_size import PayloadSize
 from vecdb_rerank.search.store import Finding, Store
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
@@ -27,6 +29,7 @@ from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.check import Checked, check, empty_branches
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.limits import Limits
+from vecdb_rerank_qdrant.page_payload import PagePayload
 
 T = TypeVar("T")
 Client = QdrantClient | AsyncQdrantClient
@@ -50,6 +53,7 @@ class QdrantStore(Store[models.QueryResponse]):
         self._over_grpc = is_grpc(client)
         self._where = _where(client)
         self._client_timeout = math.inf if self._local else _timeout(client)
+        self._payload_size = PayloadSize()
         self._limits: Expiring[Limits] = Expiring()
         self._alive: Expiring[bool] = Expiring()
         self._dead: Expiring[Mapping[str, str]] = Expiring(_LOOK_AGAIN_AFTER)
@@ -101,10 +105,13 @@ class QdrantStore(Store[models.QueryResponse]):
         self, limits: Limits, search: Search, vector: Vector | None, deadline: Deadline
     ) -> Flow[FirstPass[models.QueryResponse]]:
         search = limits.within(search)
-        projection = payload_selection.project(
-            search.native.get("with_payload"), self._text_fields.paths
-        )
+        selector, paths = search.native.get("with_payload", True), self._text_fields.paths
+        projection = payload_selection.project(selector, paths)
         native = {**search.native, "with_payload": projection.selector}
+        later = self._page_payload(search, selector)
+        if later is not None:
+            projection = later.first(projection, paths)
+            native |= {"with_payload": projection.selector, "with_vectors": False}
         if not self._local:
             left = min(deadline.remaining(), self._client_timeout)
             native["timeout"] = queries.timeout(limits.seconds(left))
@@ -116,7 +123,36 @@ class QdrantStore(Store[models.QueryResponse]):
             if search.mode == "dense":
                 responses.require_similarity(response, self._where)
             first = responses.first_pass(search.mode, response)
-        return replace(first, injected_fields=projection)
+        first = replace(first, injected_fields=projection)
+        if later is not None:
+            complete = partial(self._complete, first.response, later)
+            return replace(first, complete=lambda p, d: self.completing(complete(p, d), d))
+        if projection.selector is True:
+            self._payload_size.measure([p.payload for p in first.response.points], paths)
+        return first
+
+    def _page_payload(self, search: Search, selector: object) -> PagePayload | None:
+        """Return what comes for the page alone; None if all comes with the first pass."""
+        if search.limit >= search.k or not self._payload_size.by_page(search):
+            return None
+        arguments = {**search.native, "collection_name": self._layout.collection}
+        return PagePayload.of(arguments, selector)
+
+    def _complete(
+        self,
+        response: models.QueryResponse,
+        later: PagePayload,
+        page: Ranking,
+        deadline: Deadline,
+    ) -> Flow[models.QueryResponse]:
+        """Bring payload and vectors of the page."""
+        positions = [hit.candidate.position for hit in page.hits]
+        bounded = deadline.at_most(self._client_timeout)
+        retrieving = later.retrieve(
+            self._client.retrieve, response.points, positions, bounded, over_grpc=self._over_grpc
+        )
+        points = yield from retrieving
+        return response.model_copy(update={"points": points})
 
     def _branches(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, cast
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import AnyReranker, Embedder, Vector
-from vecdb_rerank.request import Fusion, Mode, SearchDefaults
+from vecdb_rerank.request import Fusion, Mode, Payload, SearchDefaults
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.delegate import Delegate
 from vecdb_rerank.search.store import ShardKey
@@ -52,6 +52,7 @@ class CommonSearchOptions(TypedDict, total=False):
     query_vector: Vector | None
     depth: int | None
     fusion: Fusion | None
+    payload: Payload | None
     rerank: Rerank
     explain: bool
 

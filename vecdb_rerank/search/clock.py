@@ -42,6 +42,11 @@ class Clock:
             took = (time.perf_counter() - started) * 1e3
             self._stages[name] = self._stages.get(name, 0.0) + took
 
+    def seconds(self, name: str) -> float | None:
+        """Return the seconds of a stage; None if it was not run."""
+        took = self._stages.get(name)
+        return None if took is None else took / 1e3
+
     def timings(self) -> Mapping[str, float]:
         """Return the stages so far, and the ``total`` since the clock was made."""
         return {**self._stages, "total": (time.perf_counter() - self._started) * 1e3}

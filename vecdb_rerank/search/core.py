@@ -37,7 +37,7 @@ ResponseT = TypeVar("ResponseT")
 PAGE = 10  # hits returned if neither the call nor the defaults say how many
 _SAMPLE = 16  # documents that `check` reads
 _COMMON = frozenset(SearchOptions.__annotations__)
-_SHAPE = ("k", "limit", "mode", "depth", "fusion")  # the options that have defaults
+_SHAPE = ("k", "limit", "mode", "depth", "fusion", "payload")  # the options that have defaults
 
 
 class Core(Generic[ResponseT]):
@@ -92,6 +92,7 @@ class Core(Generic[ResponseT]):
             mode=chosen.mode,
             depth=chosen.depth or chosen.k,
             fusion=chosen.fusion,
+            payload=chosen.payload,
             query_vector=given.get("query_vector"),
             filter=given.get("filter"),
             native={name: given[name] for name in given if name not in _COMMON},

@@ -35,6 +35,8 @@ R = TypeVar("R")
 AnswerT = TypeVar("AnswerT")
 T = TypeVar("T")
 MissingQuery = Literal["pass", "raise"]
+# Which hits bring what the caller asked for with the first pass: all, or those of the page later.
+DropInPayload = Literal["all", "page"]
 # Whether a request is made as deep as the window, or reranked as deep as it is.
 RerankDepth = Literal["window", "own"]
 
@@ -110,13 +112,16 @@ class DropIn:
 
     ``k`` hits (1 to 10,000) are reranked. If no query text is found, ``on_missing_query`` passes
     the call through or raises `ConfigurationError`. With ``rerank_depth="own"`` no request is
-    made deeper. ``learned`` is what the answers have shown of the database.
+    made deeper. With ``payload="page"`` the first pass brings only the text to rerank, and a
+    second request the rest for the hits of the page. ``learned`` is what the answers have shown
+    of the database.
     """
 
     pipeline: Pipeline
     k: int
     on_missing_query: MissingQuery
     rerank_depth: RerankDepth = "window"
+    payload: DropInPayload = "all"
     learned: Learned = field(default_factory=Learned, compare=False)
 
     @classmethod
@@ -129,6 +134,7 @@ class DropIn:
         k: int,
         on_missing_query: MissingQuery,
         rerank_depth: RerankDepth = "window",
+        payload: DropInPayload = "all",
     ) -> DropIn:
         """Create one from the arguments of a drop-in client.
 
@@ -142,6 +148,8 @@ class DropIn:
             raise ConfigurationError(
                 "rerank_depth", f"must be one of: window, own; got {rerank_depth!r}"
             )
+        if payload not in get_args(DropInPayload):
+            raise ConfigurationError("payload", f"must be one of: all, page; got {payload!r}")
         check_type("policy", policy, Policy)
         check_type("text_fields", text_fields, TextFields)
         SearchDefaults(k=k, limit=1)
@@ -149,7 +157,7 @@ class DropIn:
         pipeline = Pipeline(
             chain=make_chain(reranker), text_fields=text_fields or TextFields(), policy=policy
         )
-        return cls(pipeline, k, on_missing_query, rerank_depth)
+        return cls(pipeline, k, on_missing_query, rerank_depth, payload)
 
     def plan(self, info: RequestInfo, rerank: Rerank = True, query: str | None = None) -> Plan:
         """Return how to handle a request; ``query`` is the text that the call itself was given.
@@ -170,6 +178,10 @@ class DropIn:
     def past(self) -> str:
         """Return why a page that begins after the window is passed through."""
         return f"the page lies past the {self.k} hits that are reranked"
+
+    def by_page(self, info: RequestInfo) -> bool:
+        """Check whether only the hits of the page bring what the caller asked for."""
+        return self.payload == "page" and not info.own_depth and info.limit < self.k
 
     def closing(self) -> Flow[None]:
         """Close the rerankers' connections."""

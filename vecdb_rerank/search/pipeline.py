@@ -112,6 +112,7 @@ class Pipeline:
         """Return the second half of a search: from the first pass to the native response."""
         ranked = yield from self._rank(hits, search, first, run)
         page = _page(ranked, run.policy.min_relevance)
+        first = yield from _completed(hits.name, first, page, run)
         outcome = outcome_builder.build(
             ranked,
             page,
@@ -162,8 +163,11 @@ class Pipeline:
         reason = self._reason_to_skip(search, candidates, texts, rule, run)
         if run.chain is None or reason is not None:
             return replace(ranked, reason=reason)
+        deadline = run.deadline
+        if first.complete is not None:  # about as long as the first pass, as far as is known
+            deadline = deadline.reserving_for([run.clock.seconds("first_pass")])
         with run.clock.stage("rerank"):
-            answer = yield from run.chain.ask(search.query, texts, run.deadline, run.policy)
+            answer = yield from run.chain.ask(search.query, texts, deadline, run.policy)
         return ranked.with_answer(candidates, texts, answer, run.policy)
 
     def _reason_to_skip(
@@ -236,6 +240,25 @@ def _first_pass(
             f"{database.name} answered after the deadline of {run.policy.deadline} s"
         )
     return first
+
+
+def _completed(
+    backend: str, first: FirstPass[R], page: Ranking, run: SearchRun
+) -> Flow[FirstPass[R]]:
+    """Bring what the hits of the page lack, if the first pass left something out."""
+    if first.complete is None or not page.hits:
+        return first
+    try:
+        with run.clock.stage("payload"):
+            response = yield from first.complete(page, run.deadline)
+    except Exception as error:
+        telemetry.count_failed(backend, error)
+        if isinstance(error, TimeoutError) and not isinstance(error, VecdbRerankError):
+            raise FirstPassTimeoutError(
+                f"{backend} did not send the payloads of the page before the deadline"
+            ) from error
+        raise
+    return replace(first, response=response)
 
 
 def _window(

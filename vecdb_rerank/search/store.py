@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from vecdb_rerank.errors import FirstPassError, FirstPassTimeoutError, VecdbRerankError
+from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.protocols import Database
 from vecdb_rerank.request import Mode
@@ -41,6 +43,18 @@ class Finding:
 
 class Store(Database[ResponseT]):
     """A collection or index that can be created, filled, checked and deleted."""
+
+    def completing(self, flow: Flow[ResponseT], deadline: Deadline) -> Flow[ResponseT]:
+        """Run the second request of a search, with the client's errors as `FirstPassError`."""
+        try:
+            return (yield from flow)
+        except VecdbRerankError:
+            raise
+        except Exception as error:
+            described = f"payloads of the page: {self.describe_error(error)}"
+            if deadline.expired or isinstance(error, TimeoutError):
+                raise FirstPassTimeoutError(described) from error
+            raise FirstPassError(described) from error
 
     def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
         """Create the collection if it is missing; return whether this call did.
