@@ -23,6 +23,7 @@ from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient
 from qdrant_client.http import models
 from typer.testing import CliRunner
+from werkzeug import Request, Response
 
 from tests.servers import free_port
 from vecdb_rerank import __version__
@@ -747,6 +748,73 @@ def test_the_doctor_shows_no_key(run: Callable[..., Ended], httpserver: HTTPServ
         ended = run("doctor", "--backend", kind)
         assert ended.code == 1
         assert SECRET not in ended.out + ended.err
+
+
+PLUGIN = """
+class Reranker:
+    def score(self, query, texts):
+        n = len(texts)
+        return {}
+"""
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("[0.5] * n", "equal"),
+        ("[0.0] * n", "near|equal"),
+        ("[(i + 1) / n for i in range(n)]", "best score"),
+        ("'0.5'", "returned str"),
+        ("[0.5]", "1 relevances|of 10 documents|equal"),
+        ("{}[n]", "KeyError"),
+    ],
+)
+def test_the_doctor_finds_a_reranker_that_ranks_nothing(
+    answer: str,
+    said: str,
+    run: Callable[..., Ended],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "acme_doctor.py").write_text(PLUGIN.format(answer))
+    metadata = tmp_path / "acme_doctor-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-doctor\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[vecdb_rerank.rerankers]\nacme = acme_doctor:Reranker\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "acme_doctor", raising=False)
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write('[reranker]\ntype = "acme"\n')
+    ended = run("doctor")
+    assert ended.code == 1
+    assert re.search(rf"error reranker .*({said})", plain(ended.out)), ended.out
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_doctor_sends_as_many_documents_as_a_search_and_finds_the_services_limit(
+    run: Callable[..., Ended], httpserver: HTTPServer
+) -> None:
+    sizes = []
+
+    def rerank(request: Request) -> Response:
+        texts = request.json["texts"]
+        sizes.append(len(texts))
+        if len(texts) > 32:
+            return Response('{"error": "at most 32 texts"}', status=422)
+        scores = [{"index": n, "score": 3.0 - n} for n in range(len(texts))]
+        return Response(json.dumps(scores), content_type="application/json")
+
+    httpserver.expect_request("/rerank").respond_with_handler(rerank)
+    with Path(DEFAULT_FILE).open("a") as file:
+        file.write('[search]\nk = 40\n[reranker]\ntype = "http"\nretries = 0\n')
+        file.write(f'batch_size = 100\nformat = "tei"\nurl = "{httpserver.url_for("/")}"\n')
+    ended = run("doctor")
+    assert max(sizes) == 40
+    assert ended.code == 1
+    assert re.search(r"warning reranker .*batch_size", plain(ended.out))
 
 
 @pytest.mark.usefixtures("filled")

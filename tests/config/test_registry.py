@@ -15,6 +15,7 @@ from vecdb_rerank.config import factory, registry
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.config.settings import PluginSettings
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
+from vecdb_rerank.flow.deadline import Deadline
 
 SECRET = "s3cr3t-that-nobody-may-see"
 ENTRY_POINTS = """
@@ -126,9 +127,11 @@ def test_a_reranker_and_an_embedder_of_another_package_get_their_options() -> No
         response = connector.search("a")
     finally:
         connector.close()
-    assert connector.pipeline.chain.rerankers[0].name == "shouting"
     assert connector.pipeline.embedder.letters == "abc"
     assert [point.id for point in response.points] == [3, 2, 1]
+    reranker: Any = factory.reranker(load(reranker={"type": "shouting", "volume": 4}).settings)
+    assert (reranker.name, reranker.volume) == ("shouting", 4)
+    assert reranker.score("a", ["a!"], deadline=Deadline()).relevance == [0.25]
 
 
 @pytest.mark.usefixtures("installed")

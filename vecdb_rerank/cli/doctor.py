@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,7 +67,7 @@ def command(
     findings = [
         _try("embedder", lambda: _embedder(factory.embedder(settings))),
         *(
-            _try(".".join(path), partial(_reranker, part))
+            _try(".".join(path), partial(_reranker, part, settings.search.k))
             for section in settings.chain
             for path, part in inside(section, ("reranker",))
         ),
@@ -98,41 +99,39 @@ def _diagnosed(settings: Settings, folder: Path, queries: int, seed: int) -> lis
         return diagnose(settings, dataset, on_progress=common.Bars(shown))
 
 
-def _embedder(embedder: Embedder | None) -> str:
+def _embedder(embedder: Embedder | None) -> Finding:
+    from vecdb_rerank.search.store import Finding
+
     if embedder is None:
-        return "none: dense searches need a query_vector"
+        return Finding("", "ok", "none: dense searches need a query_vector")
     started = time.perf_counter()
     embedder.embed_query("warm up")
     started, loaded = time.perf_counter(), time.perf_counter() - started
     embedder.embed_query("how long does one query take?")
     took = (time.perf_counter() - started) * 1e3
     name = getattr(embedder, "name", type(embedder).__name__)  # not part of the protocol
-    return (
-        f"{name}, {embedder.dimension} dimensions; {loaded:.1f} s to load, {took:.0f} ms per query"
-    )
+    speed = f"{loaded:.1f} s to load, {took:.0f} ms per query"
+    return Finding("", "ok", f"{name}, {embedder.dimension} dimensions; {speed}")
 
 
-def _reranker(section: RerankerSettings) -> str:
+def _reranker(section: RerankerSettings, k: int) -> Finding:
+    """Call a reranker with ``k`` documents, as a search does."""
     from vecdb_rerank.config import factory
     from vecdb_rerank.config.settings import CascadeSettings
-    from vecdb_rerank.flow.deadline import Deadline
-    from vecdb_rerank.resilience.latency import Estimate, Timed
+    from vecdb_rerank.resilience.probe import probe
+    from vecdb_rerank.search.store import Finding
 
     if (reranker := factory.component("rerankers", section)) is None:
-        return "none: hits keep the first-pass order"
+        return Finding("", "ok", "none: hits keep the first-pass order")
     if isinstance(section, CascadeSettings):
-        return f"{reranker.name}; the second one reads the best {section.best}"
-    documents = [
-        f"Document {n}: the cross-encoder reads query and document. " * 5 for n in range(10)
-    ]
-    reranker.score("warm up", documents[:1], deadline=Deadline())
-    timed = []
-    for count in (1, len(documents)):
-        started = time.perf_counter()
-        reranker.score("what does it read?", documents[:count], deadline=Deadline())
-        timed.append(Timed(0.0, count, time.perf_counter() - started))
-    predicted = Estimate.of(timed).seconds(50) * 1e3
-    return f"{reranker.name}; about {predicted:.0f} ms for k=50 with documents of 60 tokens"
+        detail = f"{reranker.name}; the second one reads the best {section.best}"
+        return Finding("", "ok", detail)
+    found = probe(reranker, k)
+    if found.problem is not None:
+        fix = "check its model, format and scale"
+        return Finding("", found.level, f"{found.name}: {found.problem}", fix)
+    took = f"about {found.milliseconds:.0f} ms for k={k} with documents of 20 tokens"
+    return Finding("", "ok", f"{found.name}; {took}")
 
 
 def _database(settings: Settings) -> list[Finding]:
@@ -164,12 +163,13 @@ def _without_models(settings: Settings) -> Settings:
     return without_reranker
 
 
-def _try(subject: str, check: Callable[[], str]) -> Finding:
+def _try(subject: str, check: Callable[[], Finding]) -> Finding:
+    """Return what ``check`` finds about ``subject``; an error of this package is a finding."""
     from vecdb_rerank.errors import MissingDependencyError, VecdbRerankError
     from vecdb_rerank.search.store import Finding
 
     try:
-        return Finding(subject, "ok", check())
+        return replace(check(), subject=subject)
     except MissingDependencyError as error:
         return Finding(subject, "error", str(error), "install it")
     except VecdbRerankError as error:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Literal
 
+from vecdb_rerank.errors import VecdbRerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import AnyReranker, BaseReranker
 from vecdb_rerank.resilience.adapt import adapt
-from vecdb_rerank.resilience.checks import check_scores, scores_of
+from vecdb_rerank.resilience.checks import as_rerank_error, check_scores, scores_of
 from vecdb_rerank.resilience.latency import Estimate, Timed
 from vecdb_rerank.resilience.scale_watch import why_suspect
 
+Level = Literal["ok", "warning", "error"]
 _QUERY = "How long do I boil an egg?"
 _ANSWER = "Boil an egg for six minutes for a soft yolk, and for ten minutes for a hard one."
 _OTHERS = (
@@ -29,19 +32,21 @@ class Probe:
     """What a few calls of a reranker showed.
 
     ``milliseconds`` is an estimate of one call with ``documents`` documents of about 20 tokens.
-    ``problem`` says what is wrong with its scores, if anything.
+    ``problem`` says what is wrong with its scores, if anything; it is an ``error`` if they rank
+    nothing or on another scale, else a ``warning``.
     """
 
     name: str
     documents: int
     milliseconds: float
-    problem: str | None
+    problem: str | None = None
+    level: Level = "ok"
 
 
 def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
     """Call ``reranker`` with 1, 10 and ``documents`` documents, one of which answers the query.
 
-    Raises what the reranker raises, and `InvalidRerankerError` for a wrong return value.
+    Raises `RerankError` if the reranker fails, and `InvalidRerankerError` for a wrong return value.
     """
     adapted = adapt(reranker)
     _score(adapted, 1)  # loads the model
@@ -52,22 +57,31 @@ def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
         scores = _score(adapted, count)
         timed.append(Timed(0.0, count, time.perf_counter() - started))
     estimate = Estimate.of(timed).seconds(documents) * 1e3
-    return Probe(adapted.name, documents, estimate, _problem(scores))
+    level, problem = _problem(scores)
+    return Probe(adapted.name, documents, estimate, problem, level)
 
 
 def _score(reranker: BaseReranker, count: int) -> Scores:
     # No two are equal: a cache would answer for the model.
     texts = [_ANSWER, *(f"{_OTHERS[n % len(_OTHERS)]} ({n})" for n in range(1, count))]
-    answer: object = run(reranker.steps(_QUERY, texts, deadline=Deadline()))
+    try:
+        answer: object = run(reranker.steps(_QUERY, texts, deadline=Deadline()))
+    except VecdbRerankError:
+        raise
+    except Exception as error:
+        raise as_rerank_error(error, reranker.name) from error
     return check_scores(scores_of(answer, count, reranker.name), count)
 
 
-def _problem(scores: Scores) -> str | None:
+def _problem(scores: Scores) -> tuple[Level, str | None]:
     if reason := why_suspect(scores):
-        return reason
+        return "error", reason
     known = [raw for raw in scores.raw if raw is not None]
     if len(known) < len(scores.raw):
-        return f"it scored {len(known)} of {len(scores.raw)} documents"
+        why = "".join(f"; {note}" for note in scores.notes.values())
+        return "warning", f"it scored {len(known)} of {len(scores.raw)} documents{why}"
     if len(known) > 1 and known.index(max(known)) != 0:
-        return "the document that answers the query does not have the best score"
-    return None
+        return "error", "the document that answers the query does not have the best score"
+    if scores.notes:
+        return "warning", "; ".join(scores.notes.values())
+    return "ok", None
