@@ -25,7 +25,7 @@ from qdrant_client.http import models
 from typer.testing import CliRunner
 from werkzeug import Request, Response
 
-from tests.servers import free_port
+from tests.servers import free_port, qdrant_source
 from vecdb_rerank import __version__
 from vecdb_rerank.cli import common, main
 from vecdb_rerank.cli.app import app
@@ -35,7 +35,9 @@ from vecdb_rerank.config.loading import DEFAULT_FILE, check, load
 from vecdb_rerank.config.settings import ENV_PREFIX
 from vecdb_rerank.demo import session
 from vecdb_rerank.demo.corpus import Entry, standard_library
+from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.testing import CORPUS, QUERIES
+from vecdb_rerank.testing.base import new_name
 
 SCRIPT = Path(sys.executable).with_name("vecdb-rerank")
 SECRET = "s3cr3t-that-nobody-may-see"
@@ -485,6 +487,75 @@ def test_a_collection_with_one_kind_of_vector_is_searched_in_its_mode(
     assert_one_line(run("search", "bread", "--mode", "hybrid"))
 
 
+def servers(request: pytest.FixtureRequest, kind: str) -> str:
+    """The settings of a backend: embedded, or a real server."""
+    if kind == "opensearch":
+        return (
+            f'[backend]\ntype = "opensearch"\nurl = "{request.getfixturevalue("opensearch_url")}"\n'
+        )
+    if kind == "qdrant-local":
+        return FILE
+    if not qdrant_source():
+        pytest.skip("no Qdrant server")
+    return f'[backend]\nurl = "{request.getfixturevalue("qdrant_server")[0]}"\n'
+
+
+@pytest.mark.parametrize("kind", ["qdrant-local", "qdrant-server", "opensearch"])
+def test_a_collection_for_bm25_alone_needs_no_embedder(
+    kind: str, run: Callable[..., Ended], request: pytest.FixtureRequest
+) -> None:
+    name = new_name()
+    Path(DEFAULT_FILE).write_text(
+        f'{servers(request, kind)}collection = "{name}"\n[search]\nmode = "bm25"\n'
+        '[embedder]\ntype = "none"\n'
+    )
+    write("corpus.jsonl", [{"id": 1, "text": "honey bees dance"}, {"id": 2, "text": "red fox"}])
+    try:
+        assert run("index", "corpus.jsonl").code == 0
+        for options in ((), ("--no-rerank",), ("--mode", "bm25")):
+            ended = run("search", "bees", *options)
+            assert ended.code == 0, ended
+            assert [row[0] for row in cells(ended.out)] == ["1"]
+        ended = run("doctor")
+        assert (ended.code, "│ error " in ended.out) == (0, False)
+    finally:
+        with closing(factory.build(load().settings)) as connector:
+            connector.delete()
+
+
+@pytest.mark.parametrize("kind", ["qdrant-local", "qdrant-server"])
+def test_an_unnamed_dense_vector_is_searched_in_its_mode(
+    kind: str, run: Callable[..., Ended], request: pytest.FixtureRequest
+) -> None:
+    """As langchain-qdrant makes a collection by default."""
+    name, texts = new_name(), ("honey bees dance", "red fox")
+    backend = f'{servers(request, kind)}collection = "{name}"\n'
+    rest = '[text_fields]\nfields = ["page_content"]\n'
+    Path(DEFAULT_FILE).write_text(backend + rest)
+    options = {"path": "index"}
+    if kind == "qdrant-server":
+        options = {"url": request.getfixturevalue("qdrant_server")[0]}
+    with closing(QdrantClient(**options)) as client:  # type: ignore[arg-type]
+        client.create_collection(name, {"": DENSE})
+        vectors = OnnxEmbedder().embed_documents(texts)
+        points = [
+            models.PointStruct(id=n, vector={"": list(v)}, payload={"page_content": text})
+            for n, (text, v) in enumerate(zip(texts, vectors, strict=True), start=1)
+        ]
+        client.upsert(name, points, wait=True)
+    try:
+        message = assert_one_line(run("search", "bees", "--mode", "dense"))
+        assert "dense_vector" in message
+        assert "bm25" not in message.partition(":")[0]
+        Path(DEFAULT_FILE).write_text(f'{backend}dense_vector = ""\n{rest}')
+        ended = run("search", "bees", "--mode", "dense")
+        assert ended.code == 0, ended
+        assert [row[4] for row in cells(ended.out)] == ["1", "2"]
+    finally:
+        with closing(QdrantClient(**options)) as client:  # type: ignore[arg-type]
+            client.delete_collection(name)
+
+
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize(
     ("arguments", "key"),
@@ -609,6 +680,45 @@ def test_a_server_that_is_down_is_one_line(
     port = free_port()
     Path(DEFAULT_FILE).write_text(f'[backend]\nurl = "http://127.0.0.1:{port}"\n')
     assert str(port) in assert_one_line(run(*command, "--backend", kind))
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("has_socksio", [True, False])
+@pytest.mark.parametrize("command", [["search", "x", "--no-rerank"], ["doctor"]])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        'path = "index"',
+        'url = "http://qdrant.test:6333"',
+        'type = "opensearch"\nurl = "http://o.test"',
+    ],
+    ids=["embedded", "qdrant", "opensearch"],
+)
+def test_a_socks_proxy_never_ends_in_a_traceback(
+    backend: str,
+    command: list[str],
+    has_socksio: bool,
+    run: Callable[..., Ended],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"socks5://127.0.0.1:{free_port()}")
+    if not has_socksio:
+        monkeypatch.setitem(sys.modules, "socksio", None)
+    Path(DEFAULT_FILE).write_text(
+        f"[backend]\n{backend}\ntimeout = 2\n{BARE}[search]\nmode = 'bm25'\n"
+    )
+    ended = run(*command)
+    if backend == 'path = "index"':
+        assert ended.code == 0, ended
+        return
+    assert ended.code == 1
+    if command == ["doctor"]:
+        assert "│ error │ connection" in ended.out
+    else:
+        assert_one_line(ended)
+    if "qdrant" in backend and not has_socksio:
+        assert "httpx[socks]" in plain(ended.out + ended.err)
 
 
 # -- config

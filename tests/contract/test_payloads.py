@@ -122,7 +122,12 @@ def test_a_text_inside_a_stored_string_is_read_whatever_the_caller_selects(
     backend: Backend, small: str, payload: Any, narrowed: str
 ) -> None:
     name = "with_payload" if backend.name.startswith("qdrant") else "_source"
-    selection = {"nothing": {name: False}, "fields": {name: ["meta"]}, "whole": {}}[narrowed]
+    selections: dict[str, dict[str, Any]] = {
+        "nothing": {name: False},
+        "fields": {name: ["meta"]},
+        "whole": {},
+    }
+    selection = selections[narrowed]
     connector = connect(backend, small, text_fields=NODE_TEXT)
     hits, outcome = search(backend, connector, mode="dense", payload=payload, **selection)
     assert outcome.status == "reranked"

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,6 @@ from tests.faults.cases import TEXTS, score
 from tests.faults.server import FaultServer, authority, fault_server
 from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, RerankTimeoutError
 from vecdb_rerank.flow.drivers import run_async
-from vecdb_rerank.http import proxies
 from vecdb_rerank.http.client_pool import ClientPool
 from vecdb_rerank.http.proxies import proxy_of
 from vecdb_rerank.http.transport import until
@@ -237,7 +237,7 @@ def test_a_proxy_of_an_unsupported_scheme_is_named(
 
 
 def test_a_socks_proxy_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "socksio", None)  # as if it is not installed
     monkeypatch.setenv("ALL_PROXY", "socks5://user:password@p")
     with pytest.raises(ConfigurationError, match=r"httpx\[socks\]") as caught:
         proxy_of(httpx.URL("https://h"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -43,14 +44,17 @@ def command(
     from vecdb_rerank.errors import FirstPassError, SchemaError
     from vecdb_rerank.outcome import observe
 
-    with closing(factory.build(common.settings(config, backend, collection).settings)) as connector:
+    settings = common.settings(config, backend, collection).settings
+    if mode is not None:  # checks look for what this mode needs
+        defaults = replace(settings.search, mode=cast("Mode", mode))
+        settings = settings.model_copy(update={"search": defaults})
+    with closing(factory.build(settings)) as connector:
         if rerank:
             connector.warmup()  # loading a model does not count towards the deadline
         try:
             with observe() as outcomes:
                 response = connector.search(
                     query,
-                    mode=cast("Mode | None", mode),
                     k=k,
                     limit=limit,
                     offset=offset,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from importlib.util import find_spec
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -35,7 +34,7 @@ def proxy_of(url: httpx.URL) -> httpcore.Proxy | None:
         raise ConfigurationError(
             variable, f"the scheme must be one of: {', '.join(_SCHEMES)}; got {scheme}"
         )
-    if scheme.startswith("socks") and find_spec("socksio") is None:
+    if scheme.startswith("socks") and not _speaks_socks():
         raise ConfigurationError(
             variable, 'a SOCKS proxy needs socksio; run: pip install "httpx[socks]"'
         )
@@ -44,6 +43,14 @@ def proxy_of(url: httpx.URL) -> httpcore.Proxy | None:
     auth = (unquote(name), unquote(password)) if at else None
     bare = parts._replace(scheme=scheme, netloc=host, path="/", query="", fragment="")
     return httpcore.Proxy(urlunsplit(bare), auth=auth)
+
+
+def _speaks_socks() -> bool:
+    try:
+        import socksio  # noqa: F401 - httpcore imports it when it connects
+    except ImportError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:
