@@ -17,7 +17,7 @@ Status = Literal["reranked", "partial", "skipped", "fell_back"]
 class Outcome:
     """What happened to one search; never part of the native response.
 
-    ``timings`` are milliseconds by stage (``embed``, ``first_pass``, ``rerank``,
+    ``timings`` are milliseconds by stage (``embed``, ``first_pass``, ``rerank``, ``payload``,
     ``total``). ``k`` is the size of the window. ``seen`` counts candidates, ``scored`` those
     the reranker scored, ``empty`` those without text (never sent, ranked after the scored ones).
     ``relevance`` and ``first_pass_score`` hold every candidate by id, not only those on the

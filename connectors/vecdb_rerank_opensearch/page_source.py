@@ -19,7 +19,7 @@ _OFF = (None, False, "false")
 
 def reason_for_all(body: Mapping[str, object], url: Mapping[str, object]) -> str | None:
     """Return the part of a search with which the source comes at once, or None."""
-    if (name := next((n for n in _URL_SOURCE if url.get(n) not in _WHOLE), None)) is not None:
+    if (name := next((n for n in _URL_SOURCE if url.get(n) is not None), None)) is not None:
         return f"{name} in the URL"
     given = [n for n in (*_AT_ONCE, "explain") if body.get(n) not in _OFF]
     given += [n for n in _AT_ONCE_URL if url.get(n) not in _OFF]

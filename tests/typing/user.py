@@ -61,7 +61,7 @@ def qdrant(client: QdrantClient, other: AsyncQdrantClient) -> None:
         embedder="bundled",
         text_fields=TextFields(("text",)),
         policy=POLICY,
-        defaults=SearchDefaults(k=20),
+        defaults=SearchDefaults(k=20, payload="page"),
         close_client=True,
     )
     assert_type(connector.client, QdrantClient)

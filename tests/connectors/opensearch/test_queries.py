@@ -193,9 +193,9 @@ def test_a_narrowed_source_is_left_alone_and_the_text_asked_for_beside_it(source
     projection = project({"_source": source, "fields": ["date"]}, PATHS, LAYOUT)
     assert list(projection.parts) == ["fields"]
     *wanted, last = projection.parts["fields"]
-    assert {"title", "title.*", "meta.summary", "meta.summary.*"} == set(wanted)
+    assert {"title", "title.*", "meta", "meta.summary", "meta.summary.*"} == set(wanted)
     assert last == "date"
-    assert projection.injected_fields == Forced(PATHS, ("date",))
+    assert projection.injected_fields == Forced((*PATHS, "meta"), ("date",))
 
 
 @pytest.mark.parametrize("field", ["title", "ti*", "*", {"field": "title", "format": "x"}])

@@ -160,7 +160,7 @@ def test_a_whole_source_has_the_text(body: dict[str, Any], url: dict[str, Any]) 
 )
 def test_a_narrowed_source_may_lack_the_text(body: dict[str, Any], url: dict[str, Any]) -> None:
     parts = projection(Request(body, url), PATHS).parts
-    assert parts == {"fields": ["title", "title.*", "meta.summary", "meta.summary.*"]}
+    assert parts == {"fields": ["title", "title.*", "meta.summary", "meta.summary.*", "meta"]}
 
 
 @pytest.mark.parametrize(
