@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from qdrant_client.models import Filter
 
 from tests.contract.backends import Backend
 from vecdb_rerank import Outcome, observe
@@ -115,6 +116,32 @@ def test_small_payloads_come_at_once(backend: Backend, small: str) -> None:
     for _ in range(2):
         _, outcome = search(backend, connector)
         assert "payload" not in outcome.timings
+
+
+class Deleting(ReversingReranker):
+    """Deletes the collection's documents before it scores."""
+
+    def __init__(self, backend: Backend, name: str) -> None:
+        super().__init__()
+        self._backend, self._collection = backend, name
+
+    def score(self, *arguments: Any, **options: Any) -> Any:
+        client, name = self._backend.client, self._collection
+        if self._backend.name == "opensearch":
+            body = {"query": {"match_all": {}}}
+            client.delete_by_query(index=name, body=body, refresh=True)
+        else:
+            client.delete(name, Filter(), wait=True)
+        return super().score(*arguments, **options)
+
+
+def test_documents_that_are_gone_keep_their_text(backend: Backend, small: str) -> None:
+    if backend.name.endswith("async"):
+        pytest.skip("a reranker does not await a client")
+    connector = connect(backend, small, reranker=Deleting(backend, small))
+    hits, outcome = search(backend, connector, payload="page", mode="dense")
+    assert outcome.status == "reranked"
+    assert [set(payload_of(hit)) for hit in hits] == [{"text"}] * 4
 
 
 @pytest.mark.parametrize("payload", ["all", "page"])

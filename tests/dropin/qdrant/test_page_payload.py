@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.dropin.qdrant import generated
 from tests.dropin.qdrant.collection import COUNT, DENSE, World, fill
 from tests.dropin.qdrant.generated import QUERY, Asked
 from tests.dropin.qdrant.test_properties import POLICY, properties
-from vecdb_rerank import ConfigurationError, TextFields, observe
+from vecdb_rerank import ConfigurationError, Policy, TextFields, observe
 from vecdb_rerank.testing import RaisingReranker, ReversingReranker
 from vecdb_rerank_qdrant import AsyncRerankingQdrantClient, RerankingQdrantClient
 
@@ -110,6 +111,25 @@ def test_nothing_is_asked_for_twice_if_nothing_is_left_out(
     with observe() as outcomes:
         wrapped(world, "page", k=30).query_points(world.name, **{"limit": 3, **options}, **NEAR)
     assert "payload" not in outcomes[0].timings
+
+
+def test_a_slow_reranker_leaves_time_for_the_payload() -> None:
+    class Slow(ReversingReranker):
+        keeps_deadline = False
+
+        def score(self, *arguments: Any, **options: Any) -> Any:
+            time.sleep(3)
+            return super().score(*arguments, **options)
+
+    client = QdrantClient(":memory:")
+    fill(client, "docs")
+    policy = Policy(deadline=1.5, breaker=None)
+    reranking = RerankingQdrantClient(client, Slow(), policy=policy, payload="page")
+    with observe() as outcomes:
+        points = reranking.query_points("docs", limit=3, **NEAR).points
+    assert outcomes[0].status == "fell_back"
+    assert outcomes[0].timings["total"] < 1_500
+    assert all("meta" in (point.payload or {}) for point in points)
 
 
 def test_a_document_that_is_gone_keeps_its_text() -> None:
