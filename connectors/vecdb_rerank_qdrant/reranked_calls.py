@@ -182,7 +182,7 @@ class _Read:
 
     drop_in: DropIn
     request: Arguments
-    plain: Request
+    as_json: Request
     info: RequestInfo
     plan: Plan
 
@@ -211,7 +211,7 @@ def _planned(
     if plan.reason is not None:
         return _Planned(Job(plan, hits, FirstPass), lambda given: given)
     projection, later = read.projection, read.later
-    fused_by = request_reader.fused_by(read.plain)
+    fused_by = request_reader.fused_by(read.as_json)
 
     def first(response: R) -> FirstPass[R]:
         return FirstPass(

@@ -128,7 +128,7 @@ class Deleting(ReversingReranker):
     def score(self, *arguments: Any, **options: Any) -> Any:
         client, name = self._backend.client, self._collection
         if self._backend.name == "opensearch":
-            body = {"query": {"match_all": {}}}
+            body: dict[str, Any] = {"query": {"match_all": {}}}
             client.delete_by_query(index=name, body=body, refresh=True)
         else:
             client.delete(name, Filter(), wait=True)
