@@ -9,7 +9,7 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import AnyReranker, BaseReranker
-from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.adapt import adapt, call_steps
 from vecdb_rerank.resilience.checks import check_scores, scores_of
 from vecdb_rerank.resilience.latency import Estimate, Timed
 from vecdb_rerank.resilience.scale_watch import why_suspect
@@ -58,8 +58,8 @@ def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
 def _score(reranker: BaseReranker, count: int) -> Scores:
     # No two are equal: a cache would answer for the model.
     texts = [_ANSWER, *(f"{_OTHERS[n % len(_OTHERS)]} ({n})" for n in range(1, count))]
-    answer: object = run(reranker.steps(_QUERY, texts, deadline=Deadline()))
-    return check_scores(scores_of(answer, count, reranker.name), count)
+    answer = run(call_steps(reranker, _QUERY, texts, Deadline()))
+    return check_scores(scores_of(answer, count, reranker.name))
 
 
 def _problem(scores: Scores) -> str | None:
