@@ -16,11 +16,9 @@ from vecdb_rerank.errors import (
     RerankTimeoutError,
     VecdbRerankError,
 )
-from vecdb_rerank.model import Scores
+from vecdb_rerank.model import Scores, clip_relevance
 
 log = logging.getLogger("vecdb_rerank")
-# How far outside 0 to 1 a relevance may be by rounding, as that of a model in 16 bits is.
-_ROUNDING = 1e-3
 
 
 def scores_of(answer: object, count: int, name: str) -> Scores:
@@ -38,7 +36,7 @@ def scores_of(answer: object, count: int, name: str) -> Scores:
     else:
         scores = Scores.from_relevance(_floats(answer, count, name))
     if any(
-        value is not None and math.isfinite(value) and _clipped(value) is None
+        value is not None and math.isfinite(value) and clip_relevance(value) is None
         for value in scores.relevance
     ):
         raise InvalidRerankerError(
@@ -96,19 +94,12 @@ def check_scores(scores: Scores) -> Scores:
             raise RerankError(f"one of the {name} is not a finite number")
     if any((s is None) != (r is None) for s, r in zip(scores.raw, scores.relevance, strict=True)):
         raise RerankError("a document has a score or a relevance, but not both")
-    relevance = [None if value is None else _clipped(value) for value in scores.relevance]
+    relevance = [None if value is None else clip_relevance(value) for value in scores.relevance]
     pairs = zip(scores.raw, relevance, strict=True)
     best_first = sorted(((s, r) for s, r in pairs if s is not None and r is not None), reverse=True)
     if any(later > earlier for (_, earlier), (_, later) in pairwise(best_first)):
         raise RerankError("a relevance does not rise with its score")
     return replace(scores, relevance=relevance)
-
-
-def _clipped(relevance: float) -> float | None:
-    """The relevance in 0 to 1; None if it is outside by more than rounding."""
-    if not -_ROUNDING <= relevance <= 1 + _ROUNDING:
-        return None
-    return min(1.0, max(0.0, relevance))
 
 
 def log_and_convert(error: Exception, name: str) -> RerankError:
