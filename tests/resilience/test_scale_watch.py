@@ -67,7 +67,7 @@ def test_a_suspected_relevance_drops_no_hit() -> None:
     assert kept == [0, 0, 4, 4]
 
 
-@pytest.mark.parametrize("method", ["confidence", "convex", "replace"])
+@pytest.mark.parametrize("method", ["confidence", "convex", "rrf", "replace"])
 def test_a_reranker_without_calibration_is_noted_if_its_numbers_would_count(method: str) -> None:
     blend = Blend(method)  # type: ignore[arg-type]
     (plain,) = outcomes([RIGHT], Policy(blend=blend))
