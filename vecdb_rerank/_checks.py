@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from vecdb_rerank.errors import ConfigurationError
 
@@ -38,6 +38,18 @@ def finite(key: str, value: float) -> None:
     """Check that ``value`` is a finite number."""
     if not _is_number(value) or not math.isfinite(value):
         raise ConfigurationError(key, f"must be a finite number, got {value!r}")
+
+
+def is_bool(key: str, value: object) -> None:
+    """Check that ``value`` is True or False: any non-empty text would count as true."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(key, f"must be True or False, got {value!r}")
+
+
+def is_mapping(key: str, value: object) -> None:
+    """Check that ``value`` is a mapping."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(key, f"must be a mapping by reranker name, got {value!r}")
 
 
 def _is_number(value: object) -> bool:

@@ -119,6 +119,17 @@ class Ranking:
         return Ranking(self.hits[offset : offset + limit], self.max_score)
 
 
+# How far outside 0 to 1 a relevance may be by rounding: a model in bfloat16 gives 1.0078.
+_ROUNDING = 0.01
+
+
+def clip_relevance(value: float) -> float | None:
+    """Return ``value`` in 0 to 1; None if it is outside by more than rounding, or not a number."""
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:
+        return None
+    return min(1.0, max(0.0, value))
+
+
 def sigmoid(logit: float) -> float:
     """Return the logistic function of ``logit``, without overflow."""
     if logit >= 0:

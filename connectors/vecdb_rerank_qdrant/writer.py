@@ -47,7 +47,9 @@ class QdrantWriter:
         point_id = native_id(given)
         payload = dict(document.payload)
         if point_id != given:
-            payload[DOC_ID] = given
+            # Qdrant reads integers beyond 64 bits as floats.
+            is_large = isinstance(given, int) and not -(2**63) <= given < 2**63
+            payload[DOC_ID] = str(given) if is_large else given
         vectors: dict[str, models.Vector] = {}
         if vector is not None:
             vectors[self.layout.dense_name] = [float(x) for x in vector]

@@ -492,7 +492,9 @@ def test_bm25_parameters_out_of_range_are_refused() -> None:
 )
 def test_the_url_of_a_server_is_taken_as_it_is(url: str) -> None:
     for kind in ("qdrant", "opensearch"):
-        assert load(backend={"type": kind, "url": url}).settings.backend.model_dump()["url"] == url
+        backend = load(backend={"type": kind, "url": url}).settings.backend
+        assert isinstance(backend, QdrantSettings | OpenSearchSettings)
+        assert backend.url == url
 
 
 def test_a_server_and_an_embedded_qdrant_exclude_each_other() -> None:
@@ -591,8 +593,22 @@ def test_credentials_inside_a_url_are_not_shown() -> None:
     backend = load(backend={"type": "opensearch", "url": url}).settings.backend
     assert isinstance(backend, OpenSearchSettings)
     assert backend.url == url
-    assert SECRET not in f"{backend!r} {backend}"
+    assert SECRET not in f"{backend!r} {backend} {backend.model_dump()} {backend.model_dump_json()}"
     assert "@search.example:9200" in repr(backend)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"bearer": SECRET}, {"nested": {"deep": [SECRET]}}, {"authorization": SECRET}],
+    ids=lambda body: next(iter(body)),
+)
+def test_texts_of_an_extra_body_are_kept_but_not_shown(body: dict[str, Any]) -> None:
+    section = load(
+        reranker={"type": "http", "url": "http://h", "model": "m", "extra_body": body}
+    ).settings.reranker
+    assert isinstance(section, HttpRerankerSettings)
+    assert section.extra_body == body
+    assert SECRET not in f"{section!r} {section}"
 
 
 @pytest.mark.parametrize("kind", ["http", "cohere"])

@@ -309,3 +309,18 @@ def test_an_error_with_status_200_is_retried_by_the_status_it_names(
     with fault_server("refuse") as server:
         assert searched(server.url, colour).outcome.status == "fell_back"
     assert len(server.requests) == requests
+
+
+@pytest.mark.parametrize(("keys", "is_read"), [(1_000, True), (200_000, False)])
+def test_a_huge_body_of_an_error_is_not_parsed(
+    keys: int, is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.dumps({**{f"key {n}": n for n in range(keys)}, "message": "the reason"}).encode()
+
+    def behave(_: faults.FaultServer, connection: faults.Connection, _body: faults.Json) -> None:
+        faults._send(connection, body, "400 Bad Request")
+
+    monkeypatch.setitem(faults.BEHAVIOURS, "large error", behave)
+    with fault_server("large error") as server, pytest.raises(RerankError) as caught:
+        score(HttpReranker(server.url, model="m", retries=0), ["one"])
+    assert ("the reason" in str(caught.value)) == is_read

@@ -222,3 +222,19 @@ def test_splitting_costs_no_more_where_tokens_are_billed() -> None:
         with ledger.bill(one.name, units, Cost({one.name: 1.0}, per_day=units)):
             scores = score(one, texts(64, 0))
     assert [n for n, raw in enumerate(scores.raw) if raw is None] == [0]
+
+
+def test_refusals_that_take_all_the_time_are_learned_from() -> None:
+    def slow(documents: list[str]) -> str | None:
+        time.sleep(0.2)
+        return over(8)(documents)
+
+    with picky_server(slow) as server:
+        reranker = HttpReranker(server.url, model="m", retries=0)
+        for _ in range(2):
+            with pytest.raises(RerankError):
+                reranker.score("q", texts(64), deadline=Deadline.after(0.3))
+        scores = reranker.score("q", texts(64), deadline=Deadline.after(5.0))
+        run(reranker.closing())
+        assert None not in scores.raw
+        assert max(sizes(server)[-8:]) <= 16

@@ -279,6 +279,13 @@ def test_ids_of_all_kinds_become_plain_ones(given: Any, expected: int | str) -> 
         assert (doc_id, type(doc_id)) == (expected, type(expected))
 
 
+def test_the_id_of_a_payload_is_stored_as_a_plain_value() -> None:
+    numpy_id = Document.from_payload({"id": np.uint64(2**64 - 1), "text": "one"})
+    assert (numpy_id.payload["id"], type(numpy_id.payload["id"])) == (2**64 - 1, int)
+    other_field = Document.from_payload({"_id": "a", "id": Decimal(7)})
+    assert other_field.payload == {"id": Decimal(7)}
+
+
 class Odd:
     """Nothing that stands for a document."""
 
@@ -298,6 +305,8 @@ NO_IDS: list[Any] = [
     (7,),
     {"a": 7},
     np.array([7]),
+    np.timedelta64(7, "s"),
+    10**5_000,
     datetime(2026, 1, 1, tzinfo=UTC),
     Odd(),
 ]

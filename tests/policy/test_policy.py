@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.cost import Cost
+from vecdb_rerank.policy.exact_terms import ExactTerms
+from vecdb_rerank.policy.skip import Skip
 
 
 @pytest.mark.parametrize(
@@ -44,11 +48,34 @@ def test_good_rules_are_taken(good: dict[str, Any]) -> None:
         ({"min_relevance": -0.01}, "policy.min_relevance"),
         ({"min_relevance": 1.01}, "policy.min_relevance"),
         ({"min_relevance": math.nan}, "policy.min_relevance"),
+        ({"record_query": "no"}, "policy.record_query"),
+        ({"branch_evidence": 0}, "policy.branch_evidence"),
+        ({"on_outcome": 5}, "policy.on_outcome"),
+        ({"calibration": None}, "policy.calibration"),
+        ({"calibration": [("a", 1)]}, "policy.calibration"),
+        ({"calibration": {"a": 1.0}}, "policy.calibration.a"),
     ],
 )
 def test_a_wrong_rule_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"^{named}: "):
         Policy(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        (Skip, {"exact": "no"}),
+        (Skip, {"shadow": 1}),
+        (Cost, {"prices": 0.002}),
+        (ExactTerms, {"terms": "SCSI"}),
+        (ExactTerms, {"terms": (5,)}),
+        (ExactTerms, {"terms": (" ",)}),
+    ],
+)
+def test_a_wrong_part_is_refused_by_name(part: Callable[..., object], wrong: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        part(**wrong)
+    assert caught.value.key.endswith(next(iter(wrong)))
 
 
 def test_a_deadline_counts_down_and_stops_at_zero() -> None:

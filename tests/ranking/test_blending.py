@@ -140,7 +140,7 @@ def test_a_wrong_setting_is_named(wrong: dict[str, object], name: str) -> None:
 
 @given(
     st.lists(st.floats(-20, 20), min_size=2, max_size=30, unique=True),
-    st.sampled_from(["confidence", "convex"]),
+    st.sampled_from(["confidence", "convex", "rrf", "replace"]),
     st.sampled_from([lambda x: x / 3 - 2, math.atan, lambda x: math.exp(x / 4), lambda x: x**3]),
 )
 def test_a_distortion_of_an_unknown_scale_does_not_change_the_order(

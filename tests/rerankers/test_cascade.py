@@ -151,7 +151,7 @@ def test_the_list_is_consistent_for_any_scores(
     cheap = Known("cheap", dict(zip(documents, cheap_logits, strict=True)))
     strong = Known("strong", dict(zip(documents, strong_logits, strict=True)))
     cascade = CascadeReranker(cheap, strong, best=best)
-    scores = check_scores(cascade.score("q", documents, deadline=Deadline()), len(documents))
+    scores = check_scores(cascade.score("q", documents, deadline=Deadline()))
 
     cheap_order = by_score(Scores.from_logits(cheap_logits))
     assert cheap.asked == [documents]

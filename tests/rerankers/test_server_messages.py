@@ -50,6 +50,13 @@ SHAPES: dict[str, object] = {
     "Apigee": {"fault": {"faultstring": WHY, "detail": {"errorcode": "x"}}},
     "Hugging Face": {"error": [WHY], "warnings": ["careful"]},
     "OpenSearch": {"error": {"root_cause": [], "type": "x", "reason": WHY}, "status": 400},
+    "Baidu": {"error_code": 17, "error_msg": WHY},
+    "MiniMax": {"base_resp": {"status_code": 1004, "status_msg": WHY}},
+    "errmsg": {"errcode": 1, "errmsg": WHY},
+    "err": {"err": WHY},
+    "exception": {"exception": WHY, "path": "/rerank"},
+    "status": {"status": {"code": 5, "message": WHY}},
+    "gateway": {"response": {"error": {"message": WHY}}},
     "text": WHY,
 }
 

@@ -158,7 +158,9 @@ def test_tokens_are_estimated_by_script(text: str, tokens: float) -> None:
     assert estimated_tokens(text) == tokens
 
 
-@pytest.mark.parametrize(("score", "clipped"), [(1.0000001, 1.0), (-1e-8, 0.0)])
+@pytest.mark.parametrize(
+    ("score", "clipped"), [(1.0000001, 1.0), (-1e-8, 0.0), (1.0078, 1.0), (0.3, 0.3)]
+)
 def test_rounding_errors_are_clipped(score: float, clipped: float) -> None:
     entries = {"results": [{"index": 0, "relevance_score": score}]}
     assert scores(entries, 1, FORMATS["cohere"], "relevance") == [clipped]

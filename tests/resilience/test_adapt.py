@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -118,9 +120,41 @@ class BadSubclass(BaseReranker):
         return Scores.from_relevance([])
 
 
+class NothingOverridden(BaseReranker):
+    pass
+
+
+class AsyncSubclass(BaseReranker):
+    async def score(  # type: ignore[override]
+        self, query: str, documents: Sequence[str], *, deadline: Deadline
+    ) -> Scores:
+        return Scores.from_relevance([])
+
+
+class StepsWithoutDeadline(BaseReranker):
+    def steps(self, query: str, documents: Sequence[str]) -> Any:  # type: ignore[override]
+        yield from ()
+
+
+class Nameless(BaseReranker):
+    name = ""
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        return Scores.from_relevance([])
+
+
+class NotAMethod:
+    score = 0.5
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [NoArguments(), ThreeArguments(), AsyncScore(), BadSubclass(), ByLength, object(), 7, None],
+    [
+        *(NoArguments(), ThreeArguments(), AsyncScore(), BadSubclass(), ByLength, object(), 7),
+        *(None, NothingOverridden(), AsyncSubclass(), StepsWithoutDeadline(), Nameless()),
+        *(NotAMethod(), mock.Mock(spec=Nameless), mock.AsyncMock()),
+    ],
+    ids=lambda wrong: type(wrong).__name__,
 )
 def test_a_wrong_signature_is_found_before_any_call(wrong: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -141,6 +175,86 @@ def test_a_wrong_return_value_raises_and_never_falls_back(answer: Any) -> None:
     with pytest.raises(InvalidRerankerError) as caught:
         run(Chain([Wrong(), ByLength()]).ask("q", TEXTS, Deadline(), Policy()))
     assert caught.value.key == "reranker"
+
+
+def passed_on(query: str, texts: Sequence[str]) -> list[float]:
+    return [0.5] * len(texts)
+
+
+class PassesOn:
+    def score(self, *args: Any, **kwargs: Any) -> list[float]:
+        return passed_on(*args, **kwargs)
+
+
+class NotACoroutine:
+    def score_async(self, query: str, texts: Sequence[str]) -> list[float]:
+        return [0.5] * len(texts)
+
+
+class NotAFlow(BaseReranker):
+    def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Any:
+        return Scores.from_relevance([0.5] * len(documents))
+
+
+class WrittenInC:
+    score = max
+
+
+class WrongScores:
+    def score(self, query: str, texts: Sequence[str]) -> Scores:
+        return Scores.from_logits([1.0])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(PassesOn(), NotACoroutine(), NotAFlow(), WrittenInC(), WrongScores()),
+        *(
+            mock.Mock(),
+            mock.MagicMock(),
+            mock.Mock(spec=["score"], score=mock.Mock(side_effect=passed_on)),
+        ),
+    ],
+    ids=lambda wrong: type(wrong).__name__,
+)
+def test_what_inspection_cannot_see_raises_at_every_search(wrong: Any) -> None:
+    chain = Chain([wrong])
+    for _ in range(10):  # more than a circuit breaker lets pass
+        with pytest.raises(InvalidRerankerError) as caught:
+            run(chain.ask("q", TEXTS, Deadline(), Policy()))
+        assert caught.value.key == "reranker"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        np.array([0.1, 0.2, 0.3], np.float16),
+        list(np.array([0.1, 0.2, 0.3], np.float32)),
+        (Fraction(1, 10), 0.2, 0.3),
+        Scores.from_relevance(list(np.array([0.1, 0.2, 0.3], np.float32))),
+        Scores.from_relevance(np.array([0.1, 0.2, 0.3], np.float32)),  # type: ignore[arg-type]
+    ],
+    ids=lambda answer: type(answer).__name__,
+)
+def test_numbers_of_other_types_become_floats(answer: Any) -> None:
+    class Numbers:
+        def score(self, query: str, texts: Sequence[str]) -> Any:
+            return answer
+
+    scores = ask(Numbers()).scores
+    assert scores is not None
+    assert list(scores.raw) == list(scores.relevance) == pytest.approx([0.1, 0.2, 0.3], abs=1e-3)
+    assert {type(value) for value in (*scores.raw, *scores.relevance)} == {float}
+
+
+def test_a_score_that_is_not_finite_is_a_failure_of_the_model() -> None:
+    class Overflows:
+        def score(self, query: str, texts: Sequence[str]) -> list[float]:
+            return [float("nan"), 0.2, 0.3]
+
+    answer = ask(Overflows())
+    assert answer.scores is None
+    assert "finite" in str(answer.error)
 
 
 def test_a_relevance_that_rounding_put_outside_is_clipped() -> None:

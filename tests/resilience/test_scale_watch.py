@@ -8,12 +8,13 @@ import pytest
 
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
-from vecdb_rerank.model import Scores
+from vecdb_rerank.model import Scores, sigmoid
 from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.resilience.scale_watch import ScaleWatch, why_suspect
 from vecdb_rerank.search.rerank_list import ListReranker
 
 TEXTS = ["one", "two", "three", "four"]
@@ -22,6 +23,9 @@ WRONG = {
     "all equal": Scores.from_relevance([0.5] * 4),
     "all equal logits": Scores.from_logits([-3.0] * 4),
     "all near 0": Scores.from_relevance([1e-9, 2e-9, 3e-9, 1e-8]),
+    "rounded probabilities as logits": Scores.from_logits([1.0000001, 0.5, 0.2, -1e-8]),
+    "percentages as logits": Scores.from_logits([97.0, 50.0, 3.0, 0.0]),
+    "equal but for rounding": Scores.from_logits([2.0, 2.0, 2.0000001, 2.0]),
 }
 RIGHT = Scores.from_logits([4.2, -1.0, -3.0, -8.0])
 
@@ -63,10 +67,23 @@ def test_a_suspected_relevance_drops_no_hit() -> None:
     assert kept == [0, 0, 4, 4]
 
 
-@pytest.mark.parametrize("method", ["confidence", "convex", "replace"])
+@pytest.mark.parametrize("method", ["confidence", "convex", "rrf", "replace"])
 def test_a_reranker_without_calibration_is_noted_if_its_numbers_would_count(method: str) -> None:
     blend = Blend(method)  # type: ignore[arg-type]
     (plain,) = outcomes([RIGHT], Policy(blend=blend))
     (fitted,) = outcomes([RIGHT], Policy(blend=blend, calibration={"Says": Calibration()}))
     assert ("uncalibrated" in plain.notes) == blend.uses_relevance
     assert fitted.notes == {}
+
+
+def test_an_answer_of_few_scores_neither_raises_nor_ends_a_suspicion() -> None:
+    watch = ScaleWatch()
+    wrong, few = WRONG["probabilities as logits"], Scores.from_logits([4.2, -1.0])
+    found = [watch.suspicion(each) for each in (wrong, few, wrong, few, wrong, few, RIGHT, few)]
+    assert [reason is not None for reason in found] == [False] * 4 + [True] * 2 + [False] * 2
+
+
+def test_many_relevances_of_a_second_sigmoid_are_suspect() -> None:
+    twice = Scores.from_relevance([sigmoid(n / 20) for n in range(20)])
+    assert why_suspect(twice) is not None
+    assert why_suspect(Scores.from_relevance([0.72, 0.6, 0.5])) is None  # too few to tell

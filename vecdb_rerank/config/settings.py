@@ -25,8 +25,10 @@ from pydantic import (
     Field,
     FilePath,
     SecretStr,
+    SerializerFunctionWrapHandler,
     Tag,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_settings import (
@@ -41,7 +43,7 @@ from vecdb_rerank.http.urls import names_server
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.request import Bm25Params, Language, SearchDefaults
 from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName, Scale
-from vecdb_rerank.secrets import concealed
+from vecdb_rerank.secrets import concealed, shown
 from vecdb_rerank.text_fields import TextFields
 
 ENV_PREFIX = "VECDB_RERANK__"
@@ -50,11 +52,16 @@ PLUGIN = "plugin"  # the tag of sections that other packages define
 
 
 class _Concealing(BaseModel):
-    """A model whose representations show no secret."""
+    """A model whose representations and dumps show no secret."""
 
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         for name, value in super().__repr_args__():
-            yield name, concealed(name or "", value)
+            yield name, shown(name or "", value)
+
+    @model_serializer(mode="wrap")
+    def _without_secrets(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        dumped: dict[str, object] = serialize(self)
+        return {name: concealed(name, value) for name, value in dumped.items()}
 
 
 class Section(_Concealing):

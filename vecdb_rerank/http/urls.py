@@ -48,6 +48,7 @@ def split_url(url: str) -> SplitUrl:
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     values = [value for _, value in parse_qsl(parts.query)]
+    values += [pair.partition("=")[2] for pair in parts.query.split("&")]  # as a server has them
     basic = None
     if at:
         name, _, password = user.partition(":")

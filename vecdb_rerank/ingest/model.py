@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import numbers
+import operator
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, SupportsIndex, TypeGuard, TypeVar
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Flow
@@ -50,7 +51,10 @@ class Document:
         rest = {key: value for key, value in payload.items() if key != "_id"}
         for name in ("_id", "id"):
             if name in payload:
-                return cls(plain_id(payload[name], name), rest)
+                doc_id = plain_id(payload[name], name)
+                if name in rest:
+                    rest[name] = doc_id  # clients cannot send numpy's integers
+                return cls(doc_id, rest)
         return cls(stable_uuid(json.dumps(payload, sort_keys=True, default=str)), rest)
 
     @classmethod
@@ -74,8 +78,8 @@ def plain_id(given: object, key: str) -> HitId:
     Raises `ConfigurationError` about ``key`` for anything but an integer, a non-empty str or a
     UUID.
     """
-    if isinstance(given, numbers.Integral) and not isinstance(given, bool):
-        return int(given)
+    if _is_integer(given):
+        return operator.index(given)
     if isinstance(given, uuid.UUID):
         return str(given)
     if isinstance(given, str) and given:
@@ -86,6 +90,13 @@ def plain_id(given: object, key: str) -> HitId:
         f"expected an int, a non-empty str or a UUID, got {got}; convert the id with str(), or "
         "leave it out to get a hash of the content",
     )
+
+
+def _is_integer(given: object) -> TypeGuard[SupportsIndex]:
+    """Check for an integer of at most 64 bytes; numpy counts its durations among integers, too."""
+    if isinstance(given, bool) or not isinstance(given, numbers.Integral):
+        return False
+    return isinstance(given, SupportsIndex) and operator.index(given).bit_length() <= 512
 
 
 def stable_uuid(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
-from vecdb_rerank._checks import above, in_range, one_of
+from vecdb_rerank._checks import above, in_range, is_bool, is_mapping, one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy.blend import Blend
@@ -76,6 +76,13 @@ class Policy:
                 raise ConfigurationError(
                     f"policy.{name}", f"must be {kind.__name__}(...), got {part!r}"
                 )
+        is_mapping("policy.calibration", self.calibration)
+        is_bool("policy.branch_evidence", self.branch_evidence)
+        is_bool("policy.record_query", self.record_query)
+        if self.on_outcome is not None and not callable(self.on_outcome):
+            raise ConfigurationError(
+                "policy.on_outcome", f"must be a function of an Outcome, got {self.on_outcome!r}"
+            )
         for name, calibration in self.calibration.items():
             if not isinstance(calibration, Calibration):
                 raise ConfigurationError(

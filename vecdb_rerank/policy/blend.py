@@ -25,8 +25,8 @@ class Blend:
     ``replace`` is the relevance alone.
 
     Except for ``replace``, scores are then smoothed over similar documents, the more the less sure
-    the reranker is of the query (`smooth_scores`). A reranker without calibration enters
-    ``confidence`` and ``convex`` by rank.
+    the reranker is of the query (`smooth_scores`). A reranker without calibration enters them all
+    by rank.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -42,8 +42,11 @@ class Blend:
 
     @property
     def uses_relevance(self) -> bool:
-        """Whether the relevance itself counts, not only the order by it."""
-        return self.method in ("confidence", "convex")
+        """Whether the relevance itself counts, not only the order by it.
+
+        In ``rrf`` it decides how much scores are smoothed.
+        """
+        return self.method != "replace"
 
     def __post_init__(self) -> None:
         one_of("policy.blend.method", self.method, get_args(Method))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from vecdb_rerank._checks import is_mapping
 from vecdb_rerank.errors import ConfigurationError
 
 
@@ -31,6 +32,7 @@ class Cost:
     """Budget of a UTC day in this process; None for no limit."""
 
     def __post_init__(self) -> None:
+        is_mapping("policy.cost.prices", self.prices)
         for name, price in self.prices.items():
             if not (math.isfinite(price) and price >= 0):
                 raise ConfigurationError(

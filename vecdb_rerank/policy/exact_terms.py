@@ -37,5 +37,10 @@ class ExactTerms:
         at_least("policy.exact_terms.floor", self.floor, 1)
         in_range("policy.exact_terms.rare", self.rare, 0, 1)
         in_range("policy.exact_terms.boost", self.boost, 0, 1)
-        if not all(term.strip() for term in self.terms):
-            raise ConfigurationError("policy.exact_terms.terms", "must not hold an empty term")
+        if isinstance(self.terms, str) or not all(
+            isinstance(term, str) and term.strip() for term in self.terms
+        ):
+            raise ConfigurationError(
+                "policy.exact_terms.terms",
+                f"must be a tuple of non-empty texts, got {self.terms!r}",
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vecdb_rerank._checks import above, at_least, in_range
+from vecdb_rerank._checks import above, at_least, in_range, is_bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Skip:
     """Rerank anyway; the outcome says what skipping would have changed."""
 
     def __post_init__(self) -> None:
+        is_bool("policy.skip.exact", self.exact)
+        is_bool("policy.skip.shadow", self.shadow)
         if self.few is not None:
             at_least("policy.skip.few", self.few, 1)
         if self.margin is not None:

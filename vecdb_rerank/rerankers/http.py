@@ -19,6 +19,7 @@ from vecdb_rerank.http.transport import SECRET_QUERY, drop_connection, until
 from vecdb_rerank.http.urls import display_url, split_url
 from vecdb_rerank.rerankers.failover import UrlRotation
 from vecdb_rerank.rerankers.remote import (
+    MAX_ERROR_BYTES,
     MAX_RESPONSE_BYTES,
     RemoteOptions,
     RemoteReranker,
@@ -222,8 +223,10 @@ class HttpReranker(RemoteReranker):
         self, response: httpx.Response, url: str, request: ScoreRequest, deadline: Deadline
     ) -> Flow[Reply]:
         where, content = display_url(url), response.content
-        body = yield from off_loop(lambda: parse(content), len(content), deadline)
         status, headers = response.status_code, response.headers
+        if status != httpx.codes.OK:
+            content = content[:MAX_ERROR_BYTES]
+        body = yield from off_loop(lambda: parse(content), len(content), deadline)
         if status != httpx.codes.OK or isinstance(body, str):
             raise (yield from self._refusal(status, headers, body, where, request, deadline))
         try:

@@ -52,6 +52,7 @@ T = TypeVar("T")
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 _REJECTED = {400, 413, 422}  # statuses of a request that this server does not accept
 _OVERLOADED = {503, 504}
+MAX_ERROR_BYTES = 1024 * 1024  # of an error's body that are read: parsing keeps other threads
 _INLINE = 256 * 1024  # bytes or characters; more work than this is kept off the event loop
 # Errors of httpx before a request has reached the server, which cannot have billed it.
 _NOT_SENT = (httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -176,6 +177,8 @@ class RemoteReranker(BaseReranker, ABC):
             yield from self._ask_all(query, documents, call, deadline)
         except RerankTimeoutError:
             if not call.has_scores:
+                if call.plan.next_limit != limit:
+                    self._limit.learn(call.plan.next_limit)
                 raise
         except RerankError as error:
             error.billed += call.billed

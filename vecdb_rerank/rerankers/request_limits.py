@@ -189,6 +189,15 @@ class RequestPlan:
                 limit = replace(limit, documents=min(limit.documents, most))
         return limit
 
+    @property
+    def next_limit(self) -> RequestLimit:
+        """The limit for the next call if no request of this one was accepted in time.
+
+        It is half of the smallest request that was refused, so that the next call gets further.
+        """
+        least = min(map(len, self._refused), default=2 * self._limit.documents)
+        return replace(self._limit, documents=min(self._limit.documents, least // 2))
+
     def _too_large(self) -> list[range]:
         """Return the refused requests of which every document was scored."""
         scored = {n for part in self._accepted for n in part}

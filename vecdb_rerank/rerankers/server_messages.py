@@ -23,17 +23,33 @@ _KEYS = (
     "errormessage",
     "originalmessage",
     "error_message",
+    "error_msg",
+    "errmsg",
+    "status_msg",
     "faultstring",
     "reason",
     "detail",
     "details",
     "error",
     "errors",
+    "err",
+    "exception",
     "fault",
+    "response",
+    "base_resp",
     "title",
+    "status",
 )
-_ERROR_KEYS = {"error", "errors", "fault"}  # these say that something is wrong,
-_SAYING_KEYS = {"detail", "message", "msg"}  # these may, where there are no results
+_ERROR_KEYS = {
+    "error",
+    "errors",
+    "err",
+    "error_msg",
+    "errmsg",
+    "exception",
+    "fault",
+}  # these say that something is wrong,
+_SAYING_KEYS = {"base_resp", "detail", "message", "msg"}  # these may, where there are no results
 
 
 def parse(body: bytes | str) -> object:

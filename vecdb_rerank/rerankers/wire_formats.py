@@ -13,6 +13,7 @@ from typing import Literal, TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 from vecdb_rerank.errors import RerankError
+from vecdb_rerank.model import clip_relevance
 
 Scale = Literal["relevance", "logits"]
 Unit = Literal["search", "token"]
@@ -225,18 +226,15 @@ def scores(answer: object, count: int, wire: WireFormat, scale: Scale) -> list[f
     return [found[index] for index in range(count)]
 
 
-_ROUNDING = 1e-6  # a server's 32-bit sigmoid may pass 0 and 1 by this much
-
-
 def _on_scale(score: float, scale: Scale, name: str) -> float:
     """Return ``score``, rounding errors clipped; raise `RerankError` if it is off the scale."""
-    if scale == "logits" or 0 <= score <= 1:
+    if scale == "logits":
         return score
-    if -_ROUNDING <= score <= 1 + _ROUNDING:
-        return min(max(score, 0.0), 1.0)
+    if (clipped := clip_relevance(score)) is not None:
+        return clipped
     raise RerankError(
-        f"the response has a {name} of {score:g}, which is not in 0 to 1 "
-        "(if the server answers with logits, set scale='logits')"
+        f"the response has a {name} of {score:g}, which is not in 0 to 1 (set scale='logits' if "
+        "the server answers with logits; percentages have to be divided by 100)"
     )
 
 

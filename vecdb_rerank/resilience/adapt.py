@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import TypeVar
 
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.errors import ConfigurationError, InvalidRerankerError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Compute, Flow, Request
 from vecdb_rerank.flow.threads import in_thread
@@ -22,20 +23,51 @@ def adapt(reranker: AnyReranker) -> BaseReranker:
     """Return ``reranker`` as a `BaseReranker`; nothing is called.
 
     Raises `ConfigurationError` (key ``reranker``) if it has neither ``score`` nor ``score_async``,
-    or if one of them does not accept a query and texts.
+    if one of them does not accept a query and texts, or if its name is not a text.
     """
     if isinstance(reranker, type):
         raise ConfigurationError("reranker", f"got the class {reranker.__name__}; create an object")
+    kind = type(reranker).__name__
     if isinstance(reranker, BaseReranker):
-        if not _accepts_deadline(reranker.score, f"{reranker.name}.score"):
-            raise ConfigurationError("reranker", f"{reranker.name}.score must accept deadline=")
+        _check_base(reranker, kind)
         return reranker
     if not isinstance(reranker, Reranker | AsyncReranker):
         raise ConfigurationError(
             "reranker",
-            f"got {reranker!r}; define score(query, texts), or async def score_async(query, texts)",
+            f"got a {kind}; define score(query, texts), or async def score_async(query, texts)",
         )
     return _Adapted(reranker)
+
+
+def _check_base(reranker: BaseReranker, kind: str) -> None:
+    """Raise `ConfigurationError` for a subclass that no search could call."""
+    if not isinstance(reranker.name, str) or not reranker.name:
+        raise ConfigurationError("reranker", f"{kind}.name must be a non-empty str")
+    overridden = False
+    for name in ("score", "steps"):
+        method = getattr(reranker, name)
+        if inspect.iscoroutinefunction(method):
+            raise ConfigurationError("reranker", f"{kind}.{name} must not be async")
+        if not _accepts_deadline(method, f"{kind}.{name}"):
+            raise ConfigurationError("reranker", f"{kind}.{name} must accept deadline=")
+        overridden |= getattr(method, "__func__", method) is not getattr(BaseReranker, name)
+    if not overridden:
+        raise ConfigurationError("reranker", f"{kind} must override score or steps")
+
+
+def call_steps(
+    reranker: BaseReranker, query: str, documents: Sequence[str], deadline: Deadline
+) -> Flow[object]:
+    """Return what the flow of ``reranker`` returns.
+
+    Raises `InvalidRerankerError` if ``steps`` is not a flow.
+    """
+    flow: object = reranker.steps(query, documents, deadline=deadline)
+    if not isinstance(flow, Generator):
+        raise InvalidRerankerError(
+            "reranker", f"{reranker.name}.steps must be a generator, got {type(flow).__name__}"
+        )
+    return (yield from flow)
 
 
 class _Adapted(BaseReranker):
@@ -56,11 +88,25 @@ class _Adapted(BaseReranker):
     def _checked(self, method: Callable[..., T], name: str) -> Callable[..., T]:
         """Return ``method`` as one that takes a deadline, whether it uses it or not."""
         described = f"{type(self._reranker).__name__}.{name}"
+        if not callable(method):
+            raise ConfigurationError("reranker", f"{described} must be a method")
         if name == "score" and inspect.iscoroutinefunction(method):
             raise ConfigurationError("reranker", f"{described} is async; name it score_async")
-        if _accepts_deadline(method, described):
-            return method
-        return lambda query, texts, deadline: method(query, texts)  # noqa: ARG005
+        takes_deadline = _accepts_deadline(method, described)
+
+        def checked(query: str, texts: Sequence[str], *, deadline: Deadline) -> T:
+            try:
+                return method(query, texts, **({"deadline": deadline} if takes_deadline else {}))
+            except TypeError as error:
+                if not _is_about_arguments(error):
+                    raise
+                raise InvalidRerankerError(
+                    "reranker",
+                    f"calling {described}(query, texts{', deadline=' if takes_deadline else ''}) "
+                    f"failed: {error}",
+                ) from error
+
+        return checked
 
     @property
     def name(self) -> str:
@@ -85,7 +131,14 @@ class _Adapted(BaseReranker):
             return asyncio.run(on_loop())
 
         async def on_loop() -> object:
-            return await score_async(query, documents, deadline=deadline)
+            answer: object = score_async(query, documents, deadline=deadline)
+            if not isinstance(answer, Awaitable):
+                raise InvalidRerankerError(
+                    "reranker",
+                    f"{self.name}.score_async must be a coroutine function; "
+                    f"it returned {type(answer).__name__}",
+                )
+            return await answer
 
         timeout = None if math.isinf(left) else left
         # Blocking work runs in a thread: this one may run an event loop, and must leave in time.
@@ -110,3 +163,18 @@ def _accepts_deadline(method: Callable[..., object], described: str) -> bool:
     raise ConfigurationError(
         "reranker", f"{described}{signature} must accept (query, texts), and may accept deadline="
     )
+
+
+# How Python says that a call does not fit a signature. Inspection cannot find these calls: the
+# method is written in C, or it takes any argument and passes them on.
+_ABOUT_ARGUMENTS = re.compile(
+    r"unexpected keyword argument|required (positional|keyword-only) argument|multiple values for"
+    r"|takes .*argument|expected .* arguments?, got"
+)
+
+
+def _is_about_arguments(error: TypeError) -> bool:
+    """Check whether a call was refused by its signature, or by C code that was called directly."""
+    traceback = error.__traceback__
+    is_direct = traceback is not None and traceback.tb_next is None
+    return is_direct or _ABOUT_ARGUMENTS.search(str(error)) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import numbers
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -15,77 +16,90 @@ from vecdb_rerank.errors import (
     RerankTimeoutError,
     VecdbRerankError,
 )
-from vecdb_rerank.model import Scores
+from vecdb_rerank.model import Scores, clip_relevance
 
 log = logging.getLogger("vecdb_rerank")
-# How far outside 0 to 1 a relevance may be by rounding, as that of a model in 16 bits is.
-_ROUNDING = 1e-3
 
 
 def scores_of(answer: object, count: int, name: str) -> Scores:
-    """Return what a reranker of somebody else returned, as `Scores`.
+    """Return what a reranker returned for ``count`` texts, as `Scores` of Python floats.
 
-    Raises `InvalidRerankerError` unless it is `Scores`, or one number or None for each text.
+    Raises `InvalidRerankerError` unless it is `Scores`, or one number or None for each text, with
+    every relevance in 0 to 1.
     """
     if isinstance(answer, Scores):
-        return answer
-    if hasattr(answer, "tolist"):  # an array or a tensor
-        answer = answer.tolist()
-    if not isinstance(answer, Sequence) or not all(map(_is_number, answer)):
-        raise InvalidRerankerError(
-            "reranker",
-            f"{name} returned {_described(answer)}; return one relevance (0 to 1) per text, "
-            "or Scores",
+        raw = _floats(answer.raw, count, name)
+        is_same = answer.relevance is answer.raw
+        scores = replace(
+            answer, raw=raw, relevance=raw if is_same else _floats(answer.relevance, count, name)
         )
-    if len(answer) != count:
-        raise InvalidRerankerError(
-            "reranker", f"{name} returned {len(answer)} relevances for {count} texts"
-        )
-    if any(value is not None and _clipped(value) is None for value in answer):
+    else:
+        scores = Scores.from_relevance(_floats(answer, count, name))
+    if any(
+        value is not None and math.isfinite(value) and clip_relevance(value) is None
+        for value in scores.relevance
+    ):
         raise InvalidRerankerError(
             "reranker",
             f"{name} returned a relevance outside 0 to 1; return Scores.from_logits(...) "
-            "if these are logits",
+            "if these are logits, else map them to 0 to 1 (divide percentages by 100)",
         )
-    return Scores.from_relevance(answer)
+    return scores
+
+
+def _floats(values: object, count: int, name: str) -> list[float | None]:
+    """Return one float or None for each text; raise `InvalidRerankerError` for anything else."""
+    if hasattr(values, "tolist"):  # an array or a tensor
+        values = values.tolist()
+    if not isinstance(values, Sequence) or not all(map(_is_number, values)):
+        raise InvalidRerankerError(
+            "reranker",
+            f"{name} returned {_described(values)}; return one relevance (0 to 1) per text, "
+            "or Scores",
+        )
+    if len(values) != count:
+        raise InvalidRerankerError(
+            "reranker", f"{name} returned {len(values)} scores for {count} texts"
+        )
+    try:
+        return [None if value is None else float(value) for value in values]
+    except OverflowError:
+        raise InvalidRerankerError(
+            "reranker", f"{name} returned an integer that is no score"
+        ) from None
 
 
 def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    if value is None or type(value) is float:
+        return True
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _described(answer: object) -> str:
-    """The type alone: the value may hold the query or a document."""
-    return type(answer).__name__
+    """The types alone: the value may hold the query or a document."""
+    kind = type(answer).__name__
+    if isinstance(answer, Sequence) and not isinstance(answer, str | bytes):
+        wrong = next(value for value in answer if not _is_number(value))
+        return f"a {kind} with a {type(wrong).__name__} in it"
+    return kind
 
 
-def check_scores(scores: Scores, count: int) -> Scores:
+def check_scores(scores: Scores) -> Scores:
     """Return ``scores`` with relevances that are off by rounding clipped to 0 to 1.
 
-    Raises `RerankError` for any other answer that must not become a ranking.
+    Raises `RerankError` for numbers that must not become a ranking.
     """
     for name, values in (("scores", scores.raw), ("relevances", scores.relevance)):
-        if len(values) != count:
-            raise RerankError(f"{len(values)} {name} came back for {count} documents")
         if any(value is not None and not math.isfinite(value) for value in values):
             raise RerankError(f"one of the {name} is not a finite number")
     if any((s is None) != (r is None) for s, r in zip(scores.raw, scores.relevance, strict=True)):
         raise RerankError("a document has a score or a relevance, but not both")
-    relevance = [None if value is None else _clipped(value) for value in scores.relevance]
-    if relevance.count(None) != list(scores.relevance).count(None):
-        raise RerankError("a relevance is not in 0 to 1")
+    relevance = [None if value is None else clip_relevance(value) for value in scores.relevance]
     pairs = zip(scores.raw, relevance, strict=True)
     best_first = sorted(((s, r) for s, r in pairs if s is not None and r is not None), reverse=True)
     if any(later > earlier for (_, earlier), (_, later) in pairwise(best_first)):
         raise RerankError("a relevance does not rise with its score")
-    return scores if relevance == list(scores.relevance) else replace(scores, relevance=relevance)
-
-
-def _clipped(relevance: float) -> float | None:
-    """The relevance in 0 to 1; None if it is outside by more than rounding."""
-    if not -_ROUNDING <= relevance <= 1 + _ROUNDING:
-        return None
-    return min(1.0, max(0.0, relevance))
+    return replace(scores, relevance=relevance)
 
 
 def log_and_convert(error: Exception, name: str) -> RerankError:

@@ -6,13 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vecdb_rerank.errors import RerankError, RerankerSkippedError, RerankTimeoutError
+from vecdb_rerank.errors import (
+    InvalidRerankerError,
+    RerankError,
+    RerankerSkippedError,
+    RerankTimeoutError,
+)
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Compute, Flow
 from vecdb_rerank.model import Scores
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import AnyReranker
-from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.adapt import adapt, call_steps
 from vecdb_rerank.resilience.checks import check_scores, scores_of
 from vecdb_rerank.resilience.circuit import Circuit
 from vecdb_rerank.resilience.latency import LatencyModel
@@ -79,14 +84,16 @@ class GuardedReranker:
             self._circuit.watch(policy.breaker, lambda e: _is_its_fault(e, fair), may_probe=fair),
             self._latency.timing(len(sent), fair=fair) as timing,
         ):
-            answer: object = yield from self.reranker.steps(query, sent, deadline=deadline)
-            scores = check_scores(scores_of(answer, len(sent), self.name), len(sent))
+            answer = yield from call_steps(self.reranker, query, sent, deadline)
+            scores = check_scores(scores_of(answer, len(sent), self.name))
             timing.scored = sum(raw is not None for raw in scores.raw)
             # A service that does not say what it billed is taken at its price list.
             unsaid = predicted if policy.cost.prices.get(self.name) else 0.0
             bill.units = scores.billed or unsaid
             if not timing.scored:
-                raise RerankTimeoutError("the deadline came before any document was scored")
+                if deadline.expired or not sent:
+                    raise RerankTimeoutError("the deadline came before any document was scored")
+                raise RerankError(f"{self.name} scored no document")
         scores = self._on_common_scale(replace(scores, billed=bill.units), policy)
         rest = [None] * (len(texts) - len(sent))
         return replace(scores, raw=[*scores.raw, *rest], relevance=[*scores.relevance, *rest])
@@ -127,4 +134,6 @@ def _is_its_fault(error: Exception, fair: bool) -> bool:
     """Whether an error is the reranker's own rather than the request's, or of too little time."""
     if isinstance(error, TimeoutError):
         return fair
+    if isinstance(error, InvalidRerankerError):
+        return False  # raised at every call, never an outage to wait for
     return not (isinstance(error, RerankError) and error.request_rejected)

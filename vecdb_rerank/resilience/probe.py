@@ -11,7 +11,7 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import AnyReranker, BaseReranker
-from vecdb_rerank.resilience.adapt import adapt
+from vecdb_rerank.resilience.adapt import adapt, call_steps
 from vecdb_rerank.resilience.checks import as_rerank_error, check_scores, scores_of
 from vecdb_rerank.resilience.latency import Estimate, Timed
 from vecdb_rerank.resilience.scale_watch import why_suspect
@@ -65,12 +65,12 @@ def _score(reranker: BaseReranker, count: int) -> Scores:
     # No two are equal: a cache would answer for the model.
     texts = [_ANSWER, *(f"{_OTHERS[n % len(_OTHERS)]} ({n})" for n in range(1, count))]
     try:
-        answer: object = run(reranker.steps(_QUERY, texts, deadline=Deadline()))
+        answer = run(call_steps(reranker, _QUERY, texts, Deadline()))
     except VecdbRerankError:
         raise
     except Exception as error:
         raise as_rerank_error(error, reranker.name) from error
-    return check_scores(scores_of(answer, count, reranker.name), count)
+    return check_scores(scores_of(answer, count, reranker.name))
 
 
 def _problem(scores: Scores) -> tuple[Level, str | None]:

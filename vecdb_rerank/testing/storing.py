@@ -109,6 +109,8 @@ class Storing(ConnectorFixtures):
             0,
             7,
             2**63,
+            2**64,
+            -(2**70),
             "0f8fad5b-d9cb-469f-a165-70867728950e",
             "plain",
             "with spaces/and?signs#",
