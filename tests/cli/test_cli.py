@@ -435,7 +435,7 @@ def test_a_search_shows_the_new_and_the_old_rank(run: Callable[..., Ended]) -> N
 def test_without_reranking_no_hit_moves(run: Callable[..., Ended]) -> None:
     ended = run("search", QUERIES["bread"], "--no-rerank", "--mode", "bm25")
     assert ended.code == 0
-    assert "skipped (no reranker)" in ended.out
+    assert "skipped (rerank=False)" in ended.out
     assert "=" in ended.out
     assert "↑" not in ended.out
     assert "↓" not in ended.out

@@ -37,9 +37,10 @@ def test_every_format_is_spoken(colour: str, format: FormatName) -> None:
         found = searched(server.url, colour, format=format)
     assert found.outcome.status == "reranked"
     [body] = server.requests
-    assert body["texts" if format == "tei" else "documents"] == TEXTS
-    assert server.heads[0].startswith(f"POST {FORMATS[format].path} ")
-    assert f"authorization: bearer {SECRET}" in server.heads[0].lower()
+    wire = FORMATS[format]
+    assert body[wire.documents] == TEXTS
+    assert server.heads[0].startswith(f"POST {wire.path} ")
+    assert f"{wire.auth_header}: {wire.auth_prefix}{SECRET}".lower() in server.heads[0].lower()
 
 
 @both_colours

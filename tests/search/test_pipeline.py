@@ -211,13 +211,16 @@ def searched(
     policy: Policy | None = None,
     shelf: Shelf | None = None,
     explain: bool = False,
+    rerank: bool = True,
     **changes: Any,
 ) -> tuple[Response, Outcome]:
     """The response and the one outcome of a search."""
     pipeline = piped(reranker, embedder, TextFields(("text",)), policy or rules())
     with observe() as outcomes:
         response = drive(
-            pipeline.search(shelf or Shelf(list(hits)), searching(**changes), explain=explain)
+            pipeline.search(
+                shelf or Shelf(list(hits)), searching(**changes), rerank=rerank, explain=explain
+            )
         )
     (outcome,) = outcomes
     return response, outcome
@@ -349,6 +352,13 @@ def test_without_a_reranker_the_first_pass_is_returned_as_it_is(drive: Drive) ->
     response, outcome = searched(drive)
     assert response["hits"] == HITS
     assert (outcome.status, outcome.reason) == ("skipped", "no reranker")
+
+
+@DRIVERS
+def test_a_call_without_rerank_says_so(drive: Drive) -> None:
+    response, outcome = searched(drive, reranker=CountingReranker(), rerank=False)
+    assert response["hits"] == HITS
+    assert (outcome.status, outcome.reason) == ("skipped", "rerank=False")
     assert (outcome.reranker, outcome.scored, outcome.relevance) == ("", 0, {})
     assert "rerank" not in outcome.timings
 
