@@ -33,7 +33,7 @@ _VECTOR_FUNCTION = re.compile(
 
 
 def reason(body: Mapping[str, object], texts: Sequence[str]) -> str | None:
-    """Say what the score is besides relevance; None if it is nothing else.
+    """Return what the score is besides relevance; None if nothing.
 
     ``texts`` are the query texts of the body: a clause that asks for one of them boosts relevance.
     """

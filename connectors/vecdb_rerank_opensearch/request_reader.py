@@ -116,7 +116,7 @@ def read(
 
 
 def projection(request: Request, paths: Sequence[str]) -> Projection:
-    """Return what makes the response bring the fields ``paths``, if it does not by itself."""
+    """Return what the request needs for the response to contain the fields ``paths``."""
     body = request.effective
     if _text_in_source(body, request, paths):
         return Projection({})
@@ -157,7 +157,7 @@ def url_arguments(
 
 
 def obstacle(request: Request, paths: Sequence[str]) -> str | None:
-    """Say why the hits of ``request`` must keep their order; None if they may be reranked."""
+    """Return why the hits of ``request`` must keep their order; None if they may be reranked."""
     return next(_obstacles(request.effective, request, paths), None)
 
 

@@ -41,7 +41,7 @@ log: logging.Logger = logging.getLogger("vecdb_rerank")
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The layout with what the index's mapping says, and the fields that it lacks."""
+    """The layout completed by the index's mapping, and the fields that it lacks."""
 
     layout: Layout
     problems: Sequence[str] = ()

@@ -54,7 +54,7 @@ def read(request: Request, k: int, rerank_depth: RerankDepth = "window") -> Requ
 
 
 def obstacle(request: Request) -> str | None:
-    """Say why the hits of ``request`` must keep their order; None if they may be reranked."""
+    """Return why the hits of ``request`` must keep their order; None if they may be reranked."""
     query, prefetch = request.get("query"), request.get("prefetch")
     return _other_score(query, prefetch) or _random_branch(prefetch) or _without_page(request)
 
@@ -119,7 +119,7 @@ def _prefetches(prefetch: object) -> Iterator[Request]:
 
 
 def _other_score(query: object, prefetch: object) -> str | None:
-    """Say what the score is, if it is something else than relevance to the query."""
+    """Return what the score is, if it is not the relevance to the query."""
     if query is None:
         return "no query: points come in the order of their ids"
     if not isinstance(query, Mapping):
@@ -157,7 +157,7 @@ def _random_branch(prefetch: object) -> str | None:
 
 
 def _without_page(request: Request) -> str | None:
-    """Say why there is no page to fill; what is wrong with it, the database says."""
+    """Return why there is no page to fill; the database reports the error."""
     try:
         limit = number(request, "limit", LIMIT)
         size = number(request, "group_size", GROUP_SIZE)
@@ -168,7 +168,7 @@ def _without_page(request: Request) -> str | None:
 
 
 def _notes(request: Request, k: int) -> Mapping[str, str]:
-    """Say which prefetch keeps a limit below ``k``."""
+    """Return which prefetch keeps a limit below ``k``."""
     limits = [number(branch, "limit", LIMIT) for branch in _rescored(request)]
     if not limits or sum(limits) >= k:
         return {}

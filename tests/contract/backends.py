@@ -64,7 +64,7 @@ def opened(name: str, client: Any) -> Iterator[Backend]:
 def qdrant_client(
     name: str, url: str = "", grpc_port: int = 0, *, kind: Any = None, **options: Any
 ) -> Any:
-    """A Qdrant client of the kind that ``name`` says, or of a subclass ``kind``."""
+    """A Qdrant client of the kind ``name``, or of a subclass ``kind``."""
     kind = kind or (AsyncQdrantClient if name.endswith("async") else QdrantClient)
     if "local" in name:
         return kind(":memory:")
@@ -84,7 +84,7 @@ def first_pass_notes(
 
 
 def opensearch_client(name: str, url: str) -> Any:
-    """An OpenSearch client of the kind that ``name`` says."""
+    """An OpenSearch client of the kind ``name``."""
     return AsyncOpenSearch(url) if name.endswith("async") else OpenSearch(url)
 
 

@@ -1,4 +1,4 @@
-"""Writing untrusted text: nothing that a document, an id or a server says may act on a terminal.
+"""Write untrusted text: nothing in a document, an id or a server's message may act on a terminal.
 
 Without this, a stored text could set the clipboard (OSC 52), clear the screen, or show its letters
 in another order (bidirectional overrides).

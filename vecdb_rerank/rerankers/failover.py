@@ -45,14 +45,14 @@ class UrlRotation:
             return ordered
 
     def failed(self, url: str, error: Exception) -> None:
-        """Record that ``url`` gave no answer; ``error`` names it and says why."""
+        """Record that ``url`` failed; ``error`` names it and the reason."""
         if len(self._urls) < 2:
             return
         with self._lock:
             known = url in self._last_until
             self._last_until[url] = self._clock() + self._pause
         if not known:
-            log.warning("%s: asked last for %g s", error, self._pause)
+            log.warning("%s: called last for %g s", error, self._pause)
 
     def answered(self, url: str) -> None:
         """Record that ``url`` gave an answer."""

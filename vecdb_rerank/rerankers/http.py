@@ -249,7 +249,7 @@ def _is_final(error: Exception, deadline: Deadline) -> bool:
 
 
 def _rejects_request(error: Exception) -> bool:
-    """Return whether the request was refused, which tells nothing about the url."""
+    """Check whether the request was refused, which implies nothing about the url."""
     return isinstance(error, ServiceError) and error.request_rejected
 
 

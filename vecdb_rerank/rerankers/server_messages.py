@@ -1,4 +1,4 @@
-"""What a server says went wrong: found in its response, and safe to repeat."""
+"""Find the error message in a server's response, and make it safe to repeat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vecdb_rerank.rerankers.wire_formats import value_at
 
 _SHOWN = 200  # characters of a message
 _READ = 2_000  # characters of a message that are looked at
-_SHORT = 3  # characters; a shorter text says nothing
+_SHORT = 3  # characters; a shorter text explains nothing
 _PIECE = 16  # characters; a longer piece of a text gives it away
 _BLOCK = _PIECE // 2  # every piece holds one of the blocks at multiples of this
 _DEPTH = 6  # levels of JSON that are searched
@@ -66,7 +66,7 @@ def find_message(body: object, path: Sequence[str] = ()) -> str:
 
 
 def names_error(body: object, *, has_results: bool) -> bool:
-    """Return whether a body that came with status 200 says that something went wrong."""
+    """Check whether a body that came with status 200 reports an error."""
     if isinstance(body, list):
         wrong = (names_error(entry, has_results=has_results) for entry in body[:3])
         return bool(body) and all(wrong)

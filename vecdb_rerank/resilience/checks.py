@@ -23,7 +23,7 @@ _ROUNDING = 1e-3
 
 
 def scores_of(answer: object, count: int, name: str) -> Scores:
-    """Return what a reranker of somebody else returned, as `Scores`.
+    """Return what a third-party reranker returned, as `Scores`.
 
     Raises `InvalidRerankerError` unless it is `Scores`, or one number or None for each text.
     """

@@ -29,7 +29,7 @@ class Probe:
     """What a few calls of a reranker showed.
 
     ``milliseconds`` is an estimate of one call with ``documents`` documents of about 20 tokens.
-    ``problem`` says what is wrong with its scores, if anything.
+    ``problem`` is what is wrong with its scores, if anything.
     """
 
     name: str
@@ -56,7 +56,7 @@ def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
 
 
 def _score(reranker: BaseReranker, count: int) -> Scores:
-    # No two are equal: a cache would answer for the model.
+    # No two are equal: a cache would stand in for the model.
     texts = [_ANSWER, *(f"{_OTHERS[n % len(_OTHERS)]} ({n})" for n in range(1, count))]
     answer: object = run(reranker.steps(_QUERY, texts, deadline=Deadline()))
     return check_scores(scores_of(answer, count, reranker.name), count)
