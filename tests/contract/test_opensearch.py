@@ -147,7 +147,7 @@ def test_total(opensearch: Backend, index: str, connector: Any, mode: str) -> No
 
 
 def test_total_and_facets_of_what_is_fused_here(opensearch: Backend, connector: Any) -> None:
-    """Facets count what a hybrid query counts; a total alone is a lower bound, and marked as one."""
+    """Facets count what a hybrid query counts; a total alone is marked as a lower bound."""
 
     def searched(fusion: Fusion, **native: Any) -> Any:
         arguments = {"k": 10, "limit": 5, "fusion": fusion, **native}

@@ -213,7 +213,7 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
         "",
     ),
     "a body as JSON text or bytes": (RERANKED, {"body": json.dumps(m()["body"]).encode()}, ""),
-    "a body that is no JSON object": (PASSED, {"body": "[]"}, "body: "),
+    "a body that is not a JSON object": (PASSED, {"body": "[]"}, "body: "),
     "headers, `params`": (
         RERANKED,
         {**m(), "params": {"size": 3}, "headers": {"x-opaque-id": "7"}},
@@ -224,7 +224,7 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
 # What the raw client cannot read, or OpenSearch refuses.
 NO_ANSWER = (
     "`format` other than JSON",
-    "a body that is no JSON object",
+    "a body that is not a JSON object",
     "`hybrid`, a later page without `pagination_depth`",
 )
 NO_TEXT = "hits without the text that `TextFields` names"
