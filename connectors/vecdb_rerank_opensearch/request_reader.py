@@ -1,4 +1,4 @@
-"""Read what a search asks for: pure functions over JSON-shaped mappings.
+"""Read a search request: pure functions over JSON-shaped mappings.
 
 This module imports no client library.
 """
@@ -26,7 +26,7 @@ TEMPLATES = {
 PAGE = ("from", "size")
 _OVERRIDING = (*PAGE, "sort", "stored_fields", "_source", "terminate_after")
 _SOURCE = ("_source", "_source_includes", "_source_excludes")
-# With one of these, the source comes only if it is asked for.
+# With one of these, the source comes only if it is requested.
 _INSTEAD_OF_SOURCE = ("stored_fields", "script_fields")
 
 
@@ -80,7 +80,7 @@ def read(
     *,
     one_shard: bool = True,
 ) -> RequestInfo:
-    """Return what ``request`` asks for, in the terms that all databases share.
+    """Return ``request`` in the terms that all databases share.
 
     ``paths`` are the fields of a document that are its text, ``k`` is the size of the window that
     is reranked. ``one_shard`` is False if the search is known to go to several.

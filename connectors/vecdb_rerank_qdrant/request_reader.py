@@ -1,4 +1,4 @@
-"""Read what a Qdrant query asks for: pure functions over JSON-shaped mappings.
+"""Read a Qdrant query: pure functions over JSON-shaped mappings.
 
 A request is the body of ``POST /collections/{name}/points/query`` or ``.../query/groups``, or the
 arguments of ``query_points`` in that shape: numbers, strings, lists and mappings. A field that is
@@ -33,7 +33,7 @@ _WEIGHING = ("sum", "mult")
 
 
 def read(request: Request, k: int, rerank_depth: RerankDepth = "window") -> RequestInfo:
-    """Return what ``request`` asks for, in the terms that all databases share.
+    """Return ``request`` in the terms that all databases share.
 
     ``k`` is the size of the window that is reranked. With ``rerank_depth="own"`` the hits of the
     response are the window, whatever page they are.

@@ -43,7 +43,7 @@ class CohereClient(Protocol):
 
     @property
     def rerank(self) -> Callable[..., Any]:
-        """The method that asks for scores; a coroutine function if the client is asynchronous."""
+        """The SDK's rerank method; a coroutine function if the client is asynchronous."""
         ...
 
 
@@ -74,7 +74,7 @@ class CohereReranker(RemoteReranker):
         max_response_bytes: the size of a response, before and after decompression, above which it
             is an error.
 
-    Raise `ConfigurationError` for wrong arguments and without a key; scoring raises `RerankError`
+    Raises `ConfigurationError` for wrong arguments and without a key; scoring raises `RerankError`
     or `RerankTimeoutError`.
 
     """

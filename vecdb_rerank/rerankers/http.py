@@ -70,7 +70,7 @@ class HttpReranker(RemoteReranker):
         max_response_bytes: the size of a response, before and after decompression, above which it
             is an error.
 
-    Raise `ConfigurationError` for wrong arguments; scoring raises `RerankError` or
+    Raises `ConfigurationError` for wrong arguments; scoring raises `RerankError` or
     `RerankTimeoutError`.
 
     """

@@ -114,7 +114,7 @@ class RequestPlan:
     def next(self, may_add: Callable[[range], bool]) -> range | None:
         """Return the documents of the next request; None at the end.
 
-        ``may_add`` is asked before each request beyond the planned ones.
+        ``may_add`` is called before each request beyond the planned ones.
         """
         while self._pending:
             part, is_extra = self._pending.pop() if self._from_the_end else self._pending.popleft()

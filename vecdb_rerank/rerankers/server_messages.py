@@ -33,7 +33,7 @@ _KEYS = (
     "title",
 )
 _ERROR_KEYS = {"error", "errors", "fault"}  # these say that something is wrong,
-_SAYING_KEYS = {"detail", "message", "msg"}  # these may, where there are no results
+_SAYING_KEYS = {"detail", "message", "msg"}  # these may, if there are no results
 
 
 def parse(body: bytes | str) -> object:
@@ -143,7 +143,7 @@ def _holds(word: str, pieces: set[str]) -> bool:
 def _repeats(message: str, sent: Sequence[str]) -> bool:
     """Return whether a message holds a whole short text of those sent, or a piece of a longer one.
 
-    The time is linear in the length of the texts: a piece is looked for only where a text holds
+    The time is linear in the length of the texts: a piece is looked for only if a text holds
     one of the few blocks that every piece of the message must contain.
     """
     starts = range(0, len(message) - _BLOCK + 1, _BLOCK)

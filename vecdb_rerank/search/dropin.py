@@ -57,7 +57,7 @@ def rerank_query(text: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """What a native request asks for, in terms that are the same for every database.
+    """A native request, in terms that are the same for every database.
 
     ``limit`` hits from ``offset`` (from 0). ``texts`` are the query texts found in it,
     ``obstacle`` is the reason why it cannot be reranked, ``note`` a reason for the outcome if it
@@ -235,7 +235,7 @@ def batch(
 ) -> Flow[tuple[AnswerT, list[R]]]:
     """Return the flow of several searches in one native call: its answer, and the responses.
 
-    ``split`` takes the responses out of the answer, one a job. They are reranked concurrently. One
+    ``split`` takes the responses out of the answer, one per job. They are reranked concurrently. One
     that fails falls back alone, whatever its policy: an error would lose the others. Outcomes
     are published in the order of the jobs.
     """
