@@ -16,8 +16,8 @@ _NOTHING = 1e-4  # a relevance below which a document has nothing of an answer
 def why_suspect(scores: Scores) -> str | None:
     """Return what about an answer contradicts its declared scale, or None.
 
-    Probabilities that are declared as logits all lie within 0 to 1, as no cross-encoder's logits do;
-    scores that are all equal or all near 0 rank nothing.
+    Probabilities declared as logits all lie within 0 to 1, as no cross-encoder's logits do; scores
+    that are all equal or all near 0 rank nothing.
     """
     known = [
         (raw, relevance)

@@ -235,8 +235,8 @@ def batch(
 ) -> Flow[tuple[AnswerT, list[R]]]:
     """Return the flow of several searches in one native call: its answer, and the responses.
 
-    ``split`` takes the responses out of the answer, one per job. They are reranked concurrently. One
-    that fails falls back alone, whatever its policy: an error would lose the others. Outcomes
+    ``split`` takes the responses out of the answer, one per job. They are reranked concurrently.
+    One that fails falls back alone, whatever its policy: an error would lose the others. Outcomes
     are published in the order of the jobs.
     """
     clock = Clock()
