@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-# FROM: where the tests' databases run: auto, env, compose, testcontainers, embedded
+# FROM: how the tests' databases are started: auto, env, compose, testcontainers, embedded
 FROM ?= auto
 
 .PHONY: env demo test lowest check format docs bench bench-rerankers opensearch opensearch-stop clean

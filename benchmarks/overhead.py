@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=50)
     parser.add_argument("--searches", type=int, default=2000)
     options = parser.parse_args()
-    logging.getLogger("vecdb_rerank").setLevel(logging.ERROR)  # it says that the breaker opens
+    logging.getLogger("vecdb_rerank").setLevel(logging.ERROR)  # a warning when the breaker opens
     results = {
         f"{name}{what}": measure(make(options.k, reranker), options.searches)
         for name, make in (

@@ -5,14 +5,14 @@ or reranked, and to end by its deadline, whatever the rerank server does. The se
 of its own; the database is Qdrant's local mode with a few documents under random vectors. Linux
 only.
 
-    python benchmarks/soak.py [--seconds 300] [--concurrent 64] [--faults 0.3] [--colour async]
+    python benchmarks/soak.py [--seconds 300] [--concurrent 64] [--faults 0.3] [--api async]
 
 The exit status is 1 if hits were lost, came twice or in a wrong order; if a task, thread or socket
 is left some seconds after the end, or asyncio complained of something; if the p99 of the time over
 the deadline is above 50 ms; if memory grew by more than 10 % and 20 MB after the first fifth of the
 time; or if in the last fifth clearly fewer searches were reranked than the share of faults allows.
 
-The times tell something of the plugin only where the lag is low, which is how late a sleep of
+The times describe the package only if the lag is low, which is how late a sleep of
 10 ms ends beside the searches: on their event loop, or in a thread.
 """
 
@@ -75,7 +75,7 @@ Reranker = HttpReranker | CohereReranker
 
 @dataclass(frozen=True)
 class Load:
-    """What is run, as the command line says."""
+    """What is run, from the command line."""
 
     seconds: float
     concurrent: int
@@ -83,7 +83,7 @@ class Load:
     faults: float
     delay: float
     jitter: float
-    colour: str
+    api: str
     client: str
     mode: Mode
     batch_size: int
@@ -213,7 +213,7 @@ class Held:
 
 
 class Complaints(logging.Handler):
-    """Counts what asyncio complains of, such as an exception that nobody was told."""
+    """Counts what asyncio reports, such as an exception that was never read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -244,7 +244,7 @@ def memory() -> float:
 
 
 class Soak:
-    """The parts of a run as flows, to be driven in either colour."""
+    """The parts of a run as flows, for either driver."""
 
     def __init__(self, load: Load, url: str) -> None:
         self.load = load
@@ -342,7 +342,7 @@ async def soak_async(soak: Soak) -> None:
 def connector(load: Load, reranker: Reranker) -> Connector:
     make: Callable[..., Connector] = QdrantConnector
     client: QdrantClient | AsyncQdrantClient = QdrantClient(":memory:")
-    if load.colour == "async":
+    if load.api == "async":
         make, client = AsyncQdrantConnector, AsyncQdrantClient(":memory:")
     breaker = Breaker() if load.breaker else None
     policy = Policy(deadline=load.deadline, blend=Blend("replace"), breaker=breaker)
@@ -357,7 +357,7 @@ def reranker(load: Load, url: str) -> Reranker:
 
 @contextmanager
 def rerank_server(load: Load, done: Counter[str]) -> Iterator[str]:
-    """The address of a server in a process of its own; ``done`` says in the end what it did."""
+    """The address of a server in a separate process; ``done`` holds at the end what it did."""
     command = [sys.executable, "-m", "tests.faults.server"]
     for name in ("faults", "delay", "jitter"):
         command += [f"--{name}", str(getattr(load, name))]
@@ -446,7 +446,7 @@ class Report:
 
     def table(self) -> Table:
         load = self.load
-        title = f"{load.colour}, {load.client}, {load.mode}, {load.concurrent} at once"
+        title = f"{load.api}, {load.client}, {load.mode}, {load.concurrent} at once"
         table = Table("", "", title=title, show_header=False)
         for name, value in asdict(self).items():
             if name != "load":
@@ -484,7 +484,7 @@ def arguments() -> argparse.Namespace:
     add("--faults", type=float, default=0.3, help="share of the requests that fail")
     add("--delay", type=float, default=0.2, help="mean seconds to a healthy answer")
     add("--jitter", type=float, default=0.1, help="seconds it is sooner or later by, at most")
-    add("--colour", choices=("async", "sync"), default="async", help="of connector and reranker")
+    add("--api", choices=("async", "sync"), default="async", help="API of connector and reranker")
     add("--client", choices=("http", "cohere"), default="http", help="the reranker")
     add("--mode", choices=get_args(Mode), default="dense", help="of the first pass")
     add("--batch-size", type=int, default=K, help=f"documents a request, of {K}")
@@ -503,7 +503,7 @@ def main() -> int:
     logging.getLogger("vecdb_rerank").setLevel(logging.ERROR)  # each failure is a warning
     with rerank_server(load, done) as url:
         soak = Soak(load, url)
-        if load.colour == "sync":
+        if load.api == "sync":
             soak_sync(soak)
         else:
             asyncio.run(soak_async(soak))

@@ -124,7 +124,7 @@ def default(section: type[Any], key: str) -> Any:
 
 
 def meaning(section: type[Any], key: str) -> str:
-    """Return the docstring below the field, or what the constructor says of that argument."""
+    """Return the docstring below the field, or the constructor's entry for that argument."""
     for base in section.__mro__:
         if base.__module__.startswith("vecdb_rerank"):
             field = _package()[f"{base.__module__}.{base.__name__}".partition(".")[2]]

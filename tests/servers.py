@@ -1,9 +1,9 @@
 """Real databases for the tests: found, or started and stopped again.
 
-``pytest --servers=`` says where from; Qdrant's local mode is always tested beside them:
+``pytest --servers=`` sets where from; Qdrant's local mode is always tested beside them:
 
 - ``env``: ``VECDB_RERANK_TEST_QDRANT_URL`` and ``VECDB_RERANK_TEST_OPENSEARCH_URL``.
-- ``compose``: ``docker/compose.yaml``, in a project and on ports of its own.
+- ``compose``: ``docker/compose.yaml``, in a separate project and on other ports.
 - ``testcontainers``: the same images and settings through any container engine, without compose.
 - ``embedded``: no container: no Qdrant server, and an OpenSearch assembled from Maven artifacts.
 - ``auto`` (default), by database: its variable; else compose where an engine answers; else as
@@ -44,7 +44,7 @@ NEURAL_SEARCH = "opensearch-neural-search"
 
 
 class ServerError(Exception):
-    """A server that the tests need did not start; the message says what is missing."""
+    """A server that the tests need did not start; the message names what is missing."""
 
 
 _chosen = "auto"
@@ -78,10 +78,10 @@ def engine_answers() -> bool:
 
 
 def choose(choice: str) -> None:
-    """Take the servers from there; `ServerError` says what is missing for it."""
+    """Take the servers from there; `ServerError` names what is missing."""
     global _chosen
     if choice not in CHOICES:
-        raise ServerError(f"--servers: {choice!r} is none of {', '.join(CHOICES)}")
+        raise ServerError(f"--servers: {choice!r} must be one of: {', '.join(CHOICES)}")
     urls = {
         "VECDB_RERANK_TEST_QDRANT_URL": QDRANT_URL,
         "VECDB_RERANK_TEST_OPENSEARCH_URL": OPENSEARCH_URL,
@@ -112,7 +112,7 @@ def opensearch_source() -> str:
 
 @contextmanager
 def compose(service: str) -> Iterator[dict[str, int]]:
-    """One service of ``docker/compose.yaml`` in a project and on ports of its own."""
+    """One service of ``docker/compose.yaml`` in a separate project and on other ports."""
     from testcontainers.compose import DockerCompose
 
     names = {"qdrant": ("QDRANT_PORT", "QDRANT_GRPC_PORT"), "opensearch": ("OPENSEARCH_PORT",)}
@@ -223,7 +223,7 @@ class Node:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment."""
+    """A port that is free at the moment."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -234,7 +234,7 @@ def _assemble() -> None:
     """Assemble once for all sessions; others that want it at the same time wait."""
     _SHARED.mkdir(mode=0o755, exist_ok=True)
     if _SHARED.stat().st_uid != os.getuid():
-        raise ServerError(f"{_SHARED} belongs to somebody else: remove it, or set TMPDIR")
+        raise ServerError(f"{_SHARED} belongs to another user: remove it, or set TMPDIR")
     with (_SHARED / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _run_script("assemble", {"OS_DIR": str(_SHARED)})

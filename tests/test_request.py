@@ -23,6 +23,11 @@ GOOD: dict[str, Any] = {
 }
 
 
+def test_the_documented_defaults() -> None:
+    assert (SearchDefaults().k, SearchDefaults().mode) == (50, "hybrid")
+    assert Fusion() == Fusion("rrf", rank_constant=60, weights=None)
+
+
 @pytest.mark.parametrize(
     "good",
     [

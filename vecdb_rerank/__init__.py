@@ -7,8 +7,8 @@
     connector = vecdb_rerank.connect()
     response = connector.search("how do I undo the last commit?")
 
-The public names stand in ``__init__.pyi``, where type checkers read them. Each is loaded on first
-use, so that importing this package loads no client or model library.
+The public names are listed in ``__init__.pyi``, for type checkers too. Each is loaded on first
+use, so importing this package loads no client or model library.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Every error this package raises on its own.
+"""The errors of this package.
 
 ::
 
     VecdbRerankError
     ├── ConfigurationError           a setting or an argument is wrong (also a ValueError)
-    │   ├── InvalidRerankerError     your own reranker returned something other than scores
+    │   ├── InvalidRerankerError     a third-party reranker did not return scores
     │   └── MissingDependencyError   an optional library is not installed (also an ImportError)
     ├── SchemaError                  an existing collection or index does not fit
     ├── DatabaseError                the database refused or could not be reached
@@ -12,7 +12,7 @@
     │       └── FirstPassTimeoutError    ... or was late (also a TimeoutError)
     ├── RerankError                  the reranker failed (raised under ``on_error="raise"``)
     │   ├── RerankTimeoutError       ... or was late (also a TimeoutError)
-    │   └── RerankerSkippedError            ... or was left out: breaker, budget, too little time
+    │   └── RerankerSkippedError     ... or was left out: breaker, budget, too little time
     └── IngestError                  a batch could not be written and retrying is over
 
 The foreign error that caused one is its ``__cause__``.
@@ -28,7 +28,7 @@ class VecdbRerankError(Exception):
 class ConfigurationError(VecdbRerankError, ValueError):
     """A setting, an argument or an input is wrong.
 
-    ``key`` names it (``policy.deadline``, ``query_vector``, a file's path), ``problem`` says what
+    ``key`` names it (``policy.deadline``, ``query_vector``, a file's path), ``problem`` is what
     is wrong and what to do; the message is ``key: problem``.
     """
 
@@ -46,9 +46,9 @@ class ConfigurationError(VecdbRerankError, ValueError):
 
 
 class InvalidRerankerError(ConfigurationError):
-    """A reranker of your own returned something else than one score per text.
+    """A third-party reranker did not return one score per text.
 
-    It is raised whatever ``policy.on_error`` says: no retry and no outage explains it.
+    It is raised under every ``policy.on_error``, because a retry cannot help.
     """
 
 
@@ -66,7 +66,7 @@ class SchemaError(VecdbRerankError):
 
 
 class DatabaseError(VecdbRerankError):
-    """The database refused a request or could not be reached; the message says what to do."""
+    """The database refused a request or could not be reached; the message names the fix."""
 
 
 class FirstPassError(DatabaseError):
@@ -80,8 +80,8 @@ class FirstPassTimeoutError(FirstPassError, TimeoutError):
 class RerankError(VecdbRerankError):
     """The reranker failed; the first-pass order is still available.
 
-    ``billed`` are the units that it charged all the same. ``request_rejected`` means that this
-    request was refused, which says nothing about the next one.
+    ``billed`` is the number of units that it charged nevertheless. ``request_rejected`` means that
+    the server refused this request; the next one may succeed.
     """
 
     billed: float = 0.0

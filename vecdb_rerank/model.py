@@ -29,7 +29,7 @@ class Candidate:
 
     ``position`` is the hit's place in the native response (from 0), ``score`` the database's
     own score, ``text`` what a reranker reads (may be empty), ``payload`` the stored document.
-    ``branches`` holds its rank and score in each branch, if the policy asked for them.
+    ``branches`` holds its rank and score in each branch, if the policy requests them.
     """
 
     position: int

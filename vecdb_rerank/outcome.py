@@ -1,4 +1,4 @@
-"""What happened to a search, and how the caller learns it: `observe` and ``on_outcome``."""
+"""What happened in a search: `Outcome`, and `observe` to collect outcomes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Status = Literal["reranked", "partial", "skipped", "fell_back"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What happened to one search; never part of the native response.
+    """What happened in one search; never part of the native response.
 
     ``timings`` are milliseconds by stage (``embed``, ``first_pass``, ``rerank``, ``payload``,
     ``total``). ``k`` is the size of the window. ``seen`` counts candidates, ``scored`` those
     the reranker scored, ``empty`` those without text (never sent, ranked after the scored ones).
     ``relevance`` and ``first_pass_score`` hold every candidate by id, not only those on the
-    page. ``hits`` explains the page's hits if ``explain=True``. ``fused_by`` says who fused a
+    page. ``hits`` explains the page's hits if ``explain=True``. ``fused_by`` is what fused a
     hybrid search: the ``database``, or the ``client`` for a server that cannot; ``none`` for a
     single branch.
 
@@ -33,8 +33,8 @@ class Outcome:
     share (0 to 1) of the page's hits that skipping would have replaced. ``passages`` gives the
     best passage (characters of the text) of each document that was read in several.
 
-    ``notes`` maps a code, such as ``partial_first_pass``, to a sentence about something that makes
-    the result worse than it looks.
+    ``notes`` maps a code, such as ``partial_first_pass``, to a sentence about something that
+    lowered the quality of the result.
     """
 
     status: Status
@@ -84,7 +84,8 @@ _observers: ContextVar[tuple[list[Outcome], ...]] = ContextVar("observers", defa
 def observe() -> Iterator[list[Outcome]]:
     """Collect the outcomes of the searches made inside the block, in request order.
 
-    Safe under threads and tasks: each sees its own searches, and those of tasks it started.
+    Safe under threads and tasks: a block collects the searches of its own thread or task, and of
+    tasks started in it.
     """
     outcomes: list[Outcome] = []
     token = _observers.set((*_observers.get(), outcomes))

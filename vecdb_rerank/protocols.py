@@ -1,6 +1,6 @@
-"""What other people's rerankers, embedders and databases have to be.
+"""What third-party rerankers, embedders and databases implement.
 
-Each can be proven with the suites in `vecdb_rerank.testing`.
+The suites in `vecdb_rerank.testing` check them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Reranker(Protocol):
     ``score(query, texts)`` returns one relevance (0 to 1) per text in their order, or `Scores`.
     It may accept a keyword argument ``deadline`` (`Deadline`) and return None for texts that it
     had no time for. An attribute ``name`` is used in outcomes and logs; it defaults to the class's
-    name. Subclass `BaseReranker` to say more.
+    name. Subclass `BaseReranker` for further abilities.
     """
 
     @property
@@ -119,24 +119,23 @@ class Embedder(Protocol):
         ...
 
     def embed_query(self, text: str) -> Vector:
-        """The vector of a query, shape (dimension,)."""
+        """Return the vector of a query, shape (dimension,)."""
         ...
 
     def embed_documents(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """The vectors of documents, shape (len(texts), dimension)."""
+        """Return the vectors of documents, shape (len(texts), dimension)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FirstPass(Generic[ResponseT]):
-    """A first pass that came back: the native response and what is known beside it.
+    """A completed first pass: the native response and what is known about it.
 
-    ``evidence`` maps a branch name to its hits by id; empty where the policy did not ask.
-    ``injected_fields`` says what the request asked for beyond the caller's wish (the text to
-    rerank), in the database's own terms; `Hits.rebuild` takes it out again. ``ascending`` says
-    that the scores are distances: less is better. ``notes`` are those of the `Outcome`.
-    ``complete``, if there is one, brings what the hits of the page lack: it returns the response
-    with that, every hit in its place.
+    ``evidence`` maps a branch name to its hits by id; it is empty unless the search requested it.
+    ``injected_fields`` names what was fetched beyond the caller's request (the text to rerank), in
+    the database's own terms; `Hits.rebuild` removes it. ``ascending`` means that the scores are
+    distances, and lower is better. ``notes`` are those of the `Outcome`. ``complete``, if given,
+    fetches what the hits of the page lack and returns the response with it, hits in their places.
     """
 
     response: ResponseT
@@ -149,7 +148,7 @@ class FirstPass(Generic[ResponseT]):
 
 
 class Hits(Protocol[ResponseT]):
-    """How the hits of a database's response are read and put in order; pure."""
+    """Reads the hits of a database's response and puts them in order; pure."""
 
     @property
     def name(self) -> str:
@@ -159,11 +158,11 @@ class Hits(Protocol[ResponseT]):
     def candidates(
         self, first: FirstPass[ResponseT], text_fields: TextFields
     ) -> Sequence[Candidate]:
-        """The response's hits, in its order."""
+        """Return the response's hits, in its order."""
         ...
 
     def rebuild(self, first: FirstPass[ResponseT], ranking: Ranking) -> ResponseT:
-        """The first pass's response with just the ranking's hits, in its order, with its scores."""
+        """Return the response with only the ranking's hits, in its order, with its scores."""
         ...
 
 
@@ -173,9 +172,9 @@ class Database(Hits[ResponseT], Protocol[ResponseT]):
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
     ) -> Flow[FirstPass[ResponseT]]:
-        """Ask the database for ``search.k`` hits, in one round trip where it can."""
+        """Fetch ``search.k`` hits, in one round trip if the database can."""
         ...
 
     def describe_error(self, error: Exception) -> str:
-        """One line that says what is wrong with a failed call and what to do."""
+        """Return one line: what is wrong with a failed call, and what to do."""
         ...

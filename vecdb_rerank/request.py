@@ -202,7 +202,7 @@ class Search:
 
     @property
     def note(self) -> str | None:
-        """What the outcome says where it has no other reason."""
+        """The reason in the outcome if there is no other."""
         return None
 
     @property
@@ -213,12 +213,12 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class NativeSearch:
-    """A search whose first pass somebody else wrote: what its second half has to know.
+    """A search whose first pass is the caller's own request: what the rerank needs to know.
 
-    ``k`` hits are reranked, and the page ``offset`` to ``offset + limit`` is cut from them; where
-    ``tail_follows``, the hits past them follow. They are the first by (score, id), or, where the
-    database orders ties the same from call to call (``deterministic_ties``), the first in its own
-    order. ``mode`` is the outcome's word for the first pass, ``note`` its reason where it has no
+    ``k`` hits are reranked, and the page ``offset`` to ``offset + limit`` is cut from them. With
+    ``tail_follows``, the hits past them follow. They are the first by (score, id), or, if the
+    database orders ties the same way at every call (``deterministic_ties``), the first in its own
+    order. ``mode`` is the first pass in the outcome, ``note`` the outcome's reason if it has no
     other.
     """
 

@@ -123,7 +123,8 @@ def record(outcome: Outcome, search: Span, query: str | None) -> None:
         instruments.record(outcome)
     if log.isEnabledFor(logging.DEBUG):
         timings = {f"{stage}_ms": round(ms, 3) for stage, ms in outcome.timings.items()}
-        log.debug("search %s", outcome.status, extra={_NAME: {**attributes, **timings}})
+        what = f"{outcome.status}: {outcome.reason}" if outcome.reason else outcome.status
+        log.debug("search %s", what, extra={_NAME: {**attributes, **timings}})
 
 
 class _Instruments:

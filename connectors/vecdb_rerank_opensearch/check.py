@@ -1,4 +1,4 @@
-"""Check whether an index can be searched, and say what to do if not."""
+"""Check whether an index can be searched, with a fix for each problem."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from vecdb_rerank_opensearch.query_text import RELEVANCE
 
 # Clauses whose score is another thing, wherever they score.
 _OTHER = {
-    "boosting": "a part of the hits is put down",
-    "distance_feature": "hits near a date or place are put up",
+    "boosting": "a part of the hits is demoted",
+    "distance_feature": "hits near a date or place are boosted",
     "percolate": "the hits are stored queries",
     "pinned": "some hits are put first",
     "rank_feature": "the score is a feature of the hits",
@@ -33,16 +33,16 @@ _VECTOR_FUNCTION = re.compile(
 
 
 def reason(body: Mapping[str, object], texts: Sequence[str]) -> str | None:
-    """Say what the score is besides relevance; None if it is nothing else.
+    """Return what the score is besides relevance; None if nothing.
 
-    ``texts`` are the query texts of the body: a clause that asks for one of them boosts relevance.
+    ``texts`` are the query texts of the body: a clause that matches one of them boosts relevance.
     """
     if body.get("rescore"):
         return "rescore: the order is composed of two scores"
     if body.get("indices_boost"):
-        return "indices_boost: hits of one index are put up"
+        return "indices_boost: hits of one index are boosted"
     if "personalize_search_ranking" in processors(body, "response_processors"):
-        return "search_pipeline: the order is a user's own"
+        return "search_pipeline: the order is the user's own"
     said = {text.casefold() for text in texts}
     return next(_reasons(body.get("query"), said, optional=False), None)
 
@@ -73,7 +73,7 @@ def _reasons(query: object, texts: set[str], *, optional: bool) -> Iterator[str]
             if isinstance(parameters, Mapping) and _likes_documents(parameters.get("like")):
                 yield "more_like_this: hits resemble other documents"
         elif optional and not _is_relevance(name, parameters, texts):
-            yield f"{name}: hits that match it are put up"
+            yield f"{name}: hits that match it are boosted"
         for at, inner in _inside(name, parameters):
             yield from _reasons(inner, texts, optional=at or optional)
 

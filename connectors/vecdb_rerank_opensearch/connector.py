@@ -43,7 +43,7 @@ class OpenSearchConnector(Connector[Response]):
             the field that `create` and `add` keep for it.
         language: language of the texts; it decides the analyzer of an index that `create` makes.
         reranker: scores the candidates: ``"bundled"`` (default) for the bundled cross-encoder, a
-            reranker, a sequence of rerankers (the next one is asked if one fails), or None.
+            reranker, a sequence of rerankers (the next one is called if one fails), or None.
         embedder: embeds queries and documents: ``"bundled"`` (default), an embedder, or None.
         text_fields: which source fields are a document's text (default: title and text).
         policy: deadline, failures, minimum relevance, blend and more.

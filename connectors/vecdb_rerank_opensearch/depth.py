@@ -58,7 +58,7 @@ def deepen(
     query without a `pagination_depth` gets one of ``k``. A `knn` or `neural` query that stands
     alone looks for at least ``k`` neighbours; its first hits are those that the caller's own `k`
     finds on an index of ``one_shard``, and only there. All other branches keep their depth, as
-    does a page past the window: OpenSearch goes on there by itself. With ``rerank_depth="own"``
+    does a page past the window: OpenSearch continues there. With ``rerank_depth="own"``
     nothing changes.
 
     The function is pure. It returns ``body`` itself if that is deep enough. ``k`` is 1 to 10,000
@@ -88,7 +88,7 @@ def available(body: Body, k: int) -> int | None:
 
 
 def kept(body: Body, k: int, *, one_shard: bool = True) -> str | None:
-    """Say which branch stays less than ``k`` deep, and why."""
+    """Return which branch stays less than ``k`` deep, and why."""
     for name, parameters in clauses.scoring(body.get("query")):
         if not isinstance(parameters, Mapping):
             continue

@@ -130,7 +130,7 @@ def already_exists(error: Exception) -> bool:
 
 
 def describe(error: Exception, where: str) -> str:
-    """Return one line that says what is wrong and what to do."""
+    """Return one line with the problem and the fix."""
     if isinstance(error, VecdbRerankError):
         return str(error)
     why = reason(error)

@@ -1,4 +1,4 @@
-"""Make an OpenSearch connector from settings, with a client of its own."""
+"""Make an OpenSearch connector and its client from settings."""
 
 from __future__ import annotations
 

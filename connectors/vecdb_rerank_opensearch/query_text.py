@@ -1,4 +1,4 @@
-"""Find the text that a search asks for: pure functions."""
+"""Find the query text of a search: pure functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RELEVANCE = {*_WHOLE, *_BY_FIELD, *clauses.VECTORS, "intervals", "more_like_this
 
 
 def query_texts(body: Mapping[str, object]) -> tuple[str, ...]:
-    """Return what a body's user asks for: one text, or none, or several if it asks several things.
+    """Return the query texts of a body: one, none, or several if its clauses differ.
 
     The text for the server's own rerank processors comes first (`ext.rerank.query_context`:
     `query_text`, or `query_text_path` into the body). Without it, the texts are those of the

@@ -1,4 +1,4 @@
-"""Read what a search asks for: pure functions over JSON-shaped mappings.
+"""Read a search request: pure functions over JSON-shaped mappings.
 
 This module imports no client library.
 """
@@ -26,7 +26,7 @@ TEMPLATES = {
 PAGE = ("from", "size")
 _OVERRIDING = (*PAGE, "sort", "stored_fields", "_source", "terminate_after")
 _SOURCE = ("_source", "_source_includes", "_source_excludes")
-# With one of these, the source comes only if it is asked for.
+# With one of these, the source comes only if it is requested.
 _INSTEAD_OF_SOURCE = ("stored_fields", "script_fields")
 
 
@@ -80,7 +80,7 @@ def read(
     *,
     one_shard: bool = True,
 ) -> RequestInfo:
-    """Return what ``request`` asks for, in the terms that all databases share.
+    """Return ``request`` in the terms that all databases share.
 
     ``paths`` are the fields of a document that are its text, ``k`` is the size of the window that
     is reranked. ``one_shard`` is False if the search is known to go to several.
@@ -116,7 +116,7 @@ def read(
 
 
 def projection(request: Request, paths: Sequence[str]) -> Projection:
-    """Return what makes the response bring the fields ``paths``, if it does not by itself."""
+    """Return what the request needs for the response to contain the fields ``paths``."""
     body = request.effective
     if _text_in_source(body, request, paths):
         return Projection({})
@@ -157,7 +157,7 @@ def url_arguments(
 
 
 def obstacle(request: Request, paths: Sequence[str]) -> str | None:
-    """Say why the hits of ``request`` must keep their order; None if they may be reranked."""
+    """Return why the hits of ``request`` must keep their order; None if they may be reranked."""
     return next(_obstacles(request.effective, request, paths), None)
 
 

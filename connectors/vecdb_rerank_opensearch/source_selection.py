@@ -1,4 +1,4 @@
-"""Choose the source fields that a search brings: those asked for, and those of the text."""
+"""Choose the source fields that a search fetches: those requested, and those of the text."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ log: logging.Logger = logging.getLogger("vecdb_rerank")
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The layout with what the index's mapping says, and the fields that it lacks."""
+    """The layout completed by the index's mapping, and the fields that it lacks."""
 
     layout: Layout
     problems: Sequence[str] = ()
@@ -54,7 +54,7 @@ class _Known:
 
 @dataclass(frozen=True, slots=True)
 class _Sending:
-    """One search on its way: what is asked for, where, and until when."""
+    """One search in progress: its request, its address and its deadline."""
 
     search: Search
     vector: Vector | None
@@ -119,8 +119,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             first = yield from self._send(allowed, vector, known.layout, deadline)
         if allowed.k < search.k:
             notes["limited_depth"] = (
-                f"the index's max_result_window is {allowed.k}: so many candidates instead of "
-                f"{search.k}"
+                f"the index's max_result_window allows {allowed.k} candidates, not {search.k}"
             )
         return replace(first, notes={**first.notes, **notes}) if notes else first
 

@@ -28,9 +28,9 @@ class Action:
 
 @dataclass(slots=True)
 class OpenSearchWriter:
-    """Writes through ``_bulk``, which answers for each document.
+    """Writes through ``_bulk``, which reports on each document.
 
-    ``mode`` says which fields the searches need, ``routing`` which shard the documents go to.
+    ``mode`` decides which fields are written, ``routing`` which shard the documents go to.
     """
 
     client: OpenSearch | AsyncOpenSearch

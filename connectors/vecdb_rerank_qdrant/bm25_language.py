@@ -15,7 +15,7 @@ from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.layout import Layout
 
-_SAMPLE = 16  # points; a dozen words tell languages apart
+_SAMPLE = 16  # points; a dozen words distinguish languages
 # Shares of terms: below the one, vectors were not made in a language; from the other on they were.
 _OTHER, _SAME = 0.9, 0.95
 Client = QdrantClient | AsyncQdrantClient

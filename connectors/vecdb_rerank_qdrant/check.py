@@ -1,4 +1,4 @@
-"""Check whether a collection can be searched, and say what to do if not."""
+"""Check whether a collection can be searched, with a fix for each problem."""
 
 from __future__ import annotations
 

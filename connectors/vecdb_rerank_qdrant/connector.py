@@ -41,7 +41,7 @@ class QdrantConnector(Connector[models.QueryResponse]):
         bm25_vector: name of the sparse vector with ``modifier=idf`` (default ``bm25``).
         bm25: BM25's parameters, used when documents are added, and the language of the texts.
         reranker: scores the candidates: ``"bundled"`` (default) for the bundled cross-encoder, a
-            reranker, a sequence of rerankers (the next one is asked if one fails), or None.
+            reranker, a sequence of rerankers (the next one is called if one fails), or None.
         embedder: embeds queries and documents: ``"bundled"`` (default), an embedder, or None.
         text_fields: which payload fields are a document's text (default: title and text).
         policy: deadline, failures, minimum relevance, blend and more.

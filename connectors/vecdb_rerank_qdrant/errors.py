@@ -91,7 +91,7 @@ def exceeded_limit(error: Exception) -> tuple[str, int] | None:
 
 
 def describe(error: Exception, where: str) -> str:
-    """Return one line that says what is wrong and what to do."""
+    """Return one line with the problem and the fix."""
     if isinstance(error, VecdbRerankError):
         return str(error)
     status, reason = _status(error), _reason(error)

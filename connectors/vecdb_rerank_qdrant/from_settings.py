@@ -1,4 +1,4 @@
-"""Make a Qdrant connector from settings, with a client of its own."""
+"""Make a Qdrant connector and its client from settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choose which parts of a payload come, and show the caller those asked for: pure functions.
+"""Choose which parts of a payload to fetch, and show the caller those requested: pure functions.
 
 Qdrant's selectors are paths: keys joined by dots, ``[]`` for all items of a list. A key that holds
 anything but letters, digits, ``_`` and ``-`` is in quotes. Applied to a payload that came with
@@ -35,7 +35,7 @@ class Projection:
     paths: tuple[str, ...] = ()
 
     def shown(self, payloads: Sequence[Payload], over_grpc: bool = False) -> list[Payload]:
-        """Return payloads as the caller asked for them; over gRPC, None instead of an empty one."""
+        """Return payloads as the caller requested them; over gRPC, None instead of an empty one."""
         if self.show == "all":
             return list(payloads)
         if self.show == "none":

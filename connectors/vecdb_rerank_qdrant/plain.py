@@ -24,7 +24,7 @@ def request(arguments: Arguments) -> Request:
 def arguments_of(query_request: models.QueryRequest) -> dict[str, object]:
     """Return a batch's request as arguments of ``query_points``.
 
-    A batch brings no payload unless it is asked for.
+    A batch returns no payload unless it is requested.
     """
     found = {ours: getattr(query_request, theirs) for ours, theirs in BATCH_NAMES.items()}
     given = found["with_payload"]

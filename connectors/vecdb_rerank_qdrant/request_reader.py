@@ -1,4 +1,4 @@
-"""Read what a Qdrant query asks for: pure functions over JSON-shaped mappings.
+"""Read a Qdrant query: pure functions over JSON-shaped mappings.
 
 A request is the body of ``POST /collections/{name}/points/query`` or ``.../query/groups``, or the
 arguments of ``query_points`` in that shape: numbers, strings, lists and mappings. A field that is
@@ -33,7 +33,7 @@ _WEIGHING = ("sum", "mult")
 
 
 def read(request: Request, k: int, rerank_depth: RerankDepth = "window") -> RequestInfo:
-    """Return what ``request`` asks for, in the terms that all databases share.
+    """Return ``request`` in the terms that all databases share.
 
     ``k`` is the size of the window that is reranked. With ``rerank_depth="own"`` the hits of the
     response are the window, whatever page they are.
@@ -54,7 +54,7 @@ def read(request: Request, k: int, rerank_depth: RerankDepth = "window") -> Requ
 
 
 def obstacle(request: Request) -> str | None:
-    """Say why the hits of ``request`` must keep their order; None if they may be reranked."""
+    """Return why the hits of ``request`` must keep their order; None if they may be reranked."""
     query, prefetch = request.get("query"), request.get("prefetch")
     return _other_score(query, prefetch) or _random_branch(prefetch) or _without_page(request)
 
@@ -119,7 +119,7 @@ def _prefetches(prefetch: object) -> Iterator[Request]:
 
 
 def _other_score(query: object, prefetch: object) -> str | None:
-    """Say what the score is, if it is something else than relevance to the query."""
+    """Return what the score is, if it is not the relevance to the query."""
     if query is None:
         return "no query: points come in the order of their ids"
     if not isinstance(query, Mapping):
@@ -157,7 +157,7 @@ def _random_branch(prefetch: object) -> str | None:
 
 
 def _without_page(request: Request) -> str | None:
-    """Say why there is no page to fill; what is wrong with it, the database says."""
+    """Return why there is no page to fill; the database reports the error."""
     try:
         limit = number(request, "limit", LIMIT)
         size = number(request, "group_size", GROUP_SIZE)
@@ -168,7 +168,7 @@ def _without_page(request: Request) -> str | None:
 
 
 def _notes(request: Request, k: int) -> Mapping[str, str]:
-    """Say which prefetch keeps a limit below ``k``."""
+    """Return which prefetch keeps a limit below ``k``."""
     limits = [number(branch, "limit", LIMIT) for branch in _rescored(request)]
     if not limits or sum(limits) >= k:
         return {}

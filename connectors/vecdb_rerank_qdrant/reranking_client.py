@@ -38,15 +38,15 @@ class RerankingQdrantClient(Delegate, QdrantClient):
     Args:
         client: a `QdrantClient`: REST, gRPC or local.
         reranker: scores the hits: ``"bundled"`` (default) for the bundled cross-encoder, a
-            reranker, a sequence of rerankers (the next one is asked if one fails), or None.
+            reranker, a sequence of rerankers (the next one is called if one fails), or None.
         text_fields: which payload fields are a document's text (default: title and text).
         policy: deadline, failures, minimum relevance, blend and more.
         k: hits of the first pass to rerank (1 to 10,000).
         on_missing_query: if no query text is found, ``pass`` sends the request unchanged,
             ``raise`` raises `ConfigurationError`.
-        rerank_depth: ``window`` asks the database for ``k`` hits and reranks those; ``own`` never
-            asks for more hits than the request does, and reranks them.
-        payload: ``all`` brings everything with the first pass; ``page`` brings only the text with
+        rerank_depth: ``window`` fetches ``k`` hits and reranks those; ``own`` fetches only the
+            hits that the request finds, and reranks them.
+        payload: ``all`` fetches everything with the first pass; ``page`` fetches only the text with
             it, and payload and vectors of the returned hits in a second request.
 
     Raises `ConfigurationError` if the client is of another kind or an option is wrong.

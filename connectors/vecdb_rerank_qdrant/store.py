@@ -229,7 +229,7 @@ class QdrantStore(Store[models.QueryResponse]):
             left = min(deadline.remaining(), self._client_timeout)
             try:
                 empty = yield from empty_branches(self._client, self._layout, silent, left)
-            except Exception:  # a note is not worth an error
+            except Exception:  # a search must not fail for a note
                 return {}
             dead = {"dead_branch": empty} if empty else {}
             if dead:
@@ -314,7 +314,7 @@ def is_local(client: Client) -> bool:
 
 
 def is_grpc(client: Client) -> bool:
-    """Check whether the client speaks gRPC."""
+    """Check whether the client uses gRPC."""
     return bool(client.init_options.get("prefer_grpc")) and not is_local(client)
 
 

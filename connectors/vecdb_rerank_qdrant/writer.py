@@ -26,7 +26,7 @@ ShardKey = int | str
 class QdrantWriter:
     """Writes points; Qdrant accepts or refuses a batch as a whole.
 
-    ``mode`` says which vectors the searches need; of the others, those that the collection has are
+    ``mode`` decides which vectors are required; of the others, those that the collection has are
     written too. ``shard_key`` names the shard of a collection with custom sharding.
     """
 

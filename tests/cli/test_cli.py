@@ -111,7 +111,7 @@ def script(*arguments: str, **environment: str) -> Ended:
 
 
 def plain(text: str) -> str:
-    """Without colours and without frames, one space between words."""
+    """Without colors and without frames, one space between words."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m|[│╭╮╰╯─]", " ", text).split())
 
 
@@ -438,7 +438,7 @@ def test_a_search_shows_the_new_and_the_old_rank(run: Callable[..., Ended]) -> N
 def test_without_reranking_no_hit_moves(run: Callable[..., Ended]) -> None:
     ended = run("search", QUERIES["bread"], "--no-rerank", "--mode", "bm25")
     assert ended.code == 0
-    assert "skipped (no reranker)" in ended.out
+    assert "skipped (rerank=False)" in ended.out
     assert "=" in ended.out
     assert "↑" not in ended.out
     assert "↓" not in ended.out
@@ -1129,7 +1129,7 @@ def test_an_evaluation_keeps_no_score_of_a_cascade(beir: str, run: Callable[...,
         file.write('[reranker]\ntype = "cascade"\nbest = 1\n[reranker.then]\nmax_length = 8\n')
     evaluation = ("evaluate", beir, "--modes", "bm25", "--cache", "--json", "-")
     first, again = (json.loads(run(*evaluation).out)["stages"] for _ in range(2))
-    for stages in (first, again):  # no time is told of scores that came from the cache
+    for stages in (first, again):  # scores from the cache have no time
         assert stages["bm25+rerank"]["latency_ms"] is not None
 
 

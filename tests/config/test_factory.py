@@ -367,7 +367,7 @@ def test_the_options_of_a_qdrant_client_without_a_server_are_all_local() -> None
 
 @pytest.fixture
 def busy(httpserver: HTTPServer) -> HTTPServer:
-    """A server that says of everything that it is busy."""
+    """A server that answers every request with busy."""
     httpserver.expect_request("/documents/_search").respond_with_json({}, status=503)
     httpserver.expect_request("/_bulk").respond_with_json({}, status=503)
     httpserver.expect_request("/").respond_with_json({}, status=503)

@@ -14,10 +14,12 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from tests.servers import qdrant_source
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.rerankers.onnx import OnnxReranker
+from vecdb_rerank.search.connector import AsyncConnector
 from vecdb_rerank.testing.base import caller
 from vecdb_rerank_opensearch import AsyncOpenSearchConnector, OpenSearchConnector
 from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
@@ -64,7 +66,7 @@ def opened(name: str, client: Any) -> Iterator[Backend]:
 def qdrant_client(
     name: str, url: str = "", grpc_port: int = 0, *, kind: Any = None, **options: Any
 ) -> Any:
-    """A Qdrant client of the kind that ``name`` says, or of a subclass ``kind``."""
+    """A Qdrant client of the kind ``name``, or of a subclass ``kind``."""
     kind = kind or (AsyncQdrantClient if name.endswith("async") else QdrantClient)
     if "local" in name:
         return kind(":memory:")
@@ -79,12 +81,14 @@ def first_pass_notes(
     vector = connector.pipeline.embedder.embed_query(query)
     plain = Search(query, k=50, limit=10, offset=0, mode="hybrid", depth=50, fusion=Fusion())
     flow = connector.store.first_pass(replace(plain, **options), vector, Deadline())
-    found: FirstPass[Any] = call(connector._run(flow))
+    found: FirstPass[Any] = call(
+        run_async(flow) if isinstance(connector, AsyncConnector) else run(flow)
+    )
     return found.notes
 
 
 def opensearch_client(name: str, url: str) -> Any:
-    """An OpenSearch client of the kind that ``name`` says."""
+    """An OpenSearch client of the kind ``name``."""
     return AsyncOpenSearch(url) if name.endswith("async") else OpenSearch(url)
 
 

@@ -70,19 +70,19 @@ class TestServerFirst(RerankerContract):
 
 @pytest.fixture(params=["sync", "async"])
 def ranked(request: pytest.FixtureRequest) -> Callable[[CascadeReranker], list[float | None]]:
-    """The raw scores of a cascade in either colour; its connections are closed."""
+    """The raw scores of a cascade with either driver; its connections are closed."""
 
     def sync(cascade: CascadeReranker) -> list[float | None]:
         scores = cascade.score(QUERY, TEXTS, deadline=Deadline.after(60))
         run(cascade.closing())
         return list(scores.raw)
 
-    async def colourful(cascade: CascadeReranker) -> list[float | None]:
+    async def awaited(cascade: CascadeReranker) -> list[float | None]:
         scores = await run_async(cascade.steps(QUERY, TEXTS, deadline=Deadline.after(60)))
         await run_async(cascade.closing())
         return list(scores.raw)
 
-    return sync if request.param == "sync" else lambda cascade: asyncio.run(colourful(cascade))
+    return sync if request.param == "sync" else lambda cascade: asyncio.run(awaited(cascade))
 
 
 def test_the_server_is_sent_the_best_in_one_request(

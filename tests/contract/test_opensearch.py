@@ -147,7 +147,7 @@ def test_total(opensearch: Backend, index: str, connector: Any, mode: str) -> No
 
 
 def test_total_and_facets_of_what_is_fused_here(opensearch: Backend, connector: Any) -> None:
-    """Facets count what a hybrid query counts; a total alone is a bound of it, and says so."""
+    """Facets count what a hybrid query counts; a total alone is marked as a lower bound."""
 
     def searched(fusion: Fusion, **native: Any) -> Any:
         arguments = {"k": 10, "limit": 5, "fusion": fusion, **native}
@@ -333,7 +333,7 @@ def test_unreachable(name: str, mode: str, models: Remembering) -> None:
 def test_a_bm25_field_that_is_not_there_is_told(
     opensearch: Backend, mode: str, evidence: bool
 ) -> None:
-    """The server finds nothing in it, and says nothing."""
+    """The server finds nothing in it, without an error."""
     name = new_name()
     options = {"embedder": HashEmbedder(), "reranker": KeepingReranker()}
     right = opensearch.connect(name, **options)
@@ -378,7 +378,7 @@ def test_bm25_stems_in_the_language_of_the_collection(
         opensearch.call(connector.add({"id": n, "text": text} for n, text in enumerate(texts)))
         response = opensearch.call(connector.search(asked_form, mode="bm25"))
         found = len(connector.candidates(response))
-        assert found == (language != "tamil")  # which has no analyzer of its own
+        assert found == (language != "tamil")  # which has no analyzer
     finally:
         opensearch.call(connector.delete())
 

@@ -108,7 +108,7 @@ def test_vectors(qdrant: Backend, collection: str, connector: Any, wanted: Any, 
 def test_threshold_of_fused_scores(
     qdrant: Backend, connector: Any, method: Any, weights: Any
 ) -> None:
-    """The threshold tests the first pass's own score, whoever fused it."""
+    """The threshold tests the first pass's own score, in either fusion."""
     if method == "dbsf" and weights:
         return
     fusion = Fusion(method, weights=weights)
@@ -139,7 +139,7 @@ def test_threshold_of_a_branch(qdrant: Backend, connector: Any, mode: str) -> No
 
 
 @every_mode
-# Local mode has no index to tune, and says so.
+# Local mode has no index to tune, and warns.
 @pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
 def test_search_parameters(qdrant: Backend, connector: Any, mode: str) -> None:
     """They reach the dense branch, and disturb no other."""
@@ -247,7 +247,7 @@ def test_bm25_stems_in_the_language_of_the_collection(
 
 
 def test_a_collection_in_another_language_is_told(qdrant: Backend) -> None:
-    """A query in the wrong one would miss most words, and nobody would see it."""
+    """A query in the wrong one would miss most words unnoticed."""
     name = new_name()
     german = qdrant.connect(
         name, bm25=Bm25(language="german"), embedder=HashEmbedder(), reranker=None
@@ -273,7 +273,7 @@ def test_a_collection_in_another_language_is_told(qdrant: Backend) -> None:
 
 
 def test_foreign_vectors_are_no_other_language(qdrant: Backend) -> None:
-    """Terms that no language explains are somebody's own: not our matter."""
+    """Terms that no language explains are the user's own."""
     name = new_name()
     connector = qdrant.connect(name, embedder=HashEmbedder(), reranker=None)
     qdrant.call(connector.create())

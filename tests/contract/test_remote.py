@@ -69,4 +69,4 @@ class TestCohere(Remote):
         return CohereReranker(base_url=url, api_key="k")
 
 
-del Remote  # has no server of its own
+del Remote  # has no server

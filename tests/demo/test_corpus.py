@@ -131,7 +131,7 @@ def test_warning_filters_are_left_alone() -> None:
 
 
 def test_nothing_is_printed() -> None:
-    # In an interpreter of its own: here, most modules have been imported before.
+    # In a new interpreter: here, most modules have been imported before.
     code = (
         "import warnings\n"
         "from vecdb_rerank.demo.corpus import standard_library\n"

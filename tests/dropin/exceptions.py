@@ -1,4 +1,4 @@
-"""The table of docs/drop_in.md that says how a wrapped call may differ from the raw one."""
+"""The table of docs/drop_in.md that lists how a wrapped call may differ from the raw one."""
 
 from __future__ import annotations
 

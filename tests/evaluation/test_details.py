@@ -151,7 +151,7 @@ def test_a_page_has_its_charts_and_its_texts_and_nothing_from_outside() -> None:
         assert text in read.text
 
 
-def test_the_charts_of_a_page_take_its_colours() -> None:
+def test_the_charts_of_a_page_take_its_colors() -> None:
     chart = charts.svg(charts.EVALUATION["quality"], result())
     assert "currentColor" in chart
     assert "#010203" not in chart

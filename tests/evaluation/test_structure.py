@@ -176,7 +176,7 @@ def test_every_rendering_has_the_same_candidates(httpserver: HTTPServer) -> None
     for subject in SUBJECTS:
         held = [json.loads(text) for text in service.sent(QUERIES[subject])["JSON"]]
         ids = [f"{d['meta']['subject']}-{number(d)}" for d in held]
-        # What is relevant comes with what BM25 finds; their order tells nothing of either.
+        # What is relevant comes with what BM25 finds; their order implies nothing about either.
         assert {f"{subject}-0", f"{subject}-1"} <= set(ids)
         assert 2 < len(ids) <= 6
         assert ids == sorted(ids)

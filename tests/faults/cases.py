@@ -42,7 +42,7 @@ class Expected:
 
 
 TRIED = RETRIES + 1
-HALVES = 2  # a server that fails both has failed by itself
+HALVES = 2  # a server that fails both is at fault itself
 HALVED = 5  # all documents, both halves, and two single documents
 EXPECTED = {
     "ok": Expected(1, None),
@@ -95,7 +95,7 @@ CLIENTS: dict[str, Client] = {
     "cohere SDK": lambda url, **options: CohereReranker(base_url=url, **options),
     **{f"http {name}": http(name) for name in FORMATS},
 }
-COLOURS = ("sync", "async")
+APIS = ("sync", "async")
 
 
 class Shelf:
@@ -132,7 +132,7 @@ class Found:
 
 def search(
     rerankers: AnyReranker | Sequence[AnyReranker] | Chain,
-    colour: str,
+    api: str,
     deadline: float,
     **rules: Any,
 ) -> Found:
@@ -152,11 +152,11 @@ def search(
         yield from chain.closing()
         return Found(deliver(completed, policy), completed.outcome, seconds)
 
-    return run(flow()) if colour == "sync" else asyncio.run(run_async(flow()))
+    return run(flow()) if api == "sync" else asyncio.run(run_async(flow()))
 
 
 def score(
-    reranker: RemoteReranker, texts: Sequence[str] = TEXTS, colour: str = "sync", seconds: float = 5
+    reranker: RemoteReranker, texts: Sequence[str] = TEXTS, api: str = "sync", seconds: float = 5
 ) -> Scores:
     """The scores of ``texts``, and the reranker closed after it."""
 
@@ -166,7 +166,7 @@ def score(
         finally:
             yield from reranker.closing()
 
-    return run(flow()) if colour == "sync" else asyncio.run(run_async(flow()))
+    return run(flow()) if api == "sync" else asyncio.run(run_async(flow()))
 
 
 @dataclass
@@ -177,9 +177,9 @@ class Seen:
     server: FaultServer
 
 
-def see(fault: str, client: str, colour: str, **options: Any) -> Seen:
+def see(fault: str, client: str, api: str, **options: Any) -> Seen:
     """Search once, by ``client``, a server with this ``fault``."""
     with fault_server(fault) as server:
         given: dict[str, Any] = {"retries": RETRIES, "api_key": SECRET, **options}
         reranker = CLIENTS[client](server.url, **given)
-        return Seen(search(reranker, colour, EXPECTED[fault].deadline), server)
+        return Seen(search(reranker, api, EXPECTED[fault].deadline), server)

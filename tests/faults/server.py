@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that misbehaves as it is told.
+"""A real HTTP server on loopback that misbehaves on demand.
 
 ``python -m tests.faults.server`` is one that fails at random: it prints its address, runs until
 its input ends, and prints how often it did what.
@@ -51,7 +51,7 @@ class FaultServer:
                 self.answer(secured, *request)
 
     def answer(self, connection: Connection, head: str, body: Json) -> None:
-        """Keep the request and do as the behaviour says."""
+        """Keep the request and act by the behaviour."""
         self.heads.append(head)
         self.requests.append(body)
         BEHAVIOURS[self.behaviour](self, connection, body)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from tests.faults.cases import CLIENTS, COLOURS, EXPECTED, see
+from tests.faults.cases import APIS, CLIENTS, EXPECTED, see
 
 
 def row(fault: str) -> str:
     """What all clients made of a fault: requests, the slowest search, outcome and reason."""
-    cells = [see(fault, client, colour) for client in CLIENTS for colour in COLOURS]
+    cells = [see(fault, client, api) for client in CLIENTS for api in APIS]
     requests = sorted({len(cell.server.requests) for cell in cells})
     slowest = max(cell.found.seconds for cell in cells) * 1e3
     statuses = sorted({cell.found.outcome.status for cell in cells})
@@ -29,7 +29,7 @@ def main() -> None:
     """Print the table."""
     logging.disable()
     see("ok", "cohere SDK", "sync")  # imports the SDK, which no search should be charged with
-    print(f"{len(CLIENTS)} clients ({', '.join(CLIENTS)}), each {' and '.join(COLOURS)}:\n")
+    print(f"{len(CLIENTS)} clients ({', '.join(CLIENTS)}), each {' and '.join(APIS)}:\n")
     print("| the server | requests | slowest, ms | deadline, ms | outcome | reason (Cohere SDK) |")
     print("| --- | ---: | ---: | ---: | --- | --- |")
     for fault in EXPECTED:

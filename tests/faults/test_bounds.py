@@ -14,12 +14,12 @@ import pytest
 import zstandard
 
 from tests.faults import server as faults
-from tests.faults.cases import CLIENTS, COLOURS, COUNT, SECRET, TEXTS, score
+from tests.faults.cases import APIS, CLIENTS, COUNT, SECRET, TEXTS, score
 from tests.faults.server import Connection, FaultServer, Json, fault_server
 from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, RerankError
 from vecdb_rerank.flow.drivers import run, run_async
 
-both_colours = pytest.mark.parametrize("colour", COLOURS)
+both_apis = pytest.mark.parametrize("api", APIS)
 every_client = pytest.mark.parametrize("client", CLIENTS)
 Behave = Callable[[FaultServer, Connection, Json], None]
 
@@ -53,12 +53,12 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize("encoding", [*ENCODERS, "raw deflate", "identity"])
-def test_compressed_answers_are_read(encoding: str, colour: str, behaving: Any) -> None:
+def test_compressed_answers_are_read(encoding: str, api: str, behaving: Any) -> None:
     encode = raw_deflate if "raw" in encoding else ENCODERS.get(encoding, bytes)
     with behaving(encoded(encoding.removeprefix("raw "), encode)) as server:
-        assert None not in score(HttpReranker(server.url, model="m"), colour=colour).raw
+        assert None not in score(HttpReranker(server.url, model="m"), api=api).raw
         head = server.heads[0].lower()
     assert head.endswith("accept-encoding: gzip, deflate")
 
@@ -74,12 +74,12 @@ BOMBS = {
 del SPACES
 
 
-@both_colours
+@both_apis
 @every_client
 @pytest.mark.parametrize("encoding", BOMBS)
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
 def test_a_bomb_is_refused_early(
-    status: str, encoding: str, client: str, colour: str, behaving: Any
+    status: str, encoding: str, client: str, api: str, behaving: Any
 ) -> None:
     def behave(_: FaultServer, connection: Connection, _body: Json) -> None:
         headers = f"Content-Encoding: {encoding}\r\n"
@@ -89,17 +89,17 @@ def test_a_bomb_is_refused_early(
         one = CLIENTS[client](server.url, api_key=SECRET, retries=0)
         started = time.process_time()
         with pytest.raises(RerankError, match=r"larger than|unexpected encoding|not valid"):
-            score(one, colour=colour)
+            score(one, api=api)
         assert time.process_time() - started < 1.0
 
 
-@both_colours
+@both_apis
 @every_client
-def test_a_response_above_the_limit_names_the_setting(client: str, colour: str) -> None:
+def test_a_response_above_the_limit_names_the_setting(client: str, api: str) -> None:
     with fault_server("ok") as server:
         one = CLIENTS[client](server.url, api_key=SECRET, retries=0, max_response_bytes=50)
         with pytest.raises(RerankError, match="max_response_bytes"):
-            score(one, colour=colour)
+            score(one, api=api)
 
 
 def test_a_limit_of_nothing_is_refused() -> None:
@@ -157,10 +157,10 @@ def one_too_many(behaving: Any) -> Iterator[FaultServer]:
         yield server
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize("client", [name for name in CLIENTS if "tei" not in name])
 def test_a_response_too_many_is_nobodys_answer(
-    client: str, colour: str, one_too_many: FaultServer
+    client: str, api: str, one_too_many: FaultServer
 ) -> None:
     one = CLIENTS[client](one_too_many.url, api_key=SECRET)
 
@@ -169,7 +169,7 @@ def test_a_response_too_many_is_nobodys_answer(
         await run_async(one.closing())
         return found
 
-    if colour == "async":
+    if api == "async":
         first, second = asyncio.run(twice())
     else:
         first, second = [one.score("q", TEXTS, deadline=Deadline.after(5)) for _ in "12"]
@@ -211,15 +211,15 @@ def test_a_response_of_another_size_ends_its_connection(behaving: Any) -> None:
     assert server.connections == 2
 
 
-@both_colours
+@both_apis
 @every_client
-def test_cookies_are_neither_kept_nor_sent(client: str, colour: str, behaving: Any) -> None:
+def test_cookies_are_neither_kept_nor_sent(client: str, api: str, behaving: Any) -> None:
     def behave(_: FaultServer, connection: Connection, body: Json) -> None:
         headers = "Set-Cookie: session=1; Path=/; Max-Age=1000\r\n"
         faults._send(connection, faults._answer(body), headers=headers)
 
     with behaving(behave) as server:
         one = CLIENTS[client](server.url, api_key=SECRET, batch_size=1)
-        score(one, colour=colour)
+        score(one, api=api)
     assert len(server.heads) == COUNT
     assert "cookie" not in "".join(server.heads).lower()

@@ -9,12 +9,12 @@ from typing import Any
 import cohere
 import pytest
 
-from tests.faults.cases import COLOURS, COUNT, SECRET, TEXTS, score, search
+from tests.faults.cases import APIS, COUNT, SECRET, TEXTS, score, search
 from tests.faults.server import fault_server
 from vecdb_rerank import CohereReranker, ConfigurationError, Deadline
 from vecdb_rerank.flow.drivers import run_async
 
-both_colours = pytest.mark.parametrize("colour", COLOURS)
+both_apis = pytest.mark.parametrize("api", APIS)
 
 
 @pytest.fixture(autouse=True)
@@ -23,11 +23,11 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@both_colours
-def test_the_request_is_that_of_the_api(colour: str) -> None:
+@both_apis
+def test_the_request_is_that_of_the_api(api: str) -> None:
     with fault_server("ok") as server:
         one = CohereReranker(api_key=SECRET, base_url=server.url, max_tokens_per_doc=512)
-        search(one, colour, 3.0)
+        search(one, api, 3.0)
     assert server.requests == [
         {
             "model": "rerank-v3.5",
@@ -66,12 +66,12 @@ def test_an_argument_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert f"authorization: bearer {SECRET}" in server.heads[0].lower()
 
 
-@both_colours
-def test_more_than_a_thousand_documents_are_split_and_merged(colour: str) -> None:
+@both_apis
+def test_more_than_a_thousand_documents_are_split_and_merged(api: str) -> None:
     texts = [f"document {n}" for n in range(2_050)]
     with fault_server("ok") as server:
         one = CohereReranker(api_key=SECRET, base_url=server.url)
-        scores = score(one, texts, colour, 20)
+        scores = score(one, texts, api, 20)
     sent: list[Any] = [body["documents"] for body in server.requests]
     assert [len(batch) for batch in sent] == [1_000, 1_000, 50]
     assert list(chain.from_iterable(sent)) == texts
@@ -80,10 +80,10 @@ def test_more_than_a_thousand_documents_are_split_and_merged(colour: str) -> Non
 
 
 @pytest.mark.parametrize("fault", ["ok", "429", "503 HTML", "hang before headers", "NaN"])
-@both_colours
-def test_a_ready_synchronous_client_serves_both(colour: str, fault: str) -> None:
+@both_apis
+def test_a_ready_synchronous_client_serves_both(api: str, fault: str) -> None:
     with fault_server(fault) as server, cohere.ClientV2("k", base_url=server.url) as client:
-        found = search(CohereReranker(client=client, retries=1), colour, 0.5)
+        found = search(CohereReranker(client=client, retries=1), api, 0.5)
         assert found.seconds < 1.0
         assert sorted(found.ids) == list(range(COUNT))
         assert found.outcome.status == ("reranked" if fault == "ok" else "fell_back")

@@ -1,4 +1,4 @@
-"""The http reranker: its formats, failover, batches, and what it never says."""
+"""The http reranker: its formats, failover, batches, and what it never logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults import server as faults
-from tests.faults.cases import CLIENTS, COLOURS, COUNT, SECRET, TEXTS, Found, score, search
+from tests.faults.cases import APIS, CLIENTS, COUNT, SECRET, TEXTS, Found, score, search
 from tests.faults.server import fault_server
 from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, RerankError
 from vecdb_rerank.flow.drivers import run, run_async
@@ -18,7 +18,7 @@ from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName
 from vecdb_rerank.resilience import latency
 from vecdb_rerank.resilience.chain import Chain
 
-both_colours = pytest.mark.parametrize("colour", COLOURS)
+both_apis = pytest.mark.parametrize("api", APIS)
 
 
 def reranker(url: str | list[str], format: FormatName = "cohere", **options: Any) -> HttpReranker:
@@ -26,129 +26,130 @@ def reranker(url: str | list[str], format: FormatName = "cohere", **options: Any
     return HttpReranker(url, format=format, **given)
 
 
-def searched(url: str | list[str], colour: str, *, deadline: float = 3.0, **options: Any) -> Found:
-    return search(reranker(url, **options), colour, deadline)
+def searched(url: str | list[str], api: str, *, deadline: float = 3.0, **options: Any) -> Found:
+    return search(reranker(url, **options), api, deadline)
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize("format", FORMATS)
-def test_every_format_is_spoken(colour: str, format: FormatName) -> None:
+def test_every_format_is_spoken(api: str, format: FormatName) -> None:
     with fault_server("ok") as server:
-        found = searched(server.url, colour, format=format)
+        found = searched(server.url, api, format=format)
     assert found.outcome.status == "reranked"
     [body] = server.requests
-    assert body["texts" if format == "tei" else "documents"] == TEXTS
-    assert server.heads[0].startswith(f"POST {FORMATS[format].path} ")
-    assert f"authorization: bearer {SECRET}" in server.heads[0].lower()
+    wire = FORMATS[format]
+    assert body[wire.documents] == TEXTS
+    assert server.heads[0].startswith(f"POST {wire.path} ")
+    assert f"{wire.auth_header}: {wire.auth_prefix}{SECRET}".lower() in server.heads[0].lower()
 
 
-@both_colours
-def test_logits_become_a_relevance_from_0_to_1(colour: str) -> None:
+@both_apis
+def test_logits_become_a_relevance_from_0_to_1(api: str) -> None:
     with fault_server("ok") as server:
-        found = searched(server.url, colour, format="tei")
+        found = searched(server.url, api, format="tei")
     raw = list(found.outcome.raw.values())
     assert raw == sorted(raw, reverse=True)
     assert min(raw) < 0 and max(raw) > 1
     assert all(0 < relevance < 1 for relevance in found.outcome.relevance.values())
 
 
-@both_colours
-def test_logits_where_none_are_expected_name_the_setting(colour: str) -> None:
+@both_apis
+def test_logits_where_none_are_expected_name_the_setting(api: str) -> None:
     with fault_server("ok") as server:
         body = {"raw_scores": True}
-        found = searched(server.url, colour, format="tei", scale="relevance", extra_body=body)
+        found = searched(server.url, api, format="tei", scale="relevance", extra_body=body)
     assert found.outcome.status == "fell_back"
     assert "scale='logits'" in str(found.outcome.reason)
 
 
-@both_colours
-def test_further_keys_go_into_the_body(colour: str) -> None:
+@both_apis
+def test_further_keys_go_into_the_body(api: str) -> None:
     with fault_server("ok") as server:
-        searched(server.url, colour, extra_body={"truncate_prompt_tokens": 512})
+        searched(server.url, api, extra_body={"truncate_prompt_tokens": 512})
     assert server.requests[0]["truncate_prompt_tokens"] == 512
 
 
-@both_colours
-def test_the_next_url_answers_for_one_that_fails(colour: str) -> None:
+@both_apis
+def test_the_next_url_answers_for_one_that_fails(api: str) -> None:
     with fault_server("503") as broken, fault_server("ok") as whole:
-        found = searched([broken.url, whole.url], colour)
+        found = searched([broken.url, whole.url], api)
     assert found.outcome.status == "reranked"
     assert (len(broken.requests), len(whole.requests)) == (2, 1)
 
 
-@both_colours
-def test_each_url_is_tried_as_often_as_one_would_be(colour: str) -> None:
+@both_apis
+def test_each_url_is_tried_as_often_as_one_would_be(api: str) -> None:
     with fault_server("503") as one, fault_server("429") as other:
-        found = searched([one.url, other.url], colour)
+        found = searched([one.url, other.url], api)
     assert found.outcome.status == "fell_back"
     assert (len(one.requests), len(other.requests)) == (2, 2)
 
 
-@both_colours
-def test_a_url_that_hangs_leaves_time_for_the_next(colour: str) -> None:
+@both_apis
+def test_a_url_that_hangs_leaves_time_for_the_next(api: str) -> None:
     with fault_server("hang before headers") as stuck, fault_server("ok") as whole:
-        found = searched([stuck.url, whole.url], colour, deadline=0.6)
+        found = searched([stuck.url, whole.url], api, deadline=0.6)
     assert found.outcome.status == "reranked"
     assert 0.25 < found.seconds < 0.6
 
 
-@both_colours
-def test_a_url_that_hung_is_asked_last(colour: str, caplog: pytest.LogCaptureFixture) -> None:
+@both_apis
+def test_a_url_that_hung_is_asked_last(api: str, caplog: pytest.LogCaptureFixture) -> None:
     """Its share of the time is lost once, not in every search."""
     with fault_server("hang before headers") as stuck, fault_server("ok") as whole:
         chain = Chain([reranker([stuck.url, whole.url])])
-        found = [search(chain, colour, 1.0) for _ in range(4)]
+        found = [search(chain, api, 1.0) for _ in range(4)]
         assert {one.outcome.status for one in found} == {"reranked"}
         assert (len(stuck.requests), len(whole.requests)) == (1, 4)
-        told = [record.getMessage() for record in caplog.records]
+        messages = [record.getMessage() for record in caplog.records]
         where = f"{stuck.url}/v2/rerank"
-        assert told == [f"{where} did not answer in time: asked last for 10 s"]
+        assert messages == [f"{where} did not answer in time: called last for 10 s"]
         stuck.behaviour, whole.behaviour = "ok", "503"  # it is asked all the same
-        assert search(chain, colour, 1.0).outcome.status == "reranked"
+        assert search(chain, api, 1.0).outcome.status == "reranked"
         assert len(stuck.requests) == 2
     assert f"{where} answers again" in caplog.text
 
 
-@both_colours
-def test_the_next_url_is_not_asked_what_this_one_refused(colour: str) -> None:
+@both_apis
+def test_the_next_url_is_not_asked_what_this_one_refused(api: str) -> None:
     with fault_server("422") as first, fault_server("ok") as second:
         chain = Chain([reranker([first.url, second.url])])
         for _ in range(2):
-            assert search(chain, colour, 1.0).outcome.status == "fell_back"
+            assert search(chain, api, 1.0).outcome.status == "fell_back"
     assert first.requests
     assert second.requests == []
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize("fault", ["401", "404", "NaN", "truncated JSON", "redirect"])
-def test_the_next_url_is_asked_where_one_is_broken(fault: str, colour: str) -> None:
+def test_the_next_url_is_asked_where_one_is_broken(fault: str, api: str) -> None:
     with fault_server(fault) as first, fault_server("ok") as second:
-        found = searched([first.url, second.url], colour)
+        found = searched([first.url, second.url], api)
     assert found.outcome.status == "reranked"
     assert (len(first.requests), len(second.requests)) == (1, 1)
 
 
-@both_colours
-def test_a_timeout_of_one_request_is_tried_again(colour: str) -> None:
+@both_apis
+def test_a_timeout_of_one_request_is_tried_again(api: str) -> None:
     with fault_server("hang before headers") as server:
-        found = searched(server.url, colour, timeout=0.1)
+        found = searched(server.url, api, timeout=0.1)
     assert found.outcome.status == "fell_back"
     assert len(server.requests) == 2
 
 
-@both_colours
-def test_many_documents_go_in_batches_over_one_connection(colour: str) -> None:
+@both_apis
+def test_many_documents_go_in_batches_over_one_connection(api: str) -> None:
     with fault_server("ok") as server:
-        found = searched(server.url, colour, format="tei", batch_size=2)
+        found = searched(server.url, api, format="tei", batch_size=2)
     assert [len(body["texts"]) for body in server.requests] == [2, 2, 1]  # type: ignore[arg-type]
     assert server.connections == 1
     assert found.outcome.scored == COUNT
 
 
-@both_colours
-def test_what_was_scored_before_the_deadline_counts(colour: str) -> None:
+@both_apis
+def test_what_was_scored_before_the_deadline_counts(api: str) -> None:
     with fault_server("slow") as server:
-        found = searched(server.url, colour, batch_size=1, deadline=0.25)
+        found = searched(server.url, api, batch_size=1, deadline=0.25)
     assert found.outcome.status == "partial"
     assert 1 <= found.outcome.scored <= 2
     assert sorted(found.ids) == list(range(COUNT))
@@ -248,23 +249,23 @@ def test_a_body_that_is_no_json_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("message", "repeated"),
     [
         ("the model m is not there", True),
         ("cannot read: number 3 of   the five", False),
         ("not a word of number\nfive", False),
     ],
 )
-def test_a_message_that_repeats_what_was_sent_is_not_told(
-    said: str, told: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_message_that_repeats_what_was_sent_is_hidden(
+    message: str, repeated: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_server: Any, connection: Any, _body: Any) -> None:
-        faults._send(connection, json.dumps({"message": said}).encode(), "400 Bad Request")
+        faults._send(connection, json.dumps({"message": message}).encode(), "400 Bad Request")
 
     monkeypatch.setitem(faults.BEHAVIOURS, "refuse", refuse)
     with fault_server("refuse") as server:
         found = searched(server.url, "sync")
-    assert ((" ".join(said.split())) in str(found.outcome.reason)) is told
+    assert ((" ".join(message.split())) in str(found.outcome.reason)) is repeated
 
 
 SHAPES: list[object] = [
@@ -277,29 +278,29 @@ SHAPES: list[object] = [
 ]
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("status", ["200 OK", "403 Forbidden", "422 Wrong", "503 Busy"])
 @pytest.mark.parametrize("shape", range(len(SHAPES)))
 def test_the_reason_of_the_server_is_given(
-    shape: int, status: str, client: str, colour: str, monkeypatch: pytest.MonkeyPatch
+    shape: int, status: str, client: str, api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_server: Any, connection: Any, _body: Any) -> None:
         faults._send(connection, json.dumps(SHAPES[shape]).encode(), status)
 
     monkeypatch.setitem(faults.BEHAVIOURS, "refuse", refuse)
     with fault_server("refuse") as server:
-        found = search(CLIENTS[client](server.url, api_key=SECRET, retries=0), colour, 3.0)
+        found = search(CLIENTS[client](server.url, api_key=SECRET, retries=0), api, 3.0)
     reason = str(found.outcome.reason)
     assert f"answered {status[:3]}" in reason
     assert reason.endswith(": out of memory")
     assert "too long" not in reason
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize(("code", "requests"), [(429, 2), (503, 2), (401, 1), (None, 1), (3, 1)])
 def test_an_error_with_status_200_is_retried_by_the_status_it_names(
-    code: int | None, requests: int, colour: str, monkeypatch: pytest.MonkeyPatch
+    code: int | None, requests: int, api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_server: Any, connection: Any, _body: Any) -> None:
         content = json.dumps({"error": {"message": "no", "code": code}}).encode()
@@ -307,7 +308,7 @@ def test_an_error_with_status_200_is_retried_by_the_status_it_names(
 
     monkeypatch.setitem(faults.BEHAVIOURS, "refuse", refuse)
     with fault_server("refuse") as server:
-        assert searched(server.url, colour).outcome.status == "fell_back"
+        assert searched(server.url, api).outcome.status == "fell_back"
     assert len(server.requests) == requests
 
 

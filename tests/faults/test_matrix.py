@@ -1,22 +1,22 @@
-"""Every client against every fault: nothing is lost or late, nobody is asked too often."""
+"""Every client against every fault: nothing is lost or late, and no server is called too often."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.faults.cases import CLIENTS, COLOURS, COUNT, EXPECTED, LATE, SECRET, see
+from tests.faults.cases import APIS, CLIENTS, COUNT, EXPECTED, LATE, SECRET, see
 
 
 @pytest.mark.timeout(10)  # a pause that a server asks for may be an hour
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("fault", EXPECTED)
 def test_a_fault_costs_quality_and_never_results(
-    fault: str, client: str, colour: str, caplog: pytest.LogCaptureFixture
+    fault: str, client: str, api: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = EXPECTED[fault]
     with caplog.at_level("DEBUG"):
-        seen = see(fault, client, colour)
+        seen = see(fault, client, api)
     found, outcome = seen.found, seen.found.outcome
     first_pass = list(range(COUNT))
     assert found.ids == (first_pass if expected.reason else first_pass[::-1])

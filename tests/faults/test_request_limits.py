@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.faults import server as faults
-from tests.faults.cases import CLIENTS, COLOURS, SECRET, score, search
+from tests.faults.cases import APIS, CLIENTS, SECRET, score, search
 from tests.faults.server import FaultServer, fault_server
 from vecdb_rerank import Deadline, HttpReranker
 from vecdb_rerank.errors import RerankError
@@ -23,7 +23,7 @@ from vecdb_rerank.rerankers.wire_formats import FORMATS, estimated_tokens
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.resilience.ledger import Ledger
 
-both_colours = pytest.mark.parametrize("colour", COLOURS)
+both_apis = pytest.mark.parametrize("api", APIS)
 every_client = pytest.mark.parametrize("client", CLIENTS)
 POISON = "the document that no server takes"
 Refuses = Callable[[list[str]], str | None]
@@ -72,15 +72,15 @@ def poisoned(status: str) -> Refuses:
     return lambda documents: status if POISON in documents else None
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize("client", [name for name in CLIENTS if "tei" not in name])
-def test_a_limit_on_documents_is_found_and_learned(client: str, colour: str) -> None:
+def test_a_limit_on_documents_is_found_and_learned(client: str, api: str) -> None:
     with picky_server(over(64)) as server:
         one = CLIENTS[client](server.url, api_key=SECRET)
-        first = score(one, texts(100), colour)
+        first = score(one, texts(100), api)
         assert None not in first.raw
         assert sizes(server) == [100, 50, 50]
-        second = score(one, texts(100), colour)
+        second = score(one, texts(100), api)
         assert None not in second.raw
         assert sizes(server)[3:] == [50, 50]
     for notes in (first.notes, second.notes):
@@ -137,16 +137,16 @@ def test_a_limit_on_tokens_is_learned() -> None:
     assert "request_limit" in again.notes
 
 
-@both_colours
+@both_apis
 @every_client
 @pytest.mark.parametrize("status", ["400 Bad Request", "422 Wrong", "500 Oops", "502 Bad Gateway"])
 @pytest.mark.parametrize("place", [0, 29])
 def test_the_one_document_that_is_refused_stays_unscored(
-    place: int, status: str, client: str, colour: str
+    place: int, status: str, client: str, api: str
 ) -> None:
     with picky_server(poisoned(status)) as server:
         one = CLIENTS[client](server.url, api_key=SECRET, retries=0)
-        scores = score(one, texts(30, place), colour)
+        scores = score(one, texts(30, place), api)
     assert [n for n, raw in enumerate(scores.raw) if raw is None] == [place]
     assert len(server.requests) <= 1 + most_extra(30)
     assert set(scores.notes) == {"documents_refused"}

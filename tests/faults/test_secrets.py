@@ -10,12 +10,12 @@ import hpack
 import pytest
 
 from tests.faults import server as faults
-from tests.faults.cases import CLIENTS, COLOURS, TEXTS, score
+from tests.faults.cases import APIS, CLIENTS, TEXTS, score
 from tests.faults.server import Connection, FaultServer, Json, fault_server
 from vecdb_rerank import HttpReranker, RerankError
 
 KEY = "sk-live-Tr0ub4dor-and-3-Horses"
-both_colours = pytest.mark.parametrize("colour", COLOURS)
+both_apis = pytest.mark.parametrize("api", APIS)
 
 
 def everything_about(error: BaseException | None) -> str:
@@ -36,20 +36,20 @@ def echoing(monkeypatch: pytest.MonkeyPatch, echo: str, status: str = "401 Unaut
     return fault_server("echo")
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("change", [str, str.upper, lambda key: key[:14], lambda key: key[-12:]])
 def test_a_key_that_the_server_echoes_is_masked(
     change: Callable[[str], str],
     client: str,
-    colour: str,
+    api: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level("INFO"), echoing(monkeypatch, change(KEY)) as server:
         one = CLIENTS[client](server.url, api_key=KEY, retries=0)
         with pytest.raises(RerankError, match="is not known") as caught:
-            score(one, colour=colour)
+            score(one, api=api)
     assert change(KEY) not in everything_about(caught.value) + caplog.text
 
 
@@ -80,18 +80,18 @@ def test_a_key_in_a_broken_response_is_masked(monkeypatch: pytest.MonkeyPatch) -
     assert KEY not in str(caught.value.__cause__)
 
 
-@both_colours
+@both_apis
 @pytest.mark.parametrize("fault", ["ok", "401", "refused", "drip"])
 @pytest.mark.parametrize(
     "name", ["apikey", "code", "sig", "auth", "pwd", "X-Amz-Signature", "key", "api_key", "any"]
 )
 def test_parameters_of_a_url_are_sent_and_never_logged(
-    name: str, fault: str, colour: str, caplog: pytest.LogCaptureFixture
+    name: str, fault: str, api: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("DEBUG"), fault_server(fault) as server:
         one = HttpReranker(f"{server.url}?v=1&{name}={KEY}", model="m", retries=0)
         try:
-            said = repr(score(one, TEXTS, colour, 0.4))
+            said = repr(score(one, TEXTS, api, 0.4))
         except RerankError as error:
             said = everything_about(error)
     if fault != "refused":
@@ -102,6 +102,6 @@ def test_parameters_of_a_url_are_sent_and_never_logged(
 def test_the_headers_of_http2_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     HttpReranker("http://h", model="m", api_key=KEY, http2=True)
     with fault_server("ok") as server, caplog.at_level("DEBUG"):
-        score(HttpReranker(server.url, model="m", api_key=KEY, http2=True), colour="async")
+        score(HttpReranker(server.url, model="m", api_key=KEY, http2=True), api="async")
         hpack.Encoder().encode([("authorization", f"Bearer {KEY}")])
     assert KEY not in caplog.text

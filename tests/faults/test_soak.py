@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cases import COLOURS
+from tests.faults.cases import APIS
 
 SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 @pytest.mark.skipif(not SOAK.exists(), reason="only a checkout has the benchmarks")
-@pytest.mark.parametrize("colour", COLOURS)
-def test_nothing_is_lost_and_nothing_is_left(colour: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("api", APIS)
+def test_nothing_is_lost_and_nothing_is_left(api: str, tmp_path: Path) -> None:
     file = tmp_path / "numbers.json"
     options = "--seconds 3 --settle 1 --concurrent 8 --pause 0.05 --faults 0.4 --no-breaker"
-    command = [sys.executable, str(SOAK), *options.split(), "--colour", colour, "--json", str(file)]
+    command = [sys.executable, str(SOAK), *options.split(), "--api", api, "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert file.exists(), done.stderr
     numbers = json.loads(file.read_text())

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.faults.cases import CLIENTS, COLOURS, SECRET, TEXTS, Found, Shelf, search
+from tests.faults.cases import APIS, CLIENTS, SECRET, TEXTS, Found, Shelf, search
 from tests.faults.server import UNITS, fault_server
 from vecdb_rerank import FirstPassError
 from vecdb_rerank.flow.drivers import run
@@ -45,10 +45,10 @@ def empty() -> Iterator[None]:
     SPANS.clear()
 
 
-def searched(fault: str, colour: str, client: str = "http cohere", **rules: Any) -> Found:
+def searched(fault: str, api: str, client: str = "http cohere", **rules: Any) -> Found:
     with fault_server(fault) as server:
         remote = CLIENTS[client](server.url, api_key=SECRET, retries=2)
-        return search(remote, colour, 3.0, **rules)
+        return search(remote, api, 3.0, **rules)
 
 
 def tree() -> dict[str, list[ReadableSpan]]:
@@ -78,10 +78,10 @@ def points() -> dict[tuple[str, str], float]:
     }
 
 
-@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_search_is_a_tree_of_spans(client: str, colour: str) -> None:
-    searched("ok", colour, client)
+def test_a_search_is_a_tree_of_spans(client: str, api: str) -> None:
+    searched("ok", api, client)
     found = tree()
     assert {path: len(spans) for path, spans in found.items()} == {
         "search": 1,
@@ -96,9 +96,9 @@ def test_a_search_is_a_tree_of_spans(client: str, colour: str) -> None:
     assert attributes["vecdb_rerank.scored"] == len(TEXTS)
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_each_attempt_is_a_span_with_its_error(colour: str) -> None:
-    searched("503", colour)
+@pytest.mark.parametrize("api", APIS)
+def test_each_attempt_is_a_span_with_its_error(api: str) -> None:
+    searched("503", api)
     attempts = tree()["search/rerank/attempt"]
     numbers = [dict(span.attributes or {})["vecdb_rerank.number"] for span in attempts]
     assert numbers == [1, 2, 3]
@@ -109,10 +109,10 @@ def test_each_attempt_is_a_span_with_its_error(colour: str) -> None:
     assert dict(whole.attributes or {})["vecdb_rerank.status"] == "fell_back"
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_searches_retries_fallbacks_and_units_are_counted(colour: str) -> None:
+@pytest.mark.parametrize("api", APIS)
+def test_searches_retries_fallbacks_and_units_are_counted(api: str) -> None:
     before = points()
-    good, bad = searched("ok", colour), searched("503", colour)
+    good, bad = searched("ok", api), searched("503", api)
     new = {key: value - before.get(key, 0) for key, value in points().items()}
     names = {"reranked": good.outcome.reranker, "fell_back": bad.outcome.reranker}
 
@@ -165,7 +165,7 @@ def test_a_search_without_a_response_is_counted_and_its_span_says_so() -> None:
 
 
 def everything(caplog: pytest.LogCaptureFixture) -> str:
-    """All that was told."""
+    """All that was logged and traced."""
     spans = "".join(span.to_json() for span in SPANS.get_finished_spans())
     records = "".join(str(record.__dict__) for record in caplog.records)
     data = METRICS.get_metrics_data()
@@ -179,17 +179,17 @@ def test_no_key_query_or_document_is_told(
 ) -> None:
     with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "vecdb_rerank"):
         searched(fault, "sync", client)
-    told = everything(caplog)
-    assert "vecdb_rerank.search" in told
+    logged = everything(caplog)
+    assert "vecdb_rerank.search" in logged
     for secret in (SECRET, QUERY, *TEXTS):
-        assert secret not in told
+        assert secret not in logged
 
 
 def test_the_query_is_told_where_it_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "vecdb_rerank"):
         searched("ok", "sync", record_query=True)
     [record] = [r for r in caplog.records if r.getMessage() == "search reranked"]
-    told = record.__dict__["vecdb_rerank"]
-    assert told["query"] == QUERY
-    assert told["rerank_ms"] > 0
+    logged = record.__dict__["vecdb_rerank"]
+    assert logged["query"] == QUERY
+    assert logged["rerank_ms"] > 0
     assert dict(tree()["search"][0].attributes or {})["vecdb_rerank.query"] == QUERY

@@ -150,7 +150,7 @@ def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def tunnel(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A proxy that says what it was asked for, and connects to the port on this machine."""
+    """A proxy that records its requests, and connects to the port on this machine."""
     asked: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -177,10 +177,10 @@ def tunnel(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     listener.close()
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("api", ["sync", "async"])
 @pytest.mark.parametrize("fault", ["tls, unknown authority", "tls, drip"])
 def test_the_proxy_of_the_environment_is_used_and_keeps_the_deadline(
-    fault: str, colour: str, tunnel: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    fault: str, api: str, tunnel: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "authority.pem"
     authority().cert_pem.write_to_path(file)
@@ -191,10 +191,10 @@ def test_the_proxy_of_the_environment_is_used_and_keeps_the_deadline(
         started = time.monotonic()
         if "drip" in fault:
             with pytest.raises(RerankTimeoutError):
-                score(one, TEXTS, colour, 0.4)
+                score(one, TEXTS, api, 0.4)
             assert time.monotonic() - started < 0.7
         else:
-            assert None not in score(one, TEXTS, colour).raw
+            assert None not in score(one, TEXTS, api).raw
     assert len(server.requests) == 1
     assert tunnel[0].startswith("CONNECT rerank.test:")
     assert "basic dtpw" in tunnel[0].lower()
@@ -279,32 +279,30 @@ def socks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     listener.close()
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
+@pytest.mark.parametrize("api", ["sync", "async"])
 @pytest.mark.parametrize("fault", ["ok", "drip"])
 def test_a_socks_proxy_is_used_and_keeps_the_deadline(
-    fault: str, colour: str, socks: list[bytes]
+    fault: str, api: str, socks: list[bytes]
 ) -> None:
     with fault_server(fault) as server:
         one = HttpReranker(server.url.replace("127.0.0.1", "rerank.test"), format="tei")
         started = time.monotonic()
         if fault == "drip":
             with pytest.raises(RerankTimeoutError):
-                score(one, TEXTS, colour, 0.4)
+                score(one, TEXTS, api, 0.4)
             assert time.monotonic() - started < 0.7
         else:
-            assert None not in score(one, TEXTS, colour).raw
+            assert None not in score(one, TEXTS, api).raw
     assert socks == [b"rerank.test"]
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_certificate_of_an_authority_that_is_trusted_is_accepted(
-    colour: str, tmp_path: Any
-) -> None:
+@pytest.mark.parametrize("api", ["sync", "async"])
+def test_a_certificate_of_an_authority_that_is_trusted_is_accepted(api: str, tmp_path: Any) -> None:
     file = tmp_path / "authority.pem"
     authority().cert_pem.write_to_path(file)
     with fault_server("tls, unknown authority") as server:
         one = HttpReranker(server.url, format="tei", verify=str(file))
-        scores = score(one, TEXTS, colour)
+        scores = score(one, TEXTS, api)
     assert None not in scores.raw
 
 

@@ -336,7 +336,7 @@ async def test_cancelling_cancels_all_flows_that_run_together() -> None:
 
 
 def test_a_model_that_still_loads_does_not_abort_the_process_that_ends() -> None:
-    """Native code in a thread that nobody waits for any more, as after a deadline."""
+    """Native code in an abandoned thread, as after a deadline."""
     code = (
         "from vecdb_rerank.embedders.onnx import OnnxEmbedder\n"
         "from vecdb_rerank.flow.drivers import run\n"

@@ -31,7 +31,7 @@ from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
 
 REPLACE = {"blend": {"method": "replace"}}
 KEY = "s3cr3t-that-nobody-may-see"
-# Haystack 2 has a pipeline of its own for asynchronous runs, and loads any component.
+# Haystack 2 has a separate pipeline for asynchronous runs, and loads any component.
 HAYSTACK_2 = not hasattr(Pipeline, "run_async")
 AnyPipeline: Any = getattr(haystack, "AsyncPipeline" if HAYSTACK_2 else "Pipeline")
 LOADING: dict[str, Any] = {} if HAYSTACK_2 else {"allowed_modules": ["vecdb_rerank"]}
@@ -184,7 +184,7 @@ def test_a_chain_from_settings_is_saved_with_its_secrets_by_name(
 ) -> None:
     service: dict[str, Any] = {
         "type": "http",
-        "url": "http://127.0.0.1:9",  # nobody listens there
+        "url": "http://127.0.0.1:9",  # closed
         "model": "m",
         "retries": 0,
         "api_key": Secret.from_env_var("RERANK_KEY"),

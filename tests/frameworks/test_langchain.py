@@ -421,7 +421,7 @@ def test_an_outage_keeps_the_first_pass(connector: QdrantConnector) -> None:
 
 
 class Remembers(BaseCallbackHandler):
-    """What LangChain says of a retriever's run."""
+    """What LangChain records of a retriever's run."""
 
     def __init__(self) -> None:
         self.said: list[Any] = []

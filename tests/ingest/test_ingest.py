@@ -81,7 +81,7 @@ CAUSES: dict[type[Exception], Cause] = {
 
 
 class Shelf:
-    """A writer: keeps what it is given, unless ``answer`` says otherwise."""
+    """A writer: keeps what it is given, unless ``answer`` overrides it."""
 
     def __init__(
         self, answer: Callable[[int, Sequence[Item]], WriteResult | None] = lambda *_: None
@@ -115,7 +115,7 @@ class Shelf:
         return CAUSES.get(type(error), "fatal")
 
     def describe_error(self, error: Exception) -> str:
-        return f"the shelf says: {error}"
+        return f"refused by the shelf: {error}"
 
 
 def payloads(n: int) -> list[dict[str, Any]]:
@@ -186,9 +186,9 @@ def test_the_source_is_read_as_documents_are_written(drive: Drive) -> None:
 
 @DRIVERS
 def test_progress_is_told_after_each_batch(drive: Drive) -> None:
-    told: list[int] = []
-    added(drive, Shelf(), payloads(7), batch_size=3, on_progress=told.append)
-    assert told == [3, 6, 7]
+    progress: list[int] = []
+    added(drive, Shelf(), payloads(7), batch_size=3, on_progress=progress.append)
+    assert progress == [3, 6, 7]
 
 
 @pytest.mark.parametrize("name", ["batch_size", "batch_bytes", "give_up_after"])
@@ -385,7 +385,7 @@ def test_a_refused_batch_is_halved_down_to_the_bad_document(drive: Drive) -> Non
     shelf = Shelf(answer)
     report = added(drive, shelf, payloads(8), batch_size=8)
     assert report.added == 7
-    assert report.failed == (Failure(5, "the shelf says: a value is too long"),)
+    assert report.failed == (Failure(5, "refused by the shelf: a value is too long"),)
     assert sorted(shelf.held, key=str) == [0, 1, 2, 3, 4, 6, 7]
     assert len(shelf.calls) <= 2 * 3 + 1  # halving, not one by one
     assert report.retries == 0
@@ -400,7 +400,7 @@ def test_each_bad_document_of_a_batch_is_found(drive: Drive) -> None:
 
     report = added(drive, Shelf(answer), payloads(10), batch_size=10)
     assert [(f.id, f.reason) for f in report.failed] == [
-        (n, f"the shelf says: bad: {n}") for n in (0, 3, 9)
+        (n, f"refused by the shelf: bad: {n}") for n in (0, 3, 9)
     ]
     assert report.added == 7
 
@@ -482,7 +482,9 @@ def test_a_server_that_stays_away_ends_it_with_the_number_stored(drive: Drive) -
         raise Away("gone")
 
     shelf = Shelf(answer)
-    with pytest.raises(IngestError, match=r"the shelf says: gone; 2 documents are stored") as error:
+    with pytest.raises(
+        IngestError, match=r"refused by the shelf: gone; 2 documents are stored"
+    ) as error:
         added(drive, shelf, payloads(9), batch_size=3, give_up_after=0.05)
     assert isinstance(root_cause(error.value), Away)
     assert sorted(shelf.held, key=str) == [1, 2]
@@ -503,7 +505,7 @@ def test_a_fatal_error_ends_it_at_once(drive: Drive) -> None:
         raise Forbidden("no key")
 
     shelf = Shelf(answer)
-    with pytest.raises(IngestError, match=r"the shelf says: no key; 0 documents are stored"):
+    with pytest.raises(IngestError, match=r"refused by the shelf: no key; 0 documents are stored"):
         added(drive, shelf, payloads(4))
     assert len(shelf.calls) == 1
 
@@ -667,5 +669,5 @@ def test_an_error_of_the_refresh_is_the_databases() -> None:
     def refuse() -> None:
         raise Forbidden("no key")
 
-    with pytest.raises(DatabaseError, match="the shelf says: no key"):
+    with pytest.raises(DatabaseError, match="refused by the shelf: no key"):
         connected(Shelf(), refresh=refuse).add(payloads(1))

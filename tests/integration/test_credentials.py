@@ -28,7 +28,7 @@ FORBIDDEN = {
 
 
 def refused(connector: Any, call: Any) -> None:
-    """Everything that talks to the server says so."""
+    """Everything that connects to the server reports it."""
     documents = [{"id": 1, "text": "one"}]
     for error, attempt in (
         (FirstPassError, lambda: connector.search("anything")),

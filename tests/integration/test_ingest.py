@@ -82,7 +82,7 @@ def test_mapping_conflicts(name: str, opensearch_url: str) -> None:
 
 @pytest.mark.parametrize("name", OPENSEARCH)
 def test_server_that_stays_away(name: str) -> None:
-    """After ``give_up_after`` seconds it is one line, which says what is stored."""
+    """After ``give_up_after`` seconds it is one line with the number stored."""
     port = free_port()
     with opensearch(name, f"http://127.0.0.1:{port}", "docs") as (connector, call):
         with pytest.raises(IngestError, match=f"{port} cannot be reached") as caught:

@@ -22,7 +22,7 @@ POLICY = Policy(deadline=DEADLINE)
 
 @pytest.fixture(scope="module")
 def silent_port() -> Iterator[int]:
-    """A server that accepts, reads nothing and says nothing."""
+    """A server that accepts, reads nothing and sends nothing."""
     accepted: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

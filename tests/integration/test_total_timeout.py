@@ -62,7 +62,7 @@ def dripping(first: bytes, again: bytes) -> Iterator[int]:
 def test_the_smaller_of_two_limits_ends_a_search(
     drip: str, kind: str, use_async: bool, timeout: float, deadline: float | None, names: str
 ) -> None:
-    """The error says which of the two it was."""
+    """The error names which of the two it was."""
 
     async def search(port: int) -> None:
         connector: Any = (connect_async if use_async else connect)(

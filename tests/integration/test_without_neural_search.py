@@ -45,8 +45,8 @@ def test_found_out_once(
             for query in QUERIES.values():
                 assert ids(connector, call(connector.search(query)))
         assert {outcome.fused_by for outcome in outcomes} == {"client"}
-        (told,) = [r.getMessage() for r in caplog.records if r.name == "vecdb_rerank"]
-        assert "cannot fuse a hybrid search (unknown query [hybrid]" in told
+        (message,) = [r.getMessage() for r in caplog.records if r.name == "vecdb_rerank"]
+        assert "cannot fuse a hybrid search (unknown query [hybrid]" in message
         assert {outcome.status for outcome in outcomes} == {"reranked"}
         mapping = f"GET /{collection}/_mapping"  # read before the first search
         first = "GET /_msearch" if evidence else f"POST /{collection}/_search"

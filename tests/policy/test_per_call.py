@@ -40,7 +40,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "drop_in.md"
 
 
 class Knob(BaseReranker):
-    """Scores ERR_4032 last; takes, fails and bills as the test says."""
+    """Scores ERR_4032 last; delays, fails and bills as the test sets."""
 
     name = "knob"
     local = False

@@ -1,4 +1,4 @@
-"""Fusing ranked lists and ordering candidates by what a reranker says."""
+"""Fusing ranked lists and ordering candidates by a reranker's scores."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_raw_scores_decide_and_equal_ones_keep_first_pass_order(raw: list[float]
 
 
 def test_logits_order_hits_whose_relevance_is_the_same_number() -> None:
-    # The sigmoid of both is 1.0 in floating point; only the logits tell them apart.
+    # The sigmoid of both is 1.0 in floating point; only the logits differ.
     ranking = rerank([candidate(0), candidate(1)], Scores.from_logits([60.0, 61.0]), REPLACE)
     assert [h.candidate.position for h in ranking.hits] == [1, 0]
     assert [h.score for h in ranking.hits] == [1.0, 1.0]

@@ -253,7 +253,7 @@ def test_a_strong_one_that_keeps_failing_is_skipped() -> None:
     for _ in range(Breaker().failures + 3):
         scores = score(cascade, 5.0)
     assert len(strong.asked) == Breaker().failures
-    assert "left alone" in scores.failed["strong"]
+    assert "paused" in scores.failed["strong"]
 
 
 @pytest.mark.parametrize("error", [None, RerankError("503")])

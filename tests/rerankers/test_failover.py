@@ -77,7 +77,7 @@ def test_it_is_logged_once_without_secrets(
         for _ in range(3):
             turns.answered(B)
     assert [record.getMessage() for record in caplog.records] == [
-        "b hangs: asked last for 10 s",
+        "b hangs: called last for 10 s",
         "http://b/rerank answers again",
     ]
 

@@ -36,7 +36,7 @@ def sent(name: FormatName) -> dict[str, object]:
 
 def answer(name: FormatName, values: list[float]) -> Any:
     wire = FORMATS[name]
-    results = [{"index": n, wire.score: value} for n, value in enumerate(values)][::-1]
+    results = [{wire.index: n, wire.score: value} for n, value in enumerate(values)][::-1]
     return {wire.results: results} if wire.results else results
 
 
@@ -118,6 +118,8 @@ def test_whatever_comes_is_scores_or_an_error(name: FormatName, body: Any) -> No
         ("http://h:8080", "/rerank", "http://h:8080/rerank"),
         ("http://h/v1?version=3", "/v1/rerank", "http://h/v1/rerank?version=3"),
         ("http://u:p@[::1]:80/", "/rerank", "http://u:p@[::1]:80/rerank"),
+        ("http://h/score", "/score", "http://h/score"),
+        ("http://h/v1", "/v1/score", "http://h/v1/score"),
     ],
 )
 def test_paths_are_never_doubled(url: str, path: str, address: str) -> None:

@@ -1,4 +1,4 @@
-"""Rerankers that somebody else wrote: a method is enough, and what is wrong with it is found."""
+"""Third-party rerankers: a method is enough, and what is wrong with it is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a failing reranker is left alone, and when it is asked again."""
+"""When a failing reranker is paused, and when it is called again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Time:
 
 
 class Service:
-    """What a circuit watches: fails when told to, and counts how often it was asked."""
+    """What a circuit watches: fails on demand, and counts its calls."""
 
     def __init__(self, rules: Breaker = RULES) -> None:
         self.clock = Time()
@@ -64,9 +64,7 @@ def test_it_opens_after_failures_in_the_window_and_says_why(
     service.fail(2)
     assert not service.is_open
     service.fail()
-    with pytest.raises(
-        RerankerSkippedError, match=r"service is left alone for 10\.0 s .*it is down"
-    ):
+    with pytest.raises(RerankerSkippedError, match=r"service is paused for 10\.0 s .*it is down"):
         service.call()
     [record] = caplog.records
     assert record.getMessage() == (
@@ -210,7 +208,7 @@ def test_without_rules_an_open_circuit_lets_the_call_through() -> None:
     with service.circuit.watch(None, lambda _: True):
         service.asked += 1
     assert service.asked == 4
-    assert not service.is_open  # its success says that the service answers again
+    assert not service.is_open  # its success shows that the service answers again
 
 
 def test_calls_without_rules_count_for_those_with_rules() -> None:

@@ -117,7 +117,7 @@ def test_the_window_bounds_a_passage_and_the_models_room_the_window() -> None:
 
 
 class Wordy:
-    """A reranker that does not tell its tokens."""
+    """A reranker that does not expose its tokens."""
 
     name = "wordy"
 

@@ -14,7 +14,7 @@ from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.resilience.probe import probe
 
 
-class Says(BaseReranker):
+class Fixed(BaseReranker):
     def __init__(self, answer: Callable[[int], Scores]) -> None:
         self.answer = answer
         self.calls: list[int] = []
@@ -35,7 +35,7 @@ def test_a_real_model_has_no_problem() -> None:
 
 
 def test_it_is_called_with_as_many_documents_as_a_search() -> None:
-    reranker = Says(lambda n: Scores.from_logits(falling(n)))
+    reranker = Fixed(lambda n: Scores.from_logits(falling(n)))
     assert probe(reranker, 64).problem is None
     assert max(reranker.calls) == 64
 
@@ -52,7 +52,7 @@ def test_it_is_called_with_as_many_documents_as_a_search() -> None:
     ids=["probabilities as logits", "equal", "zeros", "upside down", "one left out"],
 )
 def test_wrong_scores_are_a_problem_at_once(answer: Callable[[int], Scores]) -> None:
-    assert probe(Says(answer), 50).problem is not None
+    assert probe(Fixed(answer), 50).problem is not None
 
 
 def test_a_wrong_return_value_is_raised() -> None:

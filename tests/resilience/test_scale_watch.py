@@ -30,8 +30,8 @@ WRONG = {
 RIGHT = Scores.from_logits([4.2, -1.0, -3.0, -8.0])
 
 
-class Says(BaseReranker):
-    """Says what it is told to say."""
+class Fixed(BaseReranker):
+    """Returns the scores that it was given."""
 
     def __init__(self, scores: Scores) -> None:
         self.scores = scores
@@ -41,7 +41,7 @@ class Says(BaseReranker):
 
 
 def outcomes(scores: Sequence[Scores], policy: Policy) -> list[Outcome]:
-    reranker = Says(scores[0])
+    reranker = Fixed(scores[0])
     lists = ListReranker("test", reranker, policy)
     with observe() as found:
         for each in scores:
@@ -52,7 +52,7 @@ def outcomes(scores: Sequence[Scores], policy: Policy) -> list[Outcome]:
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_the_third_wrong_answer_in_a_row_is_noted(wrong: Scores) -> None:
-    policy = Policy(calibration={"Says": Calibration()})
+    policy = Policy(calibration={"Fixed": Calibration()})
     found = outcomes([wrong, wrong, wrong, wrong, RIGHT, wrong], policy)
     noted = ["scale_suspect" in outcome.notes for outcome in found]
     assert noted == [False, False, True, True, False, False]
@@ -61,7 +61,7 @@ def test_the_third_wrong_answer_in_a_row_is_noted(wrong: Scores) -> None:
 
 def test_a_suspected_relevance_drops_no_hit() -> None:
     wrong = WRONG["all near 0"]
-    reranker = Says(wrong)
+    reranker = Fixed(wrong)
     lists = ListReranker("test", reranker, Policy(min_relevance=0.3))
     kept = [len(run(lists.steps("query", TEXTS, [None] * 4))) for _ in range(4)]
     assert kept == [0, 0, 4, 4]
@@ -71,7 +71,7 @@ def test_a_suspected_relevance_drops_no_hit() -> None:
 def test_a_reranker_without_calibration_is_noted_if_its_numbers_would_count(method: str) -> None:
     blend = Blend(method)  # type: ignore[arg-type]
     (plain,) = outcomes([RIGHT], Policy(blend=blend))
-    (fitted,) = outcomes([RIGHT], Policy(blend=blend, calibration={"Says": Calibration()}))
+    (fitted,) = outcomes([RIGHT], Policy(blend=blend, calibration={"Fixed": Calibration()}))
     assert ("uncalibrated" in plain.notes) == blend.uses_relevance
     assert fitted.notes == {}
 

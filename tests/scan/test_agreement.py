@@ -1,6 +1,6 @@
-"""What `scan` says of a call is what a drop-in client does with it.
+"""What `scan` reports for a call is what a drop-in client does with it.
 
-``VECDB_RERANK_TEST_EXAMPLES`` says how many calls are generated for each property.
+``VECDB_RERANK_TEST_EXAMPLES`` sets how many calls are generated for each property.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def done(call: Callable[[], Any]) -> list[tuple[str, str]]:
 
 
 def said(folder: Path, database: str, method: str, arguments: dict[str, Any]) -> tuple[Call, ...]:
-    """What scan says of the same call."""
+    """What scan reports for the same call."""
     made = "OpenSearch()" if database == "hits" else "QdrantClient()"
     call = f"{method}({', '.join(f'{name}={code(v)}' for name, v in arguments.items())})"
     file = folder / "called.py"

@@ -183,7 +183,7 @@ BY_QUERY = "reranked: by the text in the query"
         'search(body={"query": {"bool": {"must": '
         + MATCH
         + ', "should": {"term": {"a": given}}}}})'
-        "  # -> passed_through: term: hits that match it are put up",
+        "  # -> passed_through: term: hits that match it are boosted",
         'search(body={"query": {"bool": {"must": ' + MATCH + ', "should": {"term": {"a": text}}}}})'
         f"  # -> {BY_QUERY}",
         f'search({{"query": {{"bool": {{"must": {MATCH}, "filter": given}}}}}})  # -> {BY_QUERY}',

@@ -83,7 +83,7 @@ def piped(
     text_fields: TextFields | None = None,
     policy: Policy | None = None,
 ) -> Delivering:
-    """A pipeline, with what it does by itself in a connector."""
+    """A pipeline, as in a connector."""
     policy = policy or Policy()
     chain = Chain([reranker]) if reranker else None
     return Delivering(chain, embedder, text_fields or TextFields(), policy)
@@ -96,7 +96,7 @@ def rules(**options: Any) -> Policy:
 
 @dataclass
 class Shelf:
-    """A database: answers every search with its hits, and says what it was asked."""
+    """A database: answers every search with its hits, and records its requests."""
 
     hits: list[dict[str, Any]]
     fail: Callable[[], None] = lambda: None
@@ -152,7 +152,7 @@ class CountingReranker:
 
 
 class NoReranker(BaseReranker):
-    """A reranker whose answer is what the test says, error or not."""
+    """A reranker whose answer is set by the test, error or not."""
 
     name = "broken"
 
@@ -211,13 +211,16 @@ def searched(
     policy: Policy | None = None,
     shelf: Shelf | None = None,
     explain: bool = False,
+    rerank: bool = True,
     **changes: Any,
 ) -> tuple[Response, Outcome]:
     """The response and the one outcome of a search."""
     pipeline = piped(reranker, embedder, TextFields(("text",)), policy or rules())
     with observe() as outcomes:
         response = drive(
-            pipeline.search(shelf or Shelf(list(hits)), searching(**changes), explain=explain)
+            pipeline.search(
+                shelf or Shelf(list(hits)), searching(**changes), rerank=rerank, explain=explain
+            )
         )
     (outcome,) = outcomes
     return response, outcome
@@ -349,6 +352,13 @@ def test_without_a_reranker_the_first_pass_is_returned_as_it_is(drive: Drive) ->
     response, outcome = searched(drive)
     assert response["hits"] == HITS
     assert (outcome.status, outcome.reason) == ("skipped", "no reranker")
+
+
+@DRIVERS
+def test_a_call_without_rerank_says_so(drive: Drive) -> None:
+    response, outcome = searched(drive, reranker=CountingReranker(), rerank=False)
+    assert response["hits"] == HITS
+    assert (outcome.status, outcome.reason) == ("skipped", "rerank=False")
     assert (outcome.reranker, outcome.scored, outcome.relevance) == ("", 0, {})
     assert "rerank" not in outcome.timings
 
@@ -372,8 +382,8 @@ def test_hits_without_any_text_are_not_reranked_and_the_reason_says_what_to_set(
     assert response["hits"] == hits
     assert outcome.status == "skipped"
     assert outcome.reason is not None
-    for told in ("text", "body", "text_fields.fields"):
-        assert told in outcome.reason
+    for fragment in ("text", "body", "text_fields.fields"):
+        assert fragment in outcome.reason
     assert outcome.reason in caplog.text
     assert reranker.sent == []
 
@@ -427,7 +437,7 @@ def none_scored(documents: Sequence[str]) -> Scores:
 
 
 FAILURES = pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "fragment"),
     [
         (raising, "broken failed with LookupError"),
         (wrongly_set, "broken: model: no such folder"),
@@ -446,7 +456,7 @@ FAILURES = pytest.mark.parametrize(
 def test_a_failing_reranker_leaves_the_first_pass_with_its_scores(
     drive: Drive,
     answer: Callable[[Sequence[str]], Any],
-    told: str,
+    fragment: str,
     promises: bool,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -455,7 +465,7 @@ def test_a_failing_reranker_leaves_the_first_pass_with_its_scores(
     assert outcome.status == "fell_back"
     assert isinstance(outcome.error, RerankError)
     assert outcome.reason == str(outcome.error)
-    assert told in outcome.reason
+    assert fragment in outcome.reason
     assert (outcome.seen, outcome.scored, outcome.relevance) == (5, 0, {})
     assert outcome.reason in caplog.text
 
@@ -749,10 +759,10 @@ async def test_each_task_sees_its_own_outcomes_and_their_parent_all() -> None:
 
 @DRIVERS
 def test_on_outcome_gets_what_observers_get(drive: Drive) -> None:
-    told: list[Outcome] = []
-    policy = rules(on_outcome=told.append)
+    published: list[Outcome] = []
+    policy = rules(on_outcome=published.append)
     _, outcome = searched(drive, reranker=CountingReranker(), policy=policy)
-    assert told == [outcome]
+    assert published == [outcome]
 
 
 @DRIVERS

@@ -1,4 +1,4 @@
-"""Reranking lists that somebody else found."""
+"""Reranking lists from any source."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPLACE = Policy(blend=Blend("replace"))
 
 
 class Given:
-    """Scores each text as it was told; None is not scored."""
+    """Scores each text by a given number; None is not scored."""
 
     name = "given"
 

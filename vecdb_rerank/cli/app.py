@@ -63,7 +63,7 @@ def _options(
 
 def run() -> None:
     """Run the command; an error of this package ends it with one line and exit code 1."""
-    # Client libraries log warnings with a traceback; the error that follows says the same.
+    # Client libraries log warnings with a traceback; the error that follows repeats them.
     handler = logging.StreamHandler()
     handler.setFormatter(SafeFormatter("%(levelname)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.ERROR)

@@ -47,8 +47,8 @@ def command(
     """Measure the rerankers on this machine, and recommend one and its k for a time budget.
 
     The command measures the bundled ONNX model, the configured rerankers and
-    those given with --model, each in its own process, on texts that no cache
-    holds. It skips services unless --remote is given.
+    those given with --model, each in its own process, on texts that are
+    not cached. It skips services unless --remote is given.
 
     Example: vecdb-rerank bench --budget 150 --model BAAI/bge-reranker-base
     """

@@ -43,7 +43,7 @@ def command(
     ] = 50,
     seed: common.SeedOption = 0,
 ) -> None:
-    """Check models, connection, versions, plugins and schema, and say what to do about each.
+    """Check models, connection, versions, plugins and schema, with a fix for each problem.
 
     Exits with 1 if anything needs attention.
 

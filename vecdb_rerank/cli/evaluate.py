@@ -44,7 +44,7 @@ def command(
 ) -> None:
     """Measure NDCG@10, MRR@10, recall@k and latency of each mode, first pass and reranked.
 
-    The output also says how many queries reranking improves or worsens and
+    The output also shows how many queries reranking improves or worsens and
     whether that is significant, which k the first pass needs, and how 5
     reranked hits compare with 20 hits of the first pass. The HTML report adds
     the worst queries with their texts.

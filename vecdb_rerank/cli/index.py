@@ -30,7 +30,8 @@ def command(
     Each line is an object. Its id is the value of "_id" or "id", or else a hash
     of its content: indexing the same file again changes nothing. The setting
     text_fields.fields names the fields that hold the text; the default is
-    "title" and "text". If the database goes away, the command waits for it.
+    "title" and "text". If the database is unavailable, the command
+    retries for two minutes.
 
     Example: vecdb-rerank index documents.jsonl --collection notes
     """

@@ -1,4 +1,4 @@
-"""Writing untrusted text: nothing that a document, an id or a server says may act on a terminal.
+"""Write untrusted text: nothing in a document, an id or a server's message may act on a terminal.
 
 Without this, a stored text could set the clipboard (OSC 52), clear the screen, or show its letters
 in another order (bidirectional overrides).
@@ -21,7 +21,7 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-# Columns if the output is no terminal: tables in a pipe or a file keep their values whole.
+# Columns if the output is not a terminal: tables in a pipe or a file keep their values whole.
 UNBOUNDED = 10_000
 
 

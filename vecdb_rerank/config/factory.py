@@ -44,7 +44,7 @@ def connect(
     expect: type[Connector[Any]] | None = None,
     **settings: object,
 ) -> Connector[Any]:
-    """Make the configured connector, with a synchronous client of its own.
+    """Make the configured connector and its synchronous client.
 
     Nothing is sent before the first call.
 
@@ -74,7 +74,7 @@ def connect_async(
     expect: type[AsyncConnector[Any]] | None = None,
     **settings: object,
 ) -> AsyncConnector[Any]:
-    """Make the configured connector, as `connect` does, with an asynchronous client of its own."""
+    """Make the configured connector and its asynchronous client, as `connect` does."""
     return _expected(build(load(file, **settings).settings, use_async=True), expect)
 
 

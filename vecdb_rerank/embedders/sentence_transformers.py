@@ -28,7 +28,7 @@ class SentenceTransformersEmbedder:
         model: a folder, a hub id, or a loaded model.
         revision: the hub commit to load.
         device: such as ``cuda`` or ``cpu``; None lets the library choose.
-        query_prefix: text before each query, for a model without a query prompt of its own.
+        query_prefix: text before each query, for a model that has no query prompt.
         batch_size: the number of texts per batch.
         trust_remote_code: run code that comes with the model.
 

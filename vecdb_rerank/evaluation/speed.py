@@ -1,4 +1,4 @@
-"""Measure how fast rerankers are on this machine, each in a process of its own."""
+"""Measure how fast rerankers are on this machine, each in a separate process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """The speed of one reranker; ``error`` says why it did not run.
+    """The speed of one reranker; ``error`` is why it did not run.
 
     ``pairs`` and ``tokens`` are per second at the largest ``k``; four characters count as a token.
     ``load`` is the seconds until the first scores. ``peak_mb`` is the peak memory of its process,

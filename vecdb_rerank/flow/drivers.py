@@ -124,7 +124,7 @@ def _race(race: Race) -> object:
 
 
 class _Runner:
-    """A flow that runs in a thread of its own."""
+    """A flow that runs in a separate thread."""
 
     def __init__(self, make: Callable[[], Flow[object]]) -> None:
         self.abort = Abort()

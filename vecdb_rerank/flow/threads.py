@@ -59,7 +59,7 @@ def abortable(interrupt: Callable[[], None]) -> AbstractContextManager[None]:
 
 
 def in_thread(work: Callable[[], T]) -> Future[T]:
-    """Start ``work`` in a thread of its own: work that hangs must not starve a shared pool."""
+    """Start ``work`` in a new thread: work that hangs must not starve a shared pool."""
     future: Future[T] = Future()
     context = contextvars.copy_context()
 

@@ -8,7 +8,7 @@ import httpx
 
 from vecdb_rerank.flow.deadline import Deadline
 
-# The encodings of RFC 9110 that zlib can decode piece by piece; no others are asked for.
+# The encodings of RFC 9110 that zlib can decode piece by piece; no others are requested.
 ACCEPTED = b"gzip, deflate"
 _PIECE = 256 * 1024  # decoded bytes between two looks at the limits
 
@@ -27,7 +27,7 @@ def decode(body: bytes, encoding: str, limit: int | None, deadline: Deadline) ->
 
     Raise `ResponseTooLargeError` once more than ``limit`` bytes have been decoded,
     `httpx.ReadTimeout` at the deadline, and `httpx.DecodingError` for a damaged body or an
-    encoding that was not asked for (several layers of encodings included).
+    encoding that was not requested (several layers of encodings included).
     """
     encoding = encoding.strip().lower()
     if encoding in ("", "identity") or not body:

@@ -25,7 +25,7 @@ class ServiceError(RerankError):
     """A remote reranker did not return scores.
 
     ``transient`` says that a retry may help, ``retry_after`` after how many seconds the server
-    wants it. ``request_rejected`` says that the server refused this request, which tells nothing
+    wants it. ``request_rejected`` says that the server refused this request, which implies nothing
     about the next one. ``status`` is the HTTP status, if there was a response.
     """
 

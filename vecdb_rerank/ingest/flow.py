@@ -1,6 +1,6 @@
 """Add documents in batches: in bounded memory, repeatable, with a reason for each failure.
 
-A database only says how to write a batch and what an error means; see `ingest.model.Writer`.
+A database only defines how to write a batch and what an error means; see `ingest.model.Writer`.
 """
 
 from __future__ import annotations

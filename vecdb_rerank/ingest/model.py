@@ -191,5 +191,5 @@ class Writer(Protocol[ItemT]):
         ...
 
     def describe_error(self, error: Exception) -> str:
-        """Return one line that says what is wrong and what to do."""
+        """Return one line with the problem and the fix."""
         ...

@@ -1,4 +1,4 @@
-"""When a failing reranker is left alone."""
+"""When a failing reranker is paused."""
 
 from __future__ import annotations
 

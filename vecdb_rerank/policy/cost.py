@@ -17,7 +17,7 @@ class Cost:
 
     Units are the service's own: Cohere's search units, Jina's and Voyage's tokens. The currency is
     yours. A call that would exceed a budget is not made, and the next reranker of the chain is
-    asked. Before a call its units are predicted: by tokens, four characters each, and for Cohere
+    called. Before a call its units are predicted: by tokens, four characters each, and for Cohere
     by chunks of 500 tokens (the page "Pricing"). Requests that were late stay counted in the
     budgets of their minute and day, since the service may bill them.
     """

@@ -28,7 +28,7 @@ class Skip:
     margin: float | None = None
     """Skip if the best hit leads by at least this share (above 0, at most 1)."""
     shadow: bool = False
-    """Rerank anyway; the outcome says what skipping would have changed."""
+    """Rerank anyway; the outcome shows what skipping would have changed."""
 
     def __post_init__(self) -> None:
         is_bool("policy.skip.exact", self.exact)

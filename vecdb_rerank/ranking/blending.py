@@ -1,7 +1,7 @@
 """Blend relevance with the first pass: pure functions.
 
 A cross-encoder alone is best on its own domain; off it, it loses what BM25 and the vectors know.
-Its confidence in a query tells the two apart.
+Its confidence in a query distinguishes the two.
 """
 
 from __future__ import annotations

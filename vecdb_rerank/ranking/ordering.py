@@ -46,7 +46,7 @@ def rerank(candidates: Sequence[Candidate], scores: Scores, blend: Blend) -> Ran
     scored = [
         RankedHit(c, score, raw, rel) for (c, raw, rel), score in zip(known, final, strict=True)
     ]
-    # The raw score tells apart what a relevance of 1.0 no longer does; the sort is stable.
+    # The raw score distinguishes hits whose relevance is rounded to 1.0; the sort is stable.
     scored.sort(key=lambda hit: (-hit.score, -(hit.raw or 0.0)))
     last = scored[-1].score if scored else 0.0
     unscored = [c for c, raw in zip(candidates, scores.raw, strict=True) if raw is None]

@@ -25,7 +25,7 @@ _ROW_BITS = 7
 _MAX_CHARACTERS = 2_000  # per text, about as much as a reranker reads
 _MIN_LETTERS = 2  # of a word
 _STEM_LETTERS = 7  # enough to match inflected forms in most languages
-# Thai to Khmer, Japanese, Chinese: there are no spaces between words, so that terms are pairs of
+# Thai to Khmer, Japanese, Chinese: there are no spaces between words, so terms are pairs of
 # characters.
 _UNSPACED = (
     (0x0E00, 0x0F00),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Similarity = npt.NDArray[np.float32]
 
-# Few documents say little about each other: up to 5 there is no smoothing, from 50 all of it.
+# Similarity among few documents means little: no smoothing up to 5, full from 50.
 _NONE_UP_TO, _FULL_FROM = 5, 50
 _FEEDBACK_DOCUMENTS = 3  # the best documents, which are assumed to be relevant
 _NEIGHBOURS = 7

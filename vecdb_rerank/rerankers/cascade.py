@@ -15,7 +15,7 @@ from vecdb_rerank.resilience.checks import log_and_convert
 from vecdb_rerank.resilience.guarded import GuardedReranker
 from vecdb_rerank.resilience.ledger import Ledger
 
-# Without a deadline of its own, a late call always counts as a failed one.
+# Without a separate deadline, a late call always counts as a failed one.
 _POLICY = Policy(deadline=None)
 _STEP = 1.0  # between the raw scores of documents that ``then`` did not score
 

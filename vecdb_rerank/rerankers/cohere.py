@@ -43,7 +43,7 @@ class CohereClient(Protocol):
 
     @property
     def rerank(self) -> Callable[..., Any]:
-        """The method that asks for scores; a coroutine function if the client is asynchronous."""
+        """The SDK's rerank method; a coroutine function if the client is asynchronous."""
         ...
 
 
@@ -60,7 +60,7 @@ class CohereReranker(RemoteReranker):
             (default: the environment variable ``CO_API_URL``, or Cohere's own).
         client: a ready client of the SDK, such as ``BedrockClientV2``, with its own key, address
             and connections; its owner closes it. An asynchronous one serves asynchronous searches
-            only, a synchronous one both. At the deadline the call goes on in a thread of its own,
+            only, a synchronous one both. At the deadline the call is left in its thread,
             since its connections cannot be interrupted. ``max_response_bytes`` does not bound it.
         max_tokens_per_doc: tokens of a document that the model reads (the API's default: 4096).
         timeout: seconds for one request; the deadline of the search bounds all of them together.
@@ -74,7 +74,7 @@ class CohereReranker(RemoteReranker):
         max_response_bytes: the size of a response, before and after decompression, above which it
             is an error.
 
-    Raise `ConfigurationError` for wrong arguments and without a key; scoring raises `RerankError`
+    Raises `ConfigurationError` for wrong arguments and without a key; scoring raises `RerankError`
     or `RerankTimeoutError`.
 
     """

@@ -22,7 +22,7 @@ class CrossEncoderReranker(TorchReranker):
             beginning and its end, half each (note ``truncated_query``).
         device: ``auto`` (CUDA, MPS or CPU, whichever comes first), ``cpu``, ``cuda:1`` ...
         dtype: ``auto`` is bfloat16 if the hardware multiplies it.
-        prompt: how a causal language model is asked: ``"qwen3"``, ``"gemma"``, or a mapping of
+        prompt: the prompt of a causal language model: ``"qwen3"``, ``"gemma"``, or a mapping of
             the fields of `Prompt`. Classifiers have none.
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
         compile: run the model through ``torch.compile``, which is slower on a CPU and takes

@@ -1,4 +1,4 @@
-"""The order in which the urls of one service are asked; one that failed comes last for a while."""
+"""The order in which the urls of one service are called; one that failed comes last for a while."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PAUSE = 10.0  # seconds, as a breaker's default
 class UrlRotation:
     """The urls of one service, best first; shared by threads and tasks.
 
-    One that failed is asked after the others for ``pause`` seconds, so that a url that hangs costs
-    its share of the time once and not in every search. After the pause one request asks it in its
-    old place while the others do without. An answer restores its place, a failure starts another
+    One that failed is called after the others for ``pause`` seconds, so that a url that hangs takes
+    its share of the time once and not in every search. After the pause one request probes it in its
+    old place, while the others skip it. A success restores its place, a failure starts another
     pause.
     """
 
@@ -45,14 +45,14 @@ class UrlRotation:
             return ordered
 
     def failed(self, url: str, error: Exception) -> None:
-        """Record that ``url`` gave no answer; ``error`` names it and says why."""
+        """Record that ``url`` failed; ``error`` names it and the reason."""
         if len(self._urls) < 2:
             return
         with self._lock:
             known = url in self._last_until
             self._last_until[url] = self._clock() + self._pause
         if not known:
-            log.warning("%s: asked last for %g s", error, self._pause)
+            log.warning("%s: called last for %g s", error, self._pause)
 
     def answered(self, url: str) -> None:
         """Record that ``url`` gave an answer."""

@@ -45,14 +45,14 @@ class HttpReranker(RemoteReranker):
     """Scores documents by a server.
 
     Args:
-        url: the server's address, or several of the same service. The next one is asked if one
+        url: the server's address, or several of the same service. The next one is called if one
             fails, unless it refused the documents, and each has its share of the time left. One
-            that failed is asked last for 10 s. A query string is sent and never logged.
-        format: what the server speaks: ``cohere`` (/v2/rerank), ``cohere_v1`` (/v1/rerank),
-            ``jina``, ``tei`` or ``voyage``.
+            that failed is called last for 10 s. A query string is sent and never logged.
+        format: the server's wire format, such as ``cohere`` (/v2/rerank), ``cohere_v1``
+            (/v1/rerank) or ``tei``.
         model: the model's name, which all formats but ``tei`` need.
-        api_key: sent in the format's header, as a bearer token; user and password in the url are
-            sent as basic authentication.
+        api_key: sent in the header that the format names, such as a bearer token; user and
+            password in the url are sent as basic authentication.
         timeout: seconds for one request; the deadline of the search bounds all of them together.
         retries: retries per url on 408, 409, 425, 429, 5xx, timeouts and lost connections.
         batch_size: documents per request (default: what the format allows); the requests of one
@@ -63,15 +63,15 @@ class HttpReranker(RemoteReranker):
             sigmoid maps to 0 to 1 (default: the format's; llama.cpp answers with logits).
         extra_body: further keys of each request's body, such as ``max_tokens_per_doc``,
             ``truncate_prompt_tokens`` (vLLM), ``truncation`` (Voyage) or ``truncate`` (TEI).
-        hedge: ask a second url, too, if the first takes longer than 95 % of the last calls did;
-            the first answer counts, the other request is cancelled (Dean and Barroso, The Tail at
-            Scale, 2013). A service may bill both.
+        hedge: send the request to a second url, too, if the first takes longer than 95 % of the
+            last calls did; the first response counts, and the other request is cancelled (Dean and
+            Barroso, The Tail at Scale, 2013). A service may bill both.
         http2: use HTTP/2 in asynchronous searches.
         verify: check TLS certificates; or the file of an authority to trust.
         max_response_bytes: the size of a response, before and after decompression, above which it
             is an error.
 
-    Raise `ConfigurationError` for wrong arguments; scoring raises `RerankError` or
+    Raises `ConfigurationError` for wrong arguments; scoring raises `RerankError` or
     `RerankTimeoutError`.
 
     """
@@ -252,7 +252,7 @@ def _is_final(error: Exception, deadline: Deadline) -> bool:
 
 
 def _rejects_request(error: Exception) -> bool:
-    """Return whether the request was refused, which tells nothing about the url."""
+    """Check whether the request was refused, which implies nothing about the url."""
     return isinstance(error, ServiceError) and error.request_rejected
 
 

@@ -261,7 +261,7 @@ class RemoteReranker(BaseReranker, ABC):
     def _attempts(
         self, attempt: Attempt, request: ScoreRequest, where: str, retries: int, deadline: Deadline
     ) -> Flow[Reply]:
-        """Return what ``attempt`` answers; retry it with a deadline of its own each time.
+        """Return what ``attempt`` returns; each retry has its own deadline.
 
         A late request keeps its part of a budget, since the service may bill it. A retry after it
         is made only if the budget has room for both.

@@ -24,7 +24,7 @@ class RequestLimit:
     def parts(self, tokens: Sequence[float], within: range | None = None) -> Iterator[range]:
         """Yield consecutive parts of ``within`` (default: all) that keep the limit.
 
-        ``tokens`` are those of each document; one that is above the limit is a part of its own.
+        ``tokens`` are those of each document; one that is above the limit is sent alone.
         """
         within = range(len(tokens)) if within is None else within
         start, held = within.start, 0.0
@@ -114,7 +114,7 @@ class RequestPlan:
     def next(self, may_add: Callable[[range], bool]) -> range | None:
         """Return the documents of the next request; None at the end.
 
-        ``may_add`` is asked before each request beyond the planned ones.
+        ``may_add`` is called before each request beyond the planned ones.
         """
         while self._pending:
             part, is_extra = self._pending.pop() if self._from_the_end else self._pending.popleft()
@@ -137,7 +137,7 @@ class RequestPlan:
     def refused(self, part: range, *, is_fault: bool, names_tokens: bool = False) -> None:
         """Record that the server refused ``part``, and plan its halves.
 
-        ``is_fault`` says that it failed at the request, ``names_tokens`` that its message speaks of
+        ``is_fault`` says that it failed at the request, ``names_tokens`` that its message mentions
         tokens.
         """
         self._names_tokens |= names_tokens

@@ -1,4 +1,4 @@
-"""What a server says went wrong: found in its response, and safe to repeat."""
+"""Find the error message in a server's response, and make it safe to repeat."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vecdb_rerank.rerankers.wire_formats import value_at
 
 _SHOWN = 200  # characters of a message
 _READ = 2_000  # characters of a message that are looked at
-_SHORT = 3  # characters; a shorter text says nothing
+_SHORT = 3  # characters; a shorter text explains nothing
 _PIECE = 16  # characters; a longer piece of a text gives it away
 _BLOCK = _PIECE // 2  # every piece holds one of the blocks at multiples of this
 _DEPTH = 6  # levels of JSON that are searched
@@ -49,7 +49,7 @@ _ERROR_KEYS = {
     "exception",
     "fault",
 }  # these say that something is wrong,
-_SAYING_KEYS = {"base_resp", "detail", "message", "msg"}  # these may, where there are no results
+_SAYING_KEYS = {"base_resp", "detail", "message", "msg"}  # these may, if there are no results
 
 
 def parse(body: bytes | str) -> object:
@@ -82,7 +82,7 @@ def find_message(body: object, path: Sequence[str] = ()) -> str:
 
 
 def names_error(body: object, *, has_results: bool) -> bool:
-    """Return whether a body that came with status 200 says that something went wrong."""
+    """Check whether a body that came with status 200 reports an error."""
     if isinstance(body, list):
         wrong = (names_error(entry, has_results=has_results) for entry in body[:3])
         return bool(body) and all(wrong)
@@ -159,7 +159,7 @@ def _holds(word: str, pieces: set[str]) -> bool:
 def _repeats(message: str, sent: Sequence[str]) -> bool:
     """Return whether a message holds a whole short text of those sent, or a piece of a longer one.
 
-    The time is linear in the length of the texts: a piece is looked for only where a text holds
+    The time is linear in the length of the texts: a piece is looked for only if a text holds
     one of the few blocks that every piece of the message must contain.
     """
     starts = range(0, len(message) - _BLOCK + 1, _BLOCK)

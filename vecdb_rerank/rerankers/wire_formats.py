@@ -1,4 +1,4 @@
-"""The wire formats of rerank servers: one table, and what every row of it is read by.
+"""The wire formats of rerank servers: one table, and the functions that read its rows.
 
 To add a format, add a row to `FORMATS` and its name to `FormatName`, and a case to
 ``tests/rerankers/test_wire_formats.py``.
@@ -22,14 +22,14 @@ FormatName = Literal["cohere", "cohere_v1", "jina", "tei", "voyage"]
 
 @dataclass(frozen=True, slots=True)
 class WireFormat:
-    """How one kind of server is asked for scores, and how its answer is read.
+    """The requests and responses of one kind of server.
 
     The path and the fields of the request:
 
-    - ``path``: what is appended to the server's address.
+    - ``path``: what is appended to the server's address, unless it ends in it already.
     - ``query``, ``documents``, ``model``: the fields of the request. ``model=None``: the server
-      has one model, and is not told which.
-    - ``asks_logits``: the field that says whether the server shall answer with logits.
+      has one model, and requests do not name it.
+    - ``asks_logits``: the boolean field that requests logits instead of relevance.
     - ``constants``: fields that every request has.
     - ``auth_header``, ``auth_prefix``: the header of the key, and what precedes the key in it.
 
@@ -39,13 +39,13 @@ class WireFormat:
     - ``index``, ``score``: the fields of one result.
     - ``scale``: what the scores are by default, ``relevance`` (0 to 1) or ``logits``.
     - ``usage``: the path of the billed units. ``error``: the path of the message in the body of an
-      error; the shapes that other servers use are looked for where it leads nowhere.
+      error response; if it is missing, the shapes of other servers are tried.
 
     The limits of one request, and its price:
 
     - ``max_documents``; ``max_tokens`` of the query with each of the documents (None: no limit).
-    - ``listwise``: the scores depend on the other documents of the request, so that no call is
-      split into several requests.
+    - ``listwise``: a score depends on the other documents of the request, so no call is split
+      into several requests.
     - ``unit``: what the service bills.
     """
 
@@ -73,12 +73,12 @@ _NO_DOCUMENTS = {"return_documents": False}
 _SEARCH_UNITS = ("meta", "billed_units", "search_units")
 _TOTAL_TOKENS = ("usage", "total_tokens")
 
-# Sources: the API references of Cohere (v2 and v1 rerank, which vLLM, Infinity, LocalAI and
-# llama.cpp speak; llama.cpp answers with logits), Jina AI (returns the documents by default),
+# Sources: the API references of Cohere (v2 and v1 rerank, also the format of vLLM, Infinity,
+# LocalAI and llama.cpp; llama.cpp returns logits), Jina AI (returns the documents by default),
 # Voyage AI (at most 1,000 documents; at most 100,000 tokens for rerank-1, 300,000 for the lite
-# models before 2.5 and 600,000 for rerank-2 and 2.5: the least is the default), and Hugging Face
-# text-embeddings-inference (max-client-batch-size 32; without `truncate` one long document fails
-# all of a request; logits keep apart what a server's 16-bit sigmoid makes equal).
+# models before 2.5 and 600,000 for rerank-2 and 2.5: the smallest is the default), and Hugging
+# Face text-embeddings-inference (max-client-batch-size 32; without `truncate` one long document
+# fails the whole request; logits distinguish scores that a server's 16-bit sigmoid makes equal).
 FORMATS: Mapping[FormatName, WireFormat] = {
     "cohere": WireFormat("/v2/rerank", usage=_SEARCH_UNITS, unit="search"),
     "cohere_v1": WireFormat(
@@ -143,7 +143,7 @@ def request_body(request: ScoreRequest, wire: WireFormat) -> dict[str, object]:
 
 
 def estimated_tokens(text: str) -> float:
-    """Estimate the tokens of ``text``: a quarter of a token a character, one for CJK.
+    """Estimate the tokens of ``text``: a quarter of a token per character, one for CJK.
 
     A character beyond ASCII takes two to four bytes in UTF-8, and correspondingly more tokens.
     """
@@ -158,7 +158,7 @@ def request_tokens(query: str, documents: Sequence[str]) -> list[float]:
 
 
 def predicted_units(wire: WireFormat, query: str, documents: Sequence[str]) -> float:
-    """Predict what one request will be billed, in the units of the service; 0 if nothing.
+    """Predict the units that one request will be billed; 0 if the service bills nothing.
 
     A search unit is a query with up to 100 documents. A document of more than 500 tokens, the
     query included, is split into chunks, and each chunk counts as a document (Cohere, "Pricing").
@@ -185,18 +185,18 @@ def endpoint(url: str, path: str) -> str:
     """
     parts = urlsplit(url)
     base = parts.path.rstrip("/")
-    version = path.removesuffix("/rerank")
-    if base.endswith("/rerank"):
+    version, _, name = path.rpartition("/")
+    if base.endswith(f"/{name}"):
         whole = base
     elif version and base.endswith(version):
-        whole = f"{base}/rerank"
+        whole = f"{base}/{name}"
     else:
         whole = f"{base}{path}"
     return urlunsplit(parts._replace(path=whole, fragment=""))
 
 
 def reply(answer: object, request: ScoreRequest, wire: WireFormat) -> Reply:
-    """Return what a response answers to ``request``; one that names no price has billed nothing.
+    """Return the scores and billed units of a response; without a price, 0 units are billed.
 
     Raise `RerankError` unless each document has exactly one valid score.
     """

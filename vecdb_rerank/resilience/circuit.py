@@ -20,7 +20,7 @@ _Kind = Literal["normal", "probe", "unruled"]
 
 
 class Circuit:
-    """The calls of one reranker, and whether it is left alone; shared by threads and tasks.
+    """The calls of one reranker, and whether it is paused; shared by threads and tasks.
 
     The rules come with each call: they decide how the shared record is read.
     """
@@ -54,7 +54,7 @@ class Circuit:
         except Exception as error:
             self._settle(rules, kind, error if is_failure(error) else None)
             raise
-        except BaseException:  # the search was cancelled, which says nothing about the reranker
+        except BaseException:  # the search was cancelled, which implies nothing about the reranker
             with self._lock:
                 self._under_way -= 1
                 self._probing = self._probing and kind != "probe"
@@ -73,7 +73,7 @@ class Circuit:
             left = self._opened_at + rules.pause - self._clock()
             if left > 0 or self._probing or not may_probe:
                 raise RerankerSkippedError(
-                    f"{self._name} is left alone for {max(left, 0.0):.1f} s more after failing "
+                    f"{self._name} is paused for {max(left, 0.0):.1f} s more after failing "
                     f"({self._last_error})"
                 )
             self._probing = True

@@ -123,7 +123,7 @@ class GuardedReranker:
         raise RerankerSkippedError(f"{self.name} takes longer than the {left * 1e3:.0f} ms left")
 
     def _is_fair(self, deadline: Deadline, policy: Policy) -> bool:
-        """Whether a reranker that misses this deadline has only itself to blame."""
+        """Whether missing this deadline counts as a failure of the reranker."""
         needed = self._latency.usual()
         if needed is None:
             needed = (policy.deadline or 0.0) / 3

@@ -24,9 +24,9 @@ _ROUNDING = 1 + 1e-9  # ten times a tenth is the budget, not above it
 class Bill:
     """One call's units: those reserved in a budget, and those the service billed.
 
-    ``units`` is what the service says; the caller fills it in. ``kept`` are units of requests that
-    were late, which the service may have billed: they count against the budgets of the periods,
-    and not as billed.
+    ``units`` is what the service reports; the caller fills it in. ``kept`` are units of requests
+    that were late, which the service may have billed: they count against the budgets, and not as
+    billed.
     """
 
     name: str

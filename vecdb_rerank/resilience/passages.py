@@ -1,4 +1,4 @@
-"""Long documents, read in passages: a reranker sees only so many tokens at once."""
+"""Long documents, read in passages: a reranker reads a limited number of tokens at once."""
 
 from __future__ import annotations
 

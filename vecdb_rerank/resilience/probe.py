@@ -32,8 +32,8 @@ class Probe:
     """What a few calls of a reranker showed.
 
     ``milliseconds`` is an estimate of one call with ``documents`` documents of about 20 tokens.
-    ``problem`` says what is wrong with its scores, if anything; it is an ``error`` if they rank
-    nothing or on another scale, else a ``warning``.
+    ``problem`` is what is wrong with its scores, if anything; it is an ``error`` if they rank
+    nothing or are on another scale, else a ``warning``.
     """
 
     name: str
@@ -62,7 +62,7 @@ def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
 
 
 def _score(reranker: BaseReranker, count: int) -> Scores:
-    # No two are equal: a cache would answer for the model.
+    # No two are equal: a cache would stand in for the model.
     texts = [_ANSWER, *(f"{_OTHERS[n % len(_OTHERS)]} ({n})" for n in range(1, count))]
     try:
         answer = run(call_steps(reranker, _QUERY, texts, Deadline()))

@@ -22,8 +22,8 @@ _MANY = 10  # scores that are not all within so narrow a range by chance
 def why_suspect(scores: Scores) -> str | None:
     """Return what about an answer contradicts its declared scale, or None.
 
-    Probabilities where logits are declared all lie within 0 to 1, as no cross-encoder's logits do,
-    and percentages within 0 to 100. Scores that are all equal or all near 0 rank nothing.
+    Probabilities declared as logits all lie within 0 to 1, as no cross-encoder's logits do, and
+    percentages within 0 to 100. Scores that are all equal or all near 0 rank nothing.
     """
     known = _known(scores)
     if len(known) < _FEWEST:

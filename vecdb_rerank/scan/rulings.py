@@ -24,9 +24,9 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A verdict and its reason; ``unclear`` if only a run can tell.
+    """A verdict and its reason; ``unclear`` if it depends on run-time values.
 
-    ``missing`` says that the call is passed through only because it lacks one query text.
+    ``missing`` means that the call is passed through only because it lacks one query text.
     """
 
     verdict: Verdict
@@ -36,7 +36,7 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a request reader says of a request; ``where`` its text is, ``is_past`` the window."""
+    """What a request reader found; ``where`` its text is, and whether it ``is_past`` the window."""
 
     obstacle: str | None = None
     texts: Sequence[str] = ()

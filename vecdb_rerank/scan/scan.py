@@ -161,7 +161,7 @@ def _arguments(node: ast.Call, scope: Scope, project: Project) -> tuple[list[obj
 def _handed_on(
     node: ast.Attribute, scope: Scope, project: Project, clients: Clients
 ) -> Seen | None:
-    """Find a method that is not called where it stands, or an object behind the client's back."""
+    """Find a method that is referred to but not called, or an object inside the client."""
     if (database := project.client(node.value, scope)) is None:
         return None
     rules = _RULES[database]

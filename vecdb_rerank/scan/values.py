@@ -1,4 +1,4 @@
-"""Evaluate the arguments of a call to plain values, as far as the code says them in one place.
+"""Evaluate the arguments of a call to plain values, as far as they are literal or constant.
 
 A call of a model of qdrant-client becomes the mapping of its fields, which is its JSON. What is not
 literal becomes an `Unknown`, and a mapping that may hold more than is seen an `Open`. Both raise

@@ -16,7 +16,7 @@ from vecdb_rerank.search.store import ShardKey
 from vecdb_rerank.text_fields import TextFields
 
 Bundled = Literal["bundled"]
-# One reranker, or several in order: the next one is asked if one fails. None is no reranker.
+# One reranker, or several in order: the next one is called if one fails. None is no reranker.
 Rerankers = AnyReranker | Sequence[AnyReranker] | Bundled | None
 Rerank = bool | Policy
 

@@ -2,7 +2,7 @@
 
 A drop-in client reads a native request (`RequestInfo`), makes a `Plan` for it, sends it, and
 returns the native response, reranked. Each database reads, deepens and rebuilds requests its own
-way; what is reranked, when, and what the outcome says is decided here.
+way; what is reranked, when, and with which outcome is decided here.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def rerank_query(text: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """What a native request asks for, in terms that are the same for every database.
+    """A native request, in terms that are the same for every database.
 
     ``limit`` hits from ``offset`` (from 0). ``texts`` are the query texts found in it,
     ``obstacle`` is the reason why it cannot be reranked, ``note`` a reason for the outcome if it
@@ -67,7 +67,7 @@ class RequestInfo:
     ``deterministic_ties`` that hits of equal scores have the same order at any depth. ``notes``
     are those of the `Outcome`. With ``own_depth`` the request is not made deeper: the hits of its
     response are what is reranked, and ``offset`` is 0 whatever page they are. There are at most
-    ``available`` hits, if the request says so itself; the deeper one would find more.
+    ``available`` hits, if the request itself limits them; the deeper one would find more.
     """
 
     mode: str
@@ -247,8 +247,8 @@ def batch(
 ) -> Flow[tuple[AnswerT, list[R]]]:
     """Return the flow of several searches in one native call: its answer, and the responses.
 
-    ``split`` takes the responses out of the answer, one a job. They are reranked concurrently. One
-    that fails falls back alone, whatever its policy says: an error would lose the others. Outcomes
+    ``split`` takes the responses out of the answer, one per job. They are reranked concurrently.
+    One that fails falls back alone, whatever its policy: an error would lose the others. Outcomes
     are published in the order of the jobs.
     """
     clock = Clock()

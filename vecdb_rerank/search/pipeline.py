@@ -180,7 +180,7 @@ class Pipeline:
     ) -> str | None:
         """Return why a search is not reranked, or None."""
         if run.chain is None:
-            return "no reranker"
+            return "no reranker" if self.chain is None else "rerank=False"
         if rule is not None and not run.policy.skip.shadow:
             return rule
         if search.offset >= search.k and not search.tail_follows:

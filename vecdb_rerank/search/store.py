@@ -1,4 +1,4 @@
-"""What a connector needs of its database besides searching: create, fill, check and delete."""
+"""The operations of a database besides searching: create, fill, check and delete."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding:
     """One result of a connector's ``check``.
 
     A ``note`` needs no action, a ``warning`` lowers quality, an ``error`` makes searching
-    impossible or pointless; ``fix`` says what to do.
+    impossible or pointless; ``fix`` is what to do.
     """
 
     subject: str

@@ -113,7 +113,7 @@ def keep_ends(ids: Ids, limit: int) -> Ids:
 def pair_template(tokenizer: Tokenizer, *, typed: bool) -> Template:
     """Return the template of the tokenizer's own pairs.
 
-    ``typed`` says whether the model reads token types. Turns off the padding and truncation of
+    ``typed``: whether the model reads token types. Turns off the padding and truncation of
     the tokenizer's file. Raises `ConfigurationError` if the tokenizer cannot encode pairs.
     """
     tokenizer.no_padding()

@@ -1,6 +1,6 @@
 """Read special tokens in queries and documents as plain text.
 
-``[SEP]``, ``</s>`` or ``<|im_end|>`` in a text that somebody else wrote would end the document and
+``[SEP]``, ``</s>`` or ``<|im_end|>`` in an untrusted text would end the document and
 start something else. Only templates may contain special tokens.
 """
 

@@ -51,7 +51,7 @@ class TokenBudget:
 
     @property
     def tokens(self) -> int:
-        """Tokens per batch; a single longer pair is a batch of its own."""
+        """Tokens per batch; a longer pair is a batch alone."""
         return self._tokens
 
     def lower(self, tokens: int) -> None:

@@ -15,7 +15,7 @@ class Prompt:
     """How a causal language model is asked whether a document answers a query.
 
     The model reads ``before`` + ``query`` + ``between`` + ``document`` + ``after``. Each part is
-    tokenized by itself, and ``{}`` in ``query`` and ``document`` is replaced by the text. The
+    tokenized separately, and ``{}`` in ``query`` and ``document`` is replaced by the text. The
     score is the logit of the next token ``yes``, minus that of ``no`` unless ``no`` is None.
     Special tokens are allowed in ``before``, ``between`` and ``after`` only.
     """

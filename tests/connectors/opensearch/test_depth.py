@@ -42,7 +42,7 @@ def hybrid(*queries: Any, **rest: Any) -> dict[str, Any]:
         ({"from": 0, "size": 50}, {"from": 0, "size": 50}),
         ({"size": 1000}, {"size": 1000}),
         ({"from": 10, "size": 1000}, {"size": 1010}),
-        ({"from": 50, "size": 10}, {"from": 50, "size": 10}),  # OpenSearch pages on by itself
+        ({"from": 50, "size": 10}, {"from": 50, "size": 10}),  # OpenSearch continues there
         ({"from": 5, "size": 0}, {"size": 50}),
         ({"from": "5", "size": "7"}, {"size": 50}),
         ({"size": 10, "rescore": [{}]}, {"size": 10, "rescore": [{}]}),  # another order
@@ -125,7 +125,7 @@ def test_a_neural_query_without_a_k_looks_for_ten_neighbours() -> None:
     ],
 )
 def test_a_vector_beside_other_clauses_keeps_its_neighbours(inside: Any) -> None:
-    """How many hits there are with more of them does not tell how many there are with fewer."""
+    """The total of a deeper request does not imply that of the caller's."""
     body = {"query": inside(knn(3))}
     assert deepen(body, K) == {**body, "size": 50}
     assert available(body, K) is None

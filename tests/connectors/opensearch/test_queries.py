@@ -435,7 +435,7 @@ def refused(status: int, reason: str, kind: type[TransportError] = RequestError)
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "fragment"),
     [
         (refused(400, "failed to\nparse query"), "refused the request: failed to parse query"),
         (refused(400, "unknown query [knn]"), "the k-NN plugin (opensearch-knn) is not installed"),
@@ -449,10 +449,10 @@ def refused(status: int, reason: str, kind: type[TransportError] = RequestError)
         (SearchFailed(400, {"type": "t", "reason": "bad sort"}), "refused the request: bad sort"),
     ],
 )
-def test_errors_are_told_in_one_line_with_what_to_do(error: Exception, told: str) -> None:
+def test_errors_are_one_line_with_the_fix(error: Exception, fragment: str) -> None:
     line = errors.describe(error, "http://here:9200")
     assert line.startswith("OpenSearch at http://here:9200")
-    assert told in line
+    assert fragment in line
     assert "\n" not in line
 
 

@@ -1,4 +1,4 @@
-"""What a call of somebody else's asks for, and why some are passed through: pure functions."""
+"""What a caller's request asks for, and why some are passed through: pure functions."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def test_a_sort_by_score_is_what_is_reranked(sort: Any) -> None:
 def test_what_is_passed_through_says_why(
     body: dict[str, Any], url: dict[str, Any], reason: str
 ) -> None:
-    told = obstacle({**BODY, **body}, url)
-    assert told is not None
-    assert told.startswith(reason)
+    found = obstacle({**BODY, **body}, url)
+    assert found is not None
+    assert found.startswith(reason)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is asked of Qdrant and what is made of its answers: pure functions, no server."""
+"""Requests to Qdrant and its responses: pure functions, no server."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_index_parameters_go_to_the_dense_branch_only() -> None:
 
 def test_evidence_needs_both_branches_but_no_fused_query_where_it_can_be_made_from_them() -> None:
     assert queries.fused_here(Fusion(), evidence=True)
-    assert not queries.fused_here(Fusion("dbsf"), evidence=True)  # nobody else can compute it
+    assert not queries.fused_here(Fusion("dbsf"), evidence=True)  # only the server can compute it
 
 
 def test_a_batch_uses_the_batchs_own_names() -> None:
@@ -336,7 +336,7 @@ def said(message: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "fragment"),
     [
         (unexpected(400, said("Wrong input: no vector")), "refused the request: Wrong input"),
         (unexpected(500, b"<html>\n<body>Bad\nGateway</body>"), "refused the request: status 500"),
@@ -352,10 +352,10 @@ def said(message: str) -> bytes:
         ),
     ],
 )
-def test_errors_are_told_in_one_line_with_what_to_do(error: Exception, told: str) -> None:
+def test_errors_are_one_line_with_the_fix(error: Exception, fragment: str) -> None:
     line = errors.describe(error, "http://here:6333")
     assert line.startswith("Qdrant at http://here:6333 ")
-    assert told in line
+    assert fragment in line
     assert "\n" not in line
 
 

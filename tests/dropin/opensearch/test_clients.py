@@ -463,7 +463,7 @@ def test_threads_share_a_client(world: World) -> None:
 
 
 class Waiting(BaseReranker):
-    """A reranker that waits on an event loop, until it is told to end."""
+    """A reranker that waits on an event loop, until it is released."""
 
     name = "waiting"
 
@@ -476,7 +476,7 @@ class Waiting(BaseReranker):
             await asyncio.sleep(60)
         finally:
             self.ended = True
-        raise AssertionError("nobody cancelled it")
+        raise AssertionError("it was not cancelled")
 
 
 async def test_cancelling_a_search_cancels_its_rerank(world: World, opensearch_url: str) -> None:

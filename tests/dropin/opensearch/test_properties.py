@@ -1,6 +1,6 @@
 """What must hold of any search, checked on one recorded response each.
 
-``VECDB_RERANK_TEST_EXAMPLES`` says how many searches are generated for each property.
+``VECDB_RERANK_TEST_EXAMPLES`` sets how many searches are generated for each property.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def test_a_response_is_the_recorded_one_reordered_and_nothing_else(
 
 
 def is_past(arguments: Arguments, k: int) -> bool:
-    """Whether a page lies past the window, where OpenSearch pages on by itself."""
+    """Whether a page lies past the window, where OpenSearch continues."""
     return oracle.page(arguments)[0] >= k
 
 
@@ -180,7 +180,7 @@ def test_so_does_an_msearch(world: World, searches: Any, text_fields: TextFields
 def test_hits_are_those_that_the_callers_own_search_brings(
     world: World, search: Arguments, text_fields: TextFields
 ) -> None:
-    """But for scores, order and number, which one response cannot tell."""
+    """But for scores, order and number, which one response does not show."""
     arguments = placed(world, search)
     client = wrapped(world, "reversing", text_fields, 50)
     try:

@@ -51,7 +51,7 @@ def ext(**context: Any) -> dict[str, Any]:
     return {"body": {"query": KNN, "ext": {"rerank": {"query_context": context}}}}
 
 
-# Row of the table: what becomes of the call, its arguments, and what its outcome says.
+# Row of the table: what becomes of the call, its arguments, and the reason in its outcome.
 SEARCH: dict[str, tuple[str, Any, str]] = {
     "`match`, `match_phrase`, …": (RERANKED, m(), ""),
     "`multi_match`": (
@@ -213,7 +213,7 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
         "",
     ),
     "a body as JSON text or bytes": (RERANKED, {"body": json.dumps(m()["body"]).encode()}, ""),
-    "a body that is no JSON object": (PASSED, {"body": "[]"}, "body: "),
+    "a body that is not a JSON object": (PASSED, {"body": "[]"}, "body: "),
     "headers, `params`": (
         RERANKED,
         {**m(), "params": {"size": 3}, "headers": {"x-opaque-id": "7"}},
@@ -224,7 +224,7 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
 # What the raw client cannot read, or OpenSearch refuses.
 NO_ANSWER = (
     "`format` other than JSON",
-    "a body that is no JSON object",
+    "a body that is not a JSON object",
     "`hybrid`, a later page without `pagination_depth`",
 )
 NO_TEXT = "hits without the text that `TextFields` names"
@@ -237,13 +237,13 @@ def wrapped(world: World, **options: Any) -> Any:
 
 @pytest.mark.parametrize("row", SEARCH)
 def test_search(world: World, row: str) -> None:
-    becomes, arguments, told = SEARCH[row]
+    becomes, arguments, reason = SEARCH[row]
     text_fields = TextFields(("nothing",)) if row == NO_TEXT else TextFields()
     options: Any = {"on_missing_query": "raise"} if becomes == REFUSED else {}
     client = wrapped(world, text_fields=text_fields, **options)
     call = {**arguments, "index": world.targets[arguments.get("index", 0)]}
     if becomes == REFUSED:
-        with world.watched() as log, pytest.raises(ConfigurationError, match=told):
+        with world.watched() as log, pytest.raises(ConfigurationError, match=reason):
             client.search(**call)
         assert not log
         return
@@ -256,7 +256,7 @@ def test_search(world: World, row: str) -> None:
             return
     (outcome,), sent = outcomes, log[-1]
     assert outcome.status == ("reranked" if becomes == RERANKED else "skipped"), outcome.reason
-    assert str(outcome.reason or outcome.notes.get("own_depth", "")).startswith(told)
+    assert str(outcome.reason or outcome.notes.get("own_depth", "")).startswith(reason)
     recorded = sent.response
     assert list(response) == list(recorded)
     if becomes == PASSED and row != NO_TEXT:

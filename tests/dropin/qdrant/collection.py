@@ -1,4 +1,4 @@
-"""One collection with all that a request can ask of Qdrant, and clients that tell what passed."""
+"""One collection with all that a request can ask of Qdrant, and clients that record what passed."""
 
 from __future__ import annotations
 

@@ -825,7 +825,7 @@ def test_an_async_client_of_a_server_is_reranked_alike(world: World) -> None:
 
 
 class Waiting:
-    """Waits for ever, and tells when it is cancelled."""
+    """Waits for ever, and records that it was cancelled."""
 
     name = "waiting"
 
@@ -839,7 +839,7 @@ class Waiting:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        raise AssertionError("nobody cancelled it")
+        raise AssertionError("it was not cancelled")
 
 
 @pytest.mark.parametrize("batched", [False, True])

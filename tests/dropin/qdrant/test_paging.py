@@ -70,7 +70,7 @@ def pages(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 def documents() -> Iterator[models.PointStruct]:
-    """Each has scores of its own: equal ones come in any order, from page to page of Qdrant's."""
+    """Each has distinct scores: equal ones come in any order, from page to page of Qdrant's."""
     drawn = random.Random(3)
     for n in range(COUNT):
         # n = 20 a + b: b times the word, in a document of a certain length.

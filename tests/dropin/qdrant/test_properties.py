@@ -1,6 +1,6 @@
 """What must hold of any request, checked on one recorded response each.
 
-``VECDB_RERANK_TEST_EXAMPLES`` says how many requests are generated for each property.
+``VECDB_RERANK_TEST_EXAMPLES`` sets how many requests are generated for each property.
 """
 
 from __future__ import annotations

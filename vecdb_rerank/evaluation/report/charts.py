@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from vecdb_rerank.evaluation.tuning.summary import TuningSummary
 
-# Colours that can be seen on white and on black.
+# Colors that can be seen on white and on black.
 BEFORE, AFTER, BETTER, WORSE = "#8a97a8", "#2f7fd6", "#2f9e6b", "#d6604d"
 FORMATS = ("png", "svg")
-_INK = "#010203"  # replaced by the text colour of the page
+_INK = "#010203"  # replaced by the text color of the page
 _SIZE = (5.6, 3.2)  # inches
 
 R = TypeVar("R")
@@ -36,12 +36,12 @@ def _quality(axes: Axes, result: EvaluationResult) -> None:
     pairs = list(stage_pairs(result["stages"]))
     before = [stage_metrics(first)["ndcg@10"] for _, first, _ in pairs]
     after = [stage_metrics(second)["ndcg@10"] for _, _, second in pairs]
-    for label, values, colour, shift in (
+    for label, values, color, shift in (
         ("first pass", before, BEFORE, -0.2),
         ("reranked", after, AFTER, 0.2),
     ):
         places = [n + shift for n in range(len(pairs))]
-        bars = axes.bar(places, values, 0.38, color=colour, label=label)
+        bars = axes.bar(places, values, 0.38, color=color, label=label)
         axes.bar_label(bars, fmt="%.3f", fontsize=8, padding=2)
     axes.set_xticks(range(len(pairs)), [mode for mode, *_ in pairs])
     axes.set_title("NDCG@10")
@@ -67,8 +67,8 @@ def _recall(axes: Axes, result: EvaluationResult) -> None:
 def _changes(axes: Axes, result: EvaluationResult) -> None:
     """Draw the change of NDCG@10 of each query, sorted."""
     values = sorted(result["details"]["changes"].values())
-    colours = [WORSE if value < 0 else BETTER for value in values]
-    axes.bar(range(len(values)), values, 1.0, color=colours)
+    colors = [WORSE if value < 0 else BETTER for value in values]
+    axes.bar(range(len(values)), values, 1.0, color=colors)
     axes.axhline(0, color=BEFORE, linewidth=0.8)
     how = result["details"]["against_first_pass"][result["details"]["mode"]]
     axes.set_title(f"change by query: {how['wins']} better, {how['losses']} worse")
@@ -84,9 +84,9 @@ def _latency(axes: Axes, result: EvaluationResult) -> None:
         axes.text(0.5, 0.5, "times not measured:\nscores came from the cache", ha="center")
         return
     places = range(len(stages))
-    for label, shift, colour in (("p50", -0.2, AFTER), ("p95", 0.2, BEFORE)):
+    for label, shift, color in (("p50", -0.2, AFTER), ("p95", 0.2, BEFORE)):
         values = [stage["p50"] if label == "p50" else stage["p95"] for stage in stages.values()]
-        bars = axes.barh([n + shift for n in places], values, 0.38, color=colour, label=label)
+        bars = axes.barh([n + shift for n in places], values, 0.38, color=color, label=label)
         axes.bar_label(bars, fmt="%.0f", fontsize=8, padding=2)
     axes.set_yticks(places, [name.replace("_", " ") for name in stages])
     axes.invert_yaxis()
@@ -121,7 +121,7 @@ TUNING: Mapping[str, Draw[TuningSummary]] = {"trade-off": _trade_off}
 
 
 def svg(draw: Draw[R], result: R) -> str:
-    """Return one chart as an ``<svg>`` element in the text colour of the page around it."""
+    """Return one chart as an ``<svg>`` element in the text color of the page around it."""
     with _style(_INK, "none"):
         figure = _figure(_SIZE)
         draw(figure.subplots(), result)

@@ -1,4 +1,4 @@
-"""Choose settings on judged queries: `collect` asks the models once, `evaluate` tries settings."""
+"""Choose settings on judged queries: `collect` calls the models once, `evaluate` tries settings."""
 
 from vecdb_rerank.evaluation.tuning.choose import Choice, choose, evaluate
 from vecdb_rerank.evaluation.tuning.collect import collect, sections
