@@ -14,10 +14,12 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from tests.servers import qdrant_source
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.rerankers.onnx import OnnxReranker
+from vecdb_rerank.search.connector import AsyncConnector
 from vecdb_rerank.testing.base import caller
 from vecdb_rerank_opensearch import AsyncOpenSearchConnector, OpenSearchConnector
 from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
@@ -79,7 +81,8 @@ def first_pass_notes(
     vector = connector.pipeline.embedder.embed_query(query)
     plain = Search(query, k=50, limit=10, offset=0, mode="hybrid", depth=50, fusion=Fusion())
     flow = connector.store.first_pass(replace(plain, **options), vector, Deadline())
-    found: FirstPass[Any] = call(connector._run(flow))
+    drive = run_async if isinstance(connector, AsyncConnector) else run
+    found: FirstPass[Any] = call(drive(flow))
     return found.notes
 
 

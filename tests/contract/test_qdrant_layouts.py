@@ -235,7 +235,7 @@ def test_a_strict_collection_is_searched_as_deep_as_it_allows(
     connector.add({"id": n, "text": f"red fox {n}"} for n in range(60))
     for _ in range(3):
         notes = first_pass_notes(
-            lambda found: run(found) if hasattr(found, "send") else found,
+            lambda found: found,
             connector,
             "fox",
             mode=mode,
