@@ -111,7 +111,9 @@ class Fusing(ConnectorFixtures):
     ) -> None:
         """Without ``branch_evidence``, only the fused order is blended."""
         blend = Blend(feedback=0.0, smoothing=0.0)  # independent of the texts
-        policy = Policy(branch_evidence=False, blend=blend, calibration=Calibration())
+        policy = Policy(
+            branch_evidence=False, blend=blend, calibration={"reversing": Calibration()}
+        )
         connector = make(filled, reranker=ReversingReranker(0.85), policy=policy)
         for method in self.fusions:
             if method == "dbsf" and weights:
