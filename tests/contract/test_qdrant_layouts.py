@@ -14,7 +14,6 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from tests.contract.backends import Backend, first_pass_notes
 from vecdb_rerank.errors import ConfigurationError, IngestError
-from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.ingest.model import Document
 from vecdb_rerank.request import SearchDefaults
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
