@@ -34,6 +34,8 @@ _TOO_LARGE = re.compile(
     r"larger than rate limiter capacity|message larger than max|message length too large"
     r"|[Pp]ayload.*larger than allowed|too large|Limit exceeded \d+ > \d+ for \"upsert",
 )
+# Of a write without the shard key that custom sharding needs: so would be the next one.
+_WRONG_SHARD_KEY = re.compile(r"Shard key (?:not specified|.{1,200} not found)")
 # Strict mode's refusal of one number of a request.
 _LIMIT = re.compile(r"Limit exceeded (\d+) > (\d+) for \"([\w ]+)\"")
 
@@ -55,6 +57,8 @@ def cause(error: Exception) -> Cause:
     status = _status(error)
     if _TOO_LARGE.search(reason(error)) or status == 413:
         return "too_large"
+    if _WRONG_SHARD_KEY.search(reason(error)):
+        return "fatal"
     if is_timeout(error):
         return "timeout"
     if _is_unreachable(error) or status in _TRANSIENT:
@@ -115,6 +119,8 @@ def describe(error: Exception, where: str) -> str:
         )
     if status == 429:
         return f"Qdrant at {where} limits the rate of requests ({why}): try again later"
+    if _WRONG_SHARD_KEY.search(why):
+        return f"Qdrant at {where} refused the request ({why}): set shard_key to a shard it has"
     return f"Qdrant at {where} refused the request: {why}"
 
 
