@@ -36,6 +36,8 @@ _TOO_LARGE = re.compile(
 )
 # Of a write without the shard key that custom sharding needs: so would be the next one.
 _WRONG_SHARD_KEY = re.compile(r"Shard key (?:not specified|.{1,200} not found)")
+# Of a write to a collection in strict mode that is full.
+_FULL = re.compile(r"Max .{1,60} limit of .{1,40} reached")
 # Strict mode's refusal of one number of a request.
 _LIMIT = re.compile(r"Limit exceeded (\d+) > (\d+) for \"([\w ]+)\"")
 
@@ -57,7 +59,7 @@ def cause(error: Exception) -> Cause:
     status = _status(error)
     if _TOO_LARGE.search(reason(error)) or status == 413:
         return "too_large"
-    if _WRONG_SHARD_KEY.search(reason(error)):
+    if _WRONG_SHARD_KEY.search(reason(error)) or _FULL.search(reason(error)):
         return "fatal"
     if is_timeout(error):
         return "timeout"
@@ -121,6 +123,11 @@ def describe(error: Exception, where: str) -> str:
         return f"Qdrant at {where} limits the rate of requests ({why}): try again later"
     if _WRONG_SHARD_KEY.search(why):
         return f"Qdrant at {where} refused the request ({why}): set shard_key to a shard it has"
+    if _FULL.search(why):
+        return (
+            f"Qdrant at {where} stores no more ({why}): raise the limit in the collection's "
+            "strict_mode_config"
+        )
     return f"Qdrant at {where} refused the request: {why}"
 
 

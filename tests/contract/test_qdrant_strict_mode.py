@@ -11,6 +11,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from tests.contract.backends import SERVED, Backend, opened, qdrant_client
 from tests.servers import qdrant_source
+from vecdb_rerank.errors import IngestError
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
 from vecdb_rerank.testing.base import ids, new_name
@@ -190,3 +191,32 @@ def test_a_request_of_its_own_depth_is_left_alone(served: Backend, strict: str) 
     assert len(found.points) == 20
     assert served.client.sent - before == 1
     assert "limited_depth" not in outcomes[0].notes
+
+
+@pytest.mark.parametrize(
+    "limit",
+    ["max_points_count", "max_collection_payload_size_bytes", "max_collection_vector_size_bytes"],
+)
+def test_a_full_collection_ends_an_ingest(served: Backend, strict: str, limit: str) -> None:
+    restrict(served, strict, **{limit: 20})
+    read: list[int] = []
+
+    def documents() -> Iterator[dict[str, Any]]:
+        for n in range(1_000):  # the server counts anew only after some dozens of writes
+            read.append(n)
+            yield {"id": n + 100, "text": f"river {n}"}
+
+    connector = served.connect(strict, **BARE)
+    with pytest.raises(IngestError, match="strict_mode_config"):
+        served.call(connector.add(documents(), batch_size=2))
+    assert len(read) < 500
+
+
+@pytest.mark.parametrize("limits", [{"upsert_max_batchsize": 5}, {"max_timeout": 1}])
+def test_a_limit_of_one_write_costs_no_document(
+    served: Backend, strict: str, limits: dict[str, Any]
+) -> None:
+    restrict(served, strict, **limits)
+    connector = served.connect(strict, **BARE)
+    report = served.call(connector.add({"id": n, "text": f"river {n}"} for n in range(40, 80)))
+    assert (report.added, report.failed) == (40, ())

@@ -77,9 +77,9 @@ def test_a_shard_key_names_the_shard_to_fill_and_to_search(served: Backend) -> N
         assert found(mode=mode, shard_key_selector="north") == {"north"}
         assert found(mode=mode, shard_key_selector=7) == {"7"}
         assert found(mode=mode) == {"north", "7"}
-    for key in (None, "nowhere"):
+    for wrong in (None, "nowhere"):
         with pytest.raises(IngestError) as caught:
-            call(connector.add([{"id": "x", "text": "river"}], shard_key=key))
+            call(connector.add([{"id": "x", "text": "river"}], shard_key=wrong))
         assert "shard_key" in str(caught.value)
     call(connector.delete())
 
