@@ -22,11 +22,19 @@ def adapt(reranker: AnyReranker) -> BaseReranker:
     """Return ``reranker`` as a `BaseReranker`; nothing is called.
 
     Raises `ConfigurationError` (key ``reranker``) if it has neither ``score`` nor ``score_async``,
-    or if one of them does not accept a query and texts.
+    or if one of them does not accept a query and texts. A `BaseReranker` must override ``score`` or
+    ``steps``, each of which calls the other by default.
     """
     if isinstance(reranker, type):
         raise ConfigurationError("reranker", f"got the class {reranker.__name__}; create an object")
     if isinstance(reranker, BaseReranker):
+        kind = type(reranker)
+        if kind.score is BaseReranker.score and kind.steps is BaseReranker.steps:
+            raise ConfigurationError(
+                "reranker",
+                f"{kind.__name__} must override score or steps; one with score_async alone needs "
+                "no base class",
+            )
         if not _accepts_deadline(reranker.score, f"{reranker.name}.score"):
             raise ConfigurationError("reranker", f"{reranker.name}.score must accept deadline=")
         return reranker

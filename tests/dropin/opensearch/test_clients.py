@@ -21,7 +21,6 @@ from opensearchpy.helpers.search import Search
 from tests.dropin.opensearch.world import World
 from tests.servers import free_port
 from vecdb_rerank import (
-    BaseReranker,
     ConfigurationError,
     Deadline,
     Policy,
@@ -525,7 +524,7 @@ def test_threads_share_a_client(world: World) -> None:
         assert statuses == ["reranked"]
 
 
-class Waiting(BaseReranker):
+class Waiting:
     """A reranker that waits on an event loop, until it is told to end."""
 
     name = "waiting"
