@@ -253,6 +253,7 @@ def test_a_strict_collection_is_searched_as_deep_as_it_allows(
 @pytest.mark.parametrize("named", [True, False])
 def test_a_drop_in_sends_what_a_strict_collection_allows(named: bool) -> None:
     client = Strict(":memory:")
+    client.limits = {}
     connector = QdrantConnector(client, "docs", **BARE)
     connector.create()
     connector.add({"id": n, "text": f"red fox {n}"} for n in range(60))
