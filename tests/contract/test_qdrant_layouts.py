@@ -263,8 +263,10 @@ def test_a_drop_in_sends_what_a_strict_collection_allows(named: bool) -> None:
     drop_in = RerankingQdrantClient(client, KeepingReranker())
     with observe() as outcomes:
         for _ in range(3):
-            arguments = {"query": [1.0, 0, 0, 0], "using": "dense", "rerank_query": "fox"}
-            assert len(drop_in.query_points("docs", **arguments).points) == 10
+            found = drop_in.query_points(
+                "docs", [1.0, 0.0, 0.0, 0.0], using="dense", rerank_query="fox"
+            )
+            assert len(found.points) == 10
     if named:
         assert client.refused == 1
         assert [(outcome.status, outcome.scored) for outcome in outcomes] == [("reranked", 20)] * 3
