@@ -8,6 +8,9 @@
 - ``embedded``: no container: no Qdrant server, and an OpenSearch assembled from Maven artifacts.
 - ``auto`` (default), by database: its variable; else compose where an engine answers; else as
   embedded.
+
+Tests that freeze a Qdrant server or need a cluster start an executable of their own,
+``VECDB_RERANK_TEST_QDRANT_BINARY``; without it they are skipped.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from tests.compose import Compose
 OPENSEARCH_URL = os.environ.get("VECDB_RERANK_TEST_OPENSEARCH_URL")
 QDRANT_URL = os.environ.get("VECDB_RERANK_TEST_QDRANT_URL")
 QDRANT_GRPC_PORT = int(os.environ.get("VECDB_RERANK_TEST_QDRANT_GRPC_PORT", "6334"))
+QDRANT_BINARY = os.environ.get("VECDB_RERANK_TEST_QDRANT_BINARY", "")
 CHOICES = ("auto", "env", "compose", "testcontainers", "embedded")
 _DOCKER = Path(__file__).parents[1] / "docker"
 _START = _DOCKER / "opensearch_node" / "start.sh"
@@ -220,6 +224,65 @@ class Node:
         """Stop it and delete its data."""
         with suppress(ServerError):
             _run_script("wipe", self._environment)
+
+
+class QdrantProcess:
+    """A Qdrant process on this machine, a cluster of one, which a test may freeze."""
+
+    def __init__(self, process: subprocess.Popen[bytes], http: int, grpc: int) -> None:
+        self.url = f"http://127.0.0.1:{http}"
+        self.grpc_port = grpc
+        self._process = process
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        for _ in range(300):
+            if self._process.poll() is not None:
+                raise ServerError(f"Qdrant ended with {self._process.returncode}")
+            if answers(f"{self.url}/readyz"):
+                return
+            time.sleep(0.1)
+        raise ServerError(f"no Qdrant answers at {self.url}")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it take connections and answer none."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def qdrant_process() -> Iterator[QdrantProcess]:
+    """Start the executable `QDRANT_BINARY` with fresh data, deleted afterwards."""
+    http, grpc, peer = (free_port() for _ in range(3))
+    with tempfile.TemporaryDirectory(prefix="vecdb-rerank-qdrant-") as folder:
+        environment = {
+            "QDRANT__SERVICE__HOST": "127.0.0.1",
+            "QDRANT__SERVICE__HTTP_PORT": str(http),
+            "QDRANT__SERVICE__GRPC_PORT": str(grpc),
+            "QDRANT__STORAGE__STORAGE_PATH": f"{folder}/storage",
+            "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{folder}/snapshots",
+            "QDRANT__CLUSTER__ENABLED": "true",  # custom sharding needs it
+            "QDRANT__CLUSTER__P2P__PORT": str(peer),
+            "QDRANT__TELEMETRY_DISABLED": "true",
+        }
+        process = subprocess.Popen(
+            [QDRANT_BINARY, "--uri", f"http://127.0.0.1:{peer}"],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            started = QdrantProcess(process, http, grpc)
+            started.wait()
+            yield started
+        finally:
+            process.kill()
+            process.wait()
 
 
 def free_port() -> int:

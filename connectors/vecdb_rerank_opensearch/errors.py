@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ _CANNOT_FUSE = (
 
 # What servers say of a search that is deeper than `max_result_window`.
 _TOO_DEEP = ("Result window is too large", "index.max_result_window")
+_WINDOW = re.compile(r"Result window is too large[^\[]{0,80}: \[(\d+)\]")
+_READ = 20_000  # characters of an answer's errors
 
 
 class Malformed(Exception):
@@ -99,6 +102,28 @@ def exceeds_window(error: Exception) -> bool:
     """Check whether a search was deeper than the index's ``max_result_window``."""
     why = reason(error)
     return _status(error) == 400 and any(mark in why for mark in _TOO_DEEP)
+
+
+def window(answer: object) -> int | None:
+    """Return the ``max_result_window`` that a search exceeded, as the server's answer names it.
+
+    Shards may have failed by it while others answered.
+    """
+    return min((int(n) for n in _WINDOW.findall(_errors(answer))), default=None)
+
+
+def exceeds_unnamed_window(answer: object) -> bool:
+    """Check whether an answer names no number: that of a hybrid search's ``pagination_depth``."""
+    return "pagination_depth should be less than" in _errors(answer)
+
+
+def _errors(answer: object) -> str:
+    """Return the errors of an answer and of its shards as text."""
+    if not isinstance(answer, Mapping):
+        return ""
+    shards = answer.get("_shards")
+    failures = shards.get("failures") if isinstance(shards, Mapping) else None
+    return str([answer.get("error"), failures])[:_READ]
 
 
 def _is_not_json(error: Exception) -> bool:

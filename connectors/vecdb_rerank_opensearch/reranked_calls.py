@@ -51,8 +51,8 @@ _BAD_REQUEST = 400
 _REFUSED = "OpenSearch refused the deeper search, so the caller's own was sent: {}"
 
 
-class SeveralShards(Exception):
-    """A search went to several shards, so that what the caller would see cannot be derived."""
+class _Learned(Exception):
+    """An answer showed something of the index: the search is planned again with that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,19 @@ class Sent:
     later: PageSource | None = None
     fetch: Fetch | None = None
 
-    def check_shards(self, response: object) -> None:
-        """Raise `SeveralShards` if it cannot be known how many hits there are."""
-        has_hits = isinstance(response, Mapping) and "hits" in response
-        if self.available is not None and has_hits and depth.shards(response) != 1:
-            raise SeveralShards
+    def check(self, drop_in: DropIn, target: str, response: object) -> None:
+        """Raise `_Learned` if the response shows something that changes the plan.
+
+        That is a search of several shards, on which it cannot be known how many hits there are,
+        or an index whose ``max_result_window`` is below the search's depth.
+        """
+        if not isinstance(response, Mapping) or not self.changed:
+            return
+        if self.available is not None and "hits" in response and depth.shards(response) != 1:
+            drop_in.several_shards.set(target, True)
+            raise _Learned
+        if _learn_depth(drop_in, target, response):
+            raise _Learned
 
     @property
     def changed(self) -> bool:
@@ -95,7 +103,6 @@ class Sent:
             return message.format(errors.reason(error))
         if not isinstance(response, Mapping) or "hits" not in response:
             return "the response has no hits"
-        self.check_shards(response)
         hybrid = self.plan.search.mode == "hybrid"
         response = depth.with_total_at_most(response, self.available)
         return FirstPass(
@@ -121,8 +128,7 @@ class Sent:
 
     def passed(self, error: RequestError) -> Job[Response]:
         """Return the job of the caller's own search, which is sent because of ``error``."""
-        reason = self.plan.reason or _REFUSED.format(errors.reason(error))
-        return replace(self.job, plan=replace(self.plan, reason=reason))
+        return self.job.passed(_REFUSED.format(errors.reason(error)))
 
     def is_refused(self, response: object) -> bool:
         """Check whether OpenSearch refused the deeper search."""
@@ -135,7 +141,9 @@ def search(
 ) -> Flow[Response]:
     """Run ``native(**arguments)``, a ``search``, with its hits reranked.
 
-    If OpenSearch refuses the deeper search (400), the caller's own is sent, and its error raised.
+    If the index's ``max_result_window`` is below the window, the search goes as deep as that. If
+    OpenSearch refuses the deeper search (400) for another reason, the caller's own is sent, and its
+    error raised.
     """
     request = Request(request_reader.parsed(arguments.get("body")), _url(arguments))
     target = _target(arguments)
@@ -146,15 +154,22 @@ def search(
     deeper = _deepen_arguments(
         arguments, sent.body, without=PAGE if sent.wide is not sent.own else ()
     )
+
+    def first(response: Response) -> FirstPass[Response] | str:
+        sent.check(drop_in, target, response)
+        return sent.job.first(response)
+
+    job = replace(sent.job, first=first)
     try:
         return (
             yield from _or_own(
-                dropin.single(sent.job, lambda: native(**deeper)),
+                dropin.single(job, lambda: native(**deeper)),
                 lambda error: dropin.single(sent.passed(error), lambda: native(**arguments)),
+                lambda error: _learn_depth(drop_in, target, error.info),
             )
         )
-    except SeveralShards:
-        drop_in.learned.add(target)
+    except _Learned:
+        pass
     return (yield from search(drop_in, native, arguments, rerank, query))
 
 
@@ -190,14 +205,12 @@ def msearch(
         return _joined(answer, responses)
     deeper = _deepen_arguments(arguments, list(_lines(pairs, sent)))
 
+    targets = [_target(arguments, header) for header, _ in pairs]
+
     def checked(answer: object) -> list[Any]:
         responses = split(answer)
-        for one, response, (header, _) in zip(sent, responses, pairs, strict=True):
-            try:
-                one.check_shards(response)
-            except SeveralShards:
-                drop_in.learned.add(_target(arguments, header))
-                raise
+        for one, target, response in zip(sent, targets, responses, strict=True):
+            one.check(drop_in, target, response)
         return responses
 
     try:
@@ -207,7 +220,7 @@ def msearch(
                 [one.passed(error) for one in sent], lambda: native(**arguments), split
             ),
         )
-    except SeveralShards:
+    except _Learned:
         return (yield from msearch(drop_in, native, arguments, rerank, queries))
     refused = [n for n, one in enumerate(sent) if one.is_refused(responses[n])]
     if refused:
@@ -218,22 +231,50 @@ def msearch(
     return _joined(answer, responses)
 
 
-def _or_own(deeper: Flow[T], own: Callable[[RequestError], Flow[T]]) -> Flow[T]:
-    """Run the deeper search, or the caller's own if OpenSearch refuses it."""
+def _or_own(
+    deeper: Flow[T],
+    own: Callable[[RequestError], Flow[T]],
+    learn: Callable[[RequestError], bool] = lambda _: False,
+) -> Flow[T]:
+    """Run the deeper search, or the caller's own if OpenSearch refuses it.
+
+    Raises `_Learned` if ``learn`` finds something new in the refusal.
+    """
     try:
         return (yield from deeper)
     except RequestError as caught:
         if caught.status_code != _BAD_REQUEST:
             raise
+        if learn(caught):
+            raise _Learned from None
         error = caught
     return (yield from own(error))
+
+
+def _learn_depth(drop_in: DropIn, target: str, answer: object) -> bool:
+    """Remember the ``max_result_window`` that a search exceeded; return if that is news."""
+    window = errors.window(answer)
+    if window is not None:
+        return drop_in.learn_depth(target, window)
+    if drop_in.shallow.get(target) or not errors.exceeds_unnamed_window(answer):
+        return False
+    drop_in.shallow.set(target, True)
+    return True
 
 
 def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, target: str) -> Sent:
     """Plan how to send a request."""
     paths = drop_in.pipeline.text_fields.paths
-    one_shard = target not in drop_in.learned
-    info = request_reader.read(request, paths, drop_in.k, drop_in.rerank_depth, one_shard=one_shard)
+    one_shard = not drop_in.several_shards.get(target)
+    window = drop_in.depths.get(target)
+    k = drop_in.k if window is None else min(drop_in.k, window)
+    info = request_reader.read(request, paths, k, drop_in.rerank_depth, one_shard=one_shard)
+    if info.mode == "hybrid" and drop_in.shallow.get(target) and not info.own_depth:
+        info = request_reader.read(request, paths, k, "own", one_shard=one_shard)
+        why = "the index's max_result_window allows no deeper pagination_depth"
+        info = replace(info, notes={**info.notes, "own_depth": why})
+    if not info.own_depth:
+        drop_in, info = drop_in.within(k, info, f"the index's max_result_window is {window}")
     plan = drop_in.plan(info, rerank, query)
     own = request.body if request.body is not None else {}
     if plan.reason is not None:

@@ -315,11 +315,27 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             self._client, self._layout, self.describe_error, mode, routing
         )
 
-    def check(self, dimension: int | None, mode: Mode) -> Flow[list[Finding]]:
-        """Check connection, version, plugins and index."""
-        return check.check(
+    def check(self, dimension: int | None, mode: Mode, k: int) -> Flow[list[Finding]]:
+        """Check connection, version, plugins, index, and whether it allows ``k`` candidates."""
+        findings = yield from check.check(
             self._client, self._layout, dimension, mode, self._where, self.describe_error
         )
+        if any(finding.level == "error" for finding in findings):
+            return findings
+        return [*findings, *(yield from self._window_findings(k))]
+
+    def _window_findings(self, k: int) -> Flow[list[Finding]]:
+        try:
+            window = yield from self._read_window(Deadline())
+        except Exception as error:
+            if errors.is_forbidden(error):
+                return []
+            raise
+        if window >= k:
+            return []
+        detail = f"max_result_window is {window}: searches cannot rerank {k} hits"
+        fix = f"raise index.max_result_window to {k}"
+        return [Finding(f"index {self._layout.index!r}", "warning", detail, fix)]
 
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, object]]]:
         """Return the sources of the first documents, as a search shows them."""

@@ -61,9 +61,10 @@ class Bm25(Bm25Params):
         """Return the vector of a document."""
         counts = Counter(_server_terms(text, self.language))
         norm = self.k * (1 - self.b + self.b * counts.total() / self.avg_len)
-        counts.update(_more_terms(text, self.language, ideographs=True))
+        more = Counter(_more_terms(text, self.language, ideographs=True))
         weights = {
-            _term_id(term): count * (self.k + 1) / (norm + count) for term, count in counts.items()
+            _term_id(term): count * (self.k + 1) / (norm + count)
+            for term, count in {**more, **counts}.items()  # a server's term keeps its count
         }
         return _sparse(weights)
 

@@ -26,7 +26,8 @@ Client = QdrantClient | AsyncQdrantClient
 class Checked:
     """What is checked: a collection behind a client, for searches in a mode.
 
-    ``where`` is the client's address, None in local mode; ``dimension`` that of the embedder.
+    ``where`` is the client's address, None in local mode; ``dimension`` that of the embedder;
+    ``k`` how many candidates a search reranks.
     """
 
     client: Client
@@ -37,6 +38,7 @@ class Checked:
     describe: Callable[[Exception], str]
     dimension: int | None
     mode: Mode
+    k: int
 
     @property
     def subject(self) -> str:
@@ -119,7 +121,7 @@ def _fits(findings: list[Finding], checked: Checked) -> Flow[None]:
         findings.append(Finding(checked.subject, "error", "; ".join(problems), fix))
         return
     findings.append(Finding(checked.subject, "ok", f"{info.points_count} points"))
-    findings += _limit_findings(checked.subject, Limits.of(info))
+    findings += _limit_findings(checked, Limits.of(info))
     if info.points_count:
         yield from _finds_something(findings, checked)
 
@@ -137,12 +139,18 @@ def _finds_something(findings: list[Finding], checked: Checked) -> Flow[None]:
             findings.append(Finding("BM25 terms", "note", gain, "add the documents again"))
 
 
-def _limit_findings(subject: str, limits: Limits) -> list[Finding]:
-    if limits.points is None:
-        return []
-    detail = f"max_query_limit is {limits.points}: a search reranks at most as many hits"
-    fix = "raise max_query_limit in its strict_mode_config to rerank more"
-    return [Finding(subject, "note", detail, fix)]
+def _limit_findings(checked: Checked, limits: Limits) -> list[Finding]:
+    """Return the limits that a search of ``k`` candidates does not keep by itself."""
+    findings: list[Finding] = []
+    if limits.points is not None and limits.points < checked.k + queries.TIES:
+        detail = f"max_query_limit is {limits.points}: searches cannot rerank {checked.k} hits"
+        fix = f"raise max_query_limit in its strict_mode_config to {checked.k + queries.TIES}"
+        findings.append(Finding(checked.subject, "warning", detail, fix))
+    if not limits.allows_batch and checked.mode == "hybrid":
+        detail = f"search_max_batchsize is {limits.batch}: a search takes a request per branch"
+        fix = f"raise search_max_batchsize in its strict_mode_config to {len(BRANCHES)}"
+        findings.append(Finding(checked.subject, "note", detail, fix))
+    return findings
 
 
 def _version(version: str, where: str) -> Finding:

@@ -49,11 +49,35 @@ def deepen(
     return deepen_request(request, arguments, info, k, projection)
 
 
+def within(info: RequestInfo, k: int, most: int, *, groups: bool) -> int:
+    """Return how many of ``k`` hits are reranked if a search may ask for ``most`` hits.
+
+    If the hits past the window follow it, the window is a whole number of pages, so that no page
+    needs more hits than are allowed.
+    """
+    if groups:
+        return min(k, most)
+    if not info.tail_follows:
+        return min(k, max(most - TIES, min(info.limit, most)))
+    fits = min(k, most)
+    if fits + info.limit <= most or not 0 < info.limit <= fits:
+        return fits
+    return fits // info.limit * info.limit
+
+
 def deepen_request(
-    request: NativeRequest, arguments: Arguments, info: RequestInfo, k: int, projection: Projection
+    request: NativeRequest,
+    arguments: Arguments,
+    info: RequestInfo,
+    k: int,
+    projection: Projection,
+    most: int | None = None,
 ) -> NativeRequest:
-    """Do what `deepen` does for a request that has been read already."""
-    changes = {} if info.own_depth else _depth(arguments, info, k)
+    """Do what `deepen` does for a request that has been read already.
+
+    ``most`` is how many hits a search of the collection may ask for.
+    """
+    changes = {} if info.own_depth else _depth(arguments, info, k, most)
     if projection.show != "all":
         changes["with_payload"] = projection.selector
     if not changes:
@@ -71,25 +95,27 @@ def with_text_alone(request: NativeRequest, projection: Projection) -> NativeReq
     return {**request, **changes}
 
 
-def _depth(arguments: Arguments, info: RequestInfo, k: int) -> dict[str, object]:
+def _depth(arguments: Arguments, info: RequestInfo, k: int, most: int | None) -> dict[str, object]:
     changes: dict[str, object] = {}
     prefetch = arguments.get("prefetch")
     if request_reader.is_fusion(plain.value(arguments.get("query"))):
         changes = _changed_prefetch(prefetch, k)
-    if (limit := _limit(arguments, info, k)) != info.limit:
+    if (limit := _limit(arguments, info, k, most)) != info.limit:
         changes["limit"] = limit
     if info.offset:
         changes["offset"] = None
     return changes
 
 
-def _limit(arguments: Arguments, info: RequestInfo, k: int) -> int:
+def _limit(arguments: Arguments, info: RequestInfo, k: int, most: int | None) -> int:
     if "group_by" in arguments:
         size = request_reader.number(arguments, "group_size", GROUP_SIZE)
-        return max(info.limit, math.ceil(k / size))
+        wanted = math.ceil(k / size)
+        return max(info.limit, wanted if most is None else min(wanted, most // size))
     if not info.offset and info.limit >= k:
         return info.limit
-    return max(k + TIES, info.offset + info.limit if info.tail_follows else 0)
+    wanted = max(k + TIES, info.offset + info.limit if info.tail_follows else 0)
+    return wanted if most is None else max(info.limit, min(wanted, most))
 
 
 def _changed_prefetch(prefetch: object, k: int) -> dict[str, object]:

@@ -34,6 +34,10 @@ _TOO_LARGE = re.compile(
     r"larger than rate limiter capacity|message larger than max|message length too large"
     r"|[Pp]ayload.*larger than allowed|too large|Limit exceeded \d+ > \d+ for \"upsert",
 )
+# Of a write without the shard key that custom sharding needs: so would be the next one.
+_WRONG_SHARD_KEY = re.compile(r"Shard key (?:not specified|.{1,200} not found)")
+# Of a write to a collection in strict mode that is full.
+_FULL = re.compile(r"Max .{1,60} limit of .{1,40} reached")
 # Strict mode's refusal of one number of a request.
 _LIMIT = re.compile(r"Limit exceeded (\d+) > (\d+) for \"([\w ]+)\"")
 
@@ -53,8 +57,10 @@ class _GrpcError(Protocol):
 def cause(error: Exception) -> Cause:
     """Classify an error of a write."""
     status = _status(error)
-    if _TOO_LARGE.search(_reason(error)) or status == 413:
+    if _TOO_LARGE.search(reason(error)) or status == 413:
         return "too_large"
+    if _WRONG_SHARD_KEY.search(reason(error)) or _FULL.search(reason(error)):
+        return "fatal"
     if is_timeout(error):
         return "timeout"
     if _is_unreachable(error) or status in _TRANSIENT:
@@ -84,9 +90,14 @@ def is_rest(error: Exception) -> bool:
     return isinstance(error, ResponseHandlingException | UnexpectedResponse)
 
 
+def is_refused(error: Exception) -> bool:
+    """Check whether the server refused a request for what it asks for."""
+    return _status(error) == 400
+
+
 def exceeded_limit(error: Exception) -> tuple[str, int] | None:
     """Return the name and value of the strict-mode limit that a request exceeded, if any."""
-    found = _LIMIT.search(_reason(error)) if _status(error) in (400, 403) else None
+    found = _LIMIT.search(reason(error)) if _status(error) in (400, 403) else None
     return (found[3], int(found[2])) if found else None
 
 
@@ -94,23 +105,30 @@ def describe(error: Exception, where: str) -> str:
     """Return one line with the problem and the fix."""
     if isinstance(error, VecdbRerankError):
         return str(error)
-    status, reason = _status(error), _reason(error)
+    status, why = _status(error), reason(error)
     if _is_malformed(error):
-        return f"Qdrant at {where} returned a response of an unexpected form ({reason})"
+        return f"Qdrant at {where} returned a response of an unexpected form ({why})"
     if is_timeout(error):
-        return f"Qdrant at {where} did not answer in time ({reason})"
+        return f"Qdrant at {where} did not answer in time ({why})"
     if _is_unreachable(error) or status == 503:
-        return f"Qdrant at {where} cannot be reached ({reason}): is it up, is the URL right?"
+        return f"Qdrant at {where} cannot be reached ({why}): is it up, is the URL right?"
     if status == 401:
         return f"Qdrant at {where} refused the API key: set backend.api_key"
     if status == 403:
         return (
-            f"Qdrant at {where} forbids this to the API key ({reason}): use a key that has this "
+            f"Qdrant at {where} forbids this to the API key ({why}): use a key that has this "
             "permission"
         )
     if status == 429:
-        return f"Qdrant at {where} limits the rate of requests ({reason}): try again later"
-    return f"Qdrant at {where} refused the request: {reason}"
+        return f"Qdrant at {where} limits the rate of requests ({why}): try again later"
+    if _WRONG_SHARD_KEY.search(why):
+        return f"Qdrant at {where} refused the request ({why}): set shard_key to a shard it has"
+    if _FULL.search(why):
+        return (
+            f"Qdrant at {where} stores no more ({why}): raise the limit in the collection's "
+            "strict_mode_config"
+        )
+    return f"Qdrant at {where} refused the request: {why}"
 
 
 def _is_malformed(error: Exception) -> bool:
@@ -145,7 +163,8 @@ def _status(error: Exception) -> int | None:
     return None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return what the server said, in one line."""
     if isinstance(error, UnexpectedResponse):
         text = _message(error.content) or f"status {error.status_code}"
     elif isinstance(error, _GrpcError):

@@ -17,8 +17,8 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.search.arguments import Rerank
 from vecdb_rerank.search.dropin import DropIn, Job, Plan, RequestInfo, batch, each, single
-from vecdb_rerank_qdrant import plain, request_reader
-from vecdb_rerank_qdrant.depth import deepen_request, with_text_alone
+from vecdb_rerank_qdrant import errors, plain, request_reader
+from vecdb_rerank_qdrant.depth import deepen_request, with_text_alone, within
 from vecdb_rerank_qdrant.page_payload import PagePayload, Retrieve
 from vecdb_rerank_qdrant.payload_selection import Projection, project
 from vecdb_rerank_qdrant.plain import Arguments
@@ -35,6 +35,7 @@ from vecdb_rerank_qdrant.responses import (
 R = TypeVar("R")
 # A native method, of a synchronous or an asynchronous client.
 Native = Callable[..., R | Awaitable[R]]
+_REFUSED = "Qdrant refused the deeper search, so the caller's own was sent: {}"
 
 
 def points(
@@ -48,9 +49,14 @@ def points(
     over_grpc: bool,
 ) -> Flow[types.QueryResponse]:
     """Run ``native(**arguments)``, a ``query_points``, with its points reranked."""
-    planned = _plan_points(drop_in, retrieve, arguments, rerank, rerank_query, over_grpc)
-    sent = planned.deepen(arguments)
-    return (yield from single(planned.job, lambda: native(**sent)))
+    return (
+        yield from _deep_or_own(
+            drop_in,
+            native,
+            arguments,
+            lambda: _plan_points(drop_in, retrieve, arguments, rerank, rerank_query, over_grpc),
+        )
+    )
 
 
 def groups(
@@ -64,9 +70,14 @@ def groups(
     over_grpc: bool,
 ) -> Flow[types.GroupsResult]:
     """Run ``native(**arguments)``, a ``query_points_groups``, with its groups reranked."""
-    planned = _plan_groups(drop_in, retrieve, arguments, rerank, rerank_query, over_grpc)
-    sent = planned.deepen(arguments)
-    return (yield from single(planned.job, lambda: native(**sent)))
+    return (
+        yield from _deep_or_own(
+            drop_in,
+            native,
+            arguments,
+            lambda: _plan_groups(drop_in, retrieve, arguments, rerank, rerank_query, over_grpc),
+        )
+    )
 
 
 def batch_points(
@@ -81,7 +92,8 @@ def batch_points(
 ) -> Flow[list[types.QueryResponse]]:
     """Run ``native(**arguments)``, a ``query_batch_points``, with each response reranked.
 
-    A batch that needs no change is sent as the caller's own object.
+    A batch that needs no change is sent as the caller's own object. One that the server refuses
+    is sent again, as in `_deep_or_own`.
     """
     own = cast("Sequence[types.QueryRequest]", arguments["requests"])
     if not isinstance(own, Sequence):  # the client takes any iterable
@@ -90,24 +102,72 @@ def batch_points(
     queries: list[str | None] = each("rerank_query", rerank_query, str | None, len(own))
     names = ("collection_name", "consistency", "timeout")
     common = {name: arguments.get(name) for name in names}
-    planned = [
-        _plan_points(
-            drop_in,
-            retrieve,
-            {**common, **plain.arguments_of(request)},
-            how,
-            query,
-            over_grpc,
-        )
-        for request, how, query in zip(own, reranks, queries, strict=True)
-    ]
-    deep = [one.deepen(request) for one, request in zip(planned, own, strict=True)]
-    changed = any(new is not old for new, old in zip(deep, own, strict=True))
-    sent = {**arguments, "requests": deep if changed else own}
-    _, responses = yield from batch(
-        [one.job for one in planned], lambda: native(**sent), lambda answer: answer
-    )
+    own_batch = {**arguments, "requests": own}
+    while True:
+        planned = [
+            _plan_points(
+                drop_in,
+                retrieve,
+                {**common, **plain.arguments_of(request)},
+                how,
+                query,
+                over_grpc,
+            )
+            for request, how, query in zip(own, reranks, queries, strict=True)
+        ]
+        jobs = [one.job for one in planned]
+        deep = [one.deepen(request) for one, request in zip(planned, own, strict=True)]
+        if all(new is old for new, old in zip(deep, own, strict=True)):
+            return (yield from _batch(jobs, native, own_batch))
+        try:
+            return (yield from _batch(jobs, native, {**arguments, "requests": deep}))
+        except Exception as error:
+            if not errors.is_refused(error):
+                raise
+            learned = _learn(drop_in, arguments["collection_name"], error)
+            why = errors.reason(error)
+        if not learned:
+            passed = [job.passed(_REFUSED.format(why)) for job in jobs]
+            return (yield from _batch(passed, native, own_batch))
+
+
+def _batch(
+    jobs: Sequence[Job[types.QueryResponse]],
+    native: Native[list[types.QueryResponse]],
+    arguments: Arguments,
+) -> Flow[list[types.QueryResponse]]:
+    _, responses = yield from batch(jobs, lambda: native(**arguments), lambda answer: answer)
     return responses
+
+
+def _deep_or_own(
+    drop_in: DropIn, native: Native[R], own: Arguments, plan: Callable[[], _Planned[R]]
+) -> Flow[R]:
+    """Send a request as deep as planned.
+
+    If the server refuses that for a limit of the collection, the limit is learned and the request
+    planned again; if it refuses for another reason, the caller's own is sent.
+    """
+    while True:
+        planned = plan()
+        sent = planned.deepen(own)
+        if sent is own:
+            return (yield from single(planned.job, lambda: native(**own)))
+        try:
+            return (yield from single(planned.job, partial(native, **sent)))
+        except Exception as error:
+            if not errors.is_refused(error):
+                raise
+            learned, why = _learn(drop_in, own["collection_name"], error), errors.reason(error)
+        if not learned:
+            passed = planned.job.passed(_REFUSED.format(why))
+            return (yield from single(passed, lambda: native(**own)))
+
+
+def _learn(drop_in: DropIn, collection: object, error: Exception) -> bool:
+    """Remember the collection's ``max_query_limit`` if ``error`` names it; return if it is news."""
+    name, value = errors.exceeded_limit(error) or ("", 0)
+    return name == "limit" and drop_in.learn_depth(str(collection), value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +186,8 @@ def _plan_points(
     query: str | None,
     over_grpc: bool,
 ) -> _Planned[types.QueryResponse]:
-    read = plain.request(request)
-    info = request_reader.read(read, drop_in.k, drop_in.rerank_depth)
+    read, most = plain.request(request), drop_in.depths.get(str(request["collection_name"]))
+    drop_in, info = _read(drop_in, read, most)
     plan = drop_in.plan(info, rerank, query)
     hits = Points(over_grpc)
 
@@ -141,7 +201,7 @@ def _plan_points(
         return response.model_copy(update={"points": points})
 
     return _planned(
-        _Read(drop_in, request, read, info, plan),
+        _Read(drop_in, request, read, info, plan, most),
         hits,
         lambda response: ascending(response.points),
         complete,
@@ -156,8 +216,8 @@ def _plan_groups(
     query: str | None,
     over_grpc: bool,
 ) -> _Planned[types.GroupsResult]:
-    read = plain.request(request)
-    info = request_reader.read(read, drop_in.k, drop_in.rerank_depth)
+    read, most = plain.request(request), drop_in.depths.get(str(request["collection_name"]))
+    drop_in, info = _read(drop_in, read, most)
     plan = drop_in.plan(info, rerank, query)
     hits = Groups(over_grpc, info.limit)
     if plan.reason is None:  # `hits` cuts to the limit of groups; the ranking keeps all their hits
@@ -173,18 +233,24 @@ def _plan_groups(
         )
         return with_points(response, points)
 
-    return _planned(_Read(drop_in, request, read, info, plan), hits, groups_ascending, complete)
+    return _planned(
+        _Read(drop_in, request, read, info, plan, most), hits, groups_ascending, complete
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A request that has been read: what it asks for, and how it is handled."""
+    """A request that has been read: what it asks for, and how it is handled.
+
+    ``most`` is how many hits the collection allows, if it is known to limit them.
+    """
 
     drop_in: DropIn
     request: Arguments
     as_json: Request
     info: RequestInfo
     plan: Plan
+    most: int | None
 
     @property
     def projection(self) -> Projection:
@@ -199,6 +265,19 @@ class _Read:
         if not self.drop_in.by_page(self.info):
             return None
         return PagePayload.of(self.request, plain.selector(self.request))
+
+
+def _read(drop_in: DropIn, request: Request, most: int | None) -> tuple[DropIn, RequestInfo]:
+    """Read a request to a collection that allows ``most`` hits, and return what reranks those."""
+    info = request_reader.read(request, drop_in.k, drop_in.rerank_depth)
+    if most is None or info.own_depth or info.obstacle is not None:
+        return drop_in, info
+    k = within(info, drop_in.k, most, groups="group_by" in request)
+    info = request_reader.read(request, k, drop_in.rerank_depth)
+    if info.tail_follows and info.offset < k and most < info.offset + info.limit:
+        why = f"the page ends past the {most} hits that the collection's max_query_limit allows"
+        return drop_in, replace(info, obstacle=why)
+    return drop_in.within(k, info, f"the collection's max_query_limit is {most}")
 
 
 def _planned(
@@ -223,7 +302,7 @@ def _planned(
         )
 
     def deepen(given: Any) -> Any:
-        deeper = deepen_request(given, request, info, plan.search.k, projection)
+        deeper = deepen_request(given, request, info, plan.search.k, projection, read.most)
         return deeper if later is None else with_text_alone(deeper, projection)
 
     return _Planned(Job(plan, hits, first), deepen)

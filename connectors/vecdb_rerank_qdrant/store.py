@@ -267,7 +267,7 @@ class QdrantStore(Store[models.QueryResponse]):
             self._client, self._layout, self._bm25.document, self.describe_error, mode, shard_key
         )
 
-    def check(self, dimension: int | None, mode: Mode) -> Flow[list[Finding]]:
+    def check(self, dimension: int | None, mode: Mode, k: int) -> Flow[list[Finding]]:
         """Check connection, version and collection."""
         checked = Checked(
             client=self._client,
@@ -278,6 +278,7 @@ class QdrantStore(Store[models.QueryResponse]):
             describe=self.describe_error,
             dimension=dimension,
             mode=mode,
+            k=k,
         )
         return check(checked)
 

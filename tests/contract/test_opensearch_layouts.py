@@ -212,6 +212,8 @@ def test_an_index_with_a_small_result_window_is_searched_within_it(
         assert len(ids(connector, opensearch.call(connector.search("fox", mode=mode)))) == 10
         notes = first_pass_notes(opensearch.call, connector, "fox", mode=mode)
         assert "20" in notes["limited_depth"]
+    (limit,) = [f for f in opensearch.call(connector.check()) if f.level == "warning"]
+    assert "max_result_window" in limit.detail
 
 
 def test_a_failed_shard_is_a_note(opensearch: Backend, index: str) -> None:

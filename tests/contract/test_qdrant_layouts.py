@@ -14,12 +14,12 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from tests.contract.backends import Backend, first_pass_notes
 from vecdb_rerank.errors import ConfigurationError, IngestError
-from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.ingest.model import Document
+from vecdb_rerank.outcome import observe
 from vecdb_rerank.request import SearchDefaults
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
 from vecdb_rerank.testing.base import ids, new_name
-from vecdb_rerank_qdrant import QdrantConnector
+from vecdb_rerank_qdrant import QdrantConnector, RerankingQdrantClient
 
 EMBEDDER = HashEmbedder(4)
 BARE: dict[str, Any] = {"embedder": EMBEDDER, "reranker": KeepingReranker()}
@@ -186,6 +186,7 @@ class Strict(QdrantClient):
     """A client whose server has limits; local mode has none."""
 
     limits: dict[str, int]
+    words = 'Limit exceeded {} > {} for "{}"'
     readable = True
     refused = 0
 
@@ -193,7 +194,7 @@ class Strict(QdrantClient):
         limit = self.limits.get(name)
         if limit is not None and value is not None and value > limit:
             self.refused += 1
-            error = f'Limit exceeded {value} > {limit} for "{name}"'
+            error = self.words.format(value, limit, name)
             content = json.dumps({"status": {"error": f"Forbidden: {error}. Help: Reduce it."}})
             raise UnexpectedResponse(400, "Bad Request", content.encode(), httpx.Headers())
 
@@ -235,7 +236,7 @@ def test_a_strict_collection_is_searched_as_deep_as_it_allows(
     connector.add({"id": n, "text": f"red fox {n}"} for n in range(60))
     for _ in range(3):
         notes = first_pass_notes(
-            lambda found: run(found) if hasattr(found, "send") else found,
+            lambda found: found,
             connector,
             "fox",
             mode=mode,
@@ -246,4 +247,31 @@ def test_a_strict_collection_is_searched_as_deep_as_it_allows(
     assert client.refused <= 2  # learned
     if readable:
         assert "20" in " ".join(finding.detail for finding in connector.check())
+    client.close()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_drop_in_sends_what_a_strict_collection_allows(named: bool) -> None:
+    client = Strict(":memory:")
+    client.limits = {}
+    connector = QdrantConnector(client, "docs", **BARE)
+    connector.create()
+    connector.add({"id": n, "text": f"red fox {n}"} for n in range(60))
+    client.limits = {"limit": 20}
+    if not named:
+        client.words = "too many hits"
+    drop_in = RerankingQdrantClient(client, KeepingReranker())
+    with observe() as outcomes:
+        for _ in range(3):
+            found = drop_in.query_points(
+                "docs", [1.0, 0.0, 0.0, 0.0], using="dense", rerank_query="fox"
+            )
+            assert len(found.points) == 10
+    if named:
+        assert client.refused == 1
+        assert [(outcome.status, outcome.scored) for outcome in outcomes] == [("reranked", 20)] * 3
+        assert all("20" in outcome.notes["limited_depth"] for outcome in outcomes)
+    else:
+        assert [outcome.status for outcome in outcomes] == ["skipped"] * 3
+        assert all("too many hits" in str(outcome.reason) for outcome in outcomes)
     client.close()

@@ -265,3 +265,15 @@ def test_a_relevance_that_rounding_put_outside_is_clipped() -> None:
     scores = ask(Rounds()).scores
     assert scores is not None
     assert list(scores.relevance) == [1.0, 0.0, None]
+
+
+def test_a_base_reranker_overrides_what_it_is_called_by() -> None:
+    """Otherwise ``score`` and ``steps`` would call each other for ever."""
+
+    class OnlyAsync(BaseReranker):
+        async def score_async(self, query: str, documents: Sequence[str]) -> list[float]:
+            return [0.5 for _ in documents]
+
+    with pytest.raises(ConfigurationError, match="score_async") as error:
+        adapt(OnlyAsync())
+    assert error.value.key == "reranker"

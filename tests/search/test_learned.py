@@ -5,17 +5,15 @@ from __future__ import annotations
 from vecdb_rerank.search.learned import Learned
 
 
-def test_a_key_is_known_until_it_expires() -> None:
+def test_a_value_is_known_until_it_expires() -> None:
     now = [100.0]
-    learned = Learned(10.0, lambda: now[0])
-    assert "a" not in learned
-    learned.add("a")
+    learned: Learned[int] = Learned(10.0, lambda: now[0])
+    assert learned.get("a") is None
+    learned.set("a", 1)
     now[0] = 106.0
-    learned.add("b")
-    assert "a" in learned
-    assert "b" in learned
+    learned.set("b", 2)
+    assert (learned.get("a"), learned.get("b")) == (1, 2)
     now[0] = 111.0
-    assert "a" not in learned
-    assert "b" in learned
-    learned.add("a")
-    assert "a" in learned
+    assert (learned.get("a"), learned.get("b")) == (None, 2)
+    learned.set("a", 3)
+    assert learned.get("a") == 3

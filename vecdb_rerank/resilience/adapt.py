@@ -23,7 +23,8 @@ def adapt(reranker: AnyReranker) -> BaseReranker:
     """Return ``reranker`` as a `BaseReranker`; nothing is called.
 
     Raises `ConfigurationError` (key ``reranker``) if it has neither ``score`` nor ``score_async``,
-    if one of them does not accept a query and texts, or if its name is not a text.
+    if one of them does not accept a query and texts, or if its name is not a text. A `BaseReranker`
+    must override ``score`` or ``steps``, each of which calls the other by default.
     """
     if isinstance(reranker, type):
         raise ConfigurationError("reranker", f"got the class {reranker.__name__}; create an object")

@@ -157,7 +157,7 @@ class Core(Generic[ResponseT]):
     def _check(self) -> Flow[list[Finding]]:
         mode = self.defaults.mode
         dimension = None if mode == "bm25" else (yield from self._dimension())
-        findings = yield from self.store.check(dimension, mode)
+        findings = yield from self.store.check(dimension, mode, self.defaults.k)
         # An empty branch may be one because no document has text.
         if any(found.level == "error" and found.subject != "branches" for found in findings):
             return findings

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from types import UnionType
 from typing import Generic, Literal, TypeVar, cast, get_args
@@ -105,6 +105,10 @@ class Job(Generic[R]):
     hits: Hits[R]
     first: Callable[[R], FirstPass[R] | str]
 
+    def passed(self, reason: str) -> Job[R]:
+        """Return the job that passes the response through, for its own reason or ``reason``."""
+        return replace(self, plan=replace(self.plan, reason=self.plan.reason or reason))
+
 
 @dataclass(frozen=True, slots=True)
 class DropIn:
@@ -113,8 +117,9 @@ class DropIn:
     ``k`` hits (1 to 10,000) are reranked. If no query text is found, ``on_missing_query`` passes
     the call through or raises `ConfigurationError`. With ``rerank_depth="own"`` no request is
     made deeper. With ``payload="page"`` the first pass brings only the text to rerank, and a
-    second request the rest for the hits of the page. ``learned`` is what the answers have shown
-    of the database.
+    second request the rest for the hits of the page. The rest is what the answers have shown of
+    the database: which searches go to ``several_shards``, how many hits a search of a collection
+    or index may ask for (``depths``), and which hybrid searches cannot be deeper (``shallow``).
     """
 
     pipeline: Pipeline
@@ -122,7 +127,9 @@ class DropIn:
     on_missing_query: MissingQuery
     rerank_depth: RerankDepth = "window"
     payload: DropInPayload = "all"
-    learned: Learned = field(default_factory=Learned, compare=False)
+    several_shards: Learned[bool] = field(default_factory=Learned, compare=False)
+    depths: Learned[int] = field(default_factory=Learned, compare=False)
+    shallow: Learned[bool] = field(default_factory=Learned, compare=False)
 
     @classmethod
     def of(
@@ -173,6 +180,25 @@ class DropIn:
         text = _text(query, info.texts)
         reason = self._reason_to_pass(info, text) if rerank else "rerank=False"
         return Plan(self._search(info, text or ""), self.pipeline, policy, reason)
+
+    def learn_depth(self, target: str, depth: int) -> bool:
+        """Remember that a search of ``target`` may ask for ``depth`` hits at most.
+
+        Return False if that was known.
+        """
+        known = self.depths.get(target)
+        if depth < 1 or (known is not None and known <= depth):
+            return False
+        self.depths.set(target, depth)
+        return True
+
+    def within(self, k: int, info: RequestInfo, limit: str) -> tuple[DropIn, RequestInfo]:
+        """Return what reranks ``k`` hits at most, and ``info`` with a note that names ``limit``."""
+        if k >= self.k:
+            return self, info
+        note = f"{limit}: {k} hits are reranked instead of {self.k}"
+        noted = replace(info, notes={**info.notes, "limited_depth": note})
+        return replace(self, k=k), noted
 
     @property
     def past(self) -> str:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 SECONDS = 600.0
 
 
-class Learned:
-    """A set of keys that are forgotten after ``seconds``. Threads and tasks may share it."""
+class Learned(Generic[T]):
+    """Values by key that are forgotten after ``seconds``. Threads and tasks may share it."""
 
     def __init__(
         self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._until: dict[str, float] = {}
+        self._held: dict[str, tuple[float, T]] = {}
 
-    def add(self, key: str) -> None:
-        """Remember ``key`` from now on, and forget what has expired."""
+    def set(self, key: str, value: T) -> None:
+        """Remember the value of ``key`` from now on, and forget what has expired."""
         now = self._clock()
-        fresh = {known: until for known, until in self._until.items() if until > now}
-        self._until = {**fresh, key: now + self._seconds}
+        fresh = {known: held for known, held in self._held.items() if held[0] > now}
+        self._held = {**fresh, key: (now + self._seconds, value)}
 
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._until.get(key, 0.0) > self._clock()
+    def get(self, key: str) -> T | None:
+        """Return the value of ``key``; None if nothing is known, or no longer."""
+        held = self._held.get(key)
+        return held[1] if held is not None and held[0] > self._clock() else None

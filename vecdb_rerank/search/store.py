@@ -71,8 +71,11 @@ class Store(Database[ResponseT]):
         """
         raise NotImplementedError
 
-    def check(self, dimension: int | None, mode: Mode) -> Flow[list[Finding]]:
-        """Check connection, version, plugins, and the schema for what ``mode`` needs."""
+    def check(self, dimension: int | None, mode: Mode, k: int) -> Flow[list[Finding]]:
+        """Check connection, version, plugins, and the schema for what ``mode`` needs.
+
+        A limit of the database below ``k`` candidates is a warning.
+        """
         raise NotImplementedError
 
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, object]]]:

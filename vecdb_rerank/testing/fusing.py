@@ -11,6 +11,7 @@ from vecdb_rerank.model import Candidate
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.ranking.blending import final_scores
 from vecdb_rerank.ranking.fusion import by_score, fuse
 from vecdb_rerank.request import Fusion
@@ -110,7 +111,9 @@ class Fusing(ConnectorFixtures):
     ) -> None:
         """Without ``branch_evidence``, only the fused order is blended."""
         blend = Blend(feedback=0.0, smoothing=0.0)  # independent of the texts
-        policy = Policy(branch_evidence=False, blend=blend)
+        policy = Policy(
+            branch_evidence=False, blend=blend, calibration={"reversing": Calibration()}
+        )
         connector = make(filled, reranker=ReversingReranker(0.85), policy=policy)
         for method in self.fusions:
             if method == "dbsf" and weights:

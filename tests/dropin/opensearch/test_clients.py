@@ -7,7 +7,7 @@ import copy
 import inspect
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +21,6 @@ from opensearchpy.helpers.search import Search
 from tests.dropin.opensearch.world import World
 from tests.servers import free_port
 from vecdb_rerank import (
-    BaseReranker,
     ConfigurationError,
     Deadline,
     Policy,
@@ -115,16 +114,17 @@ def test_a_copy_shares_the_client() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("options", "key"),
     [
-        ({"k": 0}, "k: 0"),
-        ({"on_missing_query": "fail"}, "on_missing_query: "),
+        ({"k": 0}, "k"),
+        ({"on_missing_query": "fail"}, "on_missing_query"),
         ({"k": 10_001}, "k"),
     ],
 )
-def test_wrong_options_are_named(options: Any, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=named):
+def test_wrong_options_are_named(options: Any, key: str) -> None:
+    with pytest.raises(ConfigurationError, match=key) as error:
         RerankingOpenSearch(OpenSearch("http://localhost:1"), None, **options)
+    assert error.value.key == key
 
 
 # -- as many hits as the caller's own search finds
@@ -301,29 +301,91 @@ def test_native_errors_are_the_native_ones(world: World) -> None:
     assert answer["status"] == 404
 
 
-def test_a_search_that_cannot_be_deeper_is_sent_as_it_is(world: World) -> None:
-    """An index may allow fewer hits than the window has."""
+@pytest.fixture
+def small(world: World) -> Iterator[str]:
+    """An index that allows fewer hits than the window has."""
     name = f"{world.name}-small"
-    world.client.indices.create(
-        index=name, body={"settings": {"max_result_window": 10, "number_of_replicas": 0}}
-    )
-    try:
-        world.client.index(index=name, id="1", body={"text": "honey bees"}, refresh=True)
-        client = wrapped(world)
-        for ignored in ({}, {"ignore": 400}, {"params": {"ignore": [400]}}):
-            with observe() as outcomes:
-                response = client.search(index=name, body=BODY, **ignored)
-            assert ids(response) == ["1"]
-            (outcome,) = outcomes
-            assert outcome.status == "skipped"
-            assert "refused the deeper search" in str(outcome.reason)
-        both = [{"index": name}, BODY, {"index": world.targets[0]}, BODY, {"index": name}, BODY]
-        with observe() as outcomes:
-            answer = client.msearch(body=both)
-        assert [outcome.status for outcome in outcomes] == ["skipped", "reranked", "skipped"]
-        assert [len(ids(r)) for r in answer["responses"]] == [1, 5, 1]
-    finally:
-        world.client.indices.delete(index=name)
+    settings = {"max_result_window": 10, "number_of_replicas": 0}
+    world.client.indices.create(index=name, body={"settings": settings})
+    for n in range(15):
+        world.client.index(index=name, id=str(n), body={"text": f"honey bees {n}"})
+    world.client.indices.refresh(index=name)
+    yield name
+    world.client.indices.delete(index=name)
+
+
+def sent_by(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The requests that the world's client sends from now on."""
+    sent: list[Any] = []
+    native = world.client.transport.perform_request
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        sent.append(args)
+        return native(*args, **kwargs)
+
+    monkeypatch.setattr(world.client.transport, "perform_request", noting)
+    return sent
+
+
+@pytest.mark.parametrize("ignored", [{}, {"ignore": 400}, {"params": {"ignore": [400]}}])
+def test_a_small_result_window_is_learned(
+    world: World, small: str, ignored: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = sent_by(world, monkeypatch)
+    client = wrapped(world)
+    with observe() as outcomes:
+        for _ in range(3):
+            assert len(ids(client.search(index=small, body=BODY, **ignored))) == 5
+    assert len(sent) == 4
+    for outcome in outcomes:
+        assert (outcome.status, outcome.k) == ("reranked", 10)
+        assert "10" in outcome.notes["limited_depth"]
+    pages = [
+        hit
+        for start in (0, 5)
+        for hit in ids(client.search(index=small, body={**BODY, "from": start}, **ignored))
+    ]
+    assert len(set(pages)) == 10
+    with pytest.raises(RequestError):
+        client.search(index=small, body={**BODY, "from": 6})  # refused raw as well
+
+
+def test_a_small_result_window_of_one_search_among_many(world: World, small: str) -> None:
+    both = [{"index": small}, BODY, {"index": world.targets[0]}, BODY, {"index": small}, BODY]
+    with observe() as outcomes:
+        answer = wrapped(world).msearch(body=both)
+    assert [(o.status, o.k) for o in outcomes] == [
+        ("reranked", 10),
+        ("reranked", 20),
+        ("reranked", 10),
+    ]
+    assert [len(ids(r)) for r in answer["responses"]] == [5, 5, 5]
+
+
+def test_a_small_result_window_of_one_index_loses_no_hits(world: World, small: str) -> None:
+    """The other index answers, so that the deeper search seems to succeed."""
+    index = f"{world.targets[0]},{small}"
+    raw = world.client.search(index=index, body=BODY)
+    response = wrapped(world).search(index=index, body=BODY)
+    assert response["hits"]["total"] == raw["hits"]["total"]
+    assert response["_shards"]["failed"] == 0
+
+
+def test_a_hybrid_search_that_cannot_be_deeper_is_reranked_as_it_is(
+    world: World, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal does not say how deep it could be."""
+    sent = sent_by(world, monkeypatch)
+    branches = [{"match": {"text": "honey bees"}}, {"match": {"text": "bees"}}]
+    body = {"query": {"hybrid": {"queries": branches}}, "size": 5}
+    client = wrapped(world)
+    with observe() as outcomes:
+        for _ in range(2):
+            assert len(ids(client.search(index=small, body=body, rerank_query="bees"))) == 5
+        assert len(sent) == 3
+        client.msearch(body=[{"index": small}, body], rerank_query="bees")
+    assert [outcome.status for outcome in outcomes] == ["reranked"] * 3
+    assert all("own_depth" in outcome.notes for outcome in outcomes)
 
 
 def test_a_failing_reranker_costs_the_order_and_nothing_else(world: World) -> None:
@@ -462,7 +524,7 @@ def test_threads_share_a_client(world: World) -> None:
         assert statuses == ["reranked"]
 
 
-class Waiting(BaseReranker):
+class Waiting:
     """A reranker that waits on an event loop, until it is released."""
 
     name = "waiting"

@@ -234,12 +234,13 @@ def test_a_fusion_has_deeper_branches_and_a_funnel_has_its_own(world: World) -> 
 
 def test_a_funnel_returns_what_it_returns_by_itself(world: World) -> None:
     """The prefetch's limit is a part of the query: other documents are no hits of it."""
-    late = {"query": [VECTOR, VECTOR[::-1]], "using": MANY, "limit": 8}
+    late = {"query": [VECTOR, VECTOR[::-1]], "using": MANY, "limit": 12}
     late["prefetch"] = models.Prefetch(query=VECTOR, using=DENSE, limit=12)
     response, outcome = ask(world, wrap(world, KeepingReranker()), **late)
     raw = world.client.query_points(collection_name=world.name, **late)
-    assert [p.id for p in response.points] == [p.id for p in raw.points]
-    assert outcome.seen == 12
+    # A server orders equal scores differently from call to call.
+    assert {p.id for p in response.points} == {p.id for p in raw.points}
+    assert len(response.points) == outcome.seen == 12
 
 
 def test_with_its_own_depth_each_page_is_reranked_by_itself(world: World) -> None:
