@@ -176,7 +176,7 @@ def test_text_that_no_tokenizer_takes_is_mended() -> None:
 
 
 def test_what_is_no_reranker_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="7"):
+    with pytest.raises(ConfigurationError, match="int"):
         ListReranker("mine", 7)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="KeepingReranker"):
         ListReranker("mine", KeepingReranker)  # type: ignore[arg-type]
