@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from vecdb_rerank._checks import one_of
 from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, Race, Request
@@ -256,18 +257,14 @@ def _rejects_request(error: Exception) -> bool:
     return isinstance(error, ServiceError) and error.request_rejected
 
 
-def _check(urls: Sequence[str], format: str, model: str | None, scale: str | None) -> None:
-    wire = next((row for name, row in FORMATS.items() if name == format), None)
-    if wire is None:
-        raise ConfigurationError("format", f"must be one of: {', '.join(FORMATS)}; got {format!r}")
+def _check(urls: Sequence[str], format: FormatName, model: str | None, scale: str | None) -> None:
+    one_of("format", format, FORMATS)
     if not urls:
         raise ConfigurationError("url", "needs at least one")
-    if not model and wire.model is not None:
+    if not model and FORMATS[format].model is not None:
         raise ConfigurationError("model", f"the format {format!r} needs the model's name")
-    if scale not in (None, *get_args(Scale)):
-        raise ConfigurationError(
-            "scale", f"must be one of: {', '.join(get_args(Scale))}; got {scale!r}"
-        )
+    if scale is not None:
+        one_of("scale", scale, get_args(Scale))
 
 
 def _checked_body(body: Mapping[str, object]) -> dict[str, object]:

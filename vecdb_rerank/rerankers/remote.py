@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TypeVar
 import httpx
 
 from vecdb_rerank import telemetry
+from vecdb_rerank._checks import above, at_least
 from vecdb_rerank.errors import (
     ConfigurationError,
     RerankError,
@@ -75,17 +75,12 @@ class RemoteOptions:
     max_response_bytes: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.timeout) and self.timeout > 0):
-            raise ConfigurationError("timeout", f"must be seconds above 0, got {self.timeout}")
-        if self.retries < 0:
-            raise ConfigurationError("retries", f"must be at least 0, got {self.retries}")
-        for name, value in (
-            ("batch_size", self.batch_size),
-            ("batch_tokens", self.batch_tokens),
-            ("max_response_bytes", self.max_response_bytes),
-        ):
-            if value is not None and value < 1:
-                raise ConfigurationError(name, f"must be at least 1, got {value}")
+        above("timeout", self.timeout, 0, "seconds")
+        at_least("retries", self.retries, 0)
+        at_least("batch_size", self.batch_size, 1)
+        at_least("max_response_bytes", self.max_response_bytes, 1)
+        if self.batch_tokens is not None:
+            at_least("batch_tokens", self.batch_tokens, 1)
 
 
 class _Call:

@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Generic, Literal, TypeVar, cast, get_args
 
 from vecdb_rerank import telemetry
+from vecdb_rerank._checks import one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Call, Flow, Together
 from vecdb_rerank.outcome import publish
@@ -140,16 +141,9 @@ class DropIn:
 
         Raises `ConfigurationError` for a wrong argument.
         """
-        if on_missing_query not in get_args(MissingQuery):
-            raise ConfigurationError(
-                "on_missing_query", f"must be 'pass' or 'raise', got {on_missing_query!r}"
-            )
-        if rerank_depth not in get_args(RerankDepth):
-            raise ConfigurationError(
-                "rerank_depth", f"must be one of: window, own; got {rerank_depth!r}"
-            )
-        if payload not in get_args(DropInPayload):
-            raise ConfigurationError("payload", f"must be one of: all, page; got {payload!r}")
+        one_of("on_missing_query", on_missing_query, get_args(MissingQuery))
+        one_of("rerank_depth", rerank_depth, get_args(RerankDepth))
+        one_of("payload", payload, get_args(DropInPayload))
         check_type("policy", policy, Policy)
         check_type("text_fields", text_fields, TextFields)
         SearchDefaults(k=k, limit=1)
