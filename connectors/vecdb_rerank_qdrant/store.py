@@ -13,7 +13,7 @@ from qdrant_client.http import models
 from vecdb_rerank.errors import FirstPassTimeoutError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
-from vecdb_rerank.http.transport import until
+from vecdb_rerank.http.time_limit import until
 from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Mode, Search

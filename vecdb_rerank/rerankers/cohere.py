@@ -18,7 +18,7 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Compute, Flow, Request, Step
 from vecdb_rerank.http.client_pool import ClientPool, Verify
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.transport import until
+from vecdb_rerank.http.time_limit import until
 from vecdb_rerank.rerankers.remote import (
     MAX_RESPONSE_BYTES,
     RemoteOptions,

@@ -15,8 +15,10 @@ from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, Race, Request
 from vecdb_rerank.http.client_pool import ClientPool, Verify
+from vecdb_rerank.http.network import drop_connection
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.transport import SECRET_QUERY, drop_connection, until
+from vecdb_rerank.http.time_limit import until
+from vecdb_rerank.http.transport import SECRET_QUERY
 from vecdb_rerank.http.urls import display_url, split_url
 from vecdb_rerank.rerankers.failover import UrlRotation
 from vecdb_rerank.rerankers.remote import (
