@@ -5,7 +5,7 @@ outlives them all. These transports cap every wait for a free connection, name l
 TLS handshake, read and write by the time left until the current call's deadline. On an event loop
 a whole call is cancelled at its deadline instead. Over HTTP/2 one thread would read for all calls
 that share its connection, and its deadline would end theirs: only the asynchronous transport
-speaks HTTP/2.
+uses HTTP/2.
 
 A transport reads a whole response, at most ``max_bytes`` of it before and after decoding. It reuses
 a connection only if no bytes follow the response: a server that writes one response too many would
@@ -102,7 +102,7 @@ def _is_above_debug(record: logging.LogRecord) -> bool:
 class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
     """A pooled transport for `httpx.AsyncClient` that keeps the deadline of `until`.
 
-    Each call has a task of its own, which is cancelled at most once, by the deadline or by the
+    Each call has its own task, which is cancelled at most once, by the deadline or by the
     caller's cancellation. A second cancellation, while httpcore cleans up after the first, would
     leave the connection in its pool as busy for ever. Arguments as of `DeadlineTransport`.
     """
@@ -137,7 +137,7 @@ class AsyncDeadlineTransport(httpx.AsyncBaseTransport):
     def _ended(self, task: asyncio.Task[httpx.Response]) -> None:
         self._ending.discard(task)
         if not task.cancelled():
-            task.exception()  # asyncio warns about errors that nobody has read
+            task.exception()  # asyncio warns about errors that were never read
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         with _errors_of_httpx(request):
