@@ -13,7 +13,7 @@ import httpx
 from vecdb_rerank._checks import one_of
 from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.steps import Flow, Race, Request
+from vecdb_rerank.flow.steps import Flow, Request, race
 from vecdb_rerank.http.client_pool import ClientPool, Verify
 from vecdb_rerank.http.network import drop_connection
 from vecdb_rerank.http.retry import ServiceError
@@ -155,14 +155,15 @@ class HttpReranker(RemoteReranker):
             return (yield from self._ask_in_turn(others, request, retries, deadline))
 
         try:
-            answer: Reply = yield Race(
-                lambda: self._ask_in_turn([first], request, retries, deadline), second, after
+            return (
+                yield from race(
+                    lambda: self._ask_in_turn([first], request, retries, deadline), second, after
+                )
             )
         except (ServiceError, TimeoutError) as error:
             if begun or _is_final(error, deadline):
                 raise
             return (yield from self._ask_in_turn(others, request, retries, deadline))
-        return answer
 
     def _ask_in_turn(
         self, urls: Sequence[str], request: ScoreRequest, retries: int, deadline: Deadline

@@ -19,7 +19,7 @@ from typing import Generic, Literal, TypeVar, cast, get_args
 from vecdb_rerank import telemetry
 from vecdb_rerank._checks import one_of
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.flow.steps import Call, Flow, Together
+from vecdb_rerank.flow.steps import Call, Flow, together
 from vecdb_rerank.outcome import publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass, Hits
@@ -286,7 +286,7 @@ def _together(
 ) -> Flow[list[CompletedSearch[R]]]:
     """Run the flows that do I/O concurrently, and the others one after another."""
     busy = [flow for flow, does in zip(flows, reranked, strict=True) if does]
-    values = iter((yield Together(busy)) if busy else ())
+    values = iter((yield from together(busy)) if busy else ())
     settled = []
     for flow, does in zip(flows, reranked, strict=True):
         settled.append(next(values) if does else (yield from flow()))
