@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable, Mapping
 
 from vecdb_rerank.errors import ConfigurationError
@@ -19,6 +20,12 @@ def in_range(key: str, value: float, low: float, high: float) -> None:
     """Check that ``value`` is a number from ``low`` to ``high``."""
     if not _is_number(value) or not low <= value <= high:
         raise ConfigurationError(key, f"must be from {low:g} to {high:g}, got {value!r}")
+
+
+def integer_in_range(key: str, value: int, low: int, high: int) -> None:
+    """Check that ``value`` is an integer from ``low`` to ``high``."""
+    if not isinstance(value, int) or not low <= value <= high:
+        raise ConfigurationError(key, f"must be an integer from {low} to {high}, got {value!r}")
 
 
 def at_least(key: str, value: float, least: float) -> None:
@@ -53,4 +60,4 @@ def is_mapping(key: str, value: object) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

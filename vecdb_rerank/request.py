@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
+from vecdb_rerank._checks import above, at_least, in_range, integer_in_range, one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.text_fields import valid_unicode
 
@@ -65,11 +66,8 @@ class Fusion:
     """The weights of (bm25, dense), none negative; by default equal."""
 
     def __post_init__(self) -> None:
-        _one_of("fusion.method", self.method, get_args(FusionMethod))
-        if self.rank_constant < 1:
-            raise ConfigurationError(
-                "fusion.rank_constant", f"must be at least 1, got {self.rank_constant}"
-            )
+        one_of("fusion.method", self.method, get_args(FusionMethod))
+        at_least("fusion.rank_constant", self.rank_constant, 1)
         if self.weights is None:
             return
         if (
@@ -105,10 +103,9 @@ class Bm25Params:
     """The expected length of a document in terms (above 0)."""
 
     def __post_init__(self) -> None:
-        if not (self.k >= 0 and 0 <= self.b <= 1 and self.avg_len > 0):
-            raise ConfigurationError(
-                "bm25", f"k must be at least 0, b in 0 to 1 and avg_len above 0, got {self}"
-            )
+        at_least("bm25.k", self.k, 0)
+        in_range("bm25.b", self.b, 0, 1)
+        above("bm25.avg_len", self.avg_len, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +129,21 @@ class SearchDefaults:
     of the page alone; ``auto`` like ``page`` once they prove to be large (see `Search`)."""
 
     def __post_init__(self) -> None:
-        _within("k", self.k, 1, MAX_K)
+        integer_in_range("k", self.k, 1, MAX_K)
         if self.limit is not None:
-            why = f"it cannot exceed k ({self.k}): raise k or lower limit"
-            _within("limit", self.limit, 1, self.k, why)
+            integer_in_range("limit", self.limit, 1, MAX_K)
+            if self.limit > self.k:
+                raise ConfigurationError(
+                    "limit", f"must be at most k ({self.k}), got {self.limit}; raise k or lower it"
+                )
         if not isinstance(self.fusion, Fusion):
             raise ConfigurationError(
                 "fusion", f"expected a Fusion such as Fusion('rrf'), got {self.fusion!r}"
             )
-        _one_of("mode", self.mode, get_args(Mode))
-        _one_of("payload", self.payload, get_args(Payload))
+        one_of("mode", self.mode, get_args(Mode))
+        one_of("payload", self.payload, get_args(Payload))
         if self.depth is not None:
-            _within("depth", self.depth, 1, MAX_K)
+            integer_in_range("depth", self.depth, 1, MAX_K)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class Search:
         if valid_unicode(self.query) != self.query:
             raise ConfigurationError("query", "must not contain a lone surrogate")
         SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion, self.payload)
-        _within("limit", self.limit, 1, MAX_K)
+        integer_in_range("limit", self.limit, 1, self.k)
         if not isinstance(self.offset, int) or self.offset < 0:
             raise ConfigurationError(
                 "offset", f"must be an integer of at least 0, got {self.offset!r}"
@@ -235,16 +235,4 @@ class NativeSearch:
 
 def check_language(language: str) -> None:
     """Raise `ConfigurationError` for a language that BM25 does not know."""
-    _one_of("language", language, get_args(Language))
-
-
-def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ConfigurationError(name, f"must be one of: {', '.join(allowed)}; got {value!r}")
-
-
-def _within(name: str, value: int, low: int, high: int, why: str = "") -> None:
-    if not isinstance(value, int) or not low <= value <= high:
-        raise ConfigurationError(
-            name, f"must be in {low} to {high}, got {value!r}; {why}".rstrip("; ")
-        )
+    one_of("language", language, get_args(Language))

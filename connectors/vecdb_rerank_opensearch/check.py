@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from opensearchpy import AsyncOpenSearch, OpenSearch
-
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import Mode
 from vecdb_rerank.search.store import Finding
 from vecdb_rerank_opensearch import schema
+from vecdb_rerank_opensearch.client import Client
 from vecdb_rerank_opensearch.layout import Layout
-
-Client = OpenSearch | AsyncOpenSearch
 
 
 def check(

@@ -367,8 +367,9 @@ def _paired(arguments: Arguments) -> tuple[Arguments, list[list[Any]]]:
 def _split(count: int, answer: object) -> list[Response]:
     """Return the response to each search; empty ones if the answer has another form."""
     responses = answer.get("responses") if isinstance(answer, Mapping) else None
-    whole = isinstance(responses, list) and len(responses) == count
-    return [*responses] if whole else [{}] * count  # type: ignore[misc]  # None is not whole
+    if isinstance(responses, list) and len(responses) == count:
+        return [*responses]
+    return [{}] * count
 
 
 def _joined(answer: Response, responses: Sequence[Response]) -> Response:

@@ -17,8 +17,8 @@ from vecdb_rerank.search.delegate import Delegate
 from vecdb_rerank.search.dropin import DropIn, DropInPayload, MissingQuery, RerankDepth
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import request_reader, reranked_calls
+from vecdb_rerank_opensearch.client import address
 from vecdb_rerank_opensearch.reranked_calls import Queries, Reranks
-from vecdb_rerank_opensearch.store import where
 
 log: logging.Logger = logging.getLogger("vecdb_rerank")
 
@@ -158,7 +158,7 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({where(self._wrapped)})"  # shows no credentials
+        return f"{type(self).__name__}({address(self._wrapped)})"  # shows no credentials
 
 
 class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
@@ -242,4 +242,4 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
         await self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({where(self._wrapped)})"  # shows no credentials
+        return f"{type(self).__name__}({address(self._wrapped)})"  # shows no credentials

@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import get_args
 
-from opensearchpy import AsyncOpenSearch, OpenSearch
-
 from vecdb_rerank.errors import ConfigurationError, SchemaError
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import Language, Mode
 from vecdb_rerank_opensearch import errors
+from vecdb_rerank_opensearch.client import Client
 from vecdb_rerank_opensearch.layout import (
     BM25_TEXT,
     IDENTIFIERS,
@@ -21,7 +20,6 @@ from vecdb_rerank_opensearch.layout import (
     text_fields,
 )
 
-Client = OpenSearch | AsyncOpenSearch
 Mappings = Mapping[str, Mapping[str, object]]
 Json = dict[str, object]
 

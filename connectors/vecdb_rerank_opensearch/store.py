@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from opensearchpy import AsyncOpenSearch, OpenSearch
-
 from vecdb_rerank.errors import FirstPassTimeoutError, SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
@@ -31,15 +29,13 @@ from vecdb_rerank_opensearch import (
     source_selection,
     writer,
 )
+from vecdb_rerank_opensearch.client import Client, address, timeout
 from vecdb_rerank_opensearch.layout import Layout
 from vecdb_rerank_opensearch.page_source import PageSource
 from vecdb_rerank_opensearch.queries import URL_PARAMS, Body
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
 
 T = TypeVar("T")
-Client = OpenSearch | AsyncOpenSearch
-
-CLIENT_TIMEOUT = 10.0  # seconds; of a client that was made without one
 
 log: logging.Logger = logging.getLogger("vecdb_rerank")
 
@@ -86,8 +82,8 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         self._client = client
         self._layout = layout
         self._text_fields = text_fields
-        self._where = where(client)
-        self._client_timeout = _client_timeout(client)
+        self._where = address(client)
+        self._client_timeout = timeout(client)
         self._fuses_hybrid = True  # until the server refuses
         self._payload_size = PayloadSize()
         self._mapping: Expiring[_Known] = Expiring()
@@ -358,17 +354,3 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         """Close the client."""
         closing: Awaitable[None] | None = self._client.close()
         return closing
-
-
-def where(client: Client) -> str:
-    """Return the URL of a client's first host, without its credentials."""
-    hosts = client.transport.hosts or [{"host": "localhost"}]
-    host = hosts[0]
-    scheme = "https" if host.get("use_ssl") or host.get("scheme") == "https" else "http"
-    return f"{scheme}://{host.get('host', 'localhost')}:{host.get('port', 9200)}"
-
-
-def _client_timeout(client: Client) -> float:
-    """Return the seconds that the client gives one request."""
-    given = client.transport.kwargs.get("timeout", CLIENT_TIMEOUT)
-    return math.inf if given is None else float(given)

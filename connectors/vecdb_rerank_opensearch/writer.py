@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from opensearchpy import AsyncOpenSearch, OpenSearch
-
 from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.ingest.model import Cause, Document, WriteResult, plain_id
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank.request import Mode
 from vecdb_rerank_opensearch import errors
+from vecdb_rerank_opensearch.client import Client
 from vecdb_rerank_opensearch.layout import BM25_TEXT, Layout
 
 MAX_ID_BYTES = 512
@@ -33,7 +32,7 @@ class OpenSearchWriter:
     ``mode`` decides which fields are written, ``routing`` which shard the documents go to.
     """
 
-    client: OpenSearch | AsyncOpenSearch
+    client: Client
     layout: Layout
     describe: Callable[[Exception], str]
     mode: Mode = "hybrid"

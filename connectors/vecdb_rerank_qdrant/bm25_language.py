@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
-from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import UNSPACED, Language
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant.bm25 import Bm25
+from vecdb_rerank_qdrant.client import Client
 from vecdb_rerank_qdrant.layout import Layout
 
 _SAMPLE = 16  # points; a dozen words distinguish languages
 # Shares of terms: below the one, vectors were not made in a language; from the other on they were.
 _OTHER, _SAME = 0.9, 0.95
-Client = QdrantClient | AsyncQdrantClient
 Held = Sequence[tuple[str, frozenset[int]]]  # texts, and the terms of their stored vectors
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank.flow.steps import Call, Flow
@@ -16,10 +15,9 @@ from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, queries, schema
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.bm25_language import language_misfits, missing_terms
+from vecdb_rerank_qdrant.client import Client
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.limits import Limits
-
-Client = QdrantClient | AsyncQdrantClient
 
 
 @dataclass(frozen=True, slots=True)

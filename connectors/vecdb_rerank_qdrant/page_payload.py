@@ -10,7 +10,7 @@ from qdrant_client.http import models
 
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, call
-from vecdb_rerank.http.transport import until
+from vecdb_rerank.http.time_limit import until
 from vecdb_rerank_qdrant import payload_selection, queries
 from vecdb_rerank_qdrant.payload_selection import Projection
 

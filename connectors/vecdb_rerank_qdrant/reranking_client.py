@@ -15,8 +15,8 @@ from vecdb_rerank.search.delegate import Delegate
 from vecdb_rerank.search.dropin import DropIn, DropInPayload, MissingQuery, RerankDepth
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import reranked_calls
+from vecdb_rerank_qdrant.client import is_grpc
 from vecdb_rerank_qdrant.depth import K
-from vecdb_rerank_qdrant.store import is_grpc
 
 Query = (
     types.PointId

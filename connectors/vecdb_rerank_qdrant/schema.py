@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank.errors import SchemaError
@@ -14,9 +13,8 @@ from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.bm25_language import language_misfits
+from vecdb_rerank_qdrant.client import Client
 from vecdb_rerank_qdrant.layout import Layout
-
-Client = QdrantClient | AsyncQdrantClient
 
 _LESS_IS_BETTER = (models.Distance.EUCLID, models.Distance.MANHATTAN)
 

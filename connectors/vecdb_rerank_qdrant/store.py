@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank.errors import FirstPassTimeoutError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
-from vecdb_rerank.http.transport import until
+from vecdb_rerank.http.time_limit import until
 from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Mode, Search
@@ -27,14 +24,12 @@ from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.check import Checked, check, empty_branches
+from vecdb_rerank_qdrant.client import Client, address, grpc_address, is_grpc, is_local, timeout
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.limits import Limits
 from vecdb_rerank_qdrant.page_payload import PagePayload
 
 T = TypeVar("T")
-Client = QdrantClient | AsyncQdrantClient
-
-CLIENT_TIMEOUT = 5.0  # seconds; of a client that was made without one
 _REFUSALS = 3  # of one search, by one limit each
 _LOOK_AGAIN_AFTER = 60.0  # seconds; at a branch that found nothing
 
@@ -51,8 +46,8 @@ class QdrantStore(Store[models.QueryResponse]):
         self._text_fields = text_fields
         self._local = is_local(client)
         self._over_grpc = is_grpc(client)
-        self._where = _where(client)
-        self._client_timeout = math.inf if self._local else _timeout(client)
+        self._where = address(client)
+        self._client_timeout = math.inf if self._local else timeout(client)
         self._payload_size = PayloadSize()
         self._limits: Expiring[Limits] = Expiring()
         self._alive: Expiring[bool] = Expiring()
@@ -253,7 +248,7 @@ class QdrantStore(Store[models.QueryResponse]):
     def describe_error(self, error: Exception) -> str:
         """Return one line for a foreign error."""
         grpc = self._over_grpc and not errors.is_rest(error)
-        return errors.describe(error, _grpc_where(self._client) if grpc else self._where)
+        return errors.describe(error, grpc_address(self._client) if grpc else self._where)
 
     def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
         """Create the collection if it is missing."""
@@ -306,35 +301,3 @@ class QdrantStore(Store[models.QueryResponse]):
     def close(self) -> Awaitable[None] | None:
         """Close the client."""
         return self._client.close()
-
-
-def is_local(client: Client) -> bool:
-    """Check whether the client is Qdrant's local mode, in memory or on disk."""
-    options = client.init_options
-    return options.get("location") == ":memory:" or options.get("path") is not None
-
-
-def is_grpc(client: Client) -> bool:
-    """Check whether the client uses gRPC."""
-    return bool(client.init_options.get("prefer_grpc")) and not is_local(client)
-
-
-def _timeout(client: Client) -> float:
-    """Return the seconds that the client gives one request."""
-    given = client.init_options.get("timeout")
-    return CLIENT_TIMEOUT if given is None else float(max(1, math.ceil(given)))
-
-
-def _where(client: Client) -> str:
-    """Return the client's address, without a user and password."""
-    options = client.init_options
-    given = [options.get(name) for name in ("url", "path", "location", "host")]
-    where = str(next((g for g in given if g is not None), "localhost"))
-    return re.sub(r"(?<=//)[^/@]*@", "", where)
-
-
-def _grpc_where(client: Client) -> str:
-    """Return the host and port of a gRPC client."""
-    where = _where(client)
-    host = urlsplit(where if "//" in where else f"//{where}").hostname or "localhost"
-    return f"{host}:{client.init_options.get('grpc_port', 6334)}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.http.transport import AsyncDeadlineTransport, DeadlineTransport, until
+from vecdb_rerank.http.time_limit import until
+from vecdb_rerank.http.transport import AsyncDeadlineTransport, DeadlineTransport
 
 
 class TotalTimeoutTransport(DeadlineTransport):

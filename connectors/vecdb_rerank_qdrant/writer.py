@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.http import models
 
 from vecdb_rerank.flow.steps import Call, Flow
@@ -16,6 +15,7 @@ from vecdb_rerank.model import DOC_ID, HitId
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank.request import Mode
 from vecdb_rerank_qdrant import errors, schema
+from vecdb_rerank_qdrant.client import Client
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.queries import Encoder
 
@@ -30,7 +30,7 @@ class QdrantWriter:
     written too. ``shard_key`` names the shard of a collection with custom sharding.
     """
 
-    client: QdrantClient | AsyncQdrantClient
+    client: Client
     layout: Layout
     encode: Encoder
     describe: Callable[[Exception], str]

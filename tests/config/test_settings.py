@@ -477,7 +477,7 @@ def test_the_source_named_is_that_of_the_field_not_of_its_neighbours(env: Any) -
 
 
 def test_bm25_parameters_out_of_range_are_refused() -> None:
-    assert refused(backend={"bm25": {"b": 3}}).key == "backend.bm25"
+    assert refused(backend={"bm25": {"b": 3}}).key == "backend.bm25.b"
 
 
 @pytest.mark.parametrize(

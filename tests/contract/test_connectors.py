@@ -9,6 +9,7 @@ import pytest
 from qdrant_client.http import models as rest
 
 from tests.contract.backends import Backend, Remembering
+from vecdb_rerank.request import FusionMethod
 from vecdb_rerank.testing import ConnectorContract
 from vecdb_rerank.testing.base import Call, Connect
 
@@ -27,7 +28,7 @@ class _Bundled(ConnectorContract):
 
 class TestQdrant(_Bundled):
     response_type = rest.QueryResponse
-    fusions = ("rrf", "dbsf", "min_max", "l2")
+    fusions: tuple[FusionMethod, ...] = ("rrf", "dbsf", "min_max", "l2")
 
     @pytest.fixture(scope="class")
     @classmethod

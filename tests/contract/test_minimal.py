@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import pytest
 
-import vecdb_rerank.testing
 from vecdb_rerank.testing import RerankerContract
 
 
@@ -59,17 +58,3 @@ class Worse(Blocking):
 def test_a_reranker_that_scores_by_position_fails(test: str) -> None:
     with pytest.raises(AssertionError):
         getattr(RerankerContract(), test)(Worse())
-
-
-def test_the_public_names_are_these() -> None:
-    assert vecdb_rerank.testing.__all__ == [
-        "CORPUS",
-        "QUERIES",
-        "ConnectorContract",
-        "EmbedderContract",
-        "HashEmbedder",
-        "KeepingReranker",
-        "RaisingReranker",
-        "RerankerContract",
-        "ReversingReranker",
-    ]

@@ -17,12 +17,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.faults.cases import APIS, CLIENTS, SECRET, TEXTS, Found, Shelf, search
 from tests.faults.server import UNITS, fault_server
+from tests.pins import pinned
 from vecdb_rerank import FirstPassError
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.telemetry import publish_notes
+from vecdb_rerank.testing import HashEmbedder
 
 QUERY = "number five"
 SPANS = InMemorySpanExporter()
@@ -162,6 +164,20 @@ def test_a_search_without_a_response_is_counted_and_its_span_says_so() -> None:
     assert points()[key] - before.get(key, 0) == 1
     [whole] = tree()["search"]
     assert whole.status.status_code is trace.StatusCode.ERROR
+
+
+def test_spans_and_metrics_have_the_pinned_names() -> None:
+    for fault in ("ok", "503"):
+        searched(fault, "sync")
+    run(
+        Pipeline(embedder=HashEmbedder()).search(
+            Shelf(), Search(QUERY, 5, 5, 0, "dense", 5, Fusion())
+        )
+    )
+    publish_notes({"code": "a sentence"}, backend="shelf")
+    spans = {f"span {span.name}" for span in SPANS.get_finished_spans()}
+    metrics = {f"metric {name}" for name, _ in points()}
+    assert sorted(spans | metrics) == pinned("telemetry")
 
 
 def everything(caplog: pytest.LogCaptureFixture) -> str:

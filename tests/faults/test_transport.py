@@ -23,7 +23,7 @@ from vecdb_rerank import ConfigurationError, Deadline, HttpReranker, RerankTimeo
 from vecdb_rerank.flow.drivers import run_async
 from vecdb_rerank.http.client_pool import ClientPool
 from vecdb_rerank.http.proxies import proxy_of
-from vecdb_rerank.http.transport import until
+from vecdb_rerank.http.time_limit import until
 
 LATE = ["hang before headers", "drip", "headers, then stall"]
 Plain = ClientPool[httpx.Client, httpx.AsyncClient]

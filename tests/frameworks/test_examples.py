@@ -1,8 +1,7 @@
-"""The example programs and the page on integrations, as a reader would run them."""
+"""The example programs, as a reader would run them."""
 
 from __future__ import annotations
 
-import re
 import runpy
 from pathlib import Path
 
@@ -39,12 +38,3 @@ def test_query_engine_with_llama_index(
     assert first.endswith(f"was 1  amend: {AMEND}")
     assert AMEND in rest  # in the prompt, which MockLLM answers with
     assert f"Query: {QUESTION}" in rest
-
-
-def test_the_page_says_what_works() -> None:
-    page = ROOT / "docs" / "integrations.md"
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 5
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, page, "exec"), names)

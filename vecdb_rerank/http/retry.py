@@ -14,7 +14,7 @@ from tenacity import DoAttempt, DoSleep
 
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.steps import Flow, Wait
+from vecdb_rerank.flow.steps import Flow, wait
 
 T = TypeVar("T")
 # Conditions that may end by themselves (RFC 9110, RFC 8470), as any of 5xx may.
@@ -114,7 +114,7 @@ def retry(attempt: Callable[[], Flow[T]], retrying: tenacity.Retrying) -> Flow[T
                 state.set_result(result)
         elif isinstance(do, DoSleep):
             state.prepare_for_next_attempt()
-            yield Wait(do)
+            yield from wait(do)
         else:
             value: T = do
             return value

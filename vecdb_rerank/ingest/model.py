@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, SupportsIndex, TypeGuard, TypeVar
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import HitId
@@ -146,13 +147,10 @@ class IngestOptions:
     """Called after each batch with the number of documents read so far."""
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("batch_size", self.batch_size),
-            ("batch_bytes", self.batch_bytes),
-            ("give_up_after", self.give_up_after),
-        ):
-            if value <= 0:
-                raise ConfigurationError(name, f"must be above 0, got {value}")
+        at_least("batch_size", self.batch_size, 1)
+        at_least("batch_bytes", self.batch_bytes, 1)
+        if not self.give_up_after > 0:  # it may be infinite
+            raise ConfigurationError("give_up_after", f"must be above 0, got {self.give_up_after}")
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from functools import cache, cached_property, lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
@@ -43,8 +44,7 @@ class OnnxModel:
     """A model and its tokenizer; `load` returns the same one for the same files."""
 
     def __init__(self, weights: Weights, max_length: int, device: Device) -> None:
-        if max_length < 8:
-            raise ConfigurationError("max_length", f"must be at least 8 tokens, got {max_length}")
+        at_least("max_length", max_length, 8)
         self.name: str = weights.name
         self.max_length = max_length
         self._session = _session(weights, device)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from vecdb_rerank._checks import is_mapping
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank._checks import at_least, is_mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +32,10 @@ class Cost:
     def __post_init__(self) -> None:
         is_mapping("policy.cost.prices", self.prices)
         for name, price in self.prices.items():
-            if not (math.isfinite(price) and price >= 0):
-                raise ConfigurationError(
-                    f"policy.cost.prices.{name}", f"must be at least 0, got {price}"
-                )
+            at_least(f"policy.cost.prices.{name}", price, 0)
         for name, budget in (("per_minute", self.per_minute), ("per_day", self.per_day)):
-            if budget is not None and not (math.isfinite(budget) and budget >= 0):
-                raise ConfigurationError(f"policy.cost.{name}", f"must be at least 0, got {budget}")
+            if budget is not None:
+                at_least(f"policy.cost.{name}", budget, 0)
 
     @property
     def has_budget(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vecdb_rerank.errors import ConfigurationError, InvalidRerankerError, RerankError
+from vecdb_rerank._checks import at_least
+from vecdb_rerank.errors import InvalidRerankerError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow
@@ -48,8 +49,7 @@ class CascadeReranker(BaseReranker):
     listwise = True
 
     def __init__(self, first: AnyReranker, then: AnyReranker, *, best: int = 20) -> None:
-        if best < 1:
-            raise ConfigurationError("best", f"must be at least 1, got {best}")
+        at_least("best", best, 1)
         # Units are recorded once, under the name of the cascade.
         self._first, self._then = (GuardedReranker(one, Ledger()) for one in (first, then))
         self._best = best

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Compute, Flow, Request, Step
 from vecdb_rerank.http.client_pool import ClientPool, Verify
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.transport import until
+from vecdb_rerank.http.time_limit import until
 from vecdb_rerank.rerankers.remote import (
     MAX_RESPONSE_BYTES,
     RemoteOptions,
@@ -109,10 +110,8 @@ class CohereReranker(RemoteReranker):
             raise ConfigurationError(
                 "batch_size", f"must be at most {_WIRE.max_documents}, got {batch_size}"
             )
-        if max_tokens_per_doc is not None and max_tokens_per_doc < 1:
-            raise ConfigurationError(
-                "max_tokens_per_doc", f"must be at least 1, got {max_tokens_per_doc}"
-            )
+        if max_tokens_per_doc is not None:
+            at_least("max_tokens_per_doc", max_tokens_per_doc, 1)
         sdk = require("cohere", "cohere")
         self._api_error: type[ApiError] = require("cohere.core.api_error", "cohere").ApiError
         self._model = model

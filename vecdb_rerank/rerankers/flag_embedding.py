@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from vecdb_rerank._checks import at_least, one_of
 from vecdb_rerank._optional import require, require_installed
 from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
@@ -108,12 +109,10 @@ class FlagEmbeddingReranker(BaseReranker):
         batch_size: int = _BATCH_SIZE,
         trust_remote_code: bool = False,
     ) -> None:
-        if kind not in _CLASSES:
-            raise ConfigurationError("kind", f"must be one of: {', '.join(_CLASSES)}; got {kind!r}")
+        one_of("kind", kind, _CLASSES)
         if cutoff_layer is not None and kind != "layerwise":
             raise ConfigurationError("cutoff_layer", "must only be set for kind = 'layerwise'")
-        if batch_size < 1:
-            raise ConfigurationError("batch_size", f"must be at least 1, got {batch_size}")
+        at_least("batch_size", batch_size, 1)
         require_installed("FlagEmbedding", "flagembedding")
         self._spec = Spec(
             model, revision=revision, max_length=max_length, trust_remote_code=trust_remote_code

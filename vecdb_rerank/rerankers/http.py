@@ -10,12 +10,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from vecdb_rerank._checks import one_of
 from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.steps import Flow, Race, Request
+from vecdb_rerank.flow.steps import Flow, Request, race
 from vecdb_rerank.http.client_pool import ClientPool, Verify
+from vecdb_rerank.http.network import drop_connection
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.transport import SECRET_QUERY, drop_connection, until
+from vecdb_rerank.http.time_limit import until
+from vecdb_rerank.http.transport import SECRET_QUERY
 from vecdb_rerank.http.urls import display_url, split_url
 from vecdb_rerank.rerankers.failover import UrlRotation
 from vecdb_rerank.rerankers.remote import (
@@ -152,14 +155,15 @@ class HttpReranker(RemoteReranker):
             return (yield from self._ask_in_turn(others, request, retries, deadline))
 
         try:
-            answer: Reply = yield Race(
-                lambda: self._ask_in_turn([first], request, retries, deadline), second, after
+            return (
+                yield from race(
+                    lambda: self._ask_in_turn([first], request, retries, deadline), second, after
+                )
             )
         except (ServiceError, TimeoutError) as error:
             if begun or _is_final(error, deadline):
                 raise
             return (yield from self._ask_in_turn(others, request, retries, deadline))
-        return answer
 
     def _ask_in_turn(
         self, urls: Sequence[str], request: ScoreRequest, retries: int, deadline: Deadline
@@ -256,18 +260,14 @@ def _rejects_request(error: Exception) -> bool:
     return isinstance(error, ServiceError) and error.request_rejected
 
 
-def _check(urls: Sequence[str], format: str, model: str | None, scale: str | None) -> None:
-    wire = next((row for name, row in FORMATS.items() if name == format), None)
-    if wire is None:
-        raise ConfigurationError("format", f"must be one of: {', '.join(FORMATS)}; got {format!r}")
+def _check(urls: Sequence[str], format: FormatName, model: str | None, scale: str | None) -> None:
+    one_of("format", format, FORMATS)
     if not urls:
         raise ConfigurationError("url", "needs at least one")
-    if not model and wire.model is not None:
+    if not model and FORMATS[format].model is not None:
         raise ConfigurationError("model", f"the format {format!r} needs the model's name")
-    if scale not in (None, *get_args(Scale)):
-        raise ConfigurationError(
-            "scale", f"must be one of: {', '.join(get_args(Scale))}; got {scale!r}"
-        )
+    if scale is not None:
+        one_of("scale", scale, get_args(Scale))
 
 
 def _checked_body(body: Mapping[str, object]) -> dict[str, object]:

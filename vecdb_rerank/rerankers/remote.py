@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +11,7 @@ from typing import TypeVar
 import httpx
 
 from vecdb_rerank import telemetry
+from vecdb_rerank._checks import above, at_least
 from vecdb_rerank.errors import (
     ConfigurationError,
     RerankError,
@@ -22,16 +21,15 @@ from vecdb_rerank.errors import (
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Compute, Flow
-from vecdb_rerank.http.decoding import ResponseTooLargeError
 from vecdb_rerank.http.retry import ServiceError, is_transient, retry, retry_after, within
 from vecdb_rerank.http.urls import names_server
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.rerankers.failures import advice, failure, is_fault, masked_cause
 from vecdb_rerank.rerankers.request_limits import LearnedLimit, RequestLimit, RequestPlan
 from vecdb_rerank.rerankers.server_messages import (
     embedded_status,
     find_message,
-    mask,
     names_error,
     presentable,
 )
@@ -51,7 +49,6 @@ from vecdb_rerank.text_fields import valid_unicode
 T = TypeVar("T")
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 _REJECTED = {400, 413, 422}  # statuses of a request that this server does not accept
-_OVERLOADED = {503, 504}
 MAX_ERROR_BYTES = 1024 * 1024  # of an error's body that are read: parsing keeps other threads
 _INLINE = 256 * 1024  # bytes or characters; more work than this is kept off the event loop
 # Errors of httpx before a request has reached the server, which cannot have billed it.
@@ -75,17 +72,12 @@ class RemoteOptions:
     max_response_bytes: int
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.timeout) and self.timeout > 0):
-            raise ConfigurationError("timeout", f"must be seconds above 0, got {self.timeout}")
-        if self.retries < 0:
-            raise ConfigurationError("retries", f"must be at least 0, got {self.retries}")
-        for name, value in (
-            ("batch_size", self.batch_size),
-            ("batch_tokens", self.batch_tokens),
-            ("max_response_bytes", self.max_response_bytes),
-        ):
-            if value is not None and value < 1:
-                raise ConfigurationError(name, f"must be at least 1, got {value}")
+        above("timeout", self.timeout, 0, "seconds")
+        at_least("retries", self.retries, 0)
+        at_least("batch_size", self.batch_size, 1)
+        at_least("max_response_bytes", self.max_response_bytes, 1)
+        if self.batch_tokens is not None:
+            at_least("batch_tokens", self.batch_tokens, 1)
 
 
 class _Call:
@@ -320,7 +312,7 @@ class RemoteReranker(BaseReranker, ABC):
         answered = f"{status} with error {inner}" if inner else str(status)
         effective = inner or status
         return ServiceError(
-            f"{where} answered {answered}{_advice(effective)}{f': {said}' if said else ''}",
+            f"{where} answered {answered}{advice(effective)}{f': {said}' if said else ''}",
             transient=is_transient(effective),
             retry_after=retry_after(headers.get("retry-after")),
             request_rejected=effective in _REJECTED,
@@ -346,11 +338,6 @@ class RemoteReranker(BaseReranker, ABC):
         raise wrong
 
 
-def is_fault(error: ServiceError) -> bool:
-    """Return whether the server failed at the request, rather than for lack of capacity or time."""
-    return error.status is not None and error.status >= 500 and error.status not in _OVERLOADED
-
-
 def off_loop(work: Callable[[], T], size: int, deadline: Deadline) -> Flow[T]:
     """Return what ``work`` does; in a thread if its ``size`` (bytes, characters) may take long.
 
@@ -360,62 +347,6 @@ def off_loop(work: Callable[[], T], size: int, deadline: Deadline) -> Flow[T]:
         return work()
     result: T = yield Compute(work, deadline.remaining())
     return result
-
-
-def failure(
-    error: Exception, where: str, deadline: Deadline, secrets: Sequence[str] = ()
-) -> RerankError:
-    """Return the error for a request without a usable response."""
-    if isinstance(error, TimeoutError | httpx.TimeoutException):
-        if deadline.remaining() < 1e-3:  # timers may be a little early
-            return RerankTimeoutError(f"{where} did not answer in time")
-        return ServiceError(f"{where} did not answer in time", transient=True)
-    why = mask(" ".join(str(error)[:500].split()), secrets) or "no reason is known"
-    if isinstance(error, ResponseTooLargeError):
-        return ServiceError(f"{where}: {why} (raise max_response_bytes if that is expected)")
-    if isinstance(error, httpx.DecodingError):
-        return ServiceError(f"{where}: {why}")
-    if _is_tls(error):
-        return ServiceError(
-            f"{where}: no secure connection: {why} (set verify to the file of its authority, "
-            "or check the url)"
-        )
-    is_transport = isinstance(error, httpx.TransportError)
-    lasting = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-    return ServiceError(
-        f"{where} cannot be reached ({type(error).__name__}: {why})",
-        transient=is_transport and not lasting,
-    )
-
-
-def masked_cause(error: Exception, secrets: Sequence[str]) -> Exception:
-    """Return ``error``, or one of its type without the secrets that its message repeats."""
-    masked = mask(str(error), secrets)
-    if masked == str(error):
-        return error
-    return type(error)(masked) if isinstance(error, httpx.RequestError) else RerankError(masked)
-
-
-def _is_tls(error: BaseException | None) -> bool:
-    """Return whether a certificate, or a server without TLS, is the cause: retries do not help."""
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            lasting = isinstance(error, ssl.SSLCertVerificationError)
-            return lasting or "WRONG_VERSION_NUMBER" in str(error)
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _advice(status: int) -> str:
-    if status in (401, 403):
-        return " (check reranker.api_key)"
-    if status == 404:
-        return " (check the url, the format and the model)"
-    if 300 <= status < 400:
-        return " (a redirect: set the final url)"
-    if status == 413:
-        return " (lower batch_size, batch_tokens or text_fields.max_chars)"
-    return ""
 
 
 def clean_key(key: str | None) -> str | None:

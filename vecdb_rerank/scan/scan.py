@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from vecdb_rerank._checks import one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.request import SearchDefaults
 from vecdb_rerank.scan import files, opensearch, qdrant
@@ -72,10 +73,7 @@ def scan(
     not literal make a call ``unclear``. ``on_progress`` gets the number of files read. Raises
     `ConfigurationError` if ``root`` does not exist or an option is wrong.
     """
-    if on_missing_query not in ("pass", "raise"):
-        raise ConfigurationError(
-            "on_missing_query", f"must be one of: pass, raise; got {on_missing_query!r}"
-        )
+    one_of("on_missing_query", on_missing_query, ("pass", "raise"))
     raises = on_missing_query == "raise"
     clients = Clients(k, text_fields or TextFields())
     modules: dict[Path, Scope] = {}

@@ -17,8 +17,9 @@ from types import UnionType
 from typing import Generic, Literal, TypeVar, cast, get_args
 
 from vecdb_rerank import telemetry
+from vecdb_rerank._checks import one_of
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.flow.steps import Call, Flow, Together
+from vecdb_rerank.flow.steps import Call, Flow, together
 from vecdb_rerank.outcome import publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass, Hits
@@ -147,16 +148,9 @@ class DropIn:
 
         Raises `ConfigurationError` for a wrong argument.
         """
-        if on_missing_query not in get_args(MissingQuery):
-            raise ConfigurationError(
-                "on_missing_query", f"must be 'pass' or 'raise', got {on_missing_query!r}"
-            )
-        if rerank_depth not in get_args(RerankDepth):
-            raise ConfigurationError(
-                "rerank_depth", f"must be one of: window, own; got {rerank_depth!r}"
-            )
-        if payload not in get_args(DropInPayload):
-            raise ConfigurationError("payload", f"must be one of: all, page; got {payload!r}")
+        one_of("on_missing_query", on_missing_query, get_args(MissingQuery))
+        one_of("rerank_depth", rerank_depth, get_args(RerankDepth))
+        one_of("payload", payload, get_args(DropInPayload))
         check_type("policy", policy, Policy)
         check_type("text_fields", text_fields, TextFields)
         SearchDefaults(k=k, limit=1)
@@ -318,7 +312,7 @@ def _together(
 ) -> Flow[list[CompletedSearch[R]]]:
     """Run the flows that do I/O concurrently, and the others one after another."""
     busy = [flow for flow, does in zip(flows, reranked, strict=True) if does]
-    values = iter((yield Together(busy)) if busy else ())
+    values = iter((yield from together(busy)) if busy else ())
     settled = []
     for flow, does in zip(flows, reranked, strict=True):
         settled.append(next(values) if does else (yield from flow()))

@@ -14,7 +14,7 @@ from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.ranking.blending import final_scores
 from vecdb_rerank.ranking.fusion import by_score, fuse
-from vecdb_rerank.request import Fusion
+from vecdb_rerank.request import Fusion, FusionMethod
 from vecdb_rerank.testing.base import (
     Call,
     Connect,
@@ -36,7 +36,7 @@ BRANCHES = ("bm25", "dense")
 class Fusing(ConnectorFixtures):
     """Hybrid searches."""
 
-    fusions: tuple[str, ...] = ("rrf", "min_max", "l2")
+    fusions: tuple[FusionMethod, ...] = ("rrf", "min_max", "l2")
     """The fusion methods that the connector supports."""
 
     def test_depth(self, call: Call, connector: ConnectorUnderTest) -> None:
@@ -118,7 +118,7 @@ class Fusing(ConnectorFixtures):
         for method in self.fusions:
             if method == "dbsf" and weights:
                 continue
-            fusion = Fusion(method, weights=weights)  # type: ignore[arg-type]  # one of them
+            fusion = Fusion(method, weights=weights)
             with observe() as outcomes:
                 response = call(
                     connector.search(WIDE, k=15, limit=15, fusion=fusion, explain=explain)
@@ -158,7 +158,7 @@ class Fusing(ConnectorFixtures):
         """Every fusion method returns the same hits, best first."""
         for method in self.fusions:
             options: dict[str, object] = {"k": 40, "limit": 40, "depth": 15, "rerank": False}
-            response = call(connector.search(WIDE, fusion=Fusion(method), **options))  # type: ignore[arg-type]  # one of them
+            response = call(connector.search(WIDE, fusion=Fusion(method), **options))
             rrf = call(connector.search(WIDE, **options))
             assert sorted(ids(connector, response)) == sorted(ids(connector, rrf)), method
             assert descending(scores(connector, response)), method

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
+from vecdb_rerank._checks import one_of
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 
@@ -48,8 +49,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """
     library = require("torch", "torch")
     if name != "auto":
-        if name not in _DTYPES:
-            raise ConfigurationError("dtype", f"must be one of: {', '.join(_DTYPES)}; got {name!r}")
+        one_of("dtype", name, _DTYPES)
         return cast("torch.dtype", getattr(library, name))
     if device.type == "cuda":
         modern = library.cuda.get_device_capability(device) >= _AMPERE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
 
 LIBRARIES = ("torch", "transformers", "safetensors")  # of the extra "torch"
@@ -29,8 +30,8 @@ class Prompt:
     no: str | None = "no"
 
     def __post_init__(self) -> None:
-        for name in ("query", "document"):
-            if getattr(self, name).count("{}") != 1:
+        for name, text in (("query", self.query), ("document", self.document)):
+            if text.count("{}") != 1:
                 raise ConfigurationError(
                     f"prompt.{name}", "must contain {} exactly once, where the text goes"
                 )
@@ -86,15 +87,11 @@ class Spec:
     score_cache_mb: float = 32.0
 
     def __post_init__(self) -> None:
-        if self.max_length < 8:
-            raise ConfigurationError(
-                "max_length", f"must be at least 8 tokens, got {self.max_length}"
-            )
-        if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise ConfigurationError("batch_tokens", f"must be at least 1, got {self.batch_tokens}")
-        for name in ("token_cache_mb", "score_cache_mb"):
-            if not getattr(self, name) >= 0:
-                raise ConfigurationError(name, f"must be at least 0, got {getattr(self, name)}")
+        at_least("max_length", self.max_length, 8)
+        if self.batch_tokens is not None:
+            at_least("batch_tokens", self.batch_tokens, 1)
+        at_least("token_cache_mb", self.token_cache_mb, 0)
+        at_least("score_cache_mb", self.score_cache_mb, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from qdrant_client.http import models
 from tests.contract.backends import SERVED, qdrant_client
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import Bm25
-from vecdb_rerank_qdrant.store import is_local
+from vecdb_rerank_qdrant.client import is_local
 
 COUNT = 130
 WORDS = "harbour lantern orchard copper velvet thunder granite meadow saffron glacier".split()

@@ -16,7 +16,7 @@ from tests.dropin.qdrant.conftest import synchronous
 from vecdb_rerank import Deadline, Policy, Scores, observe
 from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_qdrant import Bm25, RerankingQdrantClient
-from vecdb_rerank_qdrant.store import is_local
+from vecdb_rerank_qdrant.client import is_local
 
 WINDOW, PAGE, COUNT = 500, 7, 520
 QUERY = "harbour"

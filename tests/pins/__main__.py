@@ -1,0 +1,3 @@
+from tests.pins import main
+
+main()
