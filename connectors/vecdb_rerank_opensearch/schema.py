@@ -136,6 +136,8 @@ def _add_field(properties: Json, path: str, field: Json) -> None:
     for name in parents:
         parent = level.setdefault(name, {})
         assert isinstance(parent, dict)
+        if "type" in parent:  # a sub-field has no sub-fields of its own
+            field = {key: value for key, value in field.items() if key != "fields"}
         level = parent.setdefault("fields" if "type" in parent else "properties", {})
     level[leaf] = field
 

@@ -134,8 +134,9 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             lambda: self._client.indices.get_settings(index=index, name=name, params=params),
             deadline,
         )
+        # Indices with the default are not in the answer.
         settings = [each["settings"].get("index", {}) for each in found.values()]
-        return min(int(each.get("max_result_window", MAX_K)) for each in settings)
+        return min((int(each.get("max_result_window", MAX_K)) for each in settings), default=MAX_K)
 
     def _known_mapping(self, mode: Mode, deadline: Deadline) -> Flow[_Known]:
         """Return the layout of the mapping; the plain one if the user may not read the mapping."""

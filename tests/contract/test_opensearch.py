@@ -352,7 +352,7 @@ def test_a_bm25_field_that_is_not_there_is_told(
 
 
 def test_bm25_fields_are_a_list(opensearch: Backend) -> None:
-    with pytest.raises(ConfigurationError, match=r"bm25_fields: give a list: \['body'\]"):
+    with pytest.raises(ConfigurationError, match=r"bm25_fields: .*\['body'\]"):
         opensearch.connect("docs", bm25_fields="body")
 
 

@@ -274,6 +274,6 @@ def test_a_base_reranker_overrides_what_it_is_called_by() -> None:
         async def score_async(self, query: str, documents: Sequence[str]) -> list[float]:
             return [0.5 for _ in documents]
 
-    with pytest.raises(ConfigurationError, match="score_async") as error:
+    with pytest.raises(ConfigurationError) as error:
         adapt(OnlyAsync())
     assert error.value.key == "reranker"
