@@ -819,7 +819,7 @@ class Reranker:
         ("[0.0] * n", "near|equal"),
         ("[(i + 1) / n for i in range(n)]", "best score"),
         ("'0.5'", "returned str"),
-        ("[0.5]", "1 relevances|of 10 documents|equal"),
+        ("[0.5]", "1 scores for 10"),
         ("{}[n]", "KeyError"),
     ],
 )
