@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from pytest_httpserver import HTTPServer
+from qdrant_client import QdrantClient, models
 from rich.console import Console
 
 from vecdb_rerank.config import factory
@@ -516,15 +517,24 @@ def test_a_corpus_that_cannot_be_stored_whole_is_refused() -> None:
 def test_evaluating_on_a_server_leaves_nothing_behind_and_touches_nothing_else(
     stored: bool, tmp_path: Path, httpserver: HTTPServer
 ) -> None:
-    answers: dict[str, Any] = {
-        "/exists": {"exists": False},
-        "/points/query": {"points": []},
-        "/points": {"operation_id": 0, "status": "completed"} if stored else None,
-        "": True,
-    }
+    memory = QdrantClient(":memory:")
+    memory.create_collection(
+        "created",
+        vectors_config={"dense": models.VectorParams(size=384, distance=models.Distance.COSINE)},
+        sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+    )
+    answers: list[tuple[str, str, Any]] = [
+        ("GET", "/exists", {"exists": False}),
+        ("GET", "", memory.get_collection("created").model_dump(mode="json")),
+        ("POST", "/points/query", {"points": []}),
+        ("PUT", "/points", {"operation_id": 0, "status": "completed"} if stored else None),
+        ("PUT", "", True),
+        ("DELETE", "", True),
+    ]
+    memory.close()
     own = "/collections/vecdb-rerank-evaluation-[0-9a-f]{8}"
-    for path, result in answers.items():
-        httpserver.expect_request(re.compile(f"{own}{path}$")).respond_with_json(
+    for method, path, result in answers:
+        httpserver.expect_request(re.compile(f"{own}{path}$"), method).respond_with_json(
             {"status": "ok", "time": 0.0, "result": result}, status=400 if result is None else 200
         )
     dataset = datasets.load(collection(tmp_path / "tiny", CORPUS[:5])).sample(1)
