@@ -125,6 +125,8 @@ _ROUNDING = 0.01
 
 def clip_relevance(value: float) -> float | None:
     """Return ``value`` in 0 to 1; None if it is outside by more than rounding, or not a number."""
+    if 0.0 <= value <= 1.0:
+        return value
     if not -_ROUNDING <= value <= 1 + _ROUNDING:
         return None
     return min(1.0, max(0.0, value))

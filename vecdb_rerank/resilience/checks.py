@@ -36,7 +36,7 @@ def scores_of(answer: object, count: int, name: str) -> Scores:
     else:
         scores = Scores.from_relevance(_floats(answer, count, name))
     if any(
-        value is not None and math.isfinite(value) and clip_relevance(value) is None
+        value is not None and clip_relevance(value) is None and math.isfinite(value)
         for value in scores.relevance
     ):
         raise InvalidRerankerError(
