@@ -115,7 +115,7 @@ def test_the_next_url_is_not_asked_what_this_one_refused(api: str) -> None:
     with fault_server("422") as first, fault_server("ok") as second:
         chain = Chain([reranker([first.url, second.url])])
         for _ in range(2):
-            assert search(chain, api, 1.0).outcome.status == "fell_back"
+            assert search(chain, api, 5.0).outcome.status == "fell_back"
     assert first.requests
     assert second.requests == []
 
