@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import time
 from typing import Generic, TypeVar
+
+from vecdb_rerank.search.learned import SECONDS, Learned
 
 T = TypeVar("T")
 
-EXPIRES_AFTER = 600.0  # seconds; a server's limits may be raised while we run
-
 
 class Expiring(Generic[T]):
-    """A value that is forgotten after ``expires_after`` seconds; safe under threads."""
+    """One value that is forgotten after ``seconds``: `Learned` without keys."""
 
-    def __init__(self, expires_after: float = EXPIRES_AFTER) -> None:
-        self._expires_after = expires_after
-        self._held: tuple[float, T | None] = (-math.inf, None)  # replaced as a whole
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._held: Learned[T] = Learned(seconds)
 
     def get(self) -> T | None:
         """Return the value; None if nothing is known, or no longer."""
-        until, value = self._held
-        return value if time.monotonic() < until else None
+        return self._held.get("")
 
     def set(self, value: T) -> None:
         """Remember ``value`` from now on."""
-        self._held = (time.monotonic() + self._expires_after, value)
+        self._held.set("", value)

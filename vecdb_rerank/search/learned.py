@@ -1,4 +1,4 @@
-"""What a drop-in has found out about a database, for a while."""
+"""What was found out about a database, for a while."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-SECONDS = 600.0
+SECONDS = 600.0  # a server's limits may be raised while we run
 
 
 class Learned(Generic[T]):
