@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from vecdb_rerank.errors import FirstPassTimeoutError, SchemaError
+from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.model import Ranking
@@ -17,7 +17,7 @@ from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, MAX_K, Mode, Search
 from vecdb_rerank.search.expiring import Expiring
 from vecdb_rerank.search.payload_size import PayloadSize
-from vecdb_rerank.search.store import Finding, Store
+from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import (
     check,
@@ -285,17 +285,15 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
 
     def _call(self, run: Callable[[], T | Awaitable[T]], deadline: Deadline) -> Flow[T]:
         """Call the client within the deadline and the client's own timeout."""
-        remaining = deadline.remaining()
-        try:
-            answer: T = yield Call(run, min(remaining, self._client_timeout))
-        except Exception as error:
-            if errors.is_timeout(error) and self._client_timeout < remaining:
-                raise FirstPassTimeoutError(
-                    f"{self.describe_error(error)}; the limit was the client's own timeout of "
-                    f"{self._client_timeout:g} s (backend.timeout)"
-                ) from error
-            raise
-        return answer
+        return (
+            yield from call_client(
+                run,
+                deadline,
+                self._client_timeout,
+                is_timeout=errors.is_timeout,
+                describe=self.describe_error,
+            )
+        )
 
     def describe_error(self, error: Exception) -> str:
         """Return one line for a foreign error."""

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from qdrant_client.http import models
 
-from vecdb_rerank.errors import FirstPassTimeoutError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.http.time_limit import until
@@ -19,7 +18,7 @@ from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Mode, Search
 from vecdb_rerank.search.expiring import Expiring
 from vecdb_rerank.search.payload_size import PayloadSize
-from vecdb_rerank.search.store import Finding, Store
+from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
 from vecdb_rerank_qdrant.bm25 import Bm25
@@ -186,24 +185,21 @@ class QdrantStore(Store[models.QueryResponse]):
 
     def _call(self, run: Callable[[], T | Awaitable[T]], deadline: Deadline) -> Flow[T]:
         """Call the client within the deadline and the client's own timeout."""
-        remaining = deadline.remaining()
-        left = min(remaining, self._client_timeout)
-        bounded = Deadline.after(left)
+        bounded = Deadline.after(min(deadline.remaining(), self._client_timeout))
 
         def call() -> T | Awaitable[T]:
             with until(bounded):
                 return run()
 
-        try:
-            answer: T = yield Call(call, left)
-        except Exception as error:
-            if errors.is_timeout(error) and self._client_timeout < remaining:
-                raise FirstPassTimeoutError(
-                    f"{self.describe_error(error)}; the limit was the client's own timeout of "
-                    f"{self._client_timeout:g} s (backend.timeout)"
-                ) from error
-            raise
-        return answer
+        return (
+            yield from call_client(
+                call,
+                deadline,
+                self._client_timeout,
+                is_timeout=errors.is_timeout,
+                describe=self.describe_error,
+            )
+        )
 
     def _dead_branches(
         self, first: FirstPass[models.QueryResponse], mode: Mode, deadline: Deadline

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from vecdb_rerank.errors import FirstPassError, FirstPassTimeoutError, VecdbRerankError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.steps import Flow
+from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import Database
 from vecdb_rerank.request import Mode
 
 if TYPE_CHECKING:
     from vecdb_rerank.ingest.model import Writer
 
+T = TypeVar("T")
 ResponseT = TypeVar("ResponseT")
 
 
@@ -39,6 +40,32 @@ class Finding:
     def ok(self) -> bool:
         """Whether nothing has to be done."""
         return self.level in ("ok", "note")
+
+
+def call_client(
+    run: Callable[[], T | Awaitable[T]],
+    deadline: Deadline,
+    client_timeout: float,
+    *,
+    is_timeout: Callable[[Exception], bool],
+    describe: Callable[[Exception], str],
+) -> Flow[T]:
+    """Call a client within the deadline and the client's own timeout, in seconds.
+
+    Raises `FirstPassTimeoutError`, which names the client's timeout, if that was the smaller limit
+    and the call took longer.
+    """
+    remaining = deadline.remaining()
+    try:
+        answer: T = yield Call(run, min(remaining, client_timeout))
+    except Exception as error:
+        if is_timeout(error) and client_timeout < remaining:
+            raise FirstPassTimeoutError(
+                f"{describe(error)}; the limit was the client's own timeout of "
+                f"{client_timeout:g} s (backend.timeout)"
+            ) from error
+        raise
+    return answer
 
 
 class Store(Database[ResponseT]):
