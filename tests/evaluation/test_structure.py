@@ -296,10 +296,10 @@ def comparison(queries: int, *changes: tuple[float, float, float]) -> Comparison
 @pytest.mark.parametrize(
     ("queries", "changes", "word"),
     [
-        (19, (0.1, 0.2, 0.3), "too few"),
-        (20, (0.1, 0.2, 0.3), "key: value is read better"),
-        (20, (-0.3, -0.2, -0.1), "key: value is read worse"),
-        (20, (-0.1, 0.2, 0.3), "No rendering"),
+        (29, (0.1, 0.2, 0.3), "too few"),
+        (30, (0.1, 0.2, 0.3), "key: value is read better"),
+        (30, (-0.3, -0.2, -0.1), "key: value is read worse"),
+        (30, (-0.1, 0.2, 0.3), "No rendering"),
     ],
 )
 def test_the_conclusion_claims_what_the_interval_allows(

@@ -1,7 +1,8 @@
-"""Compute retrieval metrics with ir-measures, and latency percentiles."""
+"""Compute retrieval metrics and latency percentiles."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -34,11 +35,20 @@ def quality(ranked: Ranked, qrels: Qrels, k: int) -> dict[str, float]:
 
 def ndcg_by_query(ranked: Ranked, qrels: Qrels) -> dict[str, float]:
     """Return the NDCG@10 (0 to 1) of each ranked query, in the same order."""
-    measures = require("ir_measures", "evaluation")
-    judged, scored = _as_trec(ranked, qrels)
-    found = measures.iter_calc([measures.nDCG @ 10], judged, scored)
-    values = {metric.query_id: float(metric.value) for metric in found}
-    return {query_id: values.get(query_id, 0.0) for query_id in ranked}
+    return {query: ndcg(documents, qrels.get(query, {})) for query, documents in ranked.items()}
+
+
+def ndcg(ranked: Sequence[str], grades: Mapping[str, int], n: int = 10) -> float:
+    """Return NDCG@n (0 to 1) with linear gains, as trec_eval computes it.
+
+    Järvelin and Kekäläinen (2002); 0 without a relevant document.
+    """
+    ideal = _dcg(sorted(grades.values(), reverse=True)[:n])
+    return _dcg([grades.get(document, 0) for document in ranked[:n]]) / ideal if ideal else 0.0
+
+
+def _dcg(grades: Sequence[int]) -> float:
+    return sum(max(0, grade) / math.log2(rank + 1) for rank, grade in enumerate(grades, start=1))
 
 
 def recall(ranked: Ranked, qrels: Qrels, k: int) -> float:

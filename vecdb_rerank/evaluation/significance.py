@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy as np
+
 from vecdb_rerank._optional import require
 
 RESAMPLES = 2_000
-MIN_QUERIES = 20  # with fewer, an interval is not reliable
+MIN_QUERIES = 30  # with fewer, an interval is not reliable
 ROUNDING = 1e-9  # smaller differences are rounding errors
 
 
@@ -72,11 +73,11 @@ def bootstrap(changes: Sequence[float]) -> tuple[float, float]:
 
     The same changes always give the same interval.
     """
-    chance = random.Random(0)
-    count = len(changes)
-    means = [statistics.fmean(chance.choices(changes, k=count)) for _ in range(RESAMPLES)]
-    cuts = statistics.quantiles(means, n=40, method="inclusive")
-    return cuts[0], cuts[-1]
+    chance = np.random.default_rng(0)
+    values = np.asarray(changes)
+    means = [values[chance.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def randomisation(changes: Sequence[float]) -> float:
@@ -87,10 +88,10 @@ def randomisation(changes: Sequence[float]) -> float:
     """
     if not any(abs(change) > ROUNDING for change in changes):
         return 1.0
-    stats, numpy = require("scipy.stats", "evaluation"), require("numpy", "evaluation")
+    stats = require("scipy.stats", "evaluation")
     found = stats.permutation_test(
-        (numpy.asarray(changes),),
-        numpy.mean,
+        (np.asarray(changes),),
+        np.mean,
         permutation_type="samples",
         vectorized=True,
         n_resamples=9_999,

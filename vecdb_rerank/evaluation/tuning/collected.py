@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from vecdb_rerank.config.settings import RerankerSettings
 from vecdb_rerank.evaluation.datasets import Qrels
+from vecdb_rerank.evaluation.scored import Scored
 from vecdb_rerank.evaluation.tuning.grid import Setting
 from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.ranking import exact_terms, fusion, ordering, skip_rules
+from vecdb_rerank.ranking import fusion, skip_rules
 from vecdb_rerank.request import BRANCHES, Fusion
 
 
@@ -63,10 +64,7 @@ class Searched:
             [relevance for _, relevance in pairs],
             calibrated=self.calibrated[setting.reranker],
         )
-        ranking = ordering.rerank(candidates, scores, setting.blend)
-        if policy.exact_terms is not None:
-            ranking = exact_terms.protect(ranking, self.query, policy.exact_terms)
-        return [self.names[hit.candidate.id] for hit in ranking.hits]
+        return Scored(self.query, candidates, scores, self.names).order(setting.blend, policy)
 
 
 @dataclass(slots=True)

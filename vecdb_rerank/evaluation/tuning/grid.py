@@ -54,8 +54,8 @@ class Setting:
         parts = [
             f"k={self.k}" if self.k != now.k else "",
             f"depth={self.depth}" if self.depth not in (self.k, now.depth) else "",
-            _fusion(self.fusion) if self.fusion != now.fusion else "",
-            _blend(self.blend) if self.blend != now.blend else "",
+            described_fusion(self.fusion) if self.fusion != now.fusion else "",
+            described_blend(self.blend) if self.blend != now.blend else "",
         ]
         return ", ".join(filter(None, parts)) or "unchanged"
 
@@ -103,11 +103,14 @@ def _with(first: T, others: Iterable[T]) -> list[T]:
     return list(dict.fromkeys((first, *others)))
 
 
-def _fusion(fusion: Fusion) -> str:
+def described_fusion(fusion: Fusion) -> str:
+    """Return the fusion in words, such as ``fusion min_max 0.3:0.7`` (bm25, dense)."""
     weights = "" if fusion.weights is None else f" {fusion.weights[0]:g}:{fusion.weights[1]:g}"
-    return f"fusion {fusion.method}{weights}"
+    constant = "" if fusion.rank_constant == Fusion().rank_constant else f"({fusion.rank_constant})"
+    return f"fusion {fusion.method}{constant}{weights}"
 
 
-def _blend(blend: Blend) -> str:
+def described_blend(blend: Blend) -> str:
+    """Return the blend in words, such as ``blend convex 0.3`` (the weight of the reranker)."""
     weight = f" {blend.weight:g}" if blend.method in WEIGHTED else ""
     return f"blend {blend.method}{weight}"
