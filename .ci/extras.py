@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points, files, metadata
+from importlib.metadata import entry_points, metadata
+from importlib.metadata import files as installed_files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -146,6 +147,19 @@ def cli() -> None:
     assert app.registered_commands
 
 
+def files() -> None:
+    from vecdb_rerank.records.reading import read
+
+    parquet = require("pyarrow.parquet", "files")
+    pyarrow = require("pyarrow", "files")
+    with TemporaryDirectory() as folder:
+        names = ("a.parquet", "b.jsonl.zst")
+        parquet.write_table(pyarrow.table({"text": ["one"]}), Path(folder, names[0]))
+        with pyarrow.CompressedOutputStream(str(Path(folder, names[1])), "zstd") as file:
+            file.write(b'{"text": "two"}')
+        assert [len(list(read(Path(folder, name)))) for name in names] == [1, 1]
+
+
 def evaluation() -> None:
     from vecdb_rerank.evaluation import metrics
 
@@ -175,6 +189,7 @@ USES = {
     "haystack": haystack,
     "otel": otel,
     "cli": cli,
+    "files": files,
     "evaluation": evaluation,
     "demo": demo,
 }
@@ -223,7 +238,7 @@ def _missing(name: str) -> str | None:
 
 def _whole() -> None:
     """Check what every installation has: types, licence, entry points that exist."""
-    installed = {str(file) for file in files("vecdb-rerank") or ()}
+    installed = {str(file) for file in installed_files("vecdb-rerank") or ()}
     for package in ("vecdb_rerank", "vecdb_rerank_qdrant", "vecdb_rerank_opensearch"):
         assert f"{package}/py.typed" in installed
     assert any(name.endswith("licenses/LICENSE") for name in installed)

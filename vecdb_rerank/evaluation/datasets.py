@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.records.json_records import parse_object
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Grades by query and document id; 0 and below is not relevant."""
@@ -67,15 +67,9 @@ def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict[
     of the ``required`` keys.
     """
     try:
-        value = json.loads(line.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise ConfigurationError(where, "not valid UTF-8") from None
+        value = parse_object(line)
     except ValueError as error:
-        raise ConfigurationError(where, f"not valid JSON: {error}") from None
-    except RecursionError:
-        raise ConfigurationError(where, "nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ConfigurationError(where, "not a JSON object")
+        raise ConfigurationError(where, str(error)) from None
     for name in required:
         if name not in value:
             raise ConfigurationError(where, f"has no {name!r}")
