@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, metadata
 from importlib.metadata import files as installed_files
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -171,7 +172,8 @@ def demo() -> None:
     qdrant()
     offline()
     cli()
-    evaluation()
+    for library in ("scipy", "matplotlib"):
+        assert find_spec(library) is None, f"{library} is installed, and the demo needs it not"
 
 
 USES = {

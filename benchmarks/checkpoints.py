@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 import torch
 from onnx import numpy_helper
-from platformdirs import user_cache_path
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
@@ -31,6 +30,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
+from vecdb_rerank.cache_folder import CHECKPOINTS, cache_folder
 from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
 
 _MATRIX = "MatMulInteger"
@@ -46,7 +46,7 @@ _TENSORS = {  # the name of a matrix in transformers, by the name of the ONNX no
 
 def minilm(folder: Path | None = None) -> Path:
     """Write ms-marco-MiniLM-L-12-v2 as safetensors to ``folder`` or the user's cache."""
-    folder = folder or user_cache_path("vecdb_rerank") / "checkpoints" / MS_MARCO_MINILM.name
+    folder = folder or cache_folder() / CHECKPOINTS / MS_MARCO_MINILM.name
     if (folder / "model.safetensors").is_file():
         return folder
     weights = locate(BUNDLED, MS_MARCO_MINILM)
@@ -112,7 +112,7 @@ def xlmr_long(folder: Path | None = None) -> Path:
 
 
 def _xlmr(name: str, folder: Path | None, **shape: int) -> Path:
-    folder = folder or user_cache_path("vecdb_rerank") / "checkpoints" / name
+    folder = folder or cache_folder() / CHECKPOINTS / name
     if (folder / "model.safetensors").is_file():
         return folder
     tokenizer = unigram_tokenizer(english(), 8_000)

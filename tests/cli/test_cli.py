@@ -52,6 +52,7 @@ COMMANDS = (
     "scan",
     "doctor",
     "config",
+    "cache",
 )
 DENSE = models.VectorParams(size=384, distance=models.Distance.COSINE)
 SPARSE = models.SparseVectorParams(modifier=models.Modifier.IDF)

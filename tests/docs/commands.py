@@ -30,8 +30,8 @@ from vecdb_rerank.config.loading import load
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 _ASSIGNMENT = re.compile(r"[A-Z_0-9]+=")
-# They need a large corpus or a server.
-_PARSED_ONLY = {"demo", "doctor"}
+# They take long, need a server, or delete what the user has.
+_PARSED_ONLY = {"cache", "demo", "doctor"}
 # Short measurements are enough here; the last of two equal options counts.
 _SHORTENED = {"bench": ["--seconds", "0", "--k", "2"]}
 # The judgments below give every metric of an evaluation something to count.

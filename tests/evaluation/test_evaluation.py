@@ -15,12 +15,13 @@ from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient, models
 from rich.console import Console
 
+from vecdb_rerank.cache_folder import cache_folder
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError, IngestError
 from vecdb_rerank.evaluation import datasets, metrics, runs
-from vecdb_rerank.evaluation.cache import CachedEmbedder, cache_folder
+from vecdb_rerank.evaluation.cache import CachedEmbedder
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.evaluate import evaluate
 from vecdb_rerank.evaluation.report import tables

@@ -77,9 +77,15 @@ def commands() -> Iterator[str]:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     yield from _parameters(group)
-    for name in sorted(group.commands):
-        yield f"[{name}]"
-        yield from _parameters(group.commands[name])
+    yield from _commands(group)
+
+
+def _commands(group: TyperGroup, path: str = "") -> Iterator[str]:
+    for name, command in sorted(group.commands.items()):
+        yield f"[{path}{name}]"
+        yield from _parameters(command)
+        if isinstance(command, TyperGroup):
+            yield from _commands(command, f"{path}{name} ")
 
 
 def _parameters(command: Any) -> Iterator[str]:  # typer's click or click's own, by its version

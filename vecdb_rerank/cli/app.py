@@ -9,6 +9,7 @@ import typer
 
 from vecdb_rerank.cli import (
     bench,
+    cache,
     calibrate,
     common,
     config,
@@ -45,6 +46,7 @@ for module in (
     config,
 ):
     app.command(module.__name__.rpartition(".")[2])(module.command)
+app.add_typer(cache.app, name="cache")
 
 
 @app.callback(invoke_without_command=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,7 @@ JsonFileOption = Annotated[
     typer.Option("--json", metavar="FILE", help="Write the result as JSON; - prints it."),
 ]
 
+LINE_SECONDS = 5.0  # between two lines of progress in a pipe or a file
 out = SafeConsole(sys.stdout)
 err = SafeConsole(sys.stderr, stderr=True)
 
@@ -63,7 +65,7 @@ def settings(
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """Show progress bars on standard error during the block, if that is a terminal."""
+    """Show progress bars on standard error during the block; see `Bars` for other outputs."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
@@ -74,17 +76,30 @@ def progress() -> Iterator[Progress]:
 
 
 class Bars:
-    """A progress callback that gives each kind of work its own bar."""
+    """A progress callback that gives each kind of work its own bar.
+
+    If standard error is no terminal, it prints a line every `LINE_SECONDS` instead.
+    """
 
     def __init__(self, shown: Progress) -> None:
         self._shown = shown
         self._tasks: dict[str, TaskID] = {}
+        self._next_line = time.monotonic() + LINE_SECONDS
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
         """Set the bar of ``what`` to ``done`` of ``total``."""
+        if self._shown.disable:
+            self._line(what, done, total)
+            return
         if what not in self._tasks:
             self._tasks[what] = self._shown.add_task(printable(what), total=total)
         self._shown.update(self._tasks[what], completed=done)
+
+    def _line(self, what: str, done: int, total: int | None) -> None:
+        if time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + LINE_SECONDS
+            of = "" if total is None else f" of {total:,}"
+            err.print_line(f"{what}: {done:,}{of}")
 
 
 def require_writable(file: Path, option: str) -> None:
@@ -106,6 +121,11 @@ def write_json(value: object, file: str = "-") -> None:
         typer.echo(as_json(value))
     else:
         Path(file).write_text(f"{as_json(value)}\n", encoding="utf-8")
+
+
+def megabytes(size: int) -> str:
+    """Return a number of bytes as text."""
+    return f"{size / 1e6:,.1f} MB"
 
 
 def snippet(text: str, width: int = 80) -> str:

@@ -13,9 +13,9 @@ def command(
     backend: common.BackendOption = None,
     collection: common.CollectionOption = None,
 ) -> None:
-    """Show every setting with its value and source; secrets stay hidden.
+    """Show every setting with its value and source, and the cache folder.
 
-    Arguments override the environment, and the environment overrides the file.
+    Secrets stay hidden. Arguments override the environment, and the environment overrides the file.
     The variable of the setting "key" of a section is
     VECDB_RERANK__SECTION__KEY.
 
@@ -25,7 +25,7 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
-    from vecdb_rerank import secrets
+    from vecdb_rerank import cache_folder, secrets
 
     loaded = common.settings(config, backend, collection)
     shown = Table("setting", "value", "source")
@@ -36,6 +36,10 @@ def command(
         cells = (".".join(path), _shown(secrets.shown(path[-1], value)), source)
         shown.add_row(*map(escape, cells), style=style)
     common.out.print(shown)
+    cached = common.megabytes(cache_folder.size())
+    common.out.print_line(
+        f"cache: {cache_folder.cache_path()} ({cached}; `vecdb-rerank cache clear` empties it)"
+    )
 
 
 def _leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from vecdb_rerank._version import __version__
+from vecdb_rerank.cache_folder import cache_folder
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.demo.corpus import standard_library
 from vecdb_rerank.demo.questions import questions
 from vecdb_rerank.evaluation import runs
-from vecdb_rerank.evaluation.cache import cache_folder
 from vecdb_rerank.evaluation.connector import Progress
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.result import EvaluationSummary, summary

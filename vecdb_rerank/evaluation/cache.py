@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vecdb_rerank._optional import require
+from vecdb_rerank.cache_folder import SCORES, VECTORS, cache_folder
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
@@ -32,21 +32,6 @@ _NO_INFLUENCE = (
 )
 
 
-def cache_folder() -> Path:
-    """Return the folder of this package in the user's cache, and create it if it is missing.
-
-    Raises `ConfigurationError` if it cannot be created.
-    """
-    folder: Path = require("platformdirs", "evaluation").user_cache_path("vecdb-rerank")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            str(folder), f"the cache folder cannot be created: {error.strerror}"
-        ) from error
-    return folder
-
-
 class CachedEmbedder:
     """An embedder that embeds each document once; queries are always embedded.
 
@@ -58,7 +43,7 @@ class CachedEmbedder:
     def __init__(self, embedder: Embedder, name: str, file: Path | None = None) -> None:
         self._embedder = embedder
         self._name = name
-        self._table = _Table(file or cache_folder() / "vectors.sqlite", "vectors", "f")
+        self._table = _Table(file or cache_folder() / VECTORS, "vectors", "f")
 
     @property
     def dimension(self) -> int:
@@ -104,7 +89,7 @@ class CachedReranker(BaseReranker):
         self.bills = self.reranker.bills
         self.calibration = self.reranker.calibration
         self._key = key
-        self._table = _Table(file or cache_folder() / "scores.sqlite", "scores", "d")
+        self._table = _Table(file or cache_folder() / SCORES, "scores", "d")
 
     @property
     def name(self) -> str:
