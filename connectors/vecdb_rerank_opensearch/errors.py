@@ -98,6 +98,11 @@ def is_forbidden(error: Exception) -> bool:
     return _status(error) == 403
 
 
+def is_refused(error: Exception) -> bool:
+    """Check whether the server refused a request for what it asks for."""
+    return _status(error) == 400
+
+
 def exceeds_window(error: Exception) -> bool:
     """Check whether a search was deeper than the index's ``max_result_window``."""
     why = reason(error)

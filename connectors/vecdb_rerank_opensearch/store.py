@@ -27,6 +27,7 @@ from vecdb_rerank_opensearch import (
     responses,
     schema,
     source_selection,
+    stored_ids,
     writer,
 )
 from vecdb_rerank_opensearch.client import Client, address, timeout
@@ -340,6 +341,17 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             lambda: self._client.search(body=body, index=self._layout.index)
         )
         return [hit.get("_source", {}) for hit in answer["hits"]["hits"]]
+
+    def count(self) -> Flow[int]:
+        """Return the number of documents."""
+        answer: Response = yield Call(lambda: self._client.count(index=self._layout.index))
+        return int(answer["count"])
+
+    def held(self, ids: Sequence[str], field: str | None) -> Flow[set[str] | None]:
+        """Return those of ``ids`` that documents have, as their ``_id`` or in ``field``."""
+        if field is None:
+            return (yield from stored_ids.own(self._client, self._layout.index, ids))
+        return (yield from stored_ids.in_field(self._client, self._layout.index, field, ids))
 
     def delete(self) -> Flow[None]:
         """Delete the index."""

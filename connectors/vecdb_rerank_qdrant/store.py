@@ -20,7 +20,15 @@ from vecdb_rerank.search.expiring import Expiring
 from vecdb_rerank.search.payload_size import PayloadSize
 from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
-from vecdb_rerank_qdrant import errors, payload_selection, queries, responses, schema, writer
+from vecdb_rerank_qdrant import (
+    errors,
+    payload_selection,
+    queries,
+    responses,
+    schema,
+    stored_ids,
+    writer,
+)
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.check import Checked, check, empty_branches
 from vecdb_rerank_qdrant.client import Client, address, grpc_address, is_grpc, is_local, timeout
@@ -285,6 +293,19 @@ class QdrantStore(Store[models.QueryResponse]):
                 return []
             raise
         return [point.payload or {} for point in points]
+
+    def count(self) -> Flow[int]:
+        """Return the number of points."""
+        counted: models.CountResult = yield Call(
+            lambda: self._client.count(self._layout.collection)
+        )
+        return counted.count
+
+    def held(self, ids: Sequence[str], field: str | None) -> Flow[set[str] | None]:
+        """Return those of ``ids`` that points have, as the document's id or in ``field``."""
+        if field is None:
+            return (yield from stored_ids.own(self._client, self._layout.collection, ids))
+        return (yield from stored_ids.in_field(self._client, self._layout.collection, field, ids))
 
     def delete(self) -> Flow[None]:
         """Delete the collection."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from vecdb_rerank._optional import require
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.evaluation.connector import Progress, temporary_connector
+from vecdb_rerank.evaluation import runs
+from vecdb_rerank.evaluation.connector import Noted, Progress, evaluated_connector
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
@@ -46,16 +47,23 @@ class Fitted:
 
 
 def calibrate(
-    settings: Settings, dataset: Dataset, *, k: int = 50, on_progress: Progress = lambda *_: None
+    settings: Settings,
+    dataset: Dataset,
+    *,
+    k: int = 50,
+    on_progress: Progress = lambda *_: None,
+    on_note: Noted = lambda _: None,
 ) -> Fitted:
-    """Search every query (hybrid) and fit the first reranker's relevance to the judgments.
+    """Search every query and fit the first reranker's relevance to the judgments.
 
-    Candidates without a judgment count as not relevant, as they do in NDCG.
+    Candidates without a judgment count as not relevant, as they do in NDCG. If chunks are stored
+    and documents judged, a document has the relevance of its best chunk.
 
     Raises `ConfigurationError` if no reranker is configured or no candidate is relevant.
     """
     pairs: list[Pair] = []
-    with temporary_connector(settings, dataset, on_progress) as connector:
+    filters = dataset.filters
+    with evaluated_connector(settings, dataset, on_progress, on_note=on_note) as connector:
         pipeline = connector.pipeline
         if pipeline.chain is None:
             raise ConfigurationError(
@@ -68,14 +76,15 @@ def calibrate(
         )
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             with observe() as outcomes:
-                response = connector.search(text, k=k, limit=k, rerank=policy)
+                response = runs.search(
+                    connector, query_id, text, filters.get(query_id), k=k, limit=k, rerank=policy
+                )
             judged = dataset.qrels.get(query_id, {})
             [outcome] = outcomes
-            pairs += [
-                (outcome.relevance[hit.id], judged.get(str(hit.doc_id), 0) > 0)
-                for hit in connector.candidates(response)
-                if outcome.reranker == name and hit.id in outcome.relevance
-            ]
+            if outcome.reranker == name:
+                documents = dataset.ids.of_hits(connector.candidates(response))
+                relevance = runs.best_relevance(outcome.relevance, documents)
+                pairs += [(value, judged.get(d, 0) > 0) for d, value in relevance.items()]
             on_progress("searching", done, len(dataset.queries))
     return fitted(name, pairs)
 

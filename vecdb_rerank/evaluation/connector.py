@@ -1,4 +1,4 @@
-"""Build a connector over a collection that exists only during an evaluation."""
+"""Open the collection that an evaluation searches: a temporary one, or one that exists."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.settings import QdrantSettings, Settings
 from vecdb_rerank.errors import ConfigurationError, IngestError
+from vecdb_rerank.evaluation import live
 from vecdb_rerank.evaluation.cache import CachedEmbedder, CachedReranker, score_key
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.ingest.model import IngestReport
 from vecdb_rerank.model import Candidate
-from vecdb_rerank.policy import Policy
-from vecdb_rerank.request import Mode
 from vecdb_rerank.resilience.chain import Chain
+from vecdb_rerank.search.arguments import SearchOptions
 from vecdb_rerank.search.pipeline import Pipeline
+from vecdb_rerank.search.store import Store
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the work, the number of steps done, and the total."""
+Noted = Callable[[str], None]
+"""Called with a sentence about the collection or the judgments."""
 
 
 class EvaluatedConnector(Protocol):
@@ -30,17 +33,11 @@ class EvaluatedConnector(Protocol):
 
     pipeline: Pipeline
 
-    def search(
-        self,
-        query: str,
-        *,
-        mode: Mode | None = None,
-        k: int | None = None,
-        limit: int | None = None,
-        depth: int | None = None,
-        rerank: bool | Policy = True,
-        explain: bool = False,
-    ) -> object:
+    @property
+    def store(self) -> Store[Any]:
+        """The collection or index behind its client."""
+
+    def search(self, query: str, **options: Unpack[SearchOptions]) -> object:
         """Return the native response."""
 
     def candidates(self, response: Any) -> Sequence[Candidate]:
@@ -62,6 +59,38 @@ class EvaluatedConnector(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
+
+
+@contextmanager
+def evaluated_connector(
+    settings: Settings,
+    dataset: Dataset,
+    on_progress: Progress,
+    *,
+    cache: bool = False,
+    scores: Path | None = None,
+    on_note: Noted = lambda _: None,
+) -> Iterator[EvaluatedConnector]:
+    """Yield a connector over the dataset's documents.
+
+    For a live dataset, it is the configured collection: nothing is written to it, and what it lacks
+    of the judged documents is told to ``on_note``. Otherwise see `temporary_connector`.
+    """
+    for note in dataset.notes:
+        on_note(note)
+    if not dataset.live:
+        with temporary_connector(
+            settings, dataset, on_progress, cache=cache, scores=scores
+        ) as temporary:
+            yield temporary
+        return
+    connector = factory.build(_unhurried(settings))
+    with closing(connector):
+        for note in live.check(connector.store, dataset):
+            on_note(note)
+        if cache:
+            _use_cache(connector, settings, scores)
+        yield connector
 
 
 @contextmanager
@@ -92,9 +121,8 @@ def temporary_connector(
         name = getattr(embedder, "name", repr(embedder))
         with closing(CachedEmbedder(embedder, name)) as cached:
             connector.pipeline = replace(connector.pipeline, embedder=cached)
-            if cache and connector.pipeline.chain is not None:
-                chain = _cached(connector.pipeline.chain, settings, scores)
-                connector.pipeline = replace(connector.pipeline, chain=chain)
+            if cache:
+                _use_cache(connector, settings, scores)
             try:
                 size = len(dataset.corpus)
                 fill(connector, dataset.corpus, lambda done: on_progress("indexing", done, size))
@@ -118,6 +146,12 @@ def fill(
         )
 
 
+def _use_cache(connector: EvaluatedConnector, settings: Settings, file: Path | None) -> None:
+    if connector.pipeline.chain is not None:
+        chain = _cached(connector.pipeline.chain, settings, file)
+        connector.pipeline = replace(connector.pipeline, chain=chain)
+
+
 def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
     sections = [section for section in settings.chain if section.type != "none"]
     pairs = zip(chain.rerankers, sections, strict=True)
@@ -133,14 +167,19 @@ def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
 
 
 def _temporary(settings: Settings) -> Settings:
-    """Return the settings with a collection of their own and without what depends on speed."""
+    """Return the settings with a collection of their own."""
     own = {"collection": f"vecdb-rerank-evaluation-{uuid.uuid4().hex[:8]}"}
     if isinstance(settings.backend, QdrantSettings) and settings.backend.url is None:
         own["path"] = ":memory:"
-    # A slow machine must not change the numbers, nor a minimum relevance the first-pass stages.
-    return settings.model_copy(
-        update={
-            "backend": settings.backend.model_copy(update=own),
-            "policy": replace(settings.policy, deadline=None, min_relevance=None),
-        }
+    return _unhurried(
+        settings.model_copy(update={"backend": settings.backend.model_copy(update=own)})
     )
+
+
+def _unhurried(settings: Settings) -> Settings:
+    """Return the settings without what depends on speed, or drops hits.
+
+    A slow machine must not change the numbers, nor a minimum relevance the first-pass stages.
+    """
+    policy = replace(settings.policy, deadline=None, min_relevance=None)
+    return settings.model_copy(update={"policy": policy})

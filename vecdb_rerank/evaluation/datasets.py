@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.evaluation.document_ids import OWN, DocumentIds
 from vecdb_rerank.records.json_records import parse_object
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -16,13 +17,48 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
+class QueryInfo:
+    """What a query has besides its text.
+
+    ``filter`` is in the database's own terms, as JSON. ``query_class`` groups queries in reports.
+    """
+
+    filter: object = None
+    instruction: str | None = None
+    query_class: str | None = None
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
-    """A test collection: documents, the texts of queries by id, and relevance judgments."""
+    """A test collection: documents, the texts of queries by id, and relevance judgments.
+
+    ``live`` means that the documents are those of the configured collection, which is searched as
+    it is; ``corpus`` is then empty. ``info`` has the queries that have more than a text. ``ids``
+    finds the ids of ``qrels`` in hits. ``judged_at`` is where a judged document is named first
+    (file and line). ``notes`` are sentences about what the files lack.
+    """
 
     name: str
     corpus: tuple[Mapping[str, object], ...]
     queries: Mapping[str, str]
     qrels: Qrels
+    info: Mapping[str, QueryInfo] = field(default_factory=dict)
+    ids: DocumentIds = OWN
+    live: bool = False
+    judged_at: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def filters(self) -> dict[str, object]:
+        """The filters by query, without queries that have none."""
+        return {q: one.filter for q, one in self.info.items() if one.filter is not None}
+
+    @property
+    def classes(self) -> dict[str, str]:
+        """The classes by query, without queries that have none."""
+        found = {q: self.info[q].query_class for q in self.queries if q in self.info}
+        return {q: name for q, name in found.items() if name is not None}
 
     def sample(self, n: int | None, seed: int = 0) -> Dataset:
         """Return the collection with ``n`` of its queries, chosen at random by ``seed``."""

@@ -50,7 +50,7 @@ def compute(
         "mode": mode,
         "against_first_pass": comparisons,
         "changes": changes(raw.ranked, reranked.ranked, qrels),
-        "recall_curve": recall_curve(deep.ranked, qrels),
+        "recall_curve": recall_curve(deep.by_hit, qrels),
         "retrieve_more": retrieve_more(more.ranked, reranked.ranked, qrels, text),
         "latency_ms": stage_latency(reranked),
         "truncated": None if reranked.cached else reranked.truncated,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import details, metrics, runs
-from vecdb_rerank.evaluation.connector import Progress, temporary_connector
+from vecdb_rerank.evaluation.connector import Noted, Progress, evaluated_connector
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
 from vecdb_rerank.evaluation.renderings import parsed_fields
 from vecdb_rerank.evaluation.runs import Run
@@ -25,11 +25,15 @@ STRUCTURE_QUERIES = 20  # each is scored once per rendering
 
 
 def diagnose(
-    settings: Settings, dataset: Dataset, *, on_progress: Progress = lambda *_: None
+    settings: Settings,
+    dataset: Dataset,
+    *,
+    on_progress: Progress = lambda *_: None,
+    on_note: Noted = lambda _: None,
 ) -> list[Finding]:
     """Search the judged queries with the configured mode and k; return one finding per failure.
 
-    The documents go to a collection of their own, which is deleted afterwards.
+    The collection is that of `evaluated_connector`.
     """
     mode, k = settings.search.mode, settings.search.k
     total = 2 * len(dataset.queries)
@@ -38,14 +42,24 @@ def diagnose(
     def step() -> None:
         on_progress("searching", next(done), total)
 
-    with temporary_connector(settings, dataset, on_progress) as connector:
-        found = runs.run(connector, dataset.queries, modes=[mode], k=k, on_progress=step)
+    with evaluated_connector(settings, dataset, on_progress, on_note=on_note) as connector:
+        found = runs.run(
+            connector,
+            dataset.queries,
+            modes=[mode],
+            k=k,
+            filters=dataset.filters,
+            ids=dataset.ids,
+            on_progress=step,
+        )
         deep = runs.run(
             connector,
             dataset.queries,
             modes=[mode],
             k=max(k, details.DEEP_K),
             rerank=False,
+            filters=dataset.filters,
+            ids=dataset.ids,
             on_progress=step,
         )[mode]
     raw, reranked = found[mode], found[f"{mode}+rerank"]
@@ -64,8 +78,8 @@ def diagnose(
 
 def depth(deep: Run, qrels: Qrels, k: int) -> Finding:
     """Check whether k hits of the first pass hold the relevant documents."""
-    curve = details.recall_curve(deep.ranked, qrels)
-    reached, whole = metrics.recall(deep.ranked, qrels, k), curve["recall"][str(details.DEEP_K)]
+    curve = details.recall_curve(deep.by_hit, qrels)
+    reached, whole = metrics.recall(deep.by_hit, qrels, k), curve["recall"][str(details.DEEP_K)]
     ok = reached >= MIN_RECALL_SHARE * whole
     return Finding(
         "depth of the first pass",

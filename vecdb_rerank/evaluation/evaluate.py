@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 
 from vecdb_rerank.config.settings import Settings
-from vecdb_rerank.evaluation import details, runs
+from vecdb_rerank.evaluation import details, live, runs
 from vecdb_rerank.evaluation.cache import CachedReranker
-from vecdb_rerank.evaluation.connector import EvaluatedConnector, Progress, temporary_connector
+from vecdb_rerank.evaluation.connector import (
+    EvaluatedConnector,
+    Noted,
+    Progress,
+    evaluated_connector,
+)
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.result import EvaluationResult, summary
 from vecdb_rerank.request import Mode
@@ -21,11 +27,15 @@ def evaluate(
     k: int | None = None,
     cache: bool = False,
     on_progress: Progress = lambda *_: None,
+    on_note: Noted = lambda _: None,
 ) -> EvaluationResult:
-    """Index the collection, run its queries, delete it again, and return the numbers.
+    """Run the queries on the dataset's documents, and return the numbers.
 
-    The documents go to a collection of their own on the configured server; an embedded Qdrant is
-    kept in memory. ``k`` defaults to ``settings.search.k``; the depth is always its default. With
+    A live dataset is searched where it is, and nothing is written. The documents of any other go to
+    a collection of their own on the configured server, which is deleted afterwards; an embedded
+    Qdrant is kept in memory. What the collection lacks is told to ``on_note``.
+
+    ``k`` defaults to ``settings.search.k``; the depth is always its default. With
     ``cache``, the reranker's scores are kept on disk and used again; a stage whose scores came
     from the cache has no times.
     """
@@ -37,7 +47,8 @@ def evaluate(
     def step() -> None:
         on_progress("searching", next(done), total)
 
-    with temporary_connector(settings, dataset, on_progress, cache=cache) as connector:
+    opened = evaluated_connector(settings, dataset, on_progress, cache=cache, on_note=on_note)
+    with opened as connector:
         # The main mode first: later modes find the scores they share with it in the cache.
         found: dict[str, runs.Run] = {}
         for mode in sorted(modes, key=lambda m: m != main):
@@ -48,13 +59,16 @@ def evaluate(
             modes=[main],
             k=details.DEEP_K,
             rerank=False,
+            filters=dataset.filters,
+            ids=dataset.ids,
             on_progress=step,
         ).values()
-        text = details.texts(dataset, connector.pipeline.text_fields.text)
+        text = _texts(connector, dataset, [*found.values(), deep])
+        documents = live.count(connector.store) if dataset.live else len(dataset.corpus)
         chain = connector.pipeline.chain
     stages = {name: found[name] for mode in modes for name in (mode, f"{mode}+rerank")}
     return {
-        **summary(dataset, stages, k, settings.backend.type),
+        **summary(dataset, stages, k, settings.backend.type, documents),
         "reranker": "" if chain is None else chain.name,
         "details": details.compute(dataset, stages, deep, main, k, text),
     }
@@ -64,9 +78,27 @@ def _run(
     connector: EvaluatedConnector, dataset: Dataset, mode: Mode, k: int, step: Callable[[], None]
 ) -> dict[str, runs.Run]:
     before = _from_cache(connector)
-    found = runs.run(connector, dataset.queries, modes=[mode], k=k, on_progress=step)
+    found = runs.run(
+        connector,
+        dataset.queries,
+        modes=[mode],
+        k=k,
+        filters=dataset.filters,
+        ids=dataset.ids,
+        on_progress=step,
+    )
     found[f"{mode}+rerank"].cached = _from_cache(connector) > before
     return found
+
+
+def _texts(
+    connector: EvaluatedConnector, dataset: Dataset, found: Sequence[runs.Run]
+) -> details.Text:
+    """Return where the texts of documents come from: the corpus, or the hits of a live one."""
+    if not dataset.live:
+        return details.texts(dataset, connector.pipeline.text_fields.text)
+    seen: Mapping[str, str] = ChainMap(*(run.texts for run in found))
+    return lambda document: seen.get(document, "")
 
 
 def _from_cache(connector: EvaluatedConnector) -> int:

@@ -114,11 +114,20 @@ class EvaluationResult(EvaluationSummary):
     details: Details
 
 
-def summary(dataset: Dataset, runs: Mapping[str, Run], k: int, backend: str) -> EvaluationSummary:
-    """Return the metrics and latencies of runs by stage."""
+def summary(
+    dataset: Dataset,
+    runs: Mapping[str, Run],
+    k: int,
+    backend: str,
+    documents: int | None = None,
+) -> EvaluationSummary:
+    """Return the metrics and latencies of runs by stage.
+
+    ``documents`` counts what is stored; by default, it is the size of the dataset's corpus.
+    """
     return {
         "dataset": dataset.name,
-        "documents": len(dataset.corpus),
+        "documents": len(dataset.corpus) if documents is None else documents,
         "queries": len(dataset.queries),
         "k": k,
         "backend": backend,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Unpack
 
+from vecdb_rerank.errors import ConfigurationError, FirstPassError
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.connector import EvaluatedConnector
+from vecdb_rerank.evaluation.document_ids import OWN, DocumentIds, distinct
 from vecdb_rerank.evaluation.scored import Scored
 from vecdb_rerank.model import Candidate, HitId, Scores
 from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.ranking.fusion import by_score
 from vecdb_rerank.request import Mode
+from vecdb_rerank.search.arguments import CommonSearchOptions
 
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 
@@ -20,16 +24,20 @@ MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 class Run:
     """The results of all queries in one stage, such as ``hybrid+rerank``.
 
-    ``ranked`` holds the document ids by query, best first. ``latencies_ms`` has one number per
-    query, ``timings`` its milliseconds by stage (see `Outcome`). ``relevance`` (0 to 1) is given
-    by query and document; a first-pass stage has the database's ``scores`` instead. From the
-    ``scored`` candidates of a reranked stage follows the order under any other blend.
+    ``ranked`` holds the document ids by query, best first. ``chunks`` has the document of each hit
+    instead, for queries in which a document has several. ``texts`` holds the texts of documents by
+    id, or of their best chunks. ``latencies_ms`` has one number per query, ``timings`` its
+    milliseconds by stage (see `Outcome`). ``relevance`` (0 to 1) is given by query and document; a
+    first-pass stage has the database's ``scores`` instead. From the ``scored`` candidates of a
+    reranked stage follows the order under any other blend.
     ``truncated`` counts documents that the reranker read only in part.
     ``cached`` means that scores came from a cache, so that the latencies say nothing about the
     reranker.
     """
 
     ranked: dict[str, list[str]] = field(default_factory=dict)
+    chunks: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    texts: dict[str, str] = field(default_factory=dict, repr=False)
     latencies_ms: list[float] = field(default_factory=list)
     timings: list[Mapping[str, float]] = field(default_factory=list)
     relevance: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -39,14 +47,21 @@ class Run:
     cached: bool = False
 
     def add(self, query_id: str, documents: list[str], milliseconds: float) -> None:
-        """Record the result of one query."""
-        self.ranked[query_id] = documents
+        """Record the result of one query, with the document of each hit."""
+        self.ranked[query_id] = distinct(documents)
+        if len(self.ranked[query_id]) < len(documents):
+            self.chunks[query_id] = documents
         self.latencies_ms.append(milliseconds)
 
     @property
     def p50(self) -> float | None:
         """The median latency in milliseconds; None if scores came from a cache."""
         return None if self.cached else metrics.latency(self.latencies_ms)["p50"]
+
+    @property
+    def by_hit(self) -> dict[str, list[str]]:
+        """The document of each hit by query, best first: what depends on the depth of a search."""
+        return {**self.ranked, **self.chunks}
 
 
 def run(
@@ -57,43 +72,61 @@ def run(
     k: int = 50,
     depth: int | None = None,
     rerank: bool = True,
+    filters: Mapping[str, object] | None = None,
+    ids: DocumentIds = OWN,
     on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Run]:
     """Search every query in every mode; return the runs by stage (``hybrid``, ``hybrid+rerank``).
 
     Both stages of a mode come from the same search, so that only the reranking differs. The time
     of the first stage is that of embedding and first pass. With ``rerank=False``, there are no
-    reranked stages. ``on_progress`` is called after each search.
+    reranked stages. ``filters`` are those of single queries, ``ids`` finds the documents of hits.
+    ``on_progress`` is called after each search.
+
+    Raises what a search raises, and `ConfigurationError` if ``ids`` does not fit the hits.
     """
     runs: dict[str, Run] = {}
     # The branches of a hit, if they decide its place: no other request is sent than by a search.
     explain = rerank and connector.pipeline.policy.branch_evidence
     for mode in modes:
-        raw, reranked = Run(), Run()
+        texts: dict[str, str] = {}
+        raw, reranked = Run(texts=texts), Run(texts=texts)
         runs |= {mode: raw, f"{mode}+rerank": reranked} if rerank else {mode: raw}
         _warm_up(connector, next(iter(queries.values())), mode, rerank)
         for query_id, text in queries.items():
             with observe() as outcomes:
-                response = connector.search(
-                    text, mode=mode, k=k, limit=k, depth=depth, rerank=rerank, explain=explain
+                response = search(
+                    connector,
+                    query_id,
+                    text,
+                    (filters or {}).get(query_id),
+                    mode=mode,
+                    k=k,
+                    limit=k,
+                    depth=depth,
+                    rerank=rerank,
+                    explain=explain,
                 )
             [outcome] = outcomes
             hits = connector.candidates(response)
-            ids = {hit.id: str(hit.doc_id) for hit in hits}
-            scored = _scored(text, hits, ids, outcome)
+            documents = ids.of_hits(hits)
+            for hit in hits:
+                texts.setdefault(documents[hit.id], hit.text)
+            scored = _scored(text, hits, documents, outcome)
             timings = outcome.timings
-            first_pass: dict[str, float] = {}
-            for candidate in scored.candidates:
-                first_pass.setdefault(ids[candidate.id], candidate.score)
-            raw.add(query_id, list(first_pass), timings.get("embed", 0.0) + timings["first_pass"])
-            raw.scores[query_id] = first_pass
+            raw.add(
+                query_id,
+                [documents[candidate.id] for candidate in scored.candidates],
+                timings.get("embed", 0.0) + timings["first_pass"],
+            )
+            raw.scores[query_id] = {}
+            for candidate in scored.candidates:  # of a document's chunks, the best comes first
+                raw.scores[query_id].setdefault(documents[candidate.id], candidate.score)
             reranked.scored[query_id] = scored
-            reranked.add(query_id, list(ids.values()), timings["total"])
+            reranked.add(query_id, list(documents.values()), timings["total"])
             reranked.timings.append(timings)
             reranked.truncated += outcome.truncated
-            reranked.relevance[query_id] = {
-                ids[hit_id]: value for hit_id, value in outcome.relevance.items() if hit_id in ids
-            }
+            reranked.relevance[query_id] = best_relevance(outcome.relevance, documents)
             on_progress()
     return runs
 
@@ -115,6 +148,36 @@ def _scored(
         calibrated="uncalibrated" not in outcome.notes,
     )
     return Scored(query, candidates, scores, names)
+
+
+def search(
+    connector: EvaluatedConnector,
+    query_id: str,
+    text: str,
+    filter: object,
+    **options: Unpack[CommonSearchOptions],
+) -> object:
+    """Return the native response of one query; an error about its filter names the query."""
+    if filter is None:
+        return connector.search(text, **options)
+    try:
+        return connector.search(text, filter=filter, **options)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"query {query_id}, {error.key}", error.problem) from error
+    except FirstPassError as error:
+        raise type(error)(f"query {query_id}, which has a filter: {error}") from error
+
+
+def best_relevance(
+    relevance: Mapping[HitId, float], documents: Mapping[HitId, str]
+) -> dict[str, float]:
+    """Return the relevance of each document: that of its best chunk."""
+    best: dict[str, float] = {}
+    for hit_id, value in relevance.items():
+        if hit_id in documents:
+            document = documents[hit_id]
+            best[document] = max(value, best.get(document, value))
+    return best
 
 
 def _warm_up(connector: EvaluatedConnector, query: str, mode: Mode, rerank: bool) -> None:

@@ -109,6 +109,18 @@ class Store(Database[ResponseT]):
         """Return the payloads of up to ``count`` documents."""
         raise NotImplementedError
 
+    def count(self) -> Flow[int]:
+        """Return the number of stored documents."""
+        raise NotImplementedError
+
+    def held(self, ids: Sequence[str], field: str | None) -> Flow[set[str] | None]:
+        """Return those of ``ids`` that stored documents have.
+
+        They are compared with the documents' own ids, or with the values of ``field``. The value
+        is None if the database cannot tell.
+        """
+        raise NotImplementedError
+
     def delete(self) -> Flow[None]:
         """Delete the collection with all its documents."""
         raise NotImplementedError

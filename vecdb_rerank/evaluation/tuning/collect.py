@@ -11,9 +11,14 @@ from pathlib import Path
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.settings import NoneSettings, RerankerSettings, Settings
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.evaluation import metrics
+from vecdb_rerank.evaluation import metrics, runs
 from vecdb_rerank.evaluation.cache import CachedReranker, score_key
-from vecdb_rerank.evaluation.connector import EvaluatedConnector, Progress, temporary_connector
+from vecdb_rerank.evaluation.connector import (
+    EvaluatedConnector,
+    Noted,
+    Progress,
+    evaluated_connector,
+)
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.scoring import all_scores
 from vecdb_rerank.evaluation.tuning.collected import Collected, Scorer, Searched
@@ -57,6 +62,7 @@ def collect(
     *,
     scores: Path | None = None,
     on_progress: Progress = lambda *_: None,
+    on_note: Noted = lambda _: None,
 ) -> Collected:
     """Search every query once, and score all hits that any setting of ``grid`` reranks.
 
@@ -82,11 +88,11 @@ def collect(
     times: list[float] = []
     with (
         _score_collectors(rerankers, settings.policy, scores) as collectors,
-        temporary_connector(without, dataset, on_progress) as connector,
+        evaluated_connector(without, dataset, on_progress, on_note=on_note) as connector,
     ):
         connector.search("warm up", k=1, limit=1)  # loads lazily loaded models
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
-            searched, milliseconds = _search(connector, query_id, text, wanted)
+            searched, milliseconds = _search(connector, dataset, query_id, wanted)
             scored = tuple(collector.scores(text, searched.texts) for collector in collectors)
             calibrated = tuple(collector.scorer.calibrated for collector in collectors)
             found.append(replace(searched, scores=scored, calibrated=calibrated))
@@ -103,15 +109,24 @@ def collect(
 
 def _search(
     connector: EvaluatedConnector,
+    dataset: Dataset,
     query_id: str,
-    text: str,
     wanted: Mapping[tuple[int, Fusion], int],
 ) -> tuple[Searched, float]:
     """Search one query; return it with the texts to score, and the milliseconds it took."""
-    both = 2 * MAX_DEPTH
+    both, text = 2 * MAX_DEPTH, dataset.queries[query_id]
     with observe() as outcomes:
-        response = connector.search(
-            text, mode="hybrid", k=both, limit=both, depth=MAX_DEPTH, rerank=False, explain=True
+        response = runs.search(
+            connector,
+            query_id,
+            text,
+            dataset.filters.get(query_id),
+            mode="hybrid",
+            k=both,
+            limit=both,
+            depth=MAX_DEPTH,
+            rerank=False,
+            explain=True,
         )
     [outcome] = outcomes
     candidates = {candidate.id: candidate for candidate in connector.candidates(response)}
@@ -119,7 +134,8 @@ def _search(
         {hit.id: hit.branches[name] for hit in outcome.hits if name in hit.branches}
         for name in BRANCHES
     )
-    searched = Searched(query_id, text, branches, {i: str(c.doc_id) for i, c in candidates.items()})
+    names = dataset.ids.of_hits(list(candidates.values()))
+    searched = Searched(query_id, text, branches, names)
     ids = {
         candidate.id
         for (depth, fused_by), k in wanted.items()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from vecdb_rerank.config.settings import RerankerSettings
 from vecdb_rerank.evaluation.datasets import Qrels
+from vecdb_rerank.evaluation.document_ids import distinct
 from vecdb_rerank.evaluation.scored import Scored
 from vecdb_rerank.evaluation.tuning.grid import Setting
 from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores
@@ -54,9 +55,12 @@ class Searched:
     def reranked(
         self, candidates: Sequence[Candidate], setting: Setting, policy: Policy
     ) -> list[str]:
-        """Return document ids in the order of a search with these settings under ``policy``."""
+        """Return document ids in the order of a search with these settings under ``policy``.
+
+        Each document comes once, at the rank of its best chunk.
+        """
         if not policy.skip.shadow and skip_rules.rule(self.query, candidates, policy.skip):
-            return [self.names[candidate.id] for candidate in candidates]
+            return distinct(self.names[candidate.id] for candidate in candidates)
         known = self.scores[setting.reranker]
         pairs = [known.get(c.id, (None, None)) for c in candidates]
         scores = Scores(
