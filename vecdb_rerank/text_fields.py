@@ -55,11 +55,12 @@ class TextFields:
         The payload may hold anything; no value of it raises. A value that is nested too deeply to
         be walked counts as missing.
         """
-        values = {path: self._value(payload, path) for path in self.paths}
+        values = [self._value(payload, path) for path in self.paths]
         if self.template is None:
-            text = "\n".join(value for value in values.values() if value)
+            text = "\n".join(filter(None, values))
         else:
-            text = _fill(self.template, values) if any(values.values()) else ""
+            named = dict(zip(self.paths, values, strict=True))
+            text = _fill(self.template, named) if any(values) else ""
         return valid_unicode(text[: self.max_chars])
 
     def _value(self, payload: Mapping[str, object] | None, path: str) -> str:
@@ -112,10 +113,10 @@ def as_text(value: object, max_chars: int | None = None) -> str:
     With ``max_chars``, a structure is cut before it is written, so that the cost depends on
     ``max_chars`` and not on the size of ``value``. The text may still be longer.
     """
-    if value is None:
-        return ""
     if isinstance(value, str):
         return value.strip()
+    if value is None:
+        return ""
     if isinstance(value, bytes | bytearray):
         return value.decode(errors="replace").strip()
     if isinstance(value, Sequence) and not any(isinstance(v, Mapping | list) for v in value):
@@ -187,6 +188,8 @@ def _dumper() -> type[yaml.SafeDumper]:
 
 def valid_unicode(text: str) -> str:
     """Return ``text`` with lone surrogates, which cannot be encoded, replaced by ``?``."""
+    if text.isascii():  # known without a look at the characters
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, SupportsFloat, TypeVar
+from typing import Generic, TypeVar
 
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.model import Answer, Candidate, HitId, Ranking, Scores, Span
@@ -136,10 +136,6 @@ def _spread(scores: Scores, texts: Sequence[str], candidates: Sequence[Candidate
     """Scores by distinct text as scores by candidate."""
     by_text = dict(zip(texts, zip(scores.raw, scores.relevance, strict=True), strict=True))
     both = [by_text.get(candidate.text, (None, None)) for candidate in candidates]
-    raw, relevance = [_number(raw) for raw, _ in both], [_number(value) for _, value in both]
-    return Scores(raw, relevance, calibrated=scores.calibrated)
-
-
-def _number(value: SupportsFloat | None) -> float | None:
-    """A plain float: numpy's break ``json.dumps`` of a native response."""
-    return None if value is None else float(value)
+    return Scores(
+        [raw for raw, _ in both], [relevance for _, relevance in both], calibrated=scores.calibrated
+    )
