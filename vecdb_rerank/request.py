@@ -43,7 +43,9 @@ UNSPACED: tuple[Language, ...] = ("chinese", "japanese", "korean", "thai")
 # until the payloads prove to be large.
 Payload = Literal["auto", "all", "page"]
 FusionMethod = Literal["rrf", "dbsf", "min_max", "l2"]
-BRANCHES = ("bm25", "dense")
+Branch = Literal["bm25", "dense"]
+BRANCHES: tuple[Branch, ...] = ("bm25", "dense")
+NONE = "none"  # instead of the name of a vector: the collection has none
 MAX_K = 10_000
 
 
@@ -231,6 +233,21 @@ class NativeSearch:
     deterministic_ties: bool = False
     note: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def available(mode: Mode, branches: Sequence[Branch]) -> Mode:
+    """Return the mode of a search over a collection that has ``branches``.
+
+    A hybrid search with one branch is that branch alone. Raises `ConfigurationError` for a branch
+    that the configuration leaves out.
+    """
+    if mode == "hybrid":
+        return mode if len(branches) > 1 else branches[0]
+    if mode not in branches:
+        raise ConfigurationError(
+            "mode", f"must be {branches[0]}, got {mode}: the collection is configured without it"
+        )
+    return mode
 
 
 def check_language(language: str) -> None:

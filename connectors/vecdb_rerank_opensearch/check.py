@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import Mode
+from vecdb_rerank.search import misfit
 from vecdb_rerank.search.store import Finding
 from vecdb_rerank_opensearch import schema
 from vecdb_rerank_opensearch.client import Client
@@ -31,17 +32,15 @@ def check(
     findings = [Finding("connection", "ok", f"OpenSearch {version} at {where}")]
     if installed and mode != "bm25":
         findings += _plugin_findings(installed, version, mode)
-    subject = f"index {layout.index!r}"
     exists: bool = yield Call(lambda: client.indices.exists(index=layout.index))
     if not exists:
         fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-        return [*findings, Finding(subject, "error", "is missing", fix)]
+        return [*findings, Finding(layout.subject, "error", "is missing", fix)]
     mappings: schema.Mappings = yield Call(lambda: client.indices.get_mapping(index=layout.index))
     if problems := schema.misfits(mappings, layout, dimension, mode):
-        fix = "correct backend.dense_vector, bm25_fields, language or mode, or index it anew"
-        return [*findings, Finding(subject, "error", "; ".join(problems), fix)]
+        return [*findings, misfit.finding(layout.subject, problems)]
     count: Mapping[str, int] = yield Call(lambda: client.count(index=layout.index))
-    findings.append(Finding(subject, "ok", f"{count['count']} documents"))
+    findings.append(Finding(layout.subject, "ok", f"{count['count']} documents"))
     if mode != "dense" and layout.keeps_text and not layout.located(mappings).identifiers:
         fix = "index it anew into an index that `create` makes"
         detail = "names such as getUser and C++ are found as a whole word, or without their symbols"

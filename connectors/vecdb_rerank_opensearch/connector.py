@@ -38,9 +38,10 @@ class OpenSearchConnector(Connector[Response]):
     Args:
         client: an `OpenSearch` client.
         index: an index, an alias or a pattern.
-        dense_vector: name of the ``knn_vector`` field.
+        dense_vector: name of the ``knn_vector`` field; None if the index has none. Searches then
+            are BM25 alone.
         bm25_fields: the text fields that BM25 searches, boosts allowed (``title^2``); by default
-            the field that `create` and `add` keep for it.
+            the field that `create` and `add` keep for it. Without any, searches are dense.
         language: language of the texts; it decides the analyzer of an index that `create` makes.
         reranker: scores the candidates: ``"bundled"`` (default) for the bundled cross-encoder, a
             reranker, a sequence of rerankers (the next one is called if one fails), or None.
@@ -59,7 +60,7 @@ class OpenSearchConnector(Connector[Response]):
         client: OpenSearch,
         index: str,
         *,
-        dense_vector: str = "dense",
+        dense_vector: str | None = "dense",
         bm25_fields: Sequence[str] = (BM25_TEXT,),
         language: Language = "english",
         **options: Unpack[ConnectorOptions],
@@ -77,7 +78,7 @@ class OpenSearchConnector(Connector[Response]):
             k: candidates of the first pass to rerank (1 to 10,000, default 50).
             limit: hits returned, at most ``k`` (default 10; OpenSearch's ``size``).
             offset: hits of the reranked window to skip (default 0); pages never overlap.
-            mode: ``hybrid`` (default), ``dense`` or ``bm25``.
+            mode: ``hybrid`` (default: all branches that the index has), ``dense`` or ``bm25``.
             filter: an OpenSearch query, or a list of them, applied in every branch.
             query_vector: the query's dense vector, shape (dimension,), instead of the embedder's.
             depth: hits taken from each branch of a hybrid search (1 to 10,000, default ``k``).
@@ -112,7 +113,7 @@ class AsyncOpenSearchConnector(AsyncConnector[Response]):
         client: AsyncOpenSearch,
         index: str,
         *,
-        dense_vector: str = "dense",
+        dense_vector: str | None = "dense",
         bm25_fields: Sequence[str] = (BM25_TEXT,),
         language: Language = "english",
         **options: Unpack[ConnectorOptions],
@@ -129,7 +130,7 @@ class AsyncOpenSearchConnector(AsyncConnector[Response]):
 
 
 def _layout(
-    index: str, dense_vector: str, bm25_fields: Sequence[str], language: Language
+    index: str, dense_vector: str | None, bm25_fields: Sequence[str], language: Language
 ) -> Layout:
     if isinstance(bm25_fields, str):
         raise ConfigurationError("bm25_fields", f"expected a list, got a string: [{bm25_fields!r}]")

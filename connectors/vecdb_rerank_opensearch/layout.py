@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from vecdb_rerank.request import Language
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.request import NONE, Branch, Language
 
 # The field for the text that BM25 searches: what `TextFields` makes of a payload.
 BM25_TEXT = "bm25_text"
@@ -20,16 +21,35 @@ _TEXT_TYPES = ("text", "match_only_text", "keyword")
 class Layout:
     """Where an index keeps what is searched. ``bm25_fields`` may carry boosts (``title^2``).
 
+    Without ``bm25_fields``, or without a ``dense_vector`` (None or ``"none"``), the other branch is
+    searched alone. Raises `ConfigurationError` if nothing is left to search.
     ``language`` is that of the texts of an index that is created. ``nested`` are the paths of the
     index's nested objects, ``identifiers`` its fields of that analyzer, once its mapping is known.
     """
 
     index: str
-    dense_vector: str = "dense"
+    dense_vector: str | None = "dense"
     bm25_fields: tuple[str, ...] = (BM25_TEXT,)
     language: Language = "english"
     nested: tuple[str, ...] = ()
     identifiers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dense_vector == NONE:
+            object.__setattr__(self, "dense_vector", None)
+        if not self.branches:
+            raise ConfigurationError("bm25_fields", "is empty, and dense_vector is none: set one")
+
+    @property
+    def subject(self) -> str:
+        """The index, as messages name it."""
+        return f"index {self.index!r}"
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The branches that a search has."""
+        bm25: tuple[Branch, ...] = ("bm25",) if self.bm25_fields else ()
+        return bm25 if self.dense_vector is None else (*bm25, "dense")
 
     @property
     def keeps_text(self) -> bool:

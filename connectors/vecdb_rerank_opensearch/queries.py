@@ -63,7 +63,7 @@ def branch(name: str, search: Search, vector: Vector | None, layout: Layout) -> 
         knn: Body = {"vector": list(vector or ()), "k": depth}
         if search.filter is not None:
             knn["filter"] = _one_query(search.filter)
-        field = layout.dense_vector
+        field = layout.dense_vector or ""
         return _nested(layout.nested_path(field), {"knn": {field: knn}})
     match = _match(search.query, layout)
     if search.filter is None:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import get_args
 
-from vecdb_rerank.errors import ConfigurationError, SchemaError
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import Language, Mode
+from vecdb_rerank.search import misfit
+from vecdb_rerank.search.misfit import ADOPT, OTHER_EMBEDDER, Misfit, instead
 from vecdb_rerank_opensearch import errors
 from vecdb_rerank_opensearch.client import Client
 from vecdb_rerank_opensearch.layout import (
@@ -74,10 +76,7 @@ def create(client: Client, layout: Layout, dimension: int | None, mode: Mode) ->
             return True
     mappings: Mappings = yield Call(lambda: client.indices.get_mapping(index=layout.index))
     if problems := misfits(mappings, layout, dimension, mode):
-        raise SchemaError(
-            f"index {layout.index!r} does not fit: {'; '.join(problems)}. Use another index, or "
-            "correct backend.dense_vector, backend.bm25_fields, backend.language or mode"
-        )
+        raise misfit.error(layout.subject, problems)
     return False
 
 
@@ -107,7 +106,7 @@ def index_body(
     for field in sorted(map(field_name, layout.bm25_fields)):
         _add_field(properties, field, _text_field(analyzer))
     settings: Json = {"analysis": _ANALYSIS}
-    if dimension is not None:
+    if dimension is not None and layout.dense_vector is not None:
         vector: Json = {
             "type": "knn_vector",
             "dimension": dimension,
@@ -150,25 +149,32 @@ def _analyzers(language: str, installed: Collection[str] = frozenset()) -> list[
 
 def misfits(
     mappings: Mappings, layout: Layout, dimension: int | None, mode: Mode = "hybrid"
-) -> list[str]:
-    """Return what ``mode`` needs and the indices lack, one line each."""
-    problems: list[str] = []
+) -> list[Misfit]:
+    """Return what ``mode`` needs and the indices lack."""
+    problems: list[Misfit] = []
     if mode != "bm25":
-        problems += _each(mappings, lambda found: _dense_misfits(found, layout, dimension))
+        problems += dense_misfits(mappings, layout, dimension)
     if mode != "dense":
         problems += _each(mappings, lambda found: _language_misfits(found, layout))
         problems += bm25_misfits(mappings, layout)
     return problems
 
 
-def bm25_misfits(mappings: Mappings, layout: Layout) -> list[str]:
-    """Return the fields that BM25 searches and the indices lack, one line each."""
+def dense_misfits(mappings: Mappings, layout: Layout, dimension: int | None = None) -> list[Misfit]:
+    """Return what the dense branch needs and the indices lack."""
+    if layout.dense_vector is None:
+        return []
+    return _each(mappings, lambda found: _dense_misfits(found, layout, dimension))
+
+
+def bm25_misfits(mappings: Mappings, layout: Layout) -> list[Misfit]:
+    """Return the fields that BM25 searches and the indices lack."""
     return _each(mappings, lambda found: _text_misfits(found, layout))
 
 
 def _each(
-    mappings: Mappings, misfits_of: Callable[[Mapping[str, Mapping[str, object]]], Iterable[str]]
-) -> list[str]:
+    mappings: Mappings, misfits_of: Callable[[Mapping[str, Mapping[str, object]]], Iterable[Misfit]]
+) -> list[Misfit]:
     """Return the misfits of each index, equal ones once."""
     problems = (
         problem
@@ -178,12 +184,15 @@ def _each(
     return list(dict.fromkeys(problems))
 
 
-def _text_misfits(found: Mapping[str, Mapping[str, object]], layout: Layout) -> list[str]:
+def _text_misfits(found: Mapping[str, Mapping[str, object]], layout: Layout) -> list[Misfit]:
     texts = text_fields(found)
     missing = [
         name for field in layout.bm25_fields if not _matches(name := field_name(field), texts)
     ]
-    return [f"has no text field {name!r} (it has: {_names(texts)})" for name in missing]
+    fix = f"set backend.bm25_fields to some of these, or to [] for none, {ADOPT}"
+    return [
+        Misfit(f"has no text field {name!r} (it has: {_names(texts)})", fix) for name in missing
+    ]
 
 
 def _matches(pattern: str, names: Iterable[str]) -> bool:
@@ -192,25 +201,29 @@ def _matches(pattern: str, names: Iterable[str]) -> bool:
 
 def _dense_misfits(
     found: Mapping[str, Mapping[str, object]], layout: Layout, dimension: int | None
-) -> list[str]:
-    field = found.get(layout.dense_vector, {})
+) -> list[Misfit]:
+    name = layout.dense_vector or ""
+    field = found.get(name, {})
     if field.get("type") != "knn_vector":
         vectors = [name for name, each in found.items() if each.get("type") == "knn_vector"]
-        return [f"has no knn_vector field {layout.dense_vector!r} (it has: {_names(vectors)})"]
+        lacking = f"has no knn_vector field {name!r} (it has: {_names(vectors)})"
+        return [Misfit(lacking, instead("dense_vector", vectors))]
     size = field.get("dimension")
     if dimension is not None and size is not None and size != dimension:
-        return [f"{layout.dense_vector!r} has {size} dimensions, the embedder makes {dimension}"]
+        wrong = f"{name!r} has {size} dimensions, the embedder makes {dimension}"
+        return [Misfit(wrong, OTHER_EMBEDDER)]
     return []
 
 
-def _language_misfits(found: Mapping[str, Mapping[str, object]], layout: Layout) -> list[str]:
-    """Return one line if the text for BM25 is analyzed in another language."""
+def _language_misfits(found: Mapping[str, Mapping[str, object]], layout: Layout) -> list[Misfit]:
+    """Return one misfit if the text for BM25 is analyzed in another language."""
     analyzer = str(found.get(BM25_TEXT, {}).get("analyzer"))
     ours = {*get_args(Language), *(name for names in _ANALYZERS.values() for name in names)}
     fitting = _ANALYZERS.get(layout.language, (layout.language,))
     if analyzer not in ours or analyzer in fitting or analyzer == "standard":
         return []
-    return [f"analyzes {BM25_TEXT!r} as {analyzer}, language is {layout.language!r}"]
+    detail = f"analyzes {BM25_TEXT!r} as {analyzer}, language is {layout.language!r}"
+    return [Misfit(detail, "set backend.language to that of the index, or index it anew")]
 
 
 def _names(names: Collection[str]) -> str:

@@ -55,7 +55,7 @@ def project(shape: Mapping[str, object], paths: Sequence[str], layout: Layout) -
 
 def hidden(layout: Layout) -> tuple[str, ...]:
     """Return what only the index needs of a source."""
-    return layout.dense_vector, BM25_TEXT
+    return tuple(filter(None, (layout.dense_vector, BM25_TEXT)))
 
 
 def bringing(paths: Sequence[str], shape: Mapping[str, object]) -> Projection:

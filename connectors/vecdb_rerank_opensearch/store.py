@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.model import Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, MAX_K, Mode, Search
+from vecdb_rerank.search import misfit
 from vecdb_rerank.search.expiring import Expiring
+from vecdb_rerank.search.misfit import Misfit
 from vecdb_rerank.search.payload_size import PayloadSize
 from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
@@ -43,10 +44,11 @@ log: logging.Logger = logging.getLogger("vecdb_rerank")
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The layout completed by the index's mapping, and the fields that it lacks."""
+    """The layout completed by the index's mapping, and what each branch lacks."""
 
     layout: Layout
-    problems: Sequence[str] = ()
+    bm25_problems: Sequence[Misfit] = ()
+    dense_problems: Sequence[Misfit] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         self._client = client
         self._layout = layout
         self._text_fields = text_fields
+        self.branches = layout.branches
         self._where = address(client)
         self._client_timeout = timeout(client)
         self._fuses_hybrid = True  # until the server refuses
@@ -99,16 +102,19 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         ``max_result_window`` is below ``k`` is searched as deep as it allows.
 
         Raises `FirstPassTimeoutError` if the client's own timeout is over before the deadline,
-        and `SchemaError` if a BM25 search has none of its fields.
+        and `SchemaError` if the index lacks what the search needs.
         """
         known = yield from self._known_mapping(search.mode, deadline)
         notes = {}
-        if search.mode != "dense" and known.problems:
-            notes["dead_branch"] = f"index {self._layout.index!r}: {'; '.join(known.problems)}"
+        if search.mode != "dense" and known.bm25_problems:
+            found = misfit.finding(self._layout.subject, known.bm25_problems)
+            notes["dead_branch"] = f"{found.subject}: {found.detail}"
         allowed = self._allowed(search)
         try:
             first = yield from self._send(allowed, vector, known.layout, deadline)
         except Exception as error:
+            if known.dense_problems and search.mode != "bm25" and errors.is_refused(error):
+                raise misfit.error(self._layout.subject, known.dense_problems) from error
             if not errors.exceeds_window(error):
                 raise
             self._window.set((yield from self._read_window(deadline)))
@@ -154,12 +160,12 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
                 known = _Known(self._layout)
             else:
                 located = self._layout.located(mappings)
-                known = _Known(located, schema.bm25_misfits(mappings, self._layout))
+                bm25 = schema.bm25_misfits(mappings, self._layout)
+                known = _Known(located, bm25, schema.dense_misfits(mappings, self._layout))
             self._mapping.set(known)
-        if mode == "bm25" and len(known.problems) >= len(self._layout.bm25_fields):
+        if mode == "bm25" and len(known.bm25_problems) >= len(self._layout.bm25_fields):
             self._mapping = Expiring()  # look again: the next search may come after a correction
-            lacking = "; ".join(known.problems)
-            raise SchemaError(f"index {self._layout.index!r}: {lacking}: correct bm25_fields")
+            raise misfit.error(self._layout.subject, known.bm25_problems)
         return known
 
     def _send(

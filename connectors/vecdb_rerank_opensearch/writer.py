@@ -48,7 +48,7 @@ class OpenSearchWriter:
         made: dict[str, object] = {}
         if self.layout.keeps_text:
             made[BM25_TEXT] = text
-        if vector is not None:
+        if vector is not None and self.layout.dense_vector is not None:
             made[self.layout.dense_vector] = [float(x) for x in vector]
         elif self.mode != "bm25":
             raise ValueError("it has no vector and no embedder is configured")

@@ -13,7 +13,6 @@ from vecdb_rerank.request import UNSPACED, Language
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.client import Client
-from vecdb_rerank_qdrant.layout import Layout
 
 _SAMPLE = 16  # points; a dozen words distinguish languages
 # Shares of terms: below the one, vectors were not made in a language; from the other on they were.
@@ -21,32 +20,25 @@ _OTHER, _SAME = 0.9, 0.95
 Held = Sequence[tuple[str, frozenset[int]]]  # texts, and the terms of their stored vectors
 
 
-def language_misfits(
-    client: Client,
-    info: models.CollectionInfo,
-    layout: Layout,
-    bm25: Bm25,
-    text_fields: TextFields,
-) -> Flow[list[str]]:
-    """Return one line if the BM25 vectors hold another language's stems, else nothing.
+def other_language(
+    client: Client, collection: str, vector: str, bm25: Bm25, text_fields: TextFields
+) -> Flow[Language | None]:
+    """Return the language of which the BM25 vectors hold the stems, if it is another one.
 
     A query in the wrong language only finds the words that both languages stem alike.
     """
-    if layout.bm25_vector not in (info.config.params.sparse_vectors or {}):
-        return []
-    found = made_in((yield from _held(client, layout, text_fields)), bm25)
-    if found is None:
-        return []
-    return [f"{layout.bm25_vector!r} was made of {found} texts, language is {bm25.language!r}"]
+    return made_in((yield from _held(client, collection, vector, text_fields)), bm25)
 
 
-def missing_terms(client: Client, layout: Layout, bm25: Bm25, text_fields: TextFields) -> Flow[str]:
+def missing_terms(
+    client: Client, collection: str, vector: str, bm25: Bm25, text_fields: TextFields
+) -> Flow[str]:
     """Return what adding the documents again would make findable; empty if nothing.
 
     Vectors made by a server lack the pairs of characters of scripts without spaces, and the parts
     of identifiers.
     """
-    held = yield from _held(client, layout, text_fields)
+    held = yield from _held(client, collection, vector, text_fields)
     lacking = sum(not bm25.more_terms(text) <= terms for text, terms in held)
     if not lacking:
         return ""
@@ -56,18 +48,16 @@ def missing_terms(client: Client, layout: Layout, bm25: Bm25, text_fields: TextF
     )
 
 
-def _held(client: Client, layout: Layout, text_fields: TextFields) -> Flow[Held]:
+def _held(client: Client, collection: str, vector: str, text_fields: TextFields) -> Flow[Held]:
     points: list[models.Record]
     points, _ = yield Call(
-        lambda: client.scroll(
-            layout.collection, limit=_SAMPLE, with_payload=True, with_vectors=[layout.bm25_vector]
-        )
+        lambda: client.scroll(collection, limit=_SAMPLE, with_payload=True, with_vectors=[vector])
     )
     return [
-        (text_fields.text(point.payload), frozenset(vector.indices))
+        (text_fields.text(point.payload), frozenset(sparse.indices))
         for point in points
         if isinstance(point.vector, dict)
-        and isinstance(vector := point.vector.get(layout.bm25_vector), models.SparseVector)
+        and isinstance(sparse := point.vector.get(vector), models.SparseVector)
     ]
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from qdrant_client.http import models
 
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.request import BRANCHES, Mode
+from vecdb_rerank.search import misfit
 from vecdb_rerank.search.store import Finding
 from vecdb_rerank.text_fields import TextFields
-from vecdb_rerank_qdrant import errors, queries, schema
+from vecdb_rerank_qdrant import errors, queries, schema, text_index
 from vecdb_rerank_qdrant.bm25 import Bm25
-from vecdb_rerank_qdrant.bm25_language import language_misfits, missing_terms
+from vecdb_rerank_qdrant.bm25_language import missing_terms
 from vecdb_rerank_qdrant.client import Client
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.limits import Limits
@@ -38,11 +41,6 @@ class Checked:
     mode: Mode
     k: int
 
-    @property
-    def subject(self) -> str:
-        """The collection, as findings name it."""
-        return f"collection {self.layout.collection!r}"
-
 
 def check(checked: Checked) -> Flow[list[Finding]]:
     """Check connection, version and collection; a read rate limit is a warning."""
@@ -61,17 +59,29 @@ def check(checked: Checked) -> Flow[list[Finding]]:
 def empty_branches(
     client: Client, layout: Layout, names: Sequence[str], seconds: float = math.inf
 ) -> Flow[str]:
-    """Return which of the branches have no vector in any point; empty if none."""
-    vectors = {"dense": layout.dense_name, "bm25": layout.bm25_vector}
-    empty: dict[str, str] = {}
+    """Return which of the branches have nothing to search in any point; empty if none."""
+    empty: list[str] = []
     for name in names:
-        if not (yield from _has_vector(client, layout, vectors[name], seconds)):
-            empty[name] = f"no point has the vector {vectors[name]!r} of the {name} branch"
-    return "; ".join(empty.values())
+        if name == "bm25" and layout.text_index is not None:
+            what, having = f"field {layout.text_index!r}", _has_field(layout.text_index)
+        else:
+            vector = layout.dense_name if name == "dense" else layout.bm25_vector or ""
+            what, having = f"vector {vector!r}", _has_vector(vector)
+        if not (yield from _any_point(client, layout, having, seconds)):
+            empty.append(f"no point has the {what} of the {name} branch")
+    return "; ".join(empty)
 
 
-def _has_vector(client: Client, layout: Layout, vector: str, seconds: float) -> Flow[bool]:
-    having = models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
+def _has_vector(name: str) -> models.Filter:
+    return models.Filter(must=[models.HasVectorCondition(has_vector=name)])
+
+
+def _has_field(path: str) -> models.Filter:
+    is_empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=path))
+    return models.Filter(must_not=[is_empty])
+
+
+def _any_point(client: Client, layout: Layout, having: models.Filter, seconds: float) -> Flow[bool]:
     points: list[models.Record]
     points, _ = yield Call(
         lambda: client.scroll(
@@ -102,7 +112,7 @@ def _is_there(findings: list[Finding], checked: Checked) -> Flow[bool]:
     findings.append(Finding("connection", "ok", checked.where or "local mode"))
     if not exists:
         fix = "fill it with `vecdb-rerank index FILE`, or correct backend.collection"
-        findings.append(Finding(checked.subject, "error", "is missing", fix))
+        findings.append(Finding(checked.layout.subject, "error", "is missing", fix))
     return exists
 
 
@@ -111,17 +121,28 @@ def _fits(findings: list[Finding], checked: Checked) -> Flow[None]:
     info: models.CollectionInfo = yield Call(lambda: client.get_collection(layout.collection))
     problems = schema.misfits(info, layout, checked.dimension, mode)
     if not problems and mode != "dense":
-        problems = yield from language_misfits(
-            client, info, layout, checked.bm25, checked.text_fields
+        problems = yield from schema.language_misfits(
+            client, layout, checked.bm25, checked.text_fields
         )
     if problems:
-        fix = "correct backend.dense_vector, bm25_vector, language or mode, or index it anew"
-        findings.append(Finding(checked.subject, "error", "; ".join(problems), fix))
+        findings.append(misfit.finding(layout.subject, problems))
         return
-    findings.append(Finding(checked.subject, "ok", f"{info.points_count} points"))
+    if layout.text_index is not None and mode != "dense":
+        query = partial(_query_points, client)
+        why = yield from text_index.problem(query, layout.collection, layout.text_index)
+        if why:
+            fix = "create it with `vecdb-rerank doctor --create-text-index`, or upgrade Qdrant"
+            findings.append(Finding("text index", "error", why, fix))
+            return
+    findings.append(Finding(checked.layout.subject, "ok", f"{info.points_count} points"))
     findings += _limit_findings(checked, Limits.of(info))
     if info.points_count:
         yield from _finds_something(findings, checked)
+
+
+def _query_points(client: Client, request: Mapping[str, Any]) -> Flow[models.QueryResponse]:
+    found: models.QueryResponse = yield Call(lambda: client.query_points(**request))
+    return found
 
 
 def _finds_something(findings: list[Finding], checked: Checked) -> Flow[None]:
@@ -131,8 +152,10 @@ def _finds_something(findings: list[Finding], checked: Checked) -> Flow[None]:
     if empty := (yield from empty_branches(client, layout, names)):
         fix = "add the documents again: `add` writes the vectors of both branches"
         findings.append(Finding("branches", "error", empty, fix))
-    elif mode != "dense":
-        gain = yield from missing_terms(client, layout, checked.bm25, checked.text_fields)
+    elif mode != "dense" and layout.bm25_vector is not None:
+        gain = yield from missing_terms(
+            client, layout.collection, layout.bm25_vector, checked.bm25, checked.text_fields
+        )
         if gain:
             findings.append(Finding("BM25 terms", "note", gain, "add the documents again"))
 
@@ -143,11 +166,11 @@ def _limit_findings(checked: Checked, limits: Limits) -> list[Finding]:
     if limits.points is not None and limits.points < checked.k + queries.TIES:
         detail = f"max_query_limit is {limits.points}: searches cannot rerank {checked.k} hits"
         fix = f"raise max_query_limit in its strict_mode_config to {checked.k + queries.TIES}"
-        findings.append(Finding(checked.subject, "warning", detail, fix))
+        findings.append(Finding(checked.layout.subject, "warning", detail, fix))
     if not limits.allows_batch and checked.mode == "hybrid":
         detail = f"search_max_batchsize is {limits.batch}: a search takes a request per branch"
         fix = f"raise search_max_batchsize in its strict_mode_config to {len(BRANCHES)}"
-        findings.append(Finding(checked.subject, "note", detail, fix))
+        findings.append(Finding(checked.layout.subject, "note", detail, fix))
     return findings
 
 

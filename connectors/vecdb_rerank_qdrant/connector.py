@@ -37,9 +37,14 @@ class QdrantConnector(Connector[models.QueryResponse]):
     Args:
         client: a `QdrantClient`: REST, gRPC or local.
         collection: name of the collection.
-        dense_vector: name of the dense vector (default ``dense``); None for the unnamed one.
-        bm25_vector: name of the sparse vector with ``modifier=idf`` (default ``bm25``).
-        bm25: BM25's parameters, used when documents are added, and the language of the texts.
+        dense_vector: name of the dense vector (default ``dense``); None for the unnamed one,
+            ``"none"`` if the collection has none. Searches then are BM25 alone.
+        bm25_vector: name of the sparse vector with ``modifier=idf`` (default ``bm25``); None if
+            the collection has none. Searches then are dense, or use the ``text_index``.
+        text_index: instead of ``bm25_vector``, the payload field whose text index has
+            ``scoring``: BM25 without sparse vectors (Qdrant 1.20 or later, or local mode).
+        bm25: BM25's parameters, used when documents are added (or by the ``text_index`` at each
+            search), and the language of the texts.
         reranker: scores the candidates: ``"bundled"`` (default) for the bundled cross-encoder, a
             reranker, a sequence of rerankers (the next one is called if one fails), or None.
         embedder: embeds queries and documents: ``"bundled"`` (default), an embedder, or None.
@@ -58,12 +63,13 @@ class QdrantConnector(Connector[models.QueryResponse]):
         collection: str,
         *,
         dense_vector: str | None = "dense",
-        bm25_vector: str = "bm25",
+        bm25_vector: str | None = "bm25",
+        text_index: str | None = None,
         bm25: Bm25 | None = None,
         **options: Unpack[ConnectorOptions],
     ) -> None:
         check_client(client, QdrantClient, AsyncQdrantClient, "AsyncQdrantConnector")
-        layout = Layout(collection, dense_vector, bm25_vector)
+        layout = Layout(collection, dense_vector, bm25_vector, text_index)
         super().__init__(_core(client, layout, bm25, options))
         self.client = client
 
@@ -75,7 +81,7 @@ class QdrantConnector(Connector[models.QueryResponse]):
             k: candidates of the first pass to rerank (1 to 10,000, default 50).
             limit: hits returned, at most ``k`` (default 10).
             offset: hits of the reranked window to skip (default 0); pages never overlap.
-            mode: ``hybrid`` (default), ``dense`` or ``bm25``.
+            mode: ``hybrid`` (default: all branches that the collection has), ``dense`` or ``bm25``.
             filter: a Qdrant filter, or its JSON form, applied in every branch.
             query_vector: the query's dense vector, shape (dimension,), instead of the embedder's.
             depth: hits taken from each branch of a hybrid search (1 to 10,000, default ``k``).
@@ -108,12 +114,13 @@ class AsyncQdrantConnector(AsyncConnector[models.QueryResponse]):
         collection: str,
         *,
         dense_vector: str | None = "dense",
-        bm25_vector: str = "bm25",
+        bm25_vector: str | None = "bm25",
+        text_index: str | None = None,
         bm25: Bm25 | None = None,
         **options: Unpack[ConnectorOptions],
     ) -> None:
         check_client(client, AsyncQdrantClient, QdrantClient, "QdrantConnector")
-        layout = Layout(collection, dense_vector, bm25_vector)
+        layout = Layout(collection, dense_vector, bm25_vector, text_index)
         super().__init__(_core(client, layout, bm25, options))
         self.client = client
 

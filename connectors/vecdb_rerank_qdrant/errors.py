@@ -91,8 +91,9 @@ def is_rest(error: Exception) -> bool:
 
 
 def is_refused(error: Exception) -> bool:
-    """Check whether the server refused a request for what it asks for."""
-    return _status(error) == 400
+    """Check whether the server, or local mode, refused a request for what it asks for."""
+    is_local = type(error) in (ValueError, NotImplementedError) and not is_missing(error)
+    return is_local or _status(error) == 400
 
 
 def exceeded_limit(error: Exception) -> tuple[str, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import httpx
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -19,6 +19,16 @@ from vecdb_rerank_qdrant.transport import AsyncTotalTimeoutTransport, TotalTimeo
 
 ClientT = TypeVar("ClientT")
 
+
+class _Layout(TypedDict):
+    """The arguments of a connector that say where a collection keeps what."""
+
+    dense_vector: str | None
+    bm25_vector: str | None
+    text_index: str | None
+    bm25: Bm25
+
+
 EMBEDDED = ".vecdb_rerank/qdrant"
 
 
@@ -26,24 +36,16 @@ def from_settings(
     settings: QdrantSettings, *, use_async: bool = False, **options: Unpack[ConnectorOptions]
 ) -> QdrantConnector | AsyncQdrantConnector:
     """Make the connector, asynchronous if ``use_async``; ``options`` are passed on to it."""
-    bm25 = Bm25(**asdict(settings.bm25), language=settings.language)
+    layout: _Layout = {
+        "dense_vector": settings.dense_vector,
+        "bm25_vector": settings.bm25_vector,
+        "text_index": settings.text_index,
+        "bm25": Bm25(**asdict(settings.bm25), language=settings.language),
+    }
     if use_async:
-        return AsyncQdrantConnector(
-            _open(AsyncQdrantClient, settings, use_async=True),
-            settings.collection,
-            dense_vector=settings.dense_vector,
-            bm25_vector=settings.bm25_vector,
-            bm25=bm25,
-            **options,
-        )
-    return QdrantConnector(
-        _open(QdrantClient, settings),
-        settings.collection,
-        dense_vector=settings.dense_vector,
-        bm25_vector=settings.bm25_vector,
-        bm25=bm25,
-        **options,
-    )
+        client = _open(AsyncQdrantClient, settings, use_async=True)
+        return AsyncQdrantConnector(client, settings.collection, **layout, **options)
+    return QdrantConnector(_open(QdrantClient, settings), settings.collection, **layout, **options)
 
 
 def _open(

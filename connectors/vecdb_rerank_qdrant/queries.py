@@ -32,7 +32,8 @@ BATCH_NAMES = {
     "lookup_from": "lookup_from",
     "shard_key_selector": "shard_key",
 }
-Encoder = Callable[[str], models.SparseVector | models.Document]
+# How BM25's query is sent: as a sparse vector, or as text for a text index.
+Encoder = Callable[[str], Any]
 
 
 def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Filter | None:
@@ -93,7 +94,7 @@ def branch(
     return {
         "collection_name": layout.collection,
         "query": encode(search.query) if name == "bm25" else list(vector or ()),
-        "using": layout.bm25_vector if name == "bm25" else layout.dense_vector,
+        "using": layout.bm25_name if name == "bm25" else layout.dense_vector,
         "query_filter": native_filter(search.filter),
         "limit": limit,
         **native,

@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from qdrant_client.http import models
 
+from vecdb_rerank.errors import SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.http.time_limit import until
 from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Mode, Search
+from vecdb_rerank.search import misfit
 from vecdb_rerank.search.expiring import Expiring
 from vecdb_rerank.search.payload_size import PayloadSize
 from vecdb_rerank.search.store import Finding, Store, call_client
@@ -35,6 +37,7 @@ from vecdb_rerank_qdrant.client import Client, address, grpc_address, is_grpc, i
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.limits import Limits
 from vecdb_rerank_qdrant.page_payload import PagePayload
+from vecdb_rerank_qdrant.text_index import TextIndex, TextQuery
 
 T = TypeVar("T")
 _REFUSALS = 3  # of one search, by one limit each
@@ -50,6 +53,10 @@ class QdrantStore(Store[models.QueryResponse]):
         self._client = client
         self._layout = layout
         self._bm25 = bm25
+        field = layout.text_index
+        self._text_index = None if field is None else TextIndex(layout.collection, field)
+        self._encode = TextQuery(bm25).query if self._text_index else bm25.query
+        self.branches = layout.branches
         self._text_fields = text_fields
         self._local = is_local(client)
         self._over_grpc = is_grpc(client)
@@ -67,9 +74,49 @@ class QdrantStore(Store[models.QueryResponse]):
 
         Plain RRF of the branches is the server's own result, so the branches alone are enough.
         A collection in strict mode is searched as deep as it allows.
+        Before the first search by a text index, the server is asked whether it can; if not, a
+        hybrid search is dense alone.
 
-        Raises `FirstPassTimeoutError` if the client's own timeout is over before the deadline.
+        Raises `FirstPassTimeoutError` if the client's own timeout is over before the deadline, and
+        `SchemaError` if the collection lacks what the search needs.
         """
+        cannot = yield from self._without_text_index(search, deadline)
+        if cannot:
+            search = replace(search, mode="dense")
+        try:
+            first = yield from self._limited(search, vector, deadline)
+        except Exception as error:
+            yield from self._explain(error, search.mode, deadline)
+            raise
+        return replace(first, notes={**first.notes, "dead_branch": cannot}) if cannot else first
+
+    def _without_text_index(self, search: Search, deadline: Deadline) -> Flow[str]:
+        """Return why a hybrid search is to leave out the text index; empty if it is not.
+
+        Raises `SchemaError` if the search is nothing but BM25.
+        """
+        if self._text_index is None or search.mode == "dense":
+            return ""
+        why = yield from self._text_index.problem(partial(self._query, deadline=deadline))
+        if why and search.mode == "bm25":
+            raise SchemaError(f"{self._layout.subject}: {why}")
+        return why
+
+    def _explain(self, error: Exception, mode: Mode, deadline: Deadline) -> Flow[None]:
+        """Raise `SchemaError` if a search was refused because the collection lacks something."""
+        if not errors.is_refused(error):
+            return
+        try:
+            info = yield from self._get_collection(deadline)
+        except Exception:  # not allowed to read it: the refusal itself has to do
+            return
+        if problems := schema.misfits(info, self._layout, None, mode):
+            raise misfit.error(self._layout.subject, problems) from error
+
+    def _limited(
+        self, search: Search, vector: Vector | None, deadline: Deadline
+    ) -> Flow[FirstPass[models.QueryResponse]]:
+        """Search as deep as the collection's limits allow."""
         refusals = 0
         while True:
             limits = self._limits.get() or Limits()
@@ -117,7 +164,7 @@ class QdrantStore(Store[models.QueryResponse]):
         if not self._local:
             left = min(deadline.remaining(), self._client_timeout)
             native["timeout"] = queries.timeout(limits.seconds(left))
-        parts = (replace(search, native=native), vector, self._layout, self._bm25.query)
+        parts = (replace(search, native=native), vector, self._layout, self._encode)
         if search.mode == "hybrid" and queries.fused_here(search.fusion, search.evidence):
             first = yield from self._branches(search, native, vector, deadline, limits)
         else:
@@ -166,7 +213,7 @@ class QdrantStore(Store[models.QueryResponse]):
     ) -> Flow[FirstPass[models.QueryResponse]]:
         threshold = search.native.get("score_threshold")  # tests fused scores, not a branch's
         alone = replace(search, native={**native, "score_threshold": None})
-        parts = (alone, vector, self._layout, self._bm25.query)
+        parts = (alone, vector, self._layout, self._encode)
         requests = [queries.branch(name, *parts, search.depth) for name in BRANCHES]
         answers: list[models.QueryResponse] = []
         if limits.allows_batch:
@@ -179,12 +226,12 @@ class QdrantStore(Store[models.QueryResponse]):
                 answers.append((yield from self._query(request, deadline)))
         if len(answers) != len(BRANCHES):
             raise errors.Malformed(f"expected {len(BRANCHES)} results, got {len(answers)}")
-        branches = dict(zip(BRANCHES, answers, strict=True))
+        branches: dict[str, models.QueryResponse] = dict(zip(BRANCHES, answers, strict=True))
         responses.require_similarity(branches["dense"], self._where)
         fused = responses.fuse(branches, search.fusion, search.k, threshold)
         return FirstPass(fused, "client", responses.evidence(branches))
 
-    def _query(self, request: dict[str, Any], deadline: Deadline) -> Flow[models.QueryResponse]:
+    def _query(self, request: Mapping[str, Any], deadline: Deadline) -> Flow[models.QueryResponse]:
         return (yield from self._call(lambda: self._client.query_points(**request), deadline))
 
     def _get_collection(self, deadline: Deadline) -> Flow[models.CollectionInfo]:

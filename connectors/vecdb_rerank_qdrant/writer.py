@@ -17,7 +17,6 @@ from vecdb_rerank.request import Mode
 from vecdb_rerank_qdrant import errors, schema
 from vecdb_rerank_qdrant.client import Client
 from vecdb_rerank_qdrant.layout import Layout
-from vecdb_rerank_qdrant.queries import Encoder
 
 ShardKey = int | str
 
@@ -32,7 +31,7 @@ class QdrantWriter:
 
     client: Client
     layout: Layout
-    encode: Encoder
+    encode: Callable[[str], models.SparseVector]
     describe: Callable[[Exception], str]
     mode: Mode = "hybrid"
     shard_key: ShardKey | None = None
@@ -55,9 +54,10 @@ class QdrantWriter:
             vectors[self.layout.dense_name] = [float(x) for x in vector]
         elif self.mode != "bm25":
             raise ValueError("it has no vector and no embedder is configured")
-        bm25 = self.encode(text)
-        if not isinstance(bm25, models.SparseVector) or bm25.indices:
-            vectors[self.layout.bm25_vector] = bm25
+        if self.layout.bm25_vector is not None:
+            bm25 = self.encode(text)
+            if bm25.indices:
+                vectors[self.layout.bm25_vector] = bm25
         return models.PointStruct(id=point_id, vector=vectors, payload=payload)
 
     def write(self, items: Sequence[models.PointStruct]) -> Flow[WriteResult]:

@@ -411,7 +411,7 @@ def test_all_problems_are_reported_at_once(env: Any) -> None:
         ("[backend]\nurl = 'http://localhost:99999'", "backend.url"),
         ("[backend]\ntype = 'opensearch'\nurl = 'http://localhost:port'", "backend.url"),
         ("[backend]\nbm25.b = 'x'", "backend.bm25.b"),
-        ("[backend]\ntype = 'opensearch'\nbm25_fields = []", "backend.bm25_fields"),
+        ("[backend]\ntext_index = 'text'\nbm25_vector = 'terms'", "backend.text_index"),
         ("[backend]\ntype = 'opensearch'\nbm25_fields = [1]", "backend.bm25_fields"),
         ("[embedder]\npooling = 'max'", "embedder.pooling"),
         ("[embedder]\ntype = 3", "embedder.type"),

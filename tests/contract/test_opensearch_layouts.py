@@ -10,8 +10,9 @@ import pytest
 from opensearchpy.exceptions import NotFoundError
 
 from tests.contract.backends import Backend, first_pass_notes
-from vecdb_rerank.errors import IngestError
+from vecdb_rerank.errors import ConfigurationError, IngestError, SchemaError
 from vecdb_rerank.ingest.model import Document
+from vecdb_rerank.outcome import observe
 from vecdb_rerank.request import Language, SearchDefaults
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
 from vecdb_rerank.testing.base import ids, new_name
@@ -116,6 +117,63 @@ def test_what_can_never_match_is_an_error_of_check_and_a_note(
     for _ in range(2):
         notes = first_pass_notes(opensearch.call, connector, "fox", mode=mode)
         assert repr(fields[-1]) in notes["dead_branch"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "options", "mode"),
+    [
+        ({"dense": VECTOR}, {"bm25_fields": []}, "dense"),
+        ({"text": {"type": "text"}}, {"bm25_fields": ["text"], "dense_vector": None}, "bm25"),
+        ({"text": {"type": "text"}}, {"bm25_fields": ["text"], "dense_vector": "none"}, "bm25"),
+    ],
+)
+def test_a_default_search_has_the_branches_that_there_are(
+    opensearch: Backend,
+    index: str,
+    properties: Mapping[str, Any],
+    options: Mapping[str, Any],
+    mode: Any,
+) -> None:
+    made(opensearch, index, properties)
+    connector = opensearch.connect(index, **options, **BARE)
+    assert not opensearch.call(connector.create())
+    assert opensearch.call(connector.add([{"id": 1, "text": "red fox"}])).added == 1
+    assert wrong(opensearch, connector) == []
+    with observe() as outcomes:
+        for given in (None, "hybrid", mode):
+            assert ids(connector, opensearch.call(connector.search("fox", mode=given))) == ["1"]
+    assert [outcome.mode for outcome in outcomes] == [mode] * 3
+    with pytest.raises(ConfigurationError) as error:
+        opensearch.call(connector.search("fox", mode={"dense": "bm25", "bm25": "dense"}[mode]))
+    assert error.value.key == "mode"
+    opensearch.call(connector.delete())
+    assert opensearch.call(connector.create())  # with these branches alone
+    assert opensearch.call(connector.add([{"id": 1, "text": "red fox"}])).added == 1
+    assert wrong(opensearch, connector) == []
+
+
+def test_an_index_without_anything_to_search_is_refused(opensearch: Backend) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        opensearch.connect(new_name(), bm25_fields=[], dense_vector="none", **BARE)
+    assert error.value.key == "bm25_fields"
+
+
+@pytest.mark.parametrize(
+    ("properties", "setting"),
+    [
+        ({"bm25_text": {"type": "text"}}, 'dense_vector = "none"'),
+        ({"bm25_text": {"type": "text"}, "vec": VECTOR}, 'dense_vector = "vec"'),
+    ],
+)
+def test_a_default_search_names_the_setting_that_it_needs(
+    opensearch: Backend, index: str, properties: Mapping[str, Any], setting: str
+) -> None:
+    made(opensearch, index, properties)
+    connector = opensearch.connect(index, **BARE)
+    with pytest.raises(SchemaError, match=setting):
+        opensearch.call(connector.search("fox"))
+    (finding,) = wrong(opensearch, connector)
+    assert setting in finding.fix
 
 
 def test_create_makes_the_fields_of_ones_own(opensearch: Backend, index: str) -> None:

@@ -13,9 +13,10 @@ from qdrant_client.http import models as rest
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from tests.contract.backends import Backend, first_pass_notes
-from vecdb_rerank.errors import ConfigurationError, IngestError
+from vecdb_rerank.errors import ConfigurationError, IngestError, SchemaError
 from vecdb_rerank.ingest.model import Document
 from vecdb_rerank.outcome import observe
+from vecdb_rerank.policy import Policy
 from vecdb_rerank.request import SearchDefaults
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
 from vecdb_rerank.testing.base import ids, new_name
@@ -77,6 +78,77 @@ def test_what_the_mode_needs_and_the_collection_lacks_is_an_error(
     assert finding.level == "error"
     with pytest.raises(IngestError, match="vector"):
         qdrant.call(connector.add([{"id": 1, "text": "one"}]))
+    qdrant.call(connector.delete())
+
+
+BRANCHES_OFF = [  # vectors of the collection, options of the connector, mode of its searches
+    ({"": DENSE}, None, {"dense_vector": None, "bm25_vector": None}, "dense"),
+    ({"dense": DENSE}, None, {"bm25_vector": "none"}, "dense"),
+    ({}, IDF, {"dense_vector": "none"}, "bm25"),
+]
+
+
+@pytest.mark.parametrize(("dense", "sparse", "options", "mode"), BRANCHES_OFF)
+def test_a_default_search_has_the_branches_that_there_are(
+    qdrant: Backend, dense: Any, sparse: Any, options: dict[str, Any], mode: Any
+) -> None:
+    name = made(qdrant, dense, sparse)
+    connector = qdrant.connect(name, **options, **BARE)
+    assert not qdrant.call(connector.create())
+    assert qdrant.call(connector.add([{"id": 1, "text": "red fox"}])).added == 1
+    assert wrong(qdrant, connector) == []
+    with observe() as outcomes:
+        for given in (None, "hybrid", mode):
+            assert ids(connector, qdrant.call(connector.search("fox", mode=given))) == ["1"]
+    assert [outcome.mode for outcome in outcomes] == [mode] * 3
+    other: Any = {"dense": "bm25", "bm25": "dense"}[mode]
+    with pytest.raises(ConfigurationError) as error:
+        qdrant.call(connector.search("fox", mode=other))
+    assert error.value.key == "mode"
+    with pytest.raises(ConfigurationError) as error:
+        qdrant.connect(name, defaults=SearchDefaults(mode=other), **options, **BARE)
+    assert error.value.key == "mode"
+    qdrant.call(connector.delete())
+    assert qdrant.call(connector.create())  # with these branches alone
+    assert qdrant.call(connector.add([{"id": 1, "text": "red fox"}])).added == 1
+    assert wrong(qdrant, connector) == []
+    qdrant.call(connector.delete())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dense_vector": "none", "bm25_vector": None},
+        {"bm25_vector": "terms", "text_index": "text"},
+    ],
+)
+def test_branches_that_exclude_each_other_are_refused(
+    qdrant: Backend, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        qdrant.connect(new_name(), **options, **BARE)
+    assert error.value.key in options
+
+
+@pytest.mark.parametrize(
+    ("dense", "sparse", "setting"),
+    [
+        ({"dense": DENSE}, None, 'bm25_vector = "none"'),
+        (DENSE, IDF, 'dense_vector = ""'),
+        ({}, IDF, 'dense_vector = "none"'),
+        ({"dense": DENSE}, {"terms": IDF["bm25"]}, 'bm25_vector = "terms"'),
+    ],
+)
+@pytest.mark.parametrize("evidence", [True, False])
+def test_a_default_search_names_the_setting_that_it_needs(
+    qdrant: Backend, dense: Any, sparse: Any, setting: str, evidence: bool
+) -> None:
+    name = made(qdrant, dense, sparse)
+    connector = qdrant.connect(name, policy=Policy(branch_evidence=evidence), **BARE)
+    with pytest.raises(SchemaError, match=setting):
+        qdrant.call(connector.search("fox"))
+    (finding,) = wrong(qdrant, connector)
+    assert setting in finding.fix
     qdrant.call(connector.delete())
 
 

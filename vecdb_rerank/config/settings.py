@@ -41,7 +41,7 @@ from vecdb_rerank.config import registry, schema
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.http.urls import names_server
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.request import Bm25Params, Language, SearchDefaults
+from vecdb_rerank.request import NONE, Bm25Params, Language, SearchDefaults
 from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName, Scale
 from vecdb_rerank.secrets import concealed, shown
 from vecdb_rerank.text_fields import TextFields
@@ -110,18 +110,27 @@ class QdrantSettings(Section):
     verify: Verify = True
     """Verify the server's certificate; or a file of certificate authorities (PEM) to trust."""
     dense_vector: str | None = "dense"
-    """The name of the dense vector; ``""`` is the unnamed vector."""
-    bm25_vector: str = "bm25"
-    """The name of the sparse vector for BM25."""
+    """The name of the dense vector; ``""`` is the unnamed vector, ``"none"`` no vector."""
+    bm25_vector: str | None = "bm25"
+    """The name of the sparse vector for BM25; ``"none"`` if there is none."""
+    text_index: str | None = None
+    """A payload field with a scoring text index, for BM25 without sparse vectors (Qdrant 1.20)."""
     language: Language = "english"
     """The language of the documents, for BM25's stemmer and stop words."""
     bm25: Bm25Params = Field(default_factory=Bm25Params)
-    """Parameters of the BM25 vectors of documents."""
+    """Parameters of BM25, for the vectors of documents or the queries of a text index."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.url is not None and self.path is not None:
             raise ConfigurationError("path", "set url (a server) or path (embedded), not both")
+        return self
+
+    @model_validator(mode="after")
+    def _one_bm25(self) -> Self:
+        named = "bm25_vector" in self.model_fields_set and self.bm25_vector not in (None, NONE)
+        if named and self.text_index is not None:
+            raise ConfigurationError("text_index", "set it or bm25_vector, not both")
         return self
 
 
@@ -141,10 +150,11 @@ class OpenSearchSettings(Section):
     """Seconds for one request; a search's deadline can shorten it."""
     verify: Verify = True
     """Verify the server's certificate; or a file of certificate authorities (PEM) to trust."""
-    dense_vector: str = "dense"
-    """The ``knn_vector`` field."""
-    bm25_fields: tuple[str, ...] = Field(("bm25_text",), min_length=1)
-    """The text fields that BM25 searches, with optional boosts: ``["title^2", "body"]``."""
+    dense_vector: str | None = "dense"
+    """The ``knn_vector`` field; ``"none"`` if there is none."""
+    bm25_fields: tuple[str, ...] = ("bm25_text",)
+    """The text fields that BM25 searches, with optional boosts: ``["title^2", "body"]``; none of
+    them for a search by vectors alone."""
     language: Language = "english"
     """The language of the documents, for BM25's stemmer and stop words."""
 

@@ -17,6 +17,7 @@ from vecdb_rerank.evaluation.cache import CachedEmbedder, CachedReranker, score_
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.ingest.model import IngestReport
 from vecdb_rerank.model import Candidate
+from vecdb_rerank.request import NONE
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.arguments import SearchOptions
 from vecdb_rerank.search.pipeline import Pipeline
@@ -167,8 +168,15 @@ def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
 
 
 def _temporary(settings: Settings) -> Settings:
-    """Return the settings with a collection of their own."""
-    own = {"collection": f"vecdb-rerank-evaluation-{uuid.uuid4().hex[:8]}"}
+    """Return the settings with a collection of their own.
+
+    The collection has both branches, whatever the configured one lacks.
+    """
+    own: dict[str, object] = {"collection": f"vecdb-rerank-evaluation-{uuid.uuid4().hex[:8]}"}
+    fields = type(settings.backend).model_fields
+    for name in {"dense_vector", "bm25_vector", "bm25_fields", "text_index"}.intersection(fields):
+        if name == "text_index" or getattr(settings.backend, name) in (None, NONE, ()):
+            own[name] = fields[name].default
     if isinstance(settings.backend, QdrantSettings) and settings.backend.url is None:
         own["path"] = ":memory:"
     return _unhurried(

@@ -12,7 +12,7 @@ from vecdb_rerank.flow.steps import Flow, call, compute
 from vecdb_rerank.model import Candidate
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
-from vecdb_rerank.request import Search, SearchDefaults
+from vecdb_rerank.request import Search, SearchDefaults, available
 from vecdb_rerank.search.arguments import (
     AddOptions,
     CommonSearchOptions,
@@ -60,7 +60,9 @@ class Core(Generic[ResponseT]):
         policy = options.get("policy") or Policy()
         embedder = options.get("embedder", "bundled")
         self.store = store
-        self.defaults: SearchDefaults = options.get("defaults") or SearchDefaults()
+        defaults = options.get("defaults") or SearchDefaults()
+        mode = available(defaults.mode, store.branches)
+        self.defaults: SearchDefaults = replace(defaults, mode=mode)
         self.pipeline: Pipeline = Pipeline(
             chain=make_chain(options.get("reranker", "bundled")),
             embedder=None if embedder is None else make_embedder(embedder),
@@ -89,7 +91,7 @@ class Core(Generic[ResponseT]):
             k=chosen.k,
             limit=chosen.limit or min(self.defaults.limit or PAGE, chosen.k),
             offset=given.get("offset", 0),
-            mode=chosen.mode,
+            mode=available(chosen.mode, self.store.branches),
             depth=chosen.depth or chosen.k,
             fusion=chosen.fusion,
             payload=chosen.payload,
@@ -135,7 +137,7 @@ class Core(Generic[ResponseT]):
         report = yield from ingest(
             writer,
             documents,
-            pipeline.embedder,
+            pipeline.embedder if "dense" in self.store.branches else None,
             pipeline.text_fields,
             IngestOptions(**rules),
         )

@@ -417,12 +417,13 @@ def test_documents_that_cannot_be_stored_are_told_apart(
 def test_a_new_index_fits_and_others_are_told_apart() -> None:
     fresh = {"docs": index_body(LAYOUT, 2)}
     assert misfits(fresh, LAYOUT, 2) == []
-    assert "2 dimensions, the embedder makes 3" in misfits(fresh, LAYOUT, 3)[0]
+    assert "2 dimensions, the embedder makes 3" in misfits(fresh, LAYOUT, 3)[0].detail
     assert (
-        "no knn_vector field 'other'" in misfits(fresh, replace(LAYOUT, dense_vector="other"), 2)[0]
+        "no knn_vector field 'other'"
+        in misfits(fresh, replace(LAYOUT, dense_vector="other"), 2)[0].detail
     )
     missing = replace(LAYOUT, bm25_fields=("title^2",))
-    assert "no text field 'title'" in misfits(fresh, missing, 2)[0]
+    assert "no text field 'title'" in misfits(fresh, missing, 2)[0].detail
     assert misfits({"empty": {"mappings": {}}}, LAYOUT, 2) != []
 
 

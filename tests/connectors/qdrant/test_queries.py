@@ -310,7 +310,9 @@ def test_an_existing_collection_that_does_not_fit_is_told_apart() -> None:
     def problems(dense: Any, sparse: Any, dimension: int | None = 2) -> str:
         client.delete_collection("docs")
         client.create_collection("docs", vectors_config=dense, sparse_vectors_config=sparse)
-        return "; ".join(misfits(client.get_collection("docs"), LAYOUT, dimension))
+        return "; ".join(
+            found.detail for found in misfits(client.get_collection("docs"), LAYOUT, dimension)
+        )
 
     size = models.VectorParams(size=2, distance=models.Distance.COSINE)
     idf = {"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)}
