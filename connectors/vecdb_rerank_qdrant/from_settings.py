@@ -29,9 +29,6 @@ class _Layout(TypedDict):
     bm25: Bm25
 
 
-EMBEDDED = ".vecdb_rerank/qdrant"
-
-
 def from_settings(
     settings: QdrantSettings, *, use_async: bool = False, **options: Unpack[ConnectorOptions]
 ) -> QdrantConnector | AsyncQdrantConnector:
@@ -65,10 +62,9 @@ def client_options(settings: QdrantSettings, *, use_async: bool = False) -> dict
     ``backend.timeout`` limits a whole REST request (see `vecdb_rerank_qdrant.transport`).
     """
     if settings.url is None:
-        path = settings.path or EMBEDDED
-        if str(path) == ":memory:":
-            return {"location": ":memory:", "force_disable_check_same_thread": True}
-        return {"path": str(path), "force_disable_check_same_thread": True}
+        folder = settings.folder
+        where = {"location": ":memory:"} if folder is None else {"path": str(folder)}
+        return {**where, "force_disable_check_same_thread": True}
     key = settings.api_key
     transport = AsyncTotalTimeoutTransport if use_async else TotalTimeoutTransport
     return {

@@ -41,14 +41,29 @@ def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Fil
 
     Raises `ConfigurationError` if the JSON is not a filter.
     """
-    if not isinstance(given, Mapping):
+    if given is None or isinstance(given, models.Filter):
         return given
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(
+            "filter", f"must be a Filter or its JSON form, a mapping; got {type(given).__name__}"
+        )
     try:
         return models.Filter.model_validate(given)
     except ValidationError as error:
         first, *_ = error.errors()
-        where = ".".join(map(str, ("filter", *first["loc"])))
-        raise ConfigurationError(where, f"{first['msg']}") from None
+    if first["loc"][0] not in models.Filter.model_fields:
+        raise ConfigurationError(
+            "filter",
+            f"has the unknown key {first['loc'][0]!r}; its keys are "
+            f"{', '.join(models.Filter.model_fields)}, each with a list of conditions",
+        )
+    # The path through the JSON, without the names of the types that were tried.
+    place = [
+        str(part) for part in first["loc"] if str(part).isidentifier() or part.__class__ is int
+    ]
+    path = ".".join(["filter", *(part for part in place if not part[:1].isupper())])
+    unknown = first["type"] == "extra_forbidden"
+    raise ConfigurationError(path, "is not a key of a condition" if unknown else first["msg"])
 
 
 def fused_here(fusion: Fusion, evidence: bool) -> bool:

@@ -19,6 +19,10 @@ def main() -> None:
     except MissingDependencyError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    from vecdb_rerank.cli.app import run
+    try:
+        from vecdb_rerank.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # while modules are imported; `app` says more of later ones
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

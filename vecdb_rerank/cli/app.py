@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from vecdb_rerank.cli import (
     bench,
@@ -25,9 +28,22 @@ from vecdb_rerank.cli import (
 from vecdb_rerank.cli.terminal import SafeFormatter
 from vecdb_rerank.errors import VecdbRerankError
 
+
+class _Commands(TyperGroup):
+    """The commands; Ctrl-C ends each of them with one line and exit code 130."""
+
+    def invoke(self, ctx: Any) -> Any:  # of click, or of typer's own copy of it
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:
+            common.err.print_line(": ".join(["interrupted", *map(str, stopped.args)]))
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
-    help="Search Qdrant or OpenSearch with a hybrid first pass and a reranker.",
-    epilog="Start with `vecdb-rerank demo`: it needs no server and no configuration.",
+    cls=_Commands,
+    help="Example: vecdb-rerank demo (needs no server and no configuration)\n\n"
+    "Search Qdrant or OpenSearch with a hybrid first pass and a reranker.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -45,7 +61,12 @@ for module in (
     doctor,
     config,
 ):
-    app.command(module.__name__.rpartition(".")[2])(module.command)
+    summary, *rest, example = inspect.cleandoc(module.command.__doc__ or "").split("\n\n")
+    app.command(
+        module.__name__.rpartition(".")[2],
+        short_help=summary,
+        help="\n\n".join((example, summary, *rest)),
+    )(module.command)
 app.add_typer(cache.app, name="cache")
 
 
@@ -77,4 +98,7 @@ def run() -> None:
         sys.exit(1)
     except BrokenPipeError:  # the reader of the output has exited, as in `| head`
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:  # a full disk, or a folder that may not be written to
+        common.err.print_line(f"error: {error}", style="red")
         sys.exit(1)

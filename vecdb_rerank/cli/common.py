@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -32,6 +33,21 @@ CollectionOption = Annotated[
     str | None,
     typer.Option("--collection", help="Collection or index. Sets backend.collection."),
 ]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        help="Language of the documents, such as german, for BM25. Sets backend.language.",
+    ),
+]
+TextFieldsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--text-fields",
+        metavar="NAMES",
+        help="Fields that hold the text, such as title,body. Sets text_fields.fields.",
+    ),
+]
 DatasetArgument = Annotated[
     Path,
     typer.Argument(
@@ -53,14 +69,28 @@ err = SafeConsole(sys.stderr, stderr=True)
 
 
 def settings(
-    config: Path | None, backend: str | None = None, collection: str | None = None
+    config: Path | None,
+    backend: str | None = None,
+    collection: str | None = None,
+    *,
+    language: str | None = None,
+    text_fields: str | None = None,
 ) -> Loaded:
     """Return the effective settings of a command."""
     from vecdb_rerank.config.loading import load
 
-    given = {"type": backend, "collection": collection}
-    chosen = {key: value for key, value in given.items() if value is not None}
-    return load(config, **({"backend": chosen} if chosen else {}))
+    given = {"type": backend, "collection": collection, "language": language}
+    chosen: dict[str, object] = {}
+    if options := {key: value for key, value in given.items() if value is not None}:
+        chosen["backend"] = options
+    if text_fields is not None:  # instead of the template, if the file has one
+        chosen["text_fields"] = {"fields": names(text_fields), "template": None}
+    return load(config, **chosen)
+
+
+def names(given: str) -> list[str]:
+    """Return the names in an option that lists them, separated by commas."""
+    return [name.strip() for name in given.split(",") if name.strip()]
 
 
 @contextmanager
@@ -115,12 +145,37 @@ def require_writable(file: Path, option: str) -> None:
         file.unlink()
 
 
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Yield the path of a file to write, which replaces ``file`` if the block succeeds.
+
+    Nobody finds a file that is half written. What is not a plain file, such as ``/dev/stdout``, is
+    written directly.
+    """
+    if file.exists() and not file.is_file():
+        yield file
+        return
+    target = file.resolve()  # a link stays one
+    part = target.with_name(f".{os.getpid()}.{target.name}")
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write ``text`` to ``file``, completely or not at all."""
+    with replacing(file) as part:
+        part.write_text(text, encoding="utf-8")
+
+
 def write_json(value: object, file: str = "-") -> None:
     """Write ``value`` as JSON to ``file``, or print it for ``-``."""
     if file == "-":
         typer.echo(as_json(value))
     else:
-        Path(file).write_text(f"{as_json(value)}\n", encoding="utf-8")
+        write_text(Path(file), f"{as_json(value)}\n")
 
 
 def megabytes(size: int) -> str:

@@ -140,11 +140,13 @@ def _database(settings: Settings) -> list[Finding]:
     from vecdb_rerank.search.store import Finding
 
     try:
+        settings.backend.require_existing()
         with closing(factory.build(_without_models(settings))) as connector:
             return list(connector.check())
     except VecdbRerankError as error:
-        fix = "correct the section [backend]"
-        return [Finding(settings.backend.type, "error", str(error), fix)]
+        problem, _, fix = str(error).partition("; ")
+        fix = fix or "correct the section [backend]"
+        return [Finding(settings.backend.type, "error", problem, fix)]
 
 
 def _without_models(settings: Settings) -> Settings:

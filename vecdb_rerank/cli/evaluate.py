@@ -77,9 +77,10 @@ def command(
             on_progress=common.Bars(shown),
         )
     if html is not None:
-        html.write_text(page.evaluation(result), encoding="utf-8")
+        common.write_text(html, page.evaluation(result))
     if chart is not None:
-        charts.save(charts.EVALUATION, result, chart, tables.title(result))
+        with common.replacing(chart) as part:
+            charts.save(charts.EVALUATION, result, part, tables.title(result))
     if json_file is not None:
         common.write_json(result, json_file)
     if json_file == "-":

@@ -1,99 +1,151 @@
-"""``vecdb-rerank index``: fill a collection from JSON lines."""
+"""``vecdb-rerank index``: fill a collection from files."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import json
 from contextlib import closing
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from vecdb_rerank.cli import common
 
 if TYPE_CHECKING:
-    from vecdb_rerank.ingest.model import Failure
+    from vecdb_rerank.config.loading import Loaded
+    from vecdb_rerank.config.settings import Settings
+    from vecdb_rerank.ingest.files import DocumentFiles
+    from vecdb_rerank.ingest.model import IngestReport
+    from vecdb_rerank.records.model import Format
 
 SHOWN = 20  # documents that were not stored, of which each gets a line
 
 
 def command(
-    file: Annotated[Path, typer.Argument(help="JSON lines file, or - for standard input.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Files, folders of Markdown and text, or - for standard input.",
+        ),
+    ],
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
     collection: common.CollectionOption = None,
+    id_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Field that holds the id.")
+    ] = None,
+    text_fields: common.TextFieldsOption = None,
+    language: common.LanguageOption = None,
+    format: Annotated[
+        str | None,
+        typer.Option(help="json, csv, tsv, text or parquet. Default: by name and content."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Documents per request.")] = 64,
 ) -> None:
-    """Add documents from JSON lines, and create the collection if it is missing.
+    """Add documents from files, and create the collection if it is missing.
 
-    Each line is an object. Its id is the value of "_id" or "id", or else a hash
-    of its content: indexing the same file again changes nothing. The setting
-    text_fields.fields names the fields that hold the text; the default is
-    "title" and "text". If the database is unavailable, the command
-    retries for two minutes.
+    Reads JSON lines, JSON arrays, CSV and TSV (the first row names the fields),
+    Parquet, and Markdown and text (a document per file), gzip and zstd too. The
+    id of a document is its field "_id" or "id", or else a hash of its content:
+    indexing the same file again changes nothing. If the database is
+    unavailable, the command retries for two minutes.
 
-    Example: vecdb-rerank index documents.jsonl --collection notes
+    Example: vecdb-rerank index articles.csv --text-fields title,body
     """
     from vecdb_rerank.config import factory
+    from vecdb_rerank.ingest.files import DocumentFiles
 
-    bad_lines: list[Failure] = []
-    with closing(factory.build(common.settings(config, backend, collection).settings)) as connector:
-        with _opened(file) as lines, common.progress() as shown:
-            total = _count_lines(file)
+    loaded = common.settings(
+        config, backend, collection, language=language, text_fields=text_fields
+    )
+    settings = loaded.settings
+    documents = DocumentFiles(
+        files, settings.text_fields, format=cast("Format | None", format), id_field=id_field
+    )
+    _propose_language(loaded, documents)
+    with closing(factory.build(settings)) as connector:
+        done = 0
+
+        def show(count: int) -> None:
+            nonlocal done
+            done = count
+            bars("indexing", count, None)
+
+        with common.progress() as shown:
             bars = common.Bars(shown)
             created = connector.create()
-            report = connector.add(
-                _documents(lines, str(file), bad_lines),
-                batch_size=batch_size,
-                on_progress=lambda done: bars("indexing", done, total),
-            )
-        paths = ", ".join(connector.pipeline.text_fields.paths)
+            try:
+                report = connector.add(documents, batch_size=batch_size, on_progress=show)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(
+                    f"{done:,} documents are stored; run the command again to add the others"
+                ) from None
     where = "a new collection" if created else "an existing collection"
     common.err.print_line(f"{report.added:,} documents added to {where} in {report.seconds:.1f} s")
-    if report.without_text:
-        common.err.print_line(
-            f"{report.without_text:,} of them have no text in {paths}: name the fields that hold "
-            "the text in text_fields.fields and index them again",
-            style="yellow",
-        )
-    if report.retries:
-        common.err.print_line(f"{report.retries} requests were repeated")
-    failed = [*bad_lines, *report.failed]
-    for failure in failed[:SHOWN]:
-        common.err.print_line(f"not stored: {failure.id}: {failure.reason}", style="red")
-    if failed:
-        common.err.print_line(f"{len(failed):,} documents were not stored", style="red")
+    _print_remarks(settings, documents, report)
+    _print_settings(language, text_fields)
+    if documents.unreadable or report.failed:
         raise typer.Exit(1)
 
 
-def _opened(file: Path) -> IO[bytes]:
-    from vecdb_rerank.errors import ConfigurationError
+def _propose_language(loaded: Loaded, documents: DocumentFiles) -> None:
+    """Name the language of the documents if no setting does and it is not the default."""
+    from vecdb_rerank.ingest.language import detect_language
 
-    if str(file) == "-":
-        return sys.stdin.buffer
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise ConfigurationError(str(file), f"{error.strerror}") from None
+    backend, text_fields = loaded.settings.backend, loaded.settings.text_fields
+    assumed = getattr(backend, "language", None)
+    if assumed is None or loaded.origin("backend", "language") != "default":
+        return
+    seen = detect_language(text_fields.text(document.payload) for document in documents.sample)
+    if seen is not None and seen != assumed:
+        common.err.print_line(
+            f"note: the texts seem to be {seen}, and BM25 reads {assumed}; "
+            f"index with --language {seen}",
+            style="yellow",
+        )
 
 
-def _count_lines(file: Path) -> int | None:
-    if str(file) == "-":
-        return None
-    with file.open("rb") as lines:
-        return sum(1 for _ in lines)
+def _print_remarks(settings: Settings, documents: DocumentFiles, report: IngestReport) -> None:
+    """Say what happened beside that documents were added."""
+    paths = settings.text_fields.paths
+    others = sorted({str(key) for each in documents.sample for key in each.payload} - {*paths})
+    rest = f"; other fields: {', '.join(others)}" if others else ""
+    common.err.print_line(f"text is read from {', '.join(paths)}{rest}")
+    if report.without_text:
+        common.err.print_line(
+            f"{report.without_text:,} of them have no text there: name the fields that hold it "
+            "with --text-fields and index them again",
+            style="yellow",
+        )
+    replaced = documents.count - report.added - len(report.failed)
+    if replaced > 0:
+        common.err.print_line(
+            f"{replaced:,} documents came with the id of another one, and replaced it"
+        )
+    if report.retries:
+        common.err.print_line(f"{report.retries} requests were repeated")
+    failed = [(problem.where, problem.reason) for problem in documents.problems]
+    failed += [(str(failure.id), failure.reason) for failure in report.failed]
+    for what, why in failed[:SHOWN]:
+        common.err.print_line(f"not stored: {what}: {why}", style="red")
+    if failed:
+        count = documents.unreadable + len(report.failed)
+        common.err.print_line(f"{count:,} documents were not stored", style="red")
 
 
-def _documents(lines: IO[bytes], name: str, bad_lines: list[Failure]) -> Iterator[dict[str, Any]]:
-    from vecdb_rerank.errors import ConfigurationError
-    from vecdb_rerank.evaluation.datasets import parse_line
-    from vecdb_rerank.ingest.model import Failure
+def _print_settings(language: str | None, text_fields: str | None) -> None:
+    """Name the settings without which searches would read the documents in another way."""
+    from vecdb_rerank.config.loading import DEFAULT_FILE
 
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield parse_line(line, f"{name}:{number}")
-        except ConfigurationError as error:  # reported at the end; the other lines are stored
-            bad_lines.append(Failure(f"line {number}", str(error)))
+    lines = []
+    if language is not None:
+        lines.append(f"backend.language = {json.dumps(language)}")
+    if text_fields is not None:
+        lines.append(
+            f"text_fields.fields = {json.dumps(common.names(text_fields), ensure_ascii=False)}"
+        )
+    if lines:
+        common.err.print_line(
+            f"search with the same options, or write into {DEFAULT_FILE}: {'; '.join(lines)}"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ from vecdb_rerank.cli import common
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from vecdb_rerank.config.settings import Settings
     from vecdb_rerank.model import Candidate
     from vecdb_rerank.outcome import Outcome
     from vecdb_rerank.request import Mode
@@ -32,11 +34,23 @@ def command(
     limit: Annotated[int | None, typer.Option(help="Number of hits to show.")] = None,
     offset: Annotated[int, typer.Option(help="Number of hits to skip.")] = 0,
     rerank: Annotated[bool, typer.Option(help="Rerank, or keep the first-pass order.")] = True,
+    fields: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Fields to show, such as title,year. Default: text."),
+    ] = None,
+    filter: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Filter in the database's own form.")
+    ] = None,
+    text_fields: common.TextFieldsOption = None,
+    language: common.LanguageOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the database's own response as JSON.")
     ] = False,
 ) -> None:
     """Search the configured collection and show what reranking changed.
+
+    Nothing is written. A filter is Qdrant's {"must": [...]} or an OpenSearch
+    query such as {"term": {"year": 2024}}.
 
     Example: vecdb-rerank search "how do I undo a commit" --k 100 --limit 5
     """
@@ -44,10 +58,17 @@ def command(
     from vecdb_rerank.errors import FirstPassError, SchemaError
     from vecdb_rerank.outcome import observe
 
-    settings = common.settings(config, backend, collection).settings
+    settings = common.settings(
+        config, backend, collection, language=language, text_fields=text_fields
+    ).settings
     if mode is not None:  # checks look for what this mode needs
         defaults = replace(settings.search, mode=cast("Mode", mode))
         settings = settings.model_copy(update={"search": defaults})
+    options: dict[str, Any] = {"filter": _json("--filter", filter)}
+    shown = common.names(fields or "")
+    if shown:
+        options[_selector(settings)] = shown
+    settings.backend.require_existing()
     with closing(factory.build(settings)) as connector:
         if rerank:
             connector.warmup()  # loading a model does not count towards the deadline
@@ -60,6 +81,7 @@ def command(
                     offset=offset,
                     rerank=rerank,
                     explain=True,
+                    **options,
                 )
         except FirstPassError as error:
             # The check names the setting or the command that helps; the database does not.
@@ -75,8 +97,33 @@ def command(
     if as_json:
         common.write_json(_plain(response))
         return
-    common.out.print(_table(outcome, candidates) if candidates else "no hits")
+    common.out.print(_table(outcome, candidates, shown) if candidates else "no hits")
     common.out.print_line(_status(outcome))
+
+
+def _json(option: str, given: str | None) -> Any:
+    """Return the value of an option that is JSON."""
+    from vecdb_rerank.errors import ConfigurationError
+
+    if given is None:
+        return None
+    try:
+        value = json.loads(given)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(option, f"not valid JSON: {error}; got {given!r}") from None
+    if not isinstance(value, dict | list):
+        raise ConfigurationError(option, f"must be a JSON object, got {given!r}")
+    return value
+
+
+def _selector(settings: Settings) -> str:
+    """Return the search's option that chooses the fields to return."""
+    from vecdb_rerank.errors import ConfigurationError
+
+    selectors = {"qdrant": "with_payload", "opensearch": "_source"}
+    if settings.backend.type not in selectors:
+        raise ConfigurationError("--fields", f"must be absent with {settings.backend.type!r}")
+    return selectors[settings.backend.type]
 
 
 def _problems(connector: Any) -> list[Finding]:
@@ -97,19 +144,24 @@ def _plain(response: Any) -> object:
     return response.model_dump(mode="json") if hasattr(response, "model_dump") else response
 
 
-def _table(outcome: Outcome, candidates: Sequence[Candidate]) -> Table:
+def _table(outcome: Outcome, candidates: Sequence[Candidate], fields: Sequence[str]) -> Table:
+    """Return the hits with their ranks, scores and text, or the ``fields`` instead of the text."""
     from rich.markup import escape
     from rich.table import Table
+
+    from vecdb_rerank.text_fields import as_text, lookup
 
     shown = Table()
     for name in ("rank", "was", "score", "first pass", "id"):
         shown.add_column(name, justify="right" if name != "id" else "left", no_wrap=name != "id")
-    shown.add_column("text", ratio=1)
+    for name in fields or ("text",):
+        shown.add_column(escape(name), ratio=1)
     for hit, candidate in zip(outcome.hits, candidates, strict=True):
         was = f"{hit.first_pass_rank} {_arrow(hit.first_pass_rank - hit.rank)}"
         scores = (f"{hit.score:.4f}", f"{hit.first_pass_score:.4f}")
-        stored = (escape(str(candidate.doc_id)), escape(common.snippet(candidate.text, 100)))
-        shown.add_row(str(hit.rank), was, *scores, *stored)
+        texts = [as_text(lookup(candidate.payload, name)) for name in fields] or [candidate.text]
+        stored = (str(candidate.doc_id), *(common.snippet(text, 100) for text in texts))
+        shown.add_row(str(hit.rank), was, *scores, *map(escape, stored))
     return shown
 
 

@@ -81,9 +81,10 @@ def command(
     result = tuning.summary(collected, quality, choice)
     if out is not None:
         file = config or Path(DEFAULT_FILE)
-        out.write_text(tuning.configuration(file, settings, collected, choice.chosen), "utf-8")
+        common.write_text(out, tuning.configuration(file, settings, collected, choice.chosen))
     if chart is not None:
-        charts.save(charts.TUNING, result, chart, f"{dataset.name}: what quality costs")
+        with common.replacing(chart) as part:
+            charts.save(charts.TUNING, result, part, f"{dataset.name}: what quality costs")
     if json_file is not None:
         common.write_json(result, json_file)
     if json_file != "-":

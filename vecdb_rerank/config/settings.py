@@ -54,6 +54,9 @@ PLUGIN = "plugin"  # the tag of sections that other packages define
 class _Concealing(BaseModel):
     """A model whose representations and dumps show no secret."""
 
+    def require_existing(self) -> None:
+        """Raise `ConfigurationError` if it is known, without a request, that nothing is there."""
+
     def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
         for name, value in super().__repr_args__():
             yield name, shown(name or "", value)
@@ -87,6 +90,9 @@ def _certificates(verify: bool | Path) -> bool | Path:
 
 Url = Annotated[str, AfterValidator(_server)]
 Verify = Annotated[bool | FilePath, AfterValidator(_certificates)]
+
+
+EMBEDDED = Path(".vecdb_rerank/qdrant")
 
 
 class QdrantSettings(Section):
@@ -132,6 +138,23 @@ class QdrantSettings(Section):
         if named and self.text_index is not None:
             raise ConfigurationError("text_index", "set it or bm25_vector, not both")
         return self
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the embedded Qdrant; None for a server, or in memory."""
+        if self.url is not None or str(self.path) == ":memory:":
+            return None
+        return self.path or EMBEDDED
+
+    def require_existing(self) -> None:
+        """Raise `ConfigurationError` if the folder of the embedded Qdrant is missing."""
+        if self.folder is not None and not self.folder.exists():
+            raise ConfigurationError(
+                "backend.path",
+                f"collection {self.collection!r} is missing: there is no folder "
+                f"{self.folder.absolute()}; fill it with `vecdb-rerank index FILE`, or set "
+                "backend.path or backend.url",
+            )
 
 
 class OpenSearchSettings(Section):

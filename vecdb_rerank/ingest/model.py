@@ -15,6 +15,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import HitId
 from vecdb_rerank.protocols import Vector
+from vecdb_rerank.text_fields import lookup
 
 ItemT = TypeVar("ItemT")
 DocumentId = int | str | uuid.UUID
@@ -44,12 +45,17 @@ class Document:
     vector: Vector | None = None
 
     @classmethod
-    def from_payload(cls, payload: Mapping[str, object]) -> Document:
+    def from_payload(cls, payload: Mapping[str, object], id_field: str | None = None) -> Document:
         """Return a document under the payload's ``_id`` or ``id``, else a hash of its content.
 
-        Raises `ConfigurationError` if the id has a wrong type.
+        With ``id_field`` its id is at this path, dotted if it is nested. Raises
+        `ConfigurationError` if the id has a wrong type, or nothing is at ``id_field``.
         """
         rest = {key: value for key, value in payload.items() if key != "_id"}
+        if id_field is not None:
+            if (found := lookup(payload, id_field)) is None:
+                raise ConfigurationError(id_field, "is the field of the id, and has no value")
+            return cls(plain_id(found, id_field), rest)
         for name in ("_id", "id"):
             if name in payload:
                 doc_id = plain_id(payload[name], name)

@@ -1,0 +1,90 @@
+"""Documents from files: read one at a time, checked before anything is created."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from more_itertools import peekable
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.ingest.model import Document
+from vecdb_rerank.records.model import Format, Record, Unreadable
+from vecdb_rerank.records.opening import opened
+from vecdb_rerank.records.reading import read
+from vecdb_rerank.text_fields import TextFields
+
+_SAMPLE = 50  # documents that are looked at first
+_KEPT = 20  # problems of which each is kept; the others are counted
+
+
+class DocumentFiles:
+    """The documents of files and folders, to iterate over once.
+
+    Memory holds a few documents. What is not one is in ``problems``, of which the first ones are
+    kept; ``unreadable`` counts them all, and ``count`` the documents so far.
+
+    Raises `ConfigurationError` if a file cannot be opened, has an unknown format or is none; if
+    there is no document; or if none of the first documents has text. ``id_field`` is the field,
+    perhaps a dotted path, that holds the id; without one it is ``_id`` or ``id``, or else a hash of
+    the content.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        text_fields: TextFields,
+        *,
+        format: Format | None = None,
+        id_field: str | None = None,
+    ) -> None:
+        self.problems: list[Unreadable] = []
+        self.unreadable = 0
+        self.count = 0
+        self._format = format
+        self._id_field = id_field
+        for path in paths:
+            if path.is_file():  # not a pipe, which can be read once
+                with opened(path, format):
+                    pass
+        self._documents = peekable(self._read(paths))
+        # Not as many as could be peeked at: a pipe may be slow.
+        self.sample: Sequence[Document] = list(islice(self._documents, _SAMPLE))
+        self._documents.prepend(*self.sample)
+        self._require_text(paths, text_fields)
+
+    def __iter__(self) -> Iterator[Document]:
+        for document in self._documents:
+            self.count += 1
+            yield document
+
+    def _read(self, paths: Sequence[Path]) -> Iterator[Document]:
+        for path in paths:
+            for record in read(path, self._format):
+                if isinstance(record, Record):
+                    try:
+                        yield Document.from_payload(record.fields, self._id_field)
+                        continue
+                    except ConfigurationError as error:
+                        record = Unreadable(record.where, str(error))
+                self.unreadable += 1
+                if len(self.problems) < _KEPT:
+                    self.problems.append(record)
+
+    def _require_text(self, paths: Sequence[Path], text_fields: TextFields) -> None:
+        name = ", ".join(map(str, paths))
+        if not self.sample and self.problems:
+            first = self.problems[0]
+            raise ConfigurationError(first.where, f"{first.reason}; no document could be read")
+        if not self.sample:
+            raise ConfigurationError(name, "holds no documents")
+        if any(text_fields.text(document.payload) for document in self.sample):
+            return
+        found = dict.fromkeys(str(key) for document in self.sample for key in document.payload)
+        raise ConfigurationError(
+            "text_fields.fields",
+            f"none of the first {len(self.sample)} documents of {name} has text in "
+            f"{', '.join(text_fields.paths)}; name the fields that hold it, among: "
+            f"{', '.join(found)}",
+        )
