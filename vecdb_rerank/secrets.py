@@ -19,9 +19,9 @@ SHOWN = frozenset(
     """
     backend base_url bm25_fields bm25_vector collection combination dense_vector device dtype engine
     field fields file format fusion join kind label language level method mode model name native
-    normalization note on_error path pooling precision prices prompt query query_prefix reason
-    reranker revision rule scale technique template terms text text_index tokenizer type url user
-    verify version weights window
+    normalization note on_error path payload pooling precision prices prompt query query_prefix
+    reason reranker revision rule scale technique template terms text text_index tokenizer type url
+    user verify version weights window
     """.split()
 )
 # Parameters of a URL that name a version, a region or the like.

@@ -11,9 +11,13 @@ import pytest
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation import details, metrics
 from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.environment import environment
 from vecdb_rerank.evaluation.report import charts, html
 from vecdb_rerank.evaluation.result import EvaluationResult, Hit, summary
 from vecdb_rerank.evaluation.runs import Run
+from vecdb_rerank.evaluation.scored import Scored
+from vecdb_rerank.evaluation.yardstick import yardstick
+from vecdb_rerank.model import Candidate, Scores
 
 QRELS = {"one": {"a": 1, "b": 1, "c": 0}, "two": {"d": 2}}
 EVIL = "</svg><script>alert('x')</script> & \"quoted\""
@@ -23,6 +27,9 @@ def run_of(ranked: dict[str, list[str]], **also: Any) -> Run:
     made = Run(**also)
     for query_id, documents in ranked.items():
         made.add(query_id, documents, 10.0)
+        scores = Scores([1.0] * len(documents), [0.5] * len(documents), calibrated=True)
+        candidates = [Candidate(n, d, d, 1 / (n + 1)) for n, d in enumerate(documents)]
+        made.scored[query_id] = Scored("q", candidates, scores, {d: d for d in documents})
         made.timings.append({"embed": 1.0, "first_pass": 2.0, "rerank": 7.0, "total": 10.0})
     return made
 
@@ -116,9 +123,14 @@ def result(cached: bool = False) -> EvaluationResult:
     reranked = run_of(RERANKED.ranked, cached=cached, truncated=3)
     runs = {"hybrid": RAW, "hybrid+rerank": reranked}
     text = details.texts(dataset(), lambda d: str(d.get("text", "")))
+    measured = yardstick(runs, QRELS)
     return {
         **summary(dataset(), runs, 50, "qdrant"),
+        "verdict": {"answer": "uncertain", "text": f"Not certain. {EVIL}"},
         "reranker": EVIL,
+        "settings": {"reranker": {"model": EVIL}},
+        "environment": environment(),
+        "yardstick": measured,
         "details": details.compute(dataset(), runs, RAW, "hybrid", 50, text),
     }
 

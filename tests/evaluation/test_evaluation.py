@@ -382,7 +382,8 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
     result = evaluate(settings, dataset, on_progress=lambda *step: steps.append(step))
 
     assert json.loads(json.dumps(result)) == result
-    assert {name: v for name, v in result.items() if name not in ("stages", "details")} == {
+    structured = ("stages", "details", "yardstick", "verdict", "settings", "environment")
+    assert {name: v for name, v in result.items() if name not in structured} == {
         "dataset": "tiny",
         "documents": 40,
         "queries": 2,
@@ -391,8 +392,19 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
         "reranker": "onnx:ms-marco-MiniLM-L-12-v2",
     }
     modes = ("bm25", "dense", "hybrid")
-    assert list(result["stages"]) == [f"{m}{also}" for m in modes for also in ("", "+rerank")]
-    for stage in result["stages"].values():
+    stages = dict(result["stages"])
+    assert list(stages) == [
+        *("bm25", "bm25+rerank", "dense", "dense+rerank"),
+        *("hybrid", "tuned fusion", "hybrid+rerank"),
+    ]
+    tuned = stages.pop("tuned fusion")
+    assert tuned["latency_ms"] == stages["hybrid"]["latency_ms"]
+    [row] = [row for row in result["yardstick"]["rows"] if row["name"] == "tuned fusion"]
+    assert tuned["ndcg@10"] == row["ndcg@10"]
+    assert result["yardstick"]["small"]
+    assert result["verdict"]["answer"] == "uncertain"  # two queries are not enough
+    assert {"search", "blend", "reranker", "embedder"} <= set(result["settings"])
+    for stage in stages.values():
         assert list(stage) == ["ndcg@10", "mrr@10", "recall@50", "latency_ms"]
         assert all(0 <= value <= 1 for value in stage_metrics(stage).values())
         latency: Any = stage["latency_ms"]
@@ -437,6 +449,8 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
             for stage in ("embed", "first_pass", "rerank", "total")
         },
         "truncated": "int",
+        "statuses": {"reranked": "int"},
+        "cost_per_1000": "float",
         "worst": [
             {
                 "query_id": "str",

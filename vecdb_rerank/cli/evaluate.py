@@ -85,8 +85,13 @@ def command(
         common.write_json(result, json_file)
     if json_file == "-":
         return
-    common.out.print(tables.table(result), tables.hits_table(result))
-    for line in tables.sentences(result):
+    common.out.print_line(result["verdict"]["text"])
+    common.out.print(
+        tables.yardstick_table(result["yardstick"]),
+        tables.table(result),
+        tables.hits_table(result),
+    )
+    for line in (*tables.sentences(result), tables.environment_line(result)):
         common.out.print_line(line)
 
 

@@ -54,6 +54,8 @@ def compute(
         "retrieve_more": retrieve_more(more.ranked, reranked.ranked, qrels, text),
         "latency_ms": stage_latency(reranked),
         "truncated": None if reranked.cached else reranked.truncated,
+        "statuses": dict(reranked.statuses),
+        "cost_per_1000": 1000 * reranked.cost / max(1, len(reranked.ranked)),
         "worst": worst_queries(dataset, raw, reranked, lambda d: text(d)[:SNIPPET_CHARS]),
     }
     return rounded(result)

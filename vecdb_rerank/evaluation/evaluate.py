@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 
+from vecdb_rerank._optional import require
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import details, live, runs
 from vecdb_rerank.evaluation.cache import CachedReranker
@@ -15,8 +16,11 @@ from vecdb_rerank.evaluation.connector import (
     evaluated_connector,
 )
 from vecdb_rerank.evaluation.datasets import Dataset
-from vecdb_rerank.evaluation.result import EvaluationResult, summary
-from vecdb_rerank.request import Mode
+from vecdb_rerank.evaluation.environment import environment, measured_settings
+from vecdb_rerank.evaluation.result import EvaluationResult, rounded, summary, with_tuned_fusion
+from vecdb_rerank.evaluation.verdict import verdict
+from vecdb_rerank.evaluation.yardstick import yardstick
+from vecdb_rerank.request import BRANCHES, Mode
 
 
 def evaluate(
@@ -39,9 +43,13 @@ def evaluate(
     ``cache``, the reranker's scores are kept on disk and used again; a stage whose scores came
     from the cache has no times.
     """
+    for library in ("ir_measures", "scipy"):  # needed at the end
+        require(library, "evaluation")
     main: Mode = "hybrid" if "hybrid" in modes else modes[-1]
     k = settings.search.k if k is None else k
-    total = len(dataset.queries) * (len(modes) + 1)
+    # Tuned fusion needs both branches, if only as first passes.
+    branches: list[Mode] = [b for b in BRANCHES if main == "hybrid" and b not in modes]
+    total = len(dataset.queries) * (len(modes) + len(branches) + 1)
     done = iter(range(1, total + 1))
 
     def step() -> None:
@@ -53,6 +61,16 @@ def evaluate(
         found: dict[str, runs.Run] = {}
         for mode in sorted(modes, key=lambda m: m != main):
             found |= _run(connector, dataset, mode, k, step)
+        found |= runs.run(
+            connector,
+            dataset.queries,
+            modes=branches,
+            k=k,
+            rerank=False,
+            filters=dataset.filters,
+            ids=dataset.ids,
+            on_progress=step,
+        )
         [deep] = runs.run(
             connector,
             dataset.queries,
@@ -67,10 +85,19 @@ def evaluate(
         documents = live.count(connector.store) if dataset.live else len(dataset.corpus)
         chain = connector.pipeline.chain
     stages = {name: found[name] for mode in modes for name in (mode, f"{mode}+rerank")}
+    compared = {name: run for name, run in found.items() if chain or "+" not in name}
+    measured = yardstick(compared, dataset.qrels, policy=settings.policy)
+    looked_at = details.compute(dataset, stages, deep, main, k, text)
     return {
-        **summary(dataset, stages, k, settings.backend.type, documents),
+        **with_tuned_fusion(
+            summary(dataset, stages, k, settings.backend.type, documents), measured
+        ),
+        "verdict": verdict(measured, looked_at["cost_per_1000"]),
         "reranker": "" if chain is None else chain.name,
-        "details": details.compute(dataset, stages, deep, main, k, text),
+        "settings": measured_settings(settings),
+        "environment": environment(),
+        "yardstick": rounded(measured),
+        "details": looked_at,
     }
 
 

@@ -10,9 +10,12 @@ from typing import TypedDict, TypeVar, cast
 
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
+from vecdb_rerank.evaluation.environment import Environment
 from vecdb_rerank.evaluation.metrics import Percentiles
 from vecdb_rerank.evaluation.runs import Run
 from vecdb_rerank.evaluation.significance import PairedDict
+from vecdb_rerank.evaluation.verdict import Verdict
+from vecdb_rerank.evaluation.yardstick import TUNED_FUSION, Yardstick
 
 T = TypeVar("T")
 # ``ndcg@10``, ``mrr@10`` and ``recall@k``, and as ``latency_ms`` the latency: None if scores came
@@ -83,7 +86,8 @@ class Details(TypedDict):
 
     ``against_first_pass`` compares both stages of each mode. ``changes`` is the change of NDCG@10
     by query. ``truncated`` counts documents that were read only in part; None if scores came from
-    a cache.
+    a cache. ``statuses`` counts the outcomes of the reranked searches (see `Outcome`),
+    ``cost_per_1000`` is the price of 1,000 of them, 0 if nothing was billed.
     """
 
     mode: str
@@ -93,6 +97,8 @@ class Details(TypedDict):
     retrieve_more: list[HitsRow]
     latency_ms: dict[str, Percentiles] | None
     truncated: int | None
+    statuses: dict[str, int]
+    cost_per_1000: float
     worst: list[QueryReport]
 
 
@@ -108,9 +114,13 @@ class EvaluationSummary(TypedDict):
 
 
 class EvaluationResult(EvaluationSummary):
-    """The summary with the details."""
+    """The summary with the details, the comparison with tuned fusion, and what follows from it."""
 
+    verdict: Verdict
     reranker: str
+    settings: dict[str, object]
+    environment: Environment
+    yardstick: Yardstick
     details: Details
 
 
@@ -133,6 +143,21 @@ def summary(
         "backend": backend,
         "stages": {name: _stage(run, dataset.qrels, k) for name, run in runs.items()},
     }
+
+
+def with_tuned_fusion(result: EvaluationSummary, measured: Yardstick) -> EvaluationSummary:
+    """Return the summary with the stage ``tuned fusion``, if it was measured, after ``hybrid``.
+
+    Its NDCG@10 is that on held-out queries. It takes as long as ``hybrid``.
+    """
+    tuned = next((row for row in measured["rows"] if row["name"] == TUNED_FUSION), None)
+    stages: dict[str, Stage] = {}
+    for name, stage in result["stages"].items():
+        stages[name] = stage
+        if name == "hybrid" and tuned is not None:
+            quality = {"ndcg@10": round(tuned["ndcg@10"], 4)}
+            stages[TUNED_FUSION] = {**quality, "latency_ms": stage["latency_ms"]}
+    return {**result, "stages": stages}
 
 
 def _stage(run: Run, qrels: Qrels, k: int) -> Stage:

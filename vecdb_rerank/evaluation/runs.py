@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Unpack
@@ -29,7 +30,8 @@ class Run:
     id, or of their best chunks. ``latencies_ms`` has one number per query, ``timings`` its
     milliseconds by stage (see `Outcome`). ``relevance`` (0 to 1) is given by query and document; a
     first-pass stage has the database's ``scores`` instead. From the ``scored`` candidates of a
-    reranked stage follows the order under any other blend.
+    reranked stage follows the order under any other blend. ``statuses`` counts its outcomes, and
+    ``cost`` is the price of all its searches.
     ``truncated`` counts documents that the reranker read only in part.
     ``cached`` means that scores came from a cache, so that the latencies say nothing about the
     reranker.
@@ -43,6 +45,8 @@ class Run:
     relevance: dict[str, dict[str, float]] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     scored: dict[str, Scored] = field(default_factory=dict)
+    statuses: Counter[str] = field(default_factory=Counter)
+    cost: float = 0.0
     truncated: int = 0
     cached: bool = False
 
@@ -125,6 +129,8 @@ def run(
             reranked.scored[query_id] = scored
             reranked.add(query_id, list(documents.values()), timings["total"])
             reranked.timings.append(timings)
+            reranked.statuses[outcome.status] += 1
+            reranked.cost += outcome.cost
             reranked.truncated += outcome.truncated
             reranked.relevance[query_id] = best_relevance(outcome.relevance, documents)
             on_progress()

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from vecdb_rerank._checks import at_least
-from vecdb_rerank._optional import require
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
@@ -94,7 +93,6 @@ def compare(
     Raises `ConfigurationError` if ``k`` is below 2 or no reranker is configured, and what the
     reranker raises: all documents must be scored.
     """
-    require("ir_measures", "evaluation")  # before any call that costs money
     at_least("k", k, 2)
     renderer = Renderer(settings.text_fields.max_chars)
     documents = {str(document["_id"]): parsed_fields(document) for document in dataset.corpus}
@@ -226,7 +224,7 @@ def _ndcg(question: _Question, scores: Scores, qrels: Qrels) -> float:
     """Return the NDCG@10 of the reranker's own order, ties by id."""
     pairs = zip(question.documents, scores.raw, strict=True)
     ranked = [str(i) for i, _ in by_score((i, raw) for i, raw in pairs if raw is not None)]
-    return metrics.quality({question.query_id: ranked}, qrels, 10)["ndcg@10"]
+    return metrics.ndcg(ranked, qrels.get(question.query_id, {}))
 
 
 def _row(name: str, reading: _Reading, plain: _Reading) -> Row:

@@ -6,6 +6,7 @@ half of the queries and are measured on the other, so that no row is praised for
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
@@ -32,6 +33,7 @@ SPLITS = 200
 MIN_HALF = 30  # queries; on fewer, a choice is mostly chance
 TUNED_FUSION, RERANKED, TUNED_RERANKING = "tuned fusion", "reranked", "tuned reranking"
 PERFECT = "perfect order"
+WITH_RERANKER = (RERANKED, TUNED_RERANKING, PERFECT)
 FUSIONS = (
     *(Fusion("min_max", weights=(n / 10, (10 - n) / 10)) for n in range(11)),
     *(Fusion("rrf", c, (n / 10, (10 - n) / 10)) for c in (10, 60) for n in range(1, 10)),
@@ -67,11 +69,16 @@ on all queries, empty for other rows.
 class Yardstick(TypedDict):
     """All rows, by branch, fusion and reranking; the last is the best order of the candidates.
 
-    ``half`` is the number of queries that settings are chosen on in each of ``splits`` splits, and
-    ``small`` says that it is below `MIN_HALF`.
+    ``against`` is the row that all others are compared with, ``best`` the best one without a
+    reranker. ``gain`` and ``tuned_gain`` compare the reranked row, and the one with tuned
+    reranking, with ``best``. ``half`` is the number of queries that settings are chosen on in each
+    of ``splits`` splits, and ``small`` says that it is below `MIN_HALF`.
     """
 
     against: str
+    best: str
+    gain: Difference | None
+    tuned_gain: Difference | None
     queries: int
     half: int
     splits: int
@@ -118,33 +125,38 @@ def yardstick(
     perfect = measured(lambda query: best_first(first.ranked[query], qrels.get(query, {})))
     rows[PERFECT] = perfect, None, ""
     against = TUNED_FUSION if TUNED_FUSION in rows else main
+    best = max((n for n in rows if n not in WITH_RERANKER), key=lambda n: rows[n][0].mean())
     return {
         "against": against,
+        "best": best,
+        "gain": _difference(rows, RERANKED, best),
+        "tuned_gain": _difference(rows, TUNED_RERANKING, best),
         "queries": len(queries),
         "half": len(queries) // 2,
         "splits": splits,
         "small": len(queries) // 2 < MIN_HALF,
-        "rows": [_row(name, row, rows[against][0], name == against) for name, row in rows.items()],
+        "rows": [
+            {
+                "name": name,
+                "ndcg@10": float(values.mean()),
+                "difference": _difference(rows, name, against),
+                "p50_ms": p50,
+                "setting": setting,
+            }
+            for name, (values, p50, setting) in rows.items()
+        ],
     }
 
 
 _Row = tuple["Values", float | None, str]  # NDCG@10 by query, median milliseconds, setting
 
 
-def _row(name: str, row: _Row, other: Values, same: bool) -> YardstickRow:
-    values, p50, setting = row
-    changes = [float(change) for change in values - other]
-    difference: Difference = {
-        "change": float(np.mean(changes)),
-        "interval": bootstrap(changes),
-    }
-    return {
-        "name": name,
-        "ndcg@10": float(values.mean()),
-        "difference": None if same else difference,
-        "p50_ms": p50,
-        "setting": setting,
-    }
+def _difference(rows: Mapping[str, _Row], name: str, other: str) -> Difference | None:
+    """Return what the row ``name`` gains over ``other``; None for the same or a missing row."""
+    if name not in rows or name == other:
+        return None
+    changes = [float(change) for change in rows[name][0] - rows[other][0]]
+    return {"change": statistics.fmean(changes), "interval": bootstrap(changes)}
 
 
 def held_out(table: Values, splits: int = SPLITS, seed: int = 0) -> Values:

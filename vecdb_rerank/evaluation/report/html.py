@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from vecdb_rerank import __version__
+import yaml
+
 from vecdb_rerank.evaluation.report import charts, tables
 from vecdb_rerank.evaluation.result import EvaluationResult, Hit, QueryReport, RelevantDocument
 
@@ -23,21 +24,30 @@ details { border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .8
 details + details { margin-top: .5rem; }
 summary { cursor: pointer; } dt { font-weight: 600; margin-top: .6rem; }
 dd { margin: 0 0 0 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-.note { opacity: .75; }
+.verdict { font-size: 1.1rem; border-left: .25rem solid #2f7fd6; padding-left: .8rem; }
+pre { overflow-x: auto; } .note { opacity: .75; }
 """
 
 
 def evaluation(result: EvaluationResult) -> str:
     """Return the page of a result; all text is escaped."""
-    found = result["details"]
+    found, measured = result["details"], result["yardstick"]
     drawn = (f"<figure>{charts.svg(draw, result)}</figure>" for draw in charts.EVALUATION.values())
     stages = ([name, *cells] for name, cells in tables.stage_rows(result))
     hits = (tables.hits_cells(row) for row in found["retrieve_more"])
     parts = [
         f"<h1>{escape(result['dataset'])}</h1>",
-        f'<p class="note">{escape(tables.title(result))}; reranker '
-        f"{escape(result['reranker'] or 'none')}; vecdb-rerank {__version__}</p>",
+        f'<p class="verdict">{escape(result["verdict"]["text"])}</p>',
+        f'<p class="note">{escape(tables.title(result))}. '
+        f"{escape(tables.environment_line(result))}</p>",
+        _settings(result),
         f'<div class="charts">{"".join(drawn)}</div>',
+        f"<h2>{tables.YARDSTICK_TITLE}</h2>",
+        table(
+            tables.yardstick_columns(measured),
+            (tables.yardstick_cells(measured, row) for row in measured["rows"]),
+        ),
+        f'<p class="note">{escape(tables.yardstick_caption(measured))}</p>',
         "<h2>Quality and latency</h2>",
         table(tables.stage_columns(result), stages),
         *(f"<p>{escape(line)}</p>" for line in tables.sentences(result)),
@@ -69,6 +79,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _row(cells: Sequence[str]) -> str:
     inside = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
     return f'<tr class="strong">{inside}</tr>' if "rerank" in cells[0] else f"<tr>{inside}</tr>"
+
+
+def _settings(result: EvaluationResult) -> str:
+    listed = yaml.safe_dump(result["settings"], sort_keys=False, allow_unicode=True)
+    return f"<details><summary>settings</summary><pre>{escape(listed)}</pre></details>"
 
 
 def _query(query: QueryReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vecdb_rerank.evaluation import details
@@ -15,10 +16,12 @@ from vecdb_rerank.evaluation.result import (
     stage_times,
 )
 from vecdb_rerank.evaluation.significance import PairedDict
+from vecdb_rerank.evaluation.yardstick import MIN_HALF, RERANKED, Yardstick, YardstickRow
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+YARDSTICK_TITLE = "Reranking against tuned fusion"
 HITS_TITLE = "Why not just retrieve more?"
 HITS_COLUMNS = ("hits", "queries with a relevant one", "recall", "relevant hits", "characters")
 
@@ -51,11 +54,58 @@ def stage_columns(result: EvaluationSummary) -> list[str]:
 
 
 def stage_rows(result: EvaluationSummary) -> list[tuple[str, list[str]]]:
-    """Return the name of each stage and its numbers as text."""
-    return [
-        (name, [*(f"{value:.3f}" for value in stage_metrics(one).values()), *stage_times(one)])
-        for name, one in result["stages"].items()
-    ]
+    """Return the name of each stage and its numbers as text, empty where it has none."""
+    names = stage_metrics(next(iter(result["stages"].values())))
+    rows = []
+    for stage, one in result["stages"].items():
+        found = stage_metrics(one)
+        numbers = (f"{found[name]:.3f}" if name in found else "" for name in names)
+        rows.append((stage, [*numbers, *stage_times(one)]))
+    return rows
+
+
+def yardstick_cells(measured: Yardstick, row: YardstickRow) -> list[str]:
+    """Return a row of the yardstick as text, in the order of `yardstick_columns`."""
+    difference = row["difference"]
+    shown = "" if difference is None else changed(difference["change"], difference["interval"])
+    milliseconds = "" if row["p50_ms"] is None else f"{row['p50_ms']:.0f}"
+    mark = "*" if row["setting"] and measured["small"] else ""
+    return [row["name"] + mark, f"{row['ndcg@10']:.3f}", shown, milliseconds, row["setting"]]
+
+
+def yardstick_columns(measured: Yardstick) -> list[str]:
+    """Return the column names of `yardstick_cells`."""
+    return ["order", "NDCG@10", f"against {measured['against']}", "p50 ms", "best on all queries"]
+
+
+def yardstick_caption(measured: Yardstick) -> str:
+    """Return how the tuned rows were measured, and whether on too few queries."""
+    text = (
+        f"tuned rows: chosen on one half of the queries and measured on the other, "
+        f"{measured['splits']} splits; [95 % interval]"
+    )
+    few = f"; * halves of {measured['half']} queries are small: judge at least {2 * MIN_HALF}"
+    return text + few if measured["small"] else text
+
+
+def yardstick_table(measured: Yardstick) -> Table:
+    """Return the yardstick as a table."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=YARDSTICK_TITLE, caption=yardstick_caption(measured))
+    for name in yardstick_columns(measured):
+        shown.add_column(name, justify="right" if name in ("NDCG@10", "p50 ms") else "left")
+    for row in measured["rows"]:
+        style = "bold" if row["name"] == RERANKED else ""
+        shown.add_row(*map(escape, yardstick_cells(measured, row)), style=style)
+    return shown
+
+
+def changed(change: float, interval: Sequence[float]) -> str:
+    """Return a change with its interval, such as ``+0.021 [+0.008, +0.034]``."""
+    low, high = interval
+    return f"{change:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def hits_cells(row: HitsRow) -> list[str]:
@@ -90,14 +140,15 @@ def sentences(result: EvaluationResult) -> list[str]:
         _recall(mode, found["recall_curve"], result["k"]),
         _latency(mode, found["latency_ms"]),
         *_truncated(found["truncated"]),
+        *_not_reranked(found["statuses"]),
     ]
 
 
 def _change(mode: str, how: PairedDict) -> str:
-    low, high = how["interval"]
+    queries = "query" if how["wins"] == 1 else "queries"
     return (
-        f"{mode}: reranking changes NDCG@10 by {how['change']:+.3f} [{low:+.3f}, {high:+.3f}], "
-        f"p {_p(how['p'])}; {how['wins']} queries better, {how['losses']} worse, "
+        f"{mode}: reranking changes NDCG@10 by {changed(how['change'], how['interval'])}, "
+        f"p {_p(how['p'])}; {how['wins']} {queries} better, {how['losses']} worse, "
         f"{how['ties']} equal."
     )
 
@@ -125,3 +176,20 @@ def _latency(mode: str, stages: dict[str, Percentiles] | None) -> str:
 
 def _truncated(count: int | None) -> list[str]:
     return [f"The reranker read only the beginning of {count:,} documents."] if count else []
+
+
+def _not_reranked(statuses: Mapping[str, int]) -> list[str]:
+    others = {name: count for name, count in statuses.items() if name != "reranked"}
+    if not others:
+        return []
+    counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in others.items())
+    return [f"Not all of {sum(statuses.values()):,} searches were fully reranked: {counted}."]
+
+
+def environment_line(result: EvaluationResult) -> str:
+    """Return when, with what and where the result was measured, in one line."""
+    found = result["environment"]
+    return (
+        f"Measured {found['time']}, vecdb-rerank {found['version']}, Python {found['python']}, "
+        f"{found['machine']}, {found['cores']} cores; reranker {result['reranker'] or 'none'}."
+    )
