@@ -865,6 +865,7 @@ def test_an_evaluation_prints_only_json_where_json_is_asked_for(
         "ndcg@10",
         "mrr@10",
         "recall@5",
+        "judged@10",
         "latency_ms",
     ]
 
@@ -876,7 +877,11 @@ def test_an_evaluation_prints_a_table_and_writes_a_file(
     assert (ended.code, ended.err) == (0, "")
     assert "tiny: 10 documents, 2 queries, k=5, qdrant" in ended.out
     result = json.loads(Path("out.json").read_text())
-    assert list(result["stages"]) == ["bm25", "bm25+rerank", "hybrid", "hybrid+rerank"]
+    assert list(result["stages"]) == [
+        *("bm25", "bm25+rerank"),
+        *("hybrid", "tuned fusion", "hybrid+rerank"),
+    ]
+    assert result["verdict"]["text"] in plain(ended.out)
 
 
 def test_an_evaluation_writes_a_page_and_a_picture(beir: str, run: Callable[..., Ended]) -> None:

@@ -50,6 +50,11 @@ def test_relevant_documents_that_seem_irrelevant() -> None:
     check(d.low_relevance(run_of({"x": 0.01}), qrels), True, "0% of 0")
 
 
+def test_few_judged_queries_are_warned_about() -> None:
+    check(d.queries(29), False, "at least 30")
+    check(d.queries(30), True)
+
+
 def test_a_reranker_that_is_slow() -> None:
     check(d.speed(run_of({"a": 1.0}, ms=501.0)), False, "p95 501 ms", "search.k")
     check(d.speed(run_of({"a": 1.0}, ms=499.0)), True)
@@ -77,6 +82,7 @@ def test_all_of_it_on_documents_with_structure(settings: Any) -> None:
         f.subject: f for f in d.diagnose(settings, judged, on_progress=lambda *s: steps.append(s))
     }
     assert list(findings) == [
+        "judged queries",
         "depth of the first pass",
         "gain of reranking",
         "relevant documents under 0.2",
@@ -93,5 +99,7 @@ def test_without_a_reranker_only_the_first_pass_is_looked_at(settings: Any) -> N
     without = load(backend={"path": ":memory:"}, reranker={"type": "none"}).settings
     corpus = tuple({"_id": c["id"], "text": c["text"]} for c in CORPUS[:5])
     judged = Dataset("d", corpus, {"q": "bread"}, {"q": {str(CORPUS[0]["id"]): 1}})
-    [finding] = d.diagnose(without, judged)
-    assert finding.subject == "depth of the first pass"
+    assert [finding.subject for finding in d.diagnose(without, judged)] == [
+        "judged queries",
+        "depth of the first pass",
+    ]

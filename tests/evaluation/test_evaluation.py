@@ -174,6 +174,7 @@ def test_metrics_are_those_worked_out_by_hand() -> None:
             "ndcg@10": (dcg / ideal + 1 / 2) / 2,
             "mrr@10": (1 / 1 + 1 / 3) / 2,
             "recall@2": (1 / 3 + 0) / 2,
+            "judged@10": (2 / 3 + 1 / 3) / 2,
         }
     )
 
@@ -181,9 +182,11 @@ def test_metrics_are_those_worked_out_by_hand() -> None:
 def test_the_order_counts_and_hits_after_the_tenth_do_not() -> None:
     others = [f"x{n}" for n in range(10)]
     late = metrics.quality({"q": [*others, "a"]}, {"q": {"a": 1}}, k=50)
-    assert late == {"ndcg@10": 0.0, "mrr@10": 0.0, "recall@50": 1.0}
+    assert late == {"ndcg@10": 0.0, "mrr@10": 0.0, "recall@50": 1.0, "judged@10": 0.0}
     tenth = metrics.quality({"q": [*others[:9], "a"]}, {"q": {"a": 1}}, k=9)
-    assert tenth == pytest.approx({"ndcg@10": 1 / math.log2(11), "mrr@10": 0.1, "recall@9": 0.0})
+    assert tenth == pytest.approx(
+        {"ndcg@10": 1 / math.log2(11), "mrr@10": 0.1, "recall@9": 0.0, "judged@10": 0.1}
+    )
 
 
 def test_many_hits_keep_their_order() -> None:
@@ -194,12 +197,23 @@ def test_many_hits_keep_their_order() -> None:
 
 def test_a_query_without_hits_counts_as_zero() -> None:
     found = metrics.quality({"one": ["a"], "two": []}, {"one": {"a": 1}, "two": {"b": 1}}, k=5)
-    assert found == {"ndcg@10": 0.5, "mrr@10": 0.5, "recall@5": 0.5}
+    assert found == {"ndcg@10": 0.5, "mrr@10": 0.5, "recall@5": 0.5, "judged@10": 1.0}
 
 
 def test_queries_that_were_not_searched_do_not_count() -> None:
     found = metrics.quality({"one": ["a"]}, {"one": {"a": 1}, "two": {"b": 1}}, k=5)
-    assert found == {"ndcg@10": 1.0, "mrr@10": 1.0, "recall@5": 1.0}
+    assert found == {"ndcg@10": 1.0, "mrr@10": 1.0, "recall@5": 1.0, "judged@10": 1.0}
+
+
+def test_metrics_for_incomplete_judgments_need_documents_judged_not_relevant() -> None:
+    # Four unjudged hits before the relevant one: perfect for both metrics, whatever they are.
+    ranked = {"one": ["w", "x", "y", "z", "a"], "two": ["b", "c"]}
+    positives = {"one": {"a": 1}, "two": {"c": 1}}
+    assert not {"condensed_ndcg@10", "bpref"} & set(metrics.quality(ranked, positives, 5))
+    # Only the query with such a document counts: it is ranked above the relevant one.
+    both = metrics.quality(ranked, {**positives, "two": {"b": 0, "c": 1}}, 5)
+    assert both["condensed_ndcg@10"] == pytest.approx(1 / math.log2(3))
+    assert both["bpref"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -570,6 +584,7 @@ def test_a_result_is_shown_as_a_table() -> None:
         "dataset": "a [/b] collection",
         "documents": 1234,
         "queries": 5,
+        "with_negatives": 0,
         "k": 50,
         "backend": "qdrant",
         "stages": {"hybrid": stage, "hybrid+rerank": stage},
@@ -579,5 +594,5 @@ def test_a_result_is_shown_as_a_table() -> None:
         console.print(tables.table(result))
     text = captured.get()
     assert "a [/b] collection: 1,234 documents, 5 queries, k=50, qdrant" in text
-    for word in ("NDCG@10", "MRR@10", "RECALL@50", "p50 ms", "0.500", "0.250", "12", "81"):
+    for word in ("NDCG@10", "MRR@10", "recall@50", "p50 ms", "0.500", "0.250", "12", "81"):
         assert word in text

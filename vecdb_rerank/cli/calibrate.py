@@ -30,6 +30,7 @@ def command(
     """
     from vecdb_rerank.evaluation import datasets
     from vecdb_rerank.evaluation.calibrate import MIN_RELEVANT, calibrate
+    from vecdb_rerank.evaluation.significance import too_few
 
     dataset = datasets.load(folder).sample(queries, seed)
     with common.progress() as shown:
@@ -40,6 +41,8 @@ def command(
         f"{found.pairs:,} candidates of {len(dataset.queries):,} queries, {found.relevant:,} "
         f"relevant; log loss {found.loss_before:.3f} -> {found.loss_after:.3f}"
     )
+    if warning := too_few(len(dataset.queries)):
+        common.err.print_line(warning)
     if found.relevant < MIN_RELEVANT:
         common.err.print_line(
             f"fewer than {MIN_RELEVANT} are relevant: judge more before you rely on this"

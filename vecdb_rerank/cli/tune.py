@@ -119,7 +119,7 @@ def _table(result: TuningSummary) -> Table:
 
 
 def _sentences(choice: Choice, result: TuningSummary, out: Path | None) -> list[str]:
-    from vecdb_rerank.evaluation.significance import MIN_QUERIES
+    from vecdb_rerank.evaluation.significance import too_few
 
     low, high = choice.validated.interval
     lines = [
@@ -127,8 +127,8 @@ def _sentences(choice: Choice, result: TuningSummary, out: Path | None) -> list[
         f"On held-out queries, choosing this way changes NDCG@10 by "
         f"{choice.validated.change:+.4f} [{low:+.4f}, {high:+.4f}].",
     ]
-    if result["queries"] < MIN_QUERIES:
-        lines.append(f"{result['queries']} queries are too few: judge at least {MIN_QUERIES}.")
+    if warning := too_few(result["queries"]):
+        lines.append(warning)
     if out is not None:
         lines.append(f"Written to {out}; use it with --config, or as vecdb_rerank.toml.")
     return lines

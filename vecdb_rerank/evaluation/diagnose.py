@@ -10,7 +10,7 @@ from vecdb_rerank.evaluation.connector import Noted, Progress, evaluated_connect
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
 from vecdb_rerank.evaluation.renderings import parsed_fields
 from vecdb_rerank.evaluation.runs import Run
-from vecdb_rerank.evaluation.significance import Paired, paired
+from vecdb_rerank.evaluation.significance import MIN_QUERIES, Paired, paired, too_few
 from vecdb_rerank.evaluation.structure import Comparison, compare
 from vecdb_rerank.search.store import Finding
 
@@ -63,7 +63,7 @@ def diagnose(
             on_progress=step,
         )[mode]
     raw, reranked = found[mode], found[f"{mode}+rerank"]
-    findings = [depth(deep, dataset.qrels, k)]
+    findings = [queries(len(dataset.queries)), depth(deep, dataset.qrels, k)]
     if reranked.relevance and any(reranked.relevance.values()):
         how = paired(list(details.changes(raw.ranked, reranked.ranked, dataset.qrels).values()))
         findings += [
@@ -74,6 +74,17 @@ def diagnose(
             *_structure(settings, dataset, on_progress),
         ]
     return findings
+
+
+def queries(count: int) -> Finding:
+    """Check whether the other findings rest on enough queries."""
+    warning = too_few(count)
+    return Finding(
+        "judged queries",
+        "warning" if warning else "ok",
+        f"{count:,} (threshold: {MIN_QUERIES})",
+        warning,
+    )
 
 
 def depth(deep: Run, qrels: Qrels, k: int) -> Finding:
@@ -97,7 +108,7 @@ def gain(how: Paired) -> Finding:
     return Finding(
         "gain of reranking",
         "ok" if ok else "warning",
-        f"NDCG@10 {how.change:+.3f} [{low:+.3f}, {high:+.3f}], {how.wins} queries better, "
+        f"NDCG@10 {how.change:+.3f} [{low:+.3f}, {high:+.3f}], queries: {how.wins} better, "
         f"{how.losses} worse (threshold: interval not below 0)",
         "" if ok else "run vecdb-rerank tune, set the blend 'confidence', or use another reranker",
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.evaluation.datasets import Qrels
@@ -22,15 +22,46 @@ class Percentiles(TypedDict):
 
 
 def quality(ranked: Ranked, qrels: Qrels, k: int) -> dict[str, float]:
-    """Return ``ndcg@10``, ``mrr@10`` and ``recall@k`` (0 to 1), means over the ranked queries."""
+    """Return ``ndcg@10``, ``mrr@10``, ``recall@k`` and ``judged@10``: means over ranked queries.
+
+    ``judged@10`` is the share of the first ten hits that are judged at all. Over the queries that
+    have documents judged not relevant, ``condensed_ndcg@10`` (NDCG of the judged hits alone; Sakai,
+    2007) and ``bpref`` (Buckley and Voorhees, 2004) follow. Without such documents both are 1 for
+    any run that finds the relevant ones. All are from 0 to 1.
+    """
     measures = require("ir_measures", "evaluation")
     wanted = {
         "ndcg@10": measures.nDCG @ 10,
         "mrr@10": measures.RR @ 10,
         f"recall@{k}": measures.R @ k,
     }
-    found = measures.calc_aggregate(list(wanted.values()), *_as_trec(ranked, qrels))
-    return {name: float(found[measure]) for name, measure in wanted.items()}
+    found = _means(wanted, ranked, qrels) | {"judged@10": judged(ranked, qrels)}
+    if queries := with_negatives(ranked, qrels):
+        robust = {
+            "condensed_ndcg@10": measures.nDCG(judged_only=True) @ 10,
+            "bpref": measures.Bpref,
+        }
+        found |= _means(robust, {query: ranked[query] for query in queries}, qrels)
+    return found
+
+
+def judged(ranked: Ranked, qrels: Qrels, n: int = 10) -> float:
+    """Return the share (0 to 1) of the first ``n`` hits that are judged, a mean over queries."""
+    tops = ((qrels.get(query, {}), hits[:n]) for query, hits in ranked.items() if hits)
+    shares = [sum(hit in grades for hit in hits) / len(hits) for grades, hits in tops]
+    return statistics.fmean(shares) if shares else 0.0
+
+
+def with_negatives(queries: Iterable[str], qrels: Qrels) -> list[str]:
+    """Return the queries that have a document judged not relevant."""
+    return [q for q in queries if any(grade <= 0 for grade in qrels.get(q, {}).values())]
+
+
+def _means(measures: Mapping[str, Any], ranked: Ranked, qrels: Qrels) -> dict[str, float]:
+    found = require("ir_measures", "evaluation").calc_aggregate(
+        list(measures.values()), *_as_trec(ranked, qrels)
+    )
+    return {name: float(found[measure]) for name, measure in measures.items()}
 
 
 def ndcg_by_query(ranked: Ranked, qrels: Qrels) -> dict[str, float]:

@@ -18,7 +18,7 @@ from vecdb_rerank.evaluation.verdict import Verdict
 from vecdb_rerank.evaluation.yardstick import TUNED_FUSION, Yardstick
 
 T = TypeVar("T")
-# ``ndcg@10``, ``mrr@10`` and ``recall@k``, and as ``latency_ms`` the latency: None if scores came
+# The metrics of `metrics.quality`, and as ``latency_ms`` the latency: None if scores came
 # from a cache.
 Stage = Mapping[str, float | Percentiles | None]
 
@@ -103,11 +103,16 @@ class Details(TypedDict):
 
 
 class EvaluationSummary(TypedDict):
-    """The metrics and latencies of all stages."""
+    """The metrics and latencies of all stages.
+
+    ``with_negatives`` counts queries that have a document judged not relevant: condensed NDCG and
+    bpref are means over these.
+    """
 
     dataset: str
     documents: int
     queries: int
+    with_negatives: int
     k: int
     backend: str
     stages: dict[str, Stage]
@@ -139,6 +144,7 @@ def summary(
         "dataset": dataset.name,
         "documents": len(dataset.corpus) if documents is None else documents,
         "queries": len(dataset.queries),
+        "with_negatives": len(metrics.with_negatives(dataset.queries, dataset.qrels)),
         "k": k,
         "backend": backend,
         "stages": {name: _stage(run, dataset.qrels, k) for name, run in runs.items()},

@@ -54,6 +54,14 @@ class Paired:
         }
 
 
+def too_few(queries: int) -> str:
+    """Return a warning if so many queries decide little, else nothing."""
+    if queries >= MIN_QUERIES:
+        return ""
+    counted = "1 judged query is" if queries == 1 else f"{queries} judged queries are"
+    return f"{counted} too few to rely on: judge at least {MIN_QUERIES}."
+
+
 def paired(changes: Sequence[float]) -> Paired:
     """Compare two systems by their difference for each query (at least one query)."""
     wins = sum(change > ROUNDING for change in changes)

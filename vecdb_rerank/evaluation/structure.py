@@ -24,7 +24,7 @@ from vecdb_rerank.evaluation.renderings import (
     parsed_fields,
 )
 from vecdb_rerank.evaluation.scoring import all_scores
-from vecdb_rerank.evaluation.significance import MIN_QUERIES, bootstrap
+from vecdb_rerank.evaluation.significance import bootstrap, too_few
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Scores
 from vecdb_rerank.policy import Policy
@@ -119,8 +119,8 @@ def compare(
 
 def conclusion(compared: Comparison) -> str:
     """Return the result in one or two sentences."""
-    if compared.queries < MIN_QUERIES:
-        return f"{compared.queries} queries are too few: measure at least {MIN_QUERIES}."
+    if warning := too_few(compared.queries):
+        return warning
     significant = [row for row in compared.rows if row.beyond_chance]
     if not significant:
         return (

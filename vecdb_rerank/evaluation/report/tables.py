@@ -50,7 +50,11 @@ def table(result: EvaluationSummary) -> Table:
 def stage_columns(result: EvaluationSummary) -> list[str]:
     """Return the column names of `stage_rows`."""
     first = next(iter(result["stages"].values()))
-    return ["stage", *(name.upper() for name in stage_metrics(first)), "p50 ms", "p95 ms"]
+    return ["stage", *(_column(name) for name in stage_metrics(first)), "p50 ms", "p95 ms"]
+
+
+def _column(metric: str) -> str:
+    return metric.replace("_", " ").replace("ndcg", "NDCG").replace("mrr", "MRR")
 
 
 def stage_rows(result: EvaluationSummary) -> list[tuple[str, list[str]]]:
@@ -139,16 +143,16 @@ def sentences(result: EvaluationResult) -> list[str]:
         *(_change(mode, how) for mode, how in found["against_first_pass"].items()),
         _recall(mode, found["recall_curve"], result["k"]),
         _latency(mode, found["latency_ms"]),
+        _judged(result),
         *_truncated(found["truncated"]),
         *_not_reranked(found["statuses"]),
     ]
 
 
 def _change(mode: str, how: PairedDict) -> str:
-    queries = "query" if how["wins"] == 1 else "queries"
     return (
         f"{mode}: reranking changes NDCG@10 by {changed(how['change'], how['interval'])}, "
-        f"p {_p(how['p'])}; {how['wins']} {queries} better, {how['losses']} worse, "
+        f"p {_p(how['p'])}; queries: {how['wins']} better, {how['losses']} worse, "
         f"{how['ties']} equal."
     )
 
@@ -176,6 +180,19 @@ def _latency(mode: str, stages: dict[str, Percentiles] | None) -> str:
 
 def _truncated(count: int | None) -> list[str]:
     return [f"The reranker read only the beginning of {count:,} documents."] if count else []
+
+
+def _judged(result: EvaluationSummary) -> str:
+    queries = result["with_negatives"]
+    if not queries:
+        return (
+            "Condensed NDCG and bpref are left out: no document is judged not relevant (grade 0), "
+            "and both are then perfect for any order of the relevant ones."
+        )
+    return (
+        f"Condensed NDCG and bpref are means over the {queries:,} queries that have a document "
+        "judged not relevant."
+    )
 
 
 def _not_reranked(statuses: Mapping[str, int]) -> list[str]:
