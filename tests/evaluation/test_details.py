@@ -10,7 +10,7 @@ import pytest
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation import details, metrics
-from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.datasets import Dataset, QueryInfo
 from vecdb_rerank.evaluation.environment import environment
 from vecdb_rerank.evaluation.report import charts, html
 from vecdb_rerank.evaluation.result import EvaluationResult, Hit, summary
@@ -20,6 +20,7 @@ from vecdb_rerank.evaluation.yardstick import yardstick
 from vecdb_rerank.model import Candidate, Scores
 
 QRELS = {"one": {"a": 1, "b": 1, "c": 0}, "two": {"d": 2}}
+INFO = {"one": QueryInfo(query_class="codes"), "two": QueryInfo(query_class="questions")}
 EVIL = "</svg><script>alert('x')</script> & \"quoted\""
 
 
@@ -91,7 +92,7 @@ def test_there_are_times_by_stage_unless_scores_came_from_a_cache() -> None:
 
 def dataset(query: str = "first?") -> Dataset:
     corpus = tuple({"_id": i, "text": f"text of {i} {EVIL}"} for i in "abcdx")
-    return Dataset(f"judged {EVIL}", corpus, {"one": query, "two": EVIL}, QRELS)
+    return Dataset(f"judged {EVIL}", corpus, {"one": query, "two": EVIL}, QRELS, INFO)
 
 
 def hit(document: str) -> Hit:
@@ -101,7 +102,8 @@ def hit(document: str) -> Hit:
 def test_the_worst_queries_come_first_with_their_texts() -> None:
     text = details.texts(dataset(), lambda d: str(d.get("text", "")))
     assert text("unknown") == ""
-    worse, better = details.worst_queries(dataset(), RAW, RERANKED, text)
+    best, (worse, better) = details.query_reports(dataset(), RAW, RERANKED, text)
+    assert best == [better]
     assert (worse["query_id"], better["query_id"]) == ("two", "one")
     assert worse["first_pass"] == 1.0 > worse["reranked"]
     assert worse["top"] == {"first_pass": hit("d"), "reranked": hit("x")}
@@ -109,11 +111,35 @@ def test_the_worst_queries_come_first_with_their_texts() -> None:
     assert (document["id"], document["first_pass_rank"], document["rank"]) == ("d", 1, 2)
     first = better["relevant"][0]
     assert (first["id"], first["relevance"]) == ("a", 0.75)
-    assert details.worst_queries(dataset(), RAW, RERANKED, text, count=1) == [worse]
+    assert details.query_reports(dataset(), RAW, RERANKED, text, count=1).worst == [worse]
     nothing = run_of({"one": [], "two": []})
-    empty = details.worst_queries(dataset(), nothing, nothing, text)
+    gained, empty = details.query_reports(dataset(), nothing, nothing, text)
+    assert gained == []
+    assert empty[0]["moved"] == []
     assert empty[0]["top"] == {"first_pass": None, "reranked": None}
     assert empty[0]["relevant"][0]["rank"] is None
+
+
+def test_hits_that_moved_most_come_with_their_ranks_and_grades() -> None:
+    others = [f"x{n}" for n in range(10)]
+    moved = details.moved_hits(
+        ["a", *others, "b"], ["b", *others, "a"], {"b": 2, "a": 0}, str.upper
+    )
+    assert moved == [
+        {"id": "a", "text": "A", "grade": 0, "first_pass_rank": 1, "rank": 12},
+        {"id": "b", "text": "B", "grade": 2, "first_pass_rank": 12, "rank": 1},
+    ]
+    gone = details.moved_hits(["a"], ["n"], {}, str)
+    assert [(hit["first_pass_rank"], hit["rank"]) for hit in gone] == [(1, None), (None, 1)]
+
+
+def test_classes_have_their_own_means() -> None:
+    values = details.ndcg(RAW.ranked, RERANKED.ranked, QRELS)
+    rows = details.by_class(values, {"two": "b", "one": "a", "unknown": "a"})
+    assert [(row["class"], row["queries"]) for row in rows] == [("a", 1), ("b", 1)]
+    assert rows[0]["change"] == pytest.approx(rows[0]["reranked"] - rows[0]["first_pass"])
+    assert rows[0]["change"] > 0 > rows[1]["change"]
+    assert details.by_class(values, {}) == []
 
 
 # -- the page and the charts
@@ -131,6 +157,7 @@ def result(cached: bool = False) -> EvaluationResult:
         "settings": {"reranker": {"model": EVIL}},
         "environment": environment(),
         "yardstick": measured,
+        "gate": None,
         "details": details.compute(dataset(), runs, RAW, "hybrid", 50, text),
     }
 

@@ -385,7 +385,7 @@ def shape(value: object) -> object:
     if isinstance(value, dict):
         return {name: shape(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [shape(value[0])]
+        return [shape(inner) for inner in value[:1]]
     return type(value).__name__
 
 
@@ -396,11 +396,12 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
     result = evaluate(settings, dataset, on_progress=lambda *step: steps.append(step))
 
     assert json.loads(json.dumps(result)) == result
-    structured = ("stages", "details", "yardstick", "verdict", "settings", "environment")
+    structured = ("stages", "details", "yardstick", "verdict", "settings", "environment", "gate")
     assert {name: v for name, v in result.items() if name not in structured} == {
         "dataset": "tiny",
         "documents": 40,
         "queries": 2,
+        "with_negatives": 0,
         "k": 50,
         "backend": "qdrant",
         "reranker": "onnx:ms-marco-MiniLM-L-12-v2",
@@ -419,7 +420,7 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
     assert result["verdict"]["answer"] == "uncertain"  # two queries are not enough
     assert {"search", "blend", "reranker", "embedder"} <= set(result["settings"])
     for stage in stages.values():
-        assert list(stage) == ["ndcg@10", "mrr@10", "recall@50", "latency_ms"]
+        assert list(stage) == ["ndcg@10", "mrr@10", "recall@50", "judged@10", "latency_ms"]
         assert all(0 <= value <= 1 for value in stage_metrics(stage).values())
         latency: Any = stage["latency_ms"]
         assert list(latency) == ["p50", "p95"]
@@ -431,6 +432,18 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
         for n in range(1, 9)  # three modes, and how deep the answers lie
     ]
     found: Any = result["details"]
+    hit = {"id": "str", "text": "str"}
+    report = {
+        "query_id": "str",
+        "query": "str",
+        "first_pass": "float",
+        "reranked": "float",
+        "top": {"first_pass": hit, "reranked": hit},
+        "moved": [{**hit, "grade": "NoneType", "first_pass_rank": "int", "rank": "int"}],
+        "relevant": [
+            {**hit, "grade": "int", "first_pass_rank": "int", "rank": "int", "relevance": "float"}
+        ],
+    }
     assert shape(found) == {
         "mode": "str",
         "against_first_pass": {
@@ -445,6 +458,9 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
             for mode in modes
         },
         "changes": dict.fromkeys(dataset.queries, "float"),
+        "ndcg": {q: {"first_pass": "float", "reranked": "float"} for q in dataset.queries},
+        "classes": {},
+        "by_class": [],
         "recall_curve": {
             "recall": {str(k): "float" for k in (1, 5, 10, 20, 30, 50, 75, 100, 150, 200)},
             "k_for_95": "int",
@@ -465,28 +481,8 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
         "truncated": "int",
         "statuses": {"reranked": "int"},
         "cost_per_1000": "float",
-        "worst": [
-            {
-                "query_id": "str",
-                "query": "str",
-                "first_pass": "float",
-                "reranked": "float",
-                "top": {
-                    "first_pass": {"id": "str", "text": "str"},
-                    "reranked": {"id": "str", "text": "str"},
-                },
-                "relevant": [
-                    {
-                        "id": "str",
-                        "text": "str",
-                        "grade": "int",
-                        "first_pass_rank": "int",
-                        "rank": "int",
-                        "relevance": "float",
-                    }
-                ],
-            }
-        ],
+        "best": [report] if found["best"] else [],
+        "worst": [report],
     }
     assert found["mode"] == "hybrid"
     assert found["recall_curve"]["recall"]["200"] == 1.0

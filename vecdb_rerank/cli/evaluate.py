@@ -10,6 +10,7 @@ import typer
 from vecdb_rerank.cli import common
 
 if TYPE_CHECKING:
+    from vecdb_rerank.evaluation.result import EvaluationResult
     from vecdb_rerank.request import Mode
 
 
@@ -41,6 +42,13 @@ def command(
     chart: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the charts as .png or .svg.")
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Compare with an earlier --json file; exit 1 on a loss."),
+    ] = None,
+    max_loss: Annotated[
+        float, typer.Option("--max-loss", help="Loss of NDCG@10 that --baseline allows.")
+    ] = 0.01,
 ) -> None:
     """Measure NDCG@10, MRR@10, recall@k and latency of each mode, first pass and reranked.
 
@@ -54,7 +62,7 @@ def command(
 
     Example: vecdb-rerank evaluate DIR --queries 200 --html report.html
     """
-    from vecdb_rerank.evaluation import datasets
+    from vecdb_rerank.evaluation import datasets, gate
     from vecdb_rerank.evaluation.evaluate import evaluate
     from vecdb_rerank.evaluation.report import charts, tables
     from vecdb_rerank.evaluation.report import html as page
@@ -65,6 +73,7 @@ def command(
             common.require_writable(Path(file), option)
     if chart is not None:
         charts.check(chart)
+    earlier = None if baseline is None else gate.load(baseline)
     dataset = datasets.load(folder).sample(queries, seed)
     loaded = common.settings(config, backend)
     with common.progress() as shown:
@@ -76,6 +85,8 @@ def command(
             cache=cache,
             on_progress=common.Bars(shown),
         )
+    if earlier is not None:
+        result["gate"] = gate.gate(result, earlier, max_loss)
     if html is not None:
         common.write_text(html, page.evaluation(result))
     if chart is not None:
@@ -83,14 +94,27 @@ def command(
             charts.save(charts.EVALUATION, result, part, tables.title(result))
     if json_file is not None:
         common.write_json(result, json_file)
-    if json_file == "-":
-        return
+    if json_file != "-":
+        _print(result)
+    if (found := result["gate"]) is not None and found["lost"]:
+        raise typer.Exit(1)
+
+
+def _print(result: EvaluationResult) -> None:
+    from vecdb_rerank.evaluation.report import tables
+
     common.out.print_line(result["verdict"]["text"])
     common.out.print(
         tables.yardstick_table(result["yardstick"]),
         tables.table(result),
         tables.hits_table(result),
     )
+    if result["details"]["by_class"]:
+        common.out.print(tables.class_table(result["details"]["by_class"]))
+    if (found := result["gate"]) is not None:
+        common.out.print(tables.gate_table(found))
+        for note in found["notes"]:
+            common.out.print_line(note)
     for line in (*tables.sentences(result), tables.environment_line(result)):
         common.out.print_line(line)
 

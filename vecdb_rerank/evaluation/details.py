@@ -5,14 +5,18 @@ from __future__ import annotations
 import statistics
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
 from vecdb_rerank.evaluation.metrics import Percentiles, Ranked
 from vecdb_rerank.evaluation.result import (
+    ClassRow,
     Details,
     Hit,
     HitsRow,
+    MovedHit,
+    QueryQuality,
     QueryReport,
     RecallCurve,
     RelevantDocument,
@@ -20,7 +24,7 @@ from vecdb_rerank.evaluation.result import (
     stage_pairs,
 )
 from vecdb_rerank.evaluation.runs import Run
-from vecdb_rerank.evaluation.significance import ROUNDING, paired
+from vecdb_rerank.evaluation.significance import ROUNDING, bootstrap, paired
 
 DEEP_K = 200  # the depth whose recall counts as all that the first pass can find
 DEPTHS = (1, 5, 10, 20, 30, 50, 75, 100, 150, DEEP_K)
@@ -33,7 +37,12 @@ Text = Callable[[str], str]
 
 
 def compute(
-    dataset: Dataset, runs: Mapping[str, Run], deep: Run, mode: str, k: int, text: Text
+    dataset: Dataset,
+    runs: Mapping[str, Run],
+    deep: Run,
+    mode: str,
+    k: int,
+    text: Text,
 ) -> Details:
     """Return the details of all stages' runs, most of them about ``mode``.
 
@@ -41,6 +50,8 @@ def compute(
     """
     raw, reranked = runs[mode], runs[f"{mode}+rerank"]
     qrels = dataset.qrels
+    values = ndcg(raw.ranked, reranked.ranked, qrels)
+    reports = query_reports(dataset, raw, reranked, lambda d: text(d)[:SNIPPET_CHARS])
     more = raw if k >= MANY_HITS else deep
     comparisons = {
         name: paired(list(changes(first.ranked, second.ranked, qrels).values())).as_dict()
@@ -50,13 +61,17 @@ def compute(
         "mode": mode,
         "against_first_pass": comparisons,
         "changes": changes(raw.ranked, reranked.ranked, qrels),
+        "ndcg": values,
+        "classes": dataset.classes,
+        "by_class": by_class(values, dataset.classes),
         "recall_curve": recall_curve(deep.by_hit, qrels),
         "retrieve_more": retrieve_more(more.ranked, reranked.ranked, qrels, text),
         "latency_ms": stage_latency(reranked),
         "truncated": None if reranked.cached else reranked.truncated,
         "statuses": dict(reranked.statuses),
         "cost_per_1000": 1000 * reranked.cost / max(1, len(reranked.ranked)),
-        "worst": worst_queries(dataset, raw, reranked, lambda d: text(d)[:SNIPPET_CHARS]),
+        "best": reports.best,
+        "worst": reports.worst,
     }
     return rounded(result)
 
@@ -65,6 +80,33 @@ def changes(raw: Ranked, reranked: Ranked, qrels: Qrels) -> dict[str, float]:
     """Return the change of NDCG@10 (-1 to 1) by query."""
     before, after = (metrics.ndcg_by_query(ranked, qrels) for ranked in (raw, reranked))
     return {query_id: after[query_id] - before[query_id] for query_id in before}
+
+
+def ndcg(raw: Ranked, reranked: Ranked, qrels: Qrels) -> dict[str, QueryQuality]:
+    """Return the NDCG@10 (0 to 1) of both orders by query."""
+    before, after = (metrics.ndcg_by_query(ranked, qrels) for ranked in (raw, reranked))
+    return {query: {"first_pass": before[query], "reranked": after[query]} for query in before}
+
+
+def by_class(values: Mapping[str, QueryQuality], classes: Mapping[str, str]) -> list[ClassRow]:
+    """Return the means of each class of queries, in the order of the classes' names."""
+    groups: dict[str, list[QueryQuality]] = {}
+    for query, name in classes.items():
+        if query in values:
+            groups.setdefault(name, []).append(values[query])
+    return [_class_row(name, groups[name]) for name in sorted(groups)]
+
+
+def _class_row(name: str, values: Sequence[QueryQuality]) -> ClassRow:
+    changes = [value["reranked"] - value["first_pass"] for value in values]
+    return {
+        "class": name,
+        "queries": len(values),
+        "first_pass": statistics.fmean(value["first_pass"] for value in values),
+        "reranked": statistics.fmean(value["reranked"] for value in values),
+        "change": statistics.fmean(changes),
+        "interval": bootstrap(changes),
+    }
 
 
 def recall_curve(deep: Ranked, qrels: Qrels) -> RecallCurve:
@@ -114,26 +156,71 @@ def stage_latency(run: Run) -> dict[str, Percentiles] | None:
     }
 
 
-def worst_queries(
+class Reports(NamedTuple):
+    """The queries that gained most, and those that lost most or have the lowest NDCG@10."""
+
+    best: list[QueryReport]
+    worst: list[QueryReport]
+
+
+def query_reports(
     dataset: Dataset, raw: Run, reranked: Run, text: Text, count: int = 10
-) -> list[QueryReport]:
-    """Return the queries that lost most by reranking, then those with the lowest NDCG@10."""
-    before = metrics.ndcg_by_query(raw.ranked, dataset.qrels)
-    after = metrics.ndcg_by_query(reranked.ranked, dataset.qrels)
-    order = sorted(after, key=lambda q: (min(0.0, after[q] - before[q]), after[q]))
-    return [
-        {
+) -> Reports:
+    """Report up to ``count`` queries that reranking improved most, and as many that it worsened.
+
+    The worst ones are filled up with the queries of the lowest NDCG@10.
+    """
+    values = ndcg(raw.ranked, reranked.ranked, dataset.qrels)
+    changes = {query: value["reranked"] - value["first_pass"] for query, value in values.items()}
+    gained = [query for query in changes if changes[query] > ROUNDING]
+    best = sorted(gained, key=lambda query: -changes[query])
+    worst = sorted(values, key=lambda q: (min(0.0, changes[q]), values[q]["reranked"]))
+
+    def report(query_id: str) -> QueryReport:
+        return {
             "query_id": query_id,
             "query": dataset.queries[query_id],
-            "first_pass": before[query_id],
-            "reranked": after[query_id],
+            **values[query_id],
             "top": {
                 "first_pass": _top_hit(raw.ranked[query_id], text),
                 "reranked": _top_hit(reranked.ranked[query_id], text),
             },
+            "moved": moved_hits(
+                raw.ranked[query_id],
+                reranked.ranked[query_id],
+                dataset.qrels.get(query_id, {}),
+                text,
+            ),
             "relevant": _relevant_documents(query_id, dataset.qrels, raw, reranked, text),
         }
-        for query_id in order[:count]
+
+    return Reports([report(q) for q in best[:count]], [report(q) for q in worst[:count]])
+
+
+def moved_hits(
+    raw: Sequence[str],
+    reranked: Sequence[str],
+    grades: Mapping[str, int],
+    text: Text,
+    count: int = 3,
+) -> list[MovedHit]:
+    """Return the hits among the first ten of either order that moved most, by reciprocal rank."""
+    ranks = {hit: (_rank(raw, hit), _rank(reranked, hit)) for hit in (*raw[:10], *reranked[:10])}
+
+    def distance(hit: str) -> float:
+        before, after = (1 / rank if rank else 0.0 for rank in ranks[hit])
+        return abs(after - before)
+
+    moved = sorted((hit for hit in ranks if distance(hit)), key=distance, reverse=True)
+    return [
+        {
+            "id": hit,
+            "text": text(hit),
+            "grade": grades.get(hit),
+            "first_pass_rank": ranks[hit][0],
+            "rank": ranks[hit][1],
+        }
+        for hit in moved[:count]
     ]
 
 

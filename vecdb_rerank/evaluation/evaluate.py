@@ -98,6 +98,7 @@ def evaluate(
         "environment": environment(),
         "yardstick": rounded(measured),
         "details": looked_at,
+        "gate": None,
     }
 
 

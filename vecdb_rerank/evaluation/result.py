@@ -5,7 +5,7 @@ Metrics are from 0 to 1, rounded to four digits; times are in milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict, TypeVar, cast
 
 from vecdb_rerank.evaluation import metrics
@@ -70,22 +70,56 @@ class TopHits(TypedDict):
     reranked: Hit | None
 
 
+class MovedHit(TypedDict):
+    """A hit of the first ten that moved, with its ranks (from 1) and grade (None: not judged)."""
+
+    id: str
+    text: str
+    grade: int | None
+    first_pass_rank: int | None
+    rank: int | None
+
+
 class QueryReport(TypedDict):
-    """One query with its NDCG@10 before and after reranking."""
+    """One query with its NDCG@10 before and after reranking, and the hits that moved most."""
 
     query_id: str
     query: str
     first_pass: float
     reranked: float
     top: TopHits
+    moved: list[MovedHit]
     relevant: list[RelevantDocument]
+
+
+class QueryQuality(TypedDict):
+    """The NDCG@10 of a query before and after reranking."""
+
+    first_pass: float
+    reranked: float
+
+
+ClassRow = TypedDict(
+    "ClassRow",
+    {
+        "class": str,
+        "queries": int,
+        "first_pass": float,
+        "reranked": float,
+        "change": float,
+        "interval": Sequence[float],
+    },
+)
+"""The mean NDCG@10 over the queries of a class, and the change with its 95 % interval."""
 
 
 class Details(TypedDict):
     """What the means do not show, about the mode ``mode``.
 
     ``against_first_pass`` compares both stages of each mode. ``changes`` is the change of NDCG@10
-    by query. ``truncated`` counts documents that were read only in part; None if scores came from
+    by query, ``ndcg`` its values. ``by_class`` groups the queries that have a class, as ``classes``
+    gives them. ``best`` holds the queries that gained most, ``worst`` those that lost most, or are
+    lowest. ``truncated`` counts documents that were read only in part; None if scores came from
     a cache. ``statuses`` counts the outcomes of the reranked searches (see `Outcome`),
     ``cost_per_1000`` is the price of 1,000 of them, 0 if nothing was billed.
     """
@@ -93,12 +127,16 @@ class Details(TypedDict):
     mode: str
     against_first_pass: dict[str, PairedDict]
     changes: dict[str, float]
+    ndcg: dict[str, QueryQuality]
+    classes: dict[str, str]
+    by_class: list[ClassRow]
     recall_curve: RecallCurve
     retrieve_more: list[HitsRow]
     latency_ms: dict[str, Percentiles] | None
     truncated: int | None
     statuses: dict[str, int]
     cost_per_1000: float
+    best: list[QueryReport]
     worst: list[QueryReport]
 
 
@@ -118,6 +156,32 @@ class EvaluationSummary(TypedDict):
     stages: dict[str, Stage]
 
 
+class GateRow(TypedDict):
+    """The change of NDCG@10 over the queries of a class; ``group`` is empty for all queries.
+
+    ``lost`` means that the change is below the allowed loss, and more than chance.
+    """
+
+    group: str
+    queries: int
+    change: float
+    interval: Sequence[float]
+    p: float
+    lost: bool
+
+
+class Gate(TypedDict):
+    """The comparison with an earlier run: all queries, then each class.
+
+    ``notes`` say what makes the comparison unsure.
+    """
+
+    max_loss: float
+    rows: list[GateRow]
+    lost: bool
+    notes: list[str]
+
+
 class EvaluationResult(EvaluationSummary):
     """The summary with the details, the comparison with tuned fusion, and what follows from it."""
 
@@ -127,6 +191,7 @@ class EvaluationResult(EvaluationSummary):
     environment: Environment
     yardstick: Yardstick
     details: Details
+    gate: Gate | None
 
 
 def summary(

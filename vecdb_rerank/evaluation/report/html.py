@@ -8,13 +8,21 @@ from html import escape
 import yaml
 
 from vecdb_rerank.evaluation.report import charts, tables
-from vecdb_rerank.evaluation.result import EvaluationResult, Hit, QueryReport, RelevantDocument
+from vecdb_rerank.evaluation.result import (
+    ClassRow,
+    EvaluationResult,
+    Hit,
+    MovedHit,
+    QueryReport,
+    RelevantDocument,
+)
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } svg { display: block; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); }
@@ -53,8 +61,13 @@ def evaluation(result: EvaluationResult) -> str:
         *(f"<p>{escape(line)}</p>" for line in tables.sentences(result)),
         f"<h2>{tables.HITS_TITLE}</h2>",
         table(tables.HITS_COLUMNS, hits),
-        f"<h2>Worst queries ({escape(found['mode'])})</h2>",
+        *_by_class(found["by_class"]),
+        f"<h2>Best gains and worst losses ({escape(found['mode'])})</h2>",
+        '<div class="beside"><div>',
+        *map(_query, found["best"]),
+        "</div><div>",
         *map(_query, found["worst"]),
+        "</div></div>",
     ]
     return document(f"{result['dataset']}: search quality", parts)
 
@@ -81,6 +94,12 @@ def _row(cells: Sequence[str]) -> str:
     return f'<tr class="strong">{inside}</tr>' if "rerank" in cells[0] else f"<tr>{inside}</tr>"
 
 
+def _by_class(rows: Sequence[ClassRow]) -> list[str]:
+    if not rows:
+        return []
+    return ["<h2>By class</h2>", table(tables.CLASS_COLUMNS, map(tables.class_cells, rows))]
+
+
 def _settings(result: EvaluationResult) -> str:
     listed = yaml.safe_dump(result["settings"], sort_keys=False, allow_unicode=True)
     return f"<details><summary>settings</summary><pre>{escape(listed)}</pre></details>"
@@ -91,6 +110,7 @@ def _query(query: QueryReport) -> str:
     entries = [
         ("best hit of the first pass", _hit(query["top"]["first_pass"])),
         ("best hit of the reranked order", _hit(query["top"]["reranked"])),
+        *((_move(hit), hit["text"]) for hit in query["moved"]),
         *((_ranks(document), document["text"]) for document in query["relevant"]),
     ]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries)
@@ -105,10 +125,16 @@ def _hit(hit: Hit | None) -> str:
     return "none" if hit is None else f"{hit['id']}: {hit['text']}"
 
 
+def _move(hit: MovedHit) -> str:
+    grade = "not judged" if hit["grade"] is None else f"grade {hit['grade']}"
+    return f"moved ({grade}) {hit['id']}: {_from_to(hit)}"
+
+
+def _from_to(document: MovedHit | RelevantDocument) -> str:
+    ranks = (document["first_pass_rank"], document["rank"])
+    return " → ".join("not found" if rank is None else f"rank {rank}" for rank in ranks)
+
+
 def _ranks(document: RelevantDocument) -> str:
-    first, last = (
-        "not found" if rank is None else f"rank {rank}"
-        for rank in (document["first_pass_rank"], document["rank"])
-    )
     relevance = "" if document["relevance"] is None else f", relevance {document['relevance']:.3f}"
-    return f"relevant (grade {document['grade']}) {document['id']}: {first} → {last}{relevance}"
+    return f"relevant (grade {document['grade']}) {document['id']}: {_from_to(document)}{relevance}"

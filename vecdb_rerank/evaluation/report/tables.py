@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from vecdb_rerank.evaluation import details
 from vecdb_rerank.evaluation.metrics import Percentiles
 from vecdb_rerank.evaluation.result import (
+    ClassRow,
     EvaluationResult,
     EvaluationSummary,
+    Gate,
     HitsRow,
     RecallCurve,
     stage_metrics,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 YARDSTICK_TITLE = "Reranking against tuned fusion"
 HITS_TITLE = "Why not just retrieve more?"
+CLASS_COLUMNS = ("class", "queries", "first pass", "reranked", "change of NDCG@10")
 HITS_COLUMNS = ("hits", "queries with a relevant one", "recall", "relevant hits", "characters")
 
 
@@ -110,6 +113,50 @@ def changed(change: float, interval: Sequence[float]) -> str:
     """Return a change with its interval, such as ``+0.021 [+0.008, +0.034]``."""
     low, high = interval
     return f"{change:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def class_cells(row: ClassRow) -> list[str]:
+    """Return a row of ``by_class`` as text, in the order of `CLASS_COLUMNS`."""
+    return [
+        row["class"],
+        f"{row['queries']:,}",
+        f"{row['first_pass']:.3f}",
+        f"{row['reranked']:.3f}",
+        changed(row["change"], row["interval"]),
+    ]
+
+
+def class_table(rows: Sequence[ClassRow]) -> Table:
+    """Return a table of the classes of queries."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title="By class")
+    for n, name in enumerate(CLASS_COLUMNS):
+        shown.add_column(name, justify="right" if n else "left")
+    for row in rows:
+        shown.add_row(*map(escape, class_cells(row)))
+    return shown
+
+
+def gate_table(found: Gate) -> Table:
+    """Return the comparison with an earlier run as a table."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown = Table(title=f"NDCG@10 against the baseline (allowed loss {found['max_loss']:g})")
+    for name in ("queries", "count", "change", "p", ""):
+        shown.add_column(name, justify="right" if name == "count" else "left")
+    for row in found["rows"]:
+        cells = (
+            row["group"] or "all",
+            f"{row['queries']:,}",
+            changed(row["change"], row["interval"]),
+            _p(row["p"]),
+            "lost" if row["lost"] else "ok",
+        )
+        shown.add_row(*map(escape, cells), style="bold red" if row["lost"] else "")
+    return shown
 
 
 def hits_cells(row: HitsRow) -> list[str]:
