@@ -117,7 +117,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         ("qrels/test.tsv", b"bread\tbread-0", "grade"),
         ("qrels/test.tsv", b"bread\tbread-0\thigh", "grade"),
         ("qrels/test.tsv", b"bread 0 bread-0 1", "grade"),
-        ("qrels/test.tsv", b"bread\t\xff\t1", "grade"),
+        ("qrels/test.tsv", b"bread\t\xff\t1", "UTF-8"),
     ],
 )
 def test_a_wrong_line_is_named_by_file_and_number(

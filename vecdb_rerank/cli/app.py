@@ -20,6 +20,7 @@ from vecdb_rerank.cli import (
     doctor,
     evaluate,
     index,
+    judgments,
     scan,
     search,
     structure,
@@ -67,6 +68,7 @@ for module in (
         short_help=summary,
         help="\n\n".join((example, summary, *rest)),
     )(module.command)
+app.add_typer(judgments.app, name="judgments")
 app.add_typer(cache.app, name="cache")
 
 

@@ -6,13 +6,18 @@ from typing import Annotated
 
 import typer
 
-from vecdb_rerank.cli import common
+from vecdb_rerank.cli import common, judged
 
 
 def command(
-    folder: common.DatasetArgument,
+    folder: judged.FolderArgument = None,
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
+    collection: judged.CollectionOption = None,
+    queries_file: judged.QueriesFileOption = None,
+    qrels: judged.QrelsOption = None,
+    id_field: judged.IdFieldOption = None,
+    judge_by: judged.JudgeByOption = None,
     k: Annotated[
         int, typer.Option("--k", help="Number of first-pass candidates to score per query.")
     ] = 50,
@@ -26,16 +31,21 @@ def command(
     keeps its meaning when the reranker changes, and the blend can rely on the
     relevance.
 
+    The collection is that of `evaluate`: DIR in a temporary one, or an existing
+    one, to which nothing is written.
+
     Example: vecdb-rerank calibrate DIR --queries 200 >> vecdb_rerank.toml
     """
-    from vecdb_rerank.evaluation import datasets
     from vecdb_rerank.evaluation.calibrate import MIN_RELEVANT, calibrate
     from vecdb_rerank.evaluation.significance import too_few
 
-    dataset = datasets.load(folder).sample(queries, seed)
+    settings = common.settings(config, backend, collection).settings
+    dataset = judged.read(
+        settings, folder, collection, queries_file, qrels, id_field, judge_by
+    ).sample(queries, seed)
     with common.progress() as shown:
         found = calibrate(
-            common.settings(config, backend).settings, dataset, k=k, on_progress=common.Bars(shown)
+            settings, dataset, k=k, on_progress=common.Bars(shown), on_note=judged.note
         )
     common.err.print_line(
         f"{found.pairs:,} candidates of {len(dataset.queries):,} queries, {found.relevant:,} "

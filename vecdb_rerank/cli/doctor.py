@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecdb_rerank.cli import common
+from vecdb_rerank.cli import common, judged
 
 if TYPE_CHECKING:
     from vecdb_rerank.config.settings import RerankerSettings, Settings
+    from vecdb_rerank.evaluation.datasets import Dataset
     from vecdb_rerank.protocols import Embedder
     from vecdb_rerank.search.store import Finding, Level
 
@@ -31,7 +32,10 @@ MARKS: Mapping[Level, str] = {
 def command(
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
-    collection: common.CollectionOption = None,
+    collection: Annotated[
+        str | None,
+        typer.Option("--collection", help="Collection or index to check, or to diagnose as it is."),
+    ] = None,
     diagnose: Annotated[
         Path | None,
         typer.Option(
@@ -41,6 +45,10 @@ def command(
     queries: Annotated[
         int, typer.Option(help="Number of queries to sample, with --diagnose.")
     ] = 50,
+    queries_file: judged.QueriesFileOption = None,
+    qrels: judged.QrelsOption = None,
+    id_field: judged.IdFieldOption = None,
+    judge_by: judged.JudgeByOption = None,
     seed: common.SeedOption = 0,
 ) -> None:
     """Check models, connection, versions, plugins and schema, with a fix for each problem.
@@ -51,17 +59,23 @@ def command(
     on your own judged queries: too few candidates, a worse order, relevant
     documents with a low relevance, slow reranking, and documents that are
     truncated or read differently depending on their form. Each has a threshold
-    and a remedy. The documents go to a temporary collection.
+    and a remedy. The documents go to a temporary collection. With --collection,
+    or with --qrels instead of --diagnose, the existing collection is searched,
+    and nothing is written to it.
 
-    Example: vecdb-rerank doctor --diagnose DIR --queries 100
+    Examples: vecdb-rerank doctor --diagnose DIR --queries 100
+    vecdb-rerank doctor --queries-file queries.jsonl --qrels judgments.csv
     """
     from vecdb_rerank import __version__
     from vecdb_rerank.config import factory
     from vecdb_rerank.config.settings import inside
 
     settings = common.settings(config, backend, collection).settings
-    if diagnose is not None:
-        _print(_diagnosed(settings, diagnose, queries, seed))
+    if diagnose is not None or qrels is not None:
+        dataset = judged.read(
+            settings, diagnose, collection, queries_file, qrels, id_field, judge_by
+        )
+        _print(_diagnosed(settings, dataset.sample(queries, seed)))
         return
     common.out.print_line(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
     findings = [
@@ -90,13 +104,11 @@ def _print(findings: Sequence[Finding]) -> None:
         raise typer.Exit(1)
 
 
-def _diagnosed(settings: Settings, folder: Path, queries: int, seed: int) -> list[Finding]:
-    from vecdb_rerank.evaluation import datasets
+def _diagnosed(settings: Settings, dataset: Dataset) -> list[Finding]:
     from vecdb_rerank.evaluation.diagnose import diagnose
 
-    dataset = datasets.load(folder).sample(queries, seed)
     with common.progress() as shown:
-        return diagnose(settings, dataset, on_progress=common.Bars(shown))
+        return diagnose(settings, dataset, on_progress=common.Bars(shown), on_note=judged.note)
 
 
 def _embedder(embedder: Embedder | None) -> Finding:

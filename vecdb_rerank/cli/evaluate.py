@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from vecdb_rerank.cli import common
+from vecdb_rerank.cli import common, judged
 
 if TYPE_CHECKING:
     from vecdb_rerank.evaluation.result import EvaluationResult
@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 
 
 def command(
-    folder: common.DatasetArgument,
+    folder: judged.FolderArgument = None,
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
+    collection: judged.CollectionOption = None,
+    queries_file: judged.QueriesFileOption = None,
+    qrels: judged.QrelsOption = None,
+    id_field: judged.IdFieldOption = None,
+    judge_by: judged.JudgeByOption = None,
     modes: Annotated[
-        str, typer.Option(help="First passes to measure, separated by commas.")
-    ] = "bm25,dense,hybrid",
+        str | None,
+        typer.Option(
+            help="First passes, separated by commas. Default: bm25,dense,hybrid, or search.mode."
+        ),
+    ] = None,
     k: Annotated[
         int | None,
         typer.Option("--k", help="Number of first-pass candidates to rerank. Default: search.k."),
@@ -57,33 +65,38 @@ def command(
     reranked hits compare with 20 hits of the first pass. The HTML report adds
     the worst queries with their texts.
 
-    The documents go to a temporary collection on the configured server, or to
-    memory for an embedded Qdrant. No server is started.
+    The documents of DIR go to a temporary collection on the configured server,
+    or to memory for an embedded Qdrant. With --collection, or without DIR, the
+    existing collection is searched instead, and nothing is written to it.
 
-    Example: vecdb-rerank evaluate DIR --queries 200 --html report.html
+    Examples: vecdb-rerank evaluate DIR --queries 200 --html report.html
+    vecdb-rerank evaluate --queries-file queries.jsonl --qrels judgments.csv
     """
-    from vecdb_rerank.evaluation import datasets, gate
+    from vecdb_rerank.evaluation import gate
     from vecdb_rerank.evaluation.evaluate import evaluate
     from vecdb_rerank.evaluation.report import charts, tables
     from vecdb_rerank.evaluation.report import html as page
 
-    chosen = _modes(modes)
     for option, file in (("--json", json_file), ("--html", html), ("--chart", chart)):
         if file is not None and file != "-":
             common.require_writable(Path(file), option)
     if chart is not None:
         charts.check(chart)
     earlier = None if baseline is None else gate.load(baseline)
-    dataset = datasets.load(folder).sample(queries, seed)
-    loaded = common.settings(config, backend)
+    settings = common.settings(config, backend, collection).settings
+    chosen = _modes(modes, settings.search.mode)
+    dataset = judged.read(
+        settings, folder, collection, queries_file, qrels, id_field, judge_by
+    ).sample(queries, seed)
     with common.progress() as shown:
         result = evaluate(
-            loaded.settings,
+            settings,
             dataset,
             modes=chosen,
             k=k,
             cache=cache,
             on_progress=common.Bars(shown),
+            on_note=judged.note,
         )
     if earlier is not None:
         result["gate"] = gate.gate(result, earlier, max_loss)
@@ -119,10 +132,14 @@ def _print(result: EvaluationResult) -> None:
         common.out.print_line(line)
 
 
-def _modes(given: str) -> list[Mode]:
+def _modes(given: str | None, configured: Mode) -> list[Mode]:
+    """Return the modes to measure; all of them if the collection is for hybrid searches."""
     from vecdb_rerank.errors import ConfigurationError
+    from vecdb_rerank.evaluation.runs import MODES
     from vecdb_rerank.request import Mode
 
+    if given is None:
+        return [*MODES] if configured == "hybrid" else [configured]
     chosen = [mode.strip() for mode in given.split(",")]
     for mode in chosen:
         if mode not in get_args(Mode):

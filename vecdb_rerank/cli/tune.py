@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecdb_rerank.cli import common
+from vecdb_rerank.cli import common, judged
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def command(
-    folder: common.DatasetArgument,
+    folder: judged.FolderArgument = None,
     config: common.ConfigOption = None,
     backend: common.BackendOption = None,
+    collection: judged.CollectionOption = None,
+    queries_file: judged.QueriesFileOption = None,
+    qrels: judged.QrelsOption = None,
+    id_field: judged.IdFieldOption = None,
+    judge_by: judged.JudgeByOption = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a configuration with the chosen settings."),
@@ -52,11 +57,14 @@ def command(
     --out writes your configuration with the chosen settings; it never
     overwrites a file.
 
+    The collection is that of `evaluate`: DIR in a temporary one, or an existing
+    one, to which nothing is written.
+
     Example: vecdb-rerank tune DIR --queries 200 --out tuned.toml
     """
     from vecdb_rerank.config.loading import DEFAULT_FILE
     from vecdb_rerank.errors import ConfigurationError
-    from vecdb_rerank.evaluation import datasets, tuning
+    from vecdb_rerank.evaluation import tuning
     from vecdb_rerank.evaluation.report import charts
 
     if out is not None and out.exists():
@@ -66,14 +74,18 @@ def command(
             common.require_writable(Path(file), option)
     if chart is not None:
         charts.check(chart)
-    dataset = datasets.load(folder).sample(queries, seed)
-    settings = common.settings(config, backend).settings
+    settings = common.settings(config, backend, collection).settings
+    dataset = judged.read(
+        settings, folder, collection, queries_file, qrels, id_field, judge_by
+    ).sample(queries, seed)
     now = tuning.current(settings)
     rerankers = tuning.sections(settings, max_length or ())
     tried = tuning.grid(now, limit=settings.search.limit, max_k=max_k, rerankers=len(rerankers))
     with common.progress() as shown:
         bars = common.Bars(shown)
-        collected = tuning.collect(settings, dataset, tried, rerankers, on_progress=bars)
+        collected = tuning.collect(
+            settings, dataset, tried, rerankers, on_progress=bars, on_note=judged.note
+        )
         quality = tuning.evaluate(
             collected, tried, lambda done, total: bars("trying settings", done, total)
         )

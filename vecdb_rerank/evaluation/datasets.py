@@ -1,32 +1,22 @@
-"""Read judged test collections in the BEIR layout (Thakur et al., 2021)."""
+"""Judged queries: of a folder in the BEIR layout (Thakur et al., 2021), or of a collection."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vecdb_rerank._checks import at_least
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.evaluation import judgments
 from vecdb_rerank.evaluation.document_ids import OWN, DocumentIds
+from vecdb_rerank.evaluation.judgments import Judgments, Qrels
+from vecdb_rerank.evaluation.queries import PLAIN, Query, QueryInfo
+from vecdb_rerank.evaluation.queries import read as read_queries
 from vecdb_rerank.records.json_records import parse_object
 
-Qrels = Mapping[str, Mapping[str, int]]
-"""Grades by query and document id; 0 and below is not relevant."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueryInfo:
-    """What a query has besides its text.
-
-    ``filter`` is in the database's own terms, as JSON. ``query_class`` groups queries in reports.
-    """
-
-    filter: object = None
-    instruction: str | None = None
-    query_class: str | None = None
-    notes: str | None = None
+__all__ = ["Dataset", "Qrels", "QueryInfo", "live", "load", "parse_line", "read_jsonl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +59,117 @@ class Dataset:
         return replace(self, queries={query_id: self.queries[query_id] for query_id in chosen})
 
 
-def load(folder: Path) -> Dataset:
+def load(
+    folder: Path,
+    *,
+    queries: Path | None = None,
+    qrels: Path | None = None,
+    ids: DocumentIds = OWN,
+) -> Dataset:
     """Read ``corpus.jsonl``, ``queries.jsonl`` and ``qrels.tsv`` under ``folder``.
 
-    Only queries with a relevant document are kept.
+    The files ``queries`` and ``qrels`` replace those of the folder. Only queries with a relevant
+    document are kept.
 
     Raises `ConfigurationError` with the file (and the line) as its key if one is missing or wrong.
     """
-    qrels = _qrels(_file(folder, "qrels.tsv", "qrels/test.tsv"))
-    queries = {
-        str(line["_id"]): str(line["text"])
-        for line in read_jsonl(_file(folder, "queries.jsonl"), ("_id", "text"))
-        if any(grade > 0 for grade in qrels.get(str(line["_id"]), {}).values())
-    }
-    if not queries:
+    judged = judgments.read(qrels or _qrels(folder))
+    found = read_queries(queries or _file(folder, "queries.jsonl"))
+    matched = judgments.match(judged, found)
+    kept = [query for query in found if _is_judged(query, matched.qrels)]
+    if not kept:
         raise ConfigurationError(str(folder), "no query has a relevant document in its qrels")
     corpus = tuple(read_jsonl(_file(folder, "corpus.jsonl"), ("_id",)))
-    return Dataset(folder.resolve().name, corpus, queries, qrels)
+    notes = (*judged.notes, *_instructions(kept))
+    name = folder.resolve().name
+    return Dataset(name, corpus, _texts(kept), matched.qrels, _infos(kept), ids, notes=notes)
+
+
+def live(
+    name: str,
+    *,
+    folder: Path | None = None,
+    queries: Path | None = None,
+    qrels: Path | None = None,
+    ids: DocumentIds = OWN,
+) -> Dataset:
+    """Read queries and judgments for a collection that exists, and is called ``name``.
+
+    The files ``queries`` and ``qrels`` replace those of ``folder``, which needs no corpus. Without
+    queries, those are searched that the judgments name by their texts. Queries without a relevant
+    document are left out, and counted in the notes.
+
+    Raises `ConfigurationError` with the file (and the line) as its key if one is missing or wrong.
+    """
+    if qrels is None and folder is None:
+        raise ConfigurationError("--qrels", "is missing: name the file with the judgments")
+    judged = judgments.read(qrels or _qrels(folder or Path()))
+    if queries is None and folder is not None:
+        queries = _file(folder, "queries.jsonl")
+    found = _named(judged) if queries is None else read_queries(queries)
+    matched = judgments.match(judged, found)
+    kept = [query for query in found if _is_judged(query, matched.qrels)]
+    notes = [
+        *judged.notes,
+        *matched.notes,
+        *_left_out([q for q in found if q.id not in matched.qrels], found, "have no judgment"),
+        *_left_out(
+            [q for q in found if q.id in matched.qrels and not _is_judged(q, matched.qrels)],
+            found,
+            "are judged, but have no relevant document (a grade above 0)",
+        ),
+        *_instructions(kept),
+    ]
+    if not kept:
+        raise ConfigurationError(
+            str(qrels or folder), " ".join(("no query has a relevant document.", *notes))
+        )
+    return Dataset(
+        name,
+        (),
+        _texts(kept),
+        matched.qrels,
+        _infos(kept),
+        ids,
+        live=True,
+        judged_at=matched.judged_at,
+        notes=tuple(notes),
+    )
+
+
+def _named(judged: Judgments) -> list[Query]:
+    """Return the queries that judgments name by their texts."""
+    if not judged.by_text:
+        raise ConfigurationError(
+            "--queries-file", "is missing: the judgments name queries by their ids, not their texts"
+        )
+    first = {item.query: item.where for item in reversed(judged.items)}
+    return [Query(first[q], q, q) for q in dict.fromkeys(item.query for item in judged.items)]
+
+
+def _is_judged(query: Query, qrels: Qrels) -> bool:
+    return any(grade > 0 for grade in qrels.get(query.id, {}).values())
+
+
+def _left_out(some: Sequence[Query], of: Sequence[Query], why: str) -> list[str]:
+    if not some:
+        return []
+    return [f"{len(some):,} of {len(of):,} queries {why}, such as {some[0].id!r}: left out."]
+
+
+def _instructions(queries: Sequence[Query]) -> list[str]:
+    count = sum(query.info.instruction is not None for query in queries)
+    if not count:
+        return []
+    return [f"{count:,} queries have an instruction, which is not sent: no reranker takes one yet."]
+
+
+def _texts(queries: Sequence[Query]) -> dict[str, str]:
+    return {query.id: query.text for query in queries}
+
+
+def _infos(queries: Sequence[Query]) -> dict[str, QueryInfo]:
+    return {query.id: query.info for query in queries if query.info != PLAIN}
 
 
 def read_jsonl(path: Path, required: tuple[str, ...] = ()) -> Iterator[dict[str, object]]:
@@ -112,21 +196,8 @@ def parse_line(line: bytes, where: str, required: tuple[str, ...] = ()) -> dict[
     return value
 
 
-def _qrels(path: Path) -> dict[str, dict[str, int]]:
-    grades: dict[str, dict[str, int]] = {}
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip() or (number == 1 and line.strip().endswith(b"\tscore")):  # header
-                continue
-            try:
-                query_id, document_id, grade = line.decode().split("\t")
-                grades.setdefault(query_id, {})[document_id] = int(grade)
-            except ValueError:
-                raise ConfigurationError(
-                    f"{path}:{number}",
-                    "expected query-id, corpus-id and an integer grade, separated by tabs",
-                ) from None
-    return grades
+def _qrels(folder: Path) -> Path:
+    return _file(folder, "qrels.tsv", "qrels/test.tsv")
 
 
 def _file(folder: Path, *names: str) -> Path:
