@@ -73,10 +73,12 @@ def command(
     vecdb-rerank evaluate --queries-file queries.jsonl --qrels judgments.csv
     """
     from vecdb_rerank.evaluation import gate
+    from vecdb_rerank.evaluation.connector import modes as searchable_modes
     from vecdb_rerank.evaluation.evaluate import evaluate
     from vecdb_rerank.evaluation.report import charts, tables
     from vecdb_rerank.evaluation.report import html as page
 
+    named = None if modes is None else _modes(modes)
     for option, file in (("--json", json_file), ("--html", html), ("--chart", chart)):
         if file is not None and file != "-":
             common.require_writable(Path(file), option)
@@ -84,10 +86,10 @@ def command(
         charts.check(chart)
     earlier = None if baseline is None else gate.load(baseline)
     settings = common.settings(config, backend, collection).settings
-    chosen = _modes(modes, settings.search.mode)
     dataset = judged.read(
         settings, folder, collection, queries_file, qrels, id_field, judge_by
     ).sample(queries, seed)
+    chosen = searchable_modes(settings, dataset) if named is None else named
     with common.progress() as shown:
         result = evaluate(
             settings,
@@ -132,14 +134,10 @@ def _print(result: EvaluationResult) -> None:
         common.out.print_line(line)
 
 
-def _modes(given: str | None, configured: Mode) -> list[Mode]:
-    """Return the modes to measure; all of them if the collection is for hybrid searches."""
+def _modes(given: str) -> list[Mode]:
     from vecdb_rerank.errors import ConfigurationError
-    from vecdb_rerank.evaluation.runs import MODES
     from vecdb_rerank.request import Mode
 
-    if given is None:
-        return [*MODES] if configured == "hybrid" else [configured]
     chosen = [mode.strip() for mode in given.split(",")]
     for mode in chosen:
         if mode not in get_args(Mode):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FolderArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[DIR]",
+        metavar="DIR",
         help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv (BEIR layout), to index.",
     ),
 ]

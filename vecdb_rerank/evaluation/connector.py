@@ -17,7 +17,7 @@ from vecdb_rerank.evaluation.cache import CachedEmbedder, CachedReranker, score_
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.ingest.model import IngestReport
 from vecdb_rerank.model import Candidate
-from vecdb_rerank.request import NONE
+from vecdb_rerank.request import NONE, Mode
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.arguments import SearchOptions
 from vecdb_rerank.search.pipeline import Pipeline
@@ -25,6 +25,7 @@ from vecdb_rerank.search.store import Store
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the work, the number of steps done, and the total."""
+_MISSING = (None, NONE, ())  # how a setting says that a collection lacks a branch
 Noted = Callable[[str], None]
 """Called with a sentence about the collection or the judgments."""
 
@@ -167,6 +168,22 @@ def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
     )
 
 
+def modes(settings: Settings, dataset: Dataset) -> list[Mode]:
+    """Return the modes in which the dataset can be searched as configured, hybrid the last.
+
+    It is one mode if ``search.mode`` names a branch, or if a live collection has only one.
+    """
+    if settings.search.mode != "hybrid":
+        return [settings.search.mode]
+    fields = settings.backend.model_dump()
+    has_dense = fields.get("dense_vector", "") not in _MISSING
+    bm25 = (fields.get(name) for name in ("bm25_vector", "text_index", "bm25_fields"))
+    has_bm25 = any(value not in _MISSING for value in bm25)
+    if not dataset.live or has_dense == has_bm25:
+        return ["bm25", "dense", "hybrid"]
+    return ["dense" if has_dense else "bm25"]
+
+
 def _temporary(settings: Settings) -> Settings:
     """Return the settings with a collection of their own.
 
@@ -175,7 +192,7 @@ def _temporary(settings: Settings) -> Settings:
     own: dict[str, object] = {"collection": f"vecdb-rerank-evaluation-{uuid.uuid4().hex[:8]}"}
     fields = type(settings.backend).model_fields
     for name in {"dense_vector", "bm25_vector", "bm25_fields", "text_index"}.intersection(fields):
-        if name == "text_index" or getattr(settings.backend, name) in (None, NONE, ()):
+        if name == "text_index" or getattr(settings.backend, name) in _MISSING:
             own[name] = fields[name].default
     if isinstance(settings.backend, QdrantSettings) and settings.backend.url is None:
         own["path"] = ":memory:"
