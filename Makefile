@@ -13,8 +13,8 @@ FROM ?= auto
 
 env: $(VENV)/.env
 
-demo: env
-	$(BIN)/vecdb-rerank demo
+demo: $(VENV)/.demo
+	@$(BIN)/vecdb-rerank demo
 
 test: $(VENV)/.dev
 	$(BIN)/pytest --servers=$(FROM)
@@ -57,8 +57,14 @@ clean:
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+
+$(VENV)/.demo: $(BIN)/uv pyproject.toml constraints.txt
+	@echo "Installing the packages of the demo into $(VENV) ..."
+	$(INSTALL) --editable '.[demo]'
+	@touch $@
 
 $(VENV)/.env: $(BIN)/uv pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[all]'

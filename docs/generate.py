@@ -40,6 +40,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def _file(name: str) -> str:
     """Return a file of the repository's root with links relative to the pages."""
     text = (ROOT / name).read_text(encoding="utf-8")
+    text = text.replace("](docs/assets/", "](assets/")
     return re.sub(r"\]\((?:docs/)?([\w/]+\.md)", lambda m: f"]({m[1].lower()}", text)
 
 

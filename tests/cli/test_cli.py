@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,6 @@ from vecdb_rerank.cli.app import app
 from vecdb_rerank.cli.terminal import SafeFormatter, as_json, printable
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import DEFAULT_FILE, check, load
-from vecdb_rerank.demo import session
-from vecdb_rerank.demo.corpus import Entry, standard_library
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.testing import CORPUS, QUERIES
 from vecdb_rerank.testing.base import new_name
@@ -928,66 +925,6 @@ def test_a_broken_cache_is_one_line(beir: str, run: Callable[..., Ended]) -> Non
 
 def test_a_folder_that_is_no_collection_is_one_line(run: Callable[..., Ended]) -> None:
     assert "BEIR layout" in assert_one_line(run("evaluate", "."))
-
-
-# -- demo
-
-
-@cache
-def builtins_entries() -> tuple[Entry, ...]:
-    return tuple(entry for entry in standard_library() if entry.module == "builtins")
-
-
-def limit_library(monkeypatch: pytest.MonkeyPatch, n: int) -> set[str]:
-    """Leave the demo the last ``n`` entries of the builtins, which include those of str."""
-    entries = builtins_entries()[-n:]
-
-    def few() -> Iterator[Entry]:
-        yield from entries
-
-    monkeypatch.setattr(session, "standard_library", few)
-    return {entry.id for entry in entries}
-
-
-def indexes() -> list[Path]:
-    return sorted(Path("cache").rglob("complete"))
-
-
-def test_the_demo_answers_questions_and_keeps_its_index(
-    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = limit_library(monkeypatch, 80)
-    question = "remove whitespace [/b] from both ends of a string"
-    first = run("demo", question)
-    assert (first.code, first.err) == (0, "")
-    title, *table = first.out.splitlines()
-    assert f"“{question}”" in title
-    names = [cell.strip() for cell in table[1].strip("┃").split("┃")]
-    assert names == ["dense", "hybrid", "hybrid + rerank"]
-    rows = cells(first.out)
-    assert len(rows) == 5
-    assert {cell for row in rows for cell in row} <= known
-    assert "str.strip" in [row[2] for row in rows]
-
-    [made] = indexes()
-    marked = made.stat().st_mtime_ns
-    again = run("demo", question)
-    # Hybrid hits with equal scores in a branch are the database's to order, as it likes.
-    assert [row[::2] for row in cells(again.out)] == [row[::2] for row in rows]
-    assert indexes() == [made]
-    assert made.stat().st_mtime_ns == marked
-
-
-def test_the_demo_is_made_anew_where_that_is_asked_for(
-    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limit_library(monkeypatch, 20)
-    assert run("demo", "sort a list").code == 0
-    [made] = indexes()
-    marked = made.stat().st_mtime_ns
-    assert run("demo", "sort a list", "--rebuild").code == 0
-    assert indexes() == [made]
-    assert made.stat().st_mtime_ns > marked
 
 
 # -- tune

@@ -139,7 +139,8 @@ def _make(arguments: list[str]) -> None:
 
 def _pip(arguments: list[str]) -> None:
     assert arguments[0] == "install"
-    for wanted in arguments[1:]:
+    folders = arguments[1:3] if arguments[1] == "--find-links" else []
+    for wanted in arguments[1 + len(folders) :]:
         found = re.fullmatch(r"vecdb-rerank(?:\[([\w,-]+)\])?", wanted)
         assert found, f"{wanted!r} is not this package"
         for extra in (found[1] or "").split(","):

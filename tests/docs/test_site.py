@@ -120,3 +120,11 @@ def test_the_architecture_lists_the_rooms_in_the_order_of_the_import_contract() 
     rows = [row.split(" | ")[0] for row in table.splitlines()[2:]]
     shown = [set(re.findall(r"`(\w+?)(?:\.py)?`", row)) for row in rows]
     assert shown == [{name.removeprefix("vecdb_rerank.") for name in names} for names in wanted]
+
+
+def test_the_readme_is_short_and_its_pictures_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert pictures
+    assert all((ROOT / picture).is_file() for picture in pictures)

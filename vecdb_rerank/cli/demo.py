@@ -1,77 +1,183 @@
-"""``vecdb-rerank demo``: search real documents without a server or a network."""
+"""``vecdb-rerank demo``: search a handbook and measure it, without a server or a network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vecdb_rerank.cli import common
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
-SHOWN = ("q001", "q002", "q003")
-SIDES: tuple[tuple[str, Mapping[str, Any]], ...] = (
-    ("dense", {"mode": "dense", "rerank": False}),
-    ("hybrid", {"mode": "hybrid", "rerank": False}),
-    ("hybrid + rerank", {"mode": "hybrid"}),
-)
+    from vecdb_rerank.demo.handbook import Question
+    from vecdb_rerank.demo.session import Answer
+    from vecdb_rerank.evaluation.connector import EvaluatedConnector
+
+# Questions that are not held out, each with what kind of question it is.
+SHOWN = {
+    "b032": "A paraphrase",
+    "a059": "An exact name",
+    "b046": "A negation",
+    "a049": "Another negation",
+}
+HITS = 3
+TEXT_CHARS = 110
 
 
 def command(
     question: Annotated[
-        list[str] | None, typer.Argument(help="Your own questions about the standard library.")
+        list[str] | None, typer.Argument(help="Your own questions about git, HTTP, SQL, Python …")
     ] = None,
-    rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Index and measure again instead of using the cache.")
+    everything: Annotated[
+        bool, typer.Option("--all", help="Measure all questions that are not held out.")
     ] = False,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Measure the held-out third, and show nothing else.")
+    ] = False,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the first search as a picture.")
+    ] = None,
 ) -> None:
-    """Search the docstrings of Python's standard library: dense, hybrid, and reranked.
+    """Search a developer's handbook with and without reranking, and measure both.
 
-    Everything runs in this process: an embedded Qdrant and the bundled models.
-    The first run indexes and measures; the user's cache folder keeps both for
-    the next one.
+    Everything runs in this process: an embedded Qdrant in memory and the bundled
+    models. The first searches show where reranking moves the answer; the table
+    measures as many judged questions as half a minute allows.
 
-    Example: vecdb-rerank demo "read a file line by line"
+    Example: vecdb-rerank demo "undo a commit that I already pushed"
     """
-    from vecdb_rerank.demo.questions import questions
-    from vecdb_rerank.demo.session import open_demo, remove_demos
-    from vecdb_rerank.evaluation.report import tables
+    common.out.print_line(
+        "A developer's handbook, an embedded Qdrant and the bundled models: "
+        "no server, no key, no network."
+    )
+    from vecdb_rerank.demo import handbook, session
 
-    if rebuild:
-        remove_demos()
-    judged = {q.text: q for q in questions()}
-    with common.progress() as shown:
-        demo = open_demo(common.Bars(shown))
-    try:
-        for text in question or [q.text for q in judged.values() if q.id in SHOWN]:
-            relevant = set(judged[text].relevant) if text in judged else set()
-            common.out.print(_side_by_side(demo.connector, text, relevant))
-        if not question:
-            with common.progress() as shown:
-                result = demo.measured(common.Bars(shown))
-            common.out.print(tables.table(result))
-            common.out.print_line(
-                f"Measured on {len(judged)} judged questions on this machine, and kept in "
-                f"{demo.folder}; --rebuild measures again.\n"
-                'Next: vecdb-rerank demo "your own question", or vecdb-rerank index --help'
-            )
-    finally:
-        demo.connector.close()
+    if svg is not None:
+        common.require_writable(svg, "--svg")
+    with session.opened() as connector:
+        if held_out:
+            _measure(connector, handbook.answered(held_out=True))
+            return
+        if question:
+            for text in question:
+                _show(session.ask(connector, handbook.Question("", text, "vague", {}, False)))
+            return
+        known = {one.id: one for one in handbook.questions()}
+        answers = []
+        for number, (identifier, kind) in enumerate(SHOWN.items(), start=1):
+            answers.append(session.ask(connector, known[identifier]))
+            _show(answers[-1], f"{number}. {kind}")
+            if svg is not None and number == 1:
+                _draw(answers[-1], svg)
+        _measure_some(connector, answers, everything)
+    for line in _next():
+        common.out.print_line(line)
 
 
-def _side_by_side(connector: Any, text: str, relevant: set[str]) -> Table:
+def _show(answer: Answer, title: str = "") -> None:
+    common.out.print()
+    common.out.print(*_lines(answer, title), sep="\n")
+
+
+def _lines(answer: Answer, title: str) -> list[RenderableType]:
+    from rich.markup import escape
+
+    lines: list[RenderableType] = [f"[bold]“{escape(answer.question.text)}”[/]"]
+    if title:
+        lines.insert(0, f"{title}: {_what_happened(answer)}")
+        lines.append(_where(answer))
+    return [*lines, _table(answer)]
+
+
+def _what_happened(answer: Answer) -> str:
+    bm25, before, after = (answer.first_answer[stage] for stage in ("bm25", "hybrid", "reranked"))
+    if before is None or after is None:
+        return "[yellow]the answer is not among the candidates[/]"
+    if answer.question.kind == "exact" and bm25 == after == 1:
+        return "[green]BM25 is right, and its hit stays first[/]"
+    if after < before:
+        return "[green]reranking wins[/]"
+    if after > before:
+        return "[red]reranking loses[/]"
+    return "the order was right, and stays" if after == 1 else "reranking changes nothing"
+
+
+def _where(answer: Answer) -> str:
+    ranks = {stage: "-" if n is None else str(n) for stage, n in answer.first_answer.items()}
+    return (
+        f"Rank of the first answer: BM25 {ranks['bm25']}, dense {ranks['dense']}, "
+        f"hybrid {ranks['hybrid']} → reranked [bold]{ranks['reranked']}[/]"
+    )
+
+
+def _table(answer: Answer) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=f"“{escape(text)}”", caption="✓ judged relevant" if relevant else None)
-    columns = []
-    for name, options in SIDES:
-        shown.add_column(name, ratio=1, overflow="fold")
-        response = connector.search(text, limit=5, **options)
-        columns.append([str(c.doc_id) for c in connector.candidates(response)])
-    for row in zip(*columns, strict=False):
-        shown.add_row(*(f"[green]{escape(i)} ✓[/]" if i in relevant else escape(i) for i in row))
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("rank", "was", ""):
+        shown.add_column(name, justify="right", no_wrap=True)
+    shown.add_column("passage")
+    judged = bool(answer.question.relevant)
+    for hit in answer.hits[: HITS if judged else 5]:
+        mark = {2: "[green]✓[/]", 1: "[green]·[/]"}.get(hit.grade, "")
+        title, text = hit.passage.title, common.snippet(hit.passage.text, TEXT_CHARS)
+        cell = f"[bold]{escape(title)}[/]: {escape(text)}"
+        shown.add_row(str(hit.rank), str(hit.was), mark, cell)
     return shown
+
+
+def _measure_some(
+    connector: EvaluatedConnector, answers: Sequence[Answer], everything: bool
+) -> None:
+    import statistics
+
+    from vecdb_rerank.demo import handbook, measure
+
+    questions = handbook.answered(held_out=False)
+    milliseconds = statistics.median(answer.milliseconds for answer in answers)
+    chosen = questions if everything else measure.sample(questions, milliseconds)
+    _measure(connector, chosen)
+    rest = len(questions) - len(chosen)
+    if rest:
+        common.out.print_line(f"{rest} more questions: {_program()} demo --all")
+
+
+def _measure(connector: EvaluatedConnector, questions: Sequence[Question]) -> None:
+    from vecdb_rerank.demo import measure
+    from vecdb_rerank.evaluation.report import tables
+    from vecdb_rerank.evaluation.verdict import verdict
+
+    common.out.print_line(f"\nMeasuring {len(questions)} judged questions …")
+    with common.progress() as shown:
+        measured = measure.measure(connector, questions, common.Bars(shown))
+    common.out.print(tables.yardstick_table(measured))
+    common.out.print_line(verdict(measured)["text"])
+
+
+def _draw(answer: Answer, file: Path) -> None:
+    from vecdb_rerank.cli.picture import draw
+
+    draw(_lines(answer, _what_happened(answer).capitalize()), "vecdb-rerank demo", file)
+
+
+def _next() -> list[str]:
+    program = _program()
+    return [
+        "",
+        f"Your own file:      {program} index FILE && {program} search QUERY",
+        f"Your own database:  {program} adopt --url URL",
+    ]
+
+
+def _program() -> str:
+    """Return how to call this command here: a virtual environment need not be on the path."""
+    name = "vecdb-rerank"
+    return name if shutil.which(name) else os.path.relpath(sys.argv[0])

@@ -1,1 +1,1 @@
-"""The demo: a search over the docstrings of the Python standard library."""
+"""The demo: a handbook with judged questions, searched without a server or a network."""

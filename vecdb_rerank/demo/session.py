@@ -1,93 +1,116 @@
-"""The demo's index: an embedded Qdrant on disk, built once per Python version and corpus."""
+"""Search the handbook in this process: an embedded Qdrant in memory and the bundled models."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import cast
 
-from vecdb_rerank._version import __version__
-from vecdb_rerank.cache_folder import cache_folder
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.settings import Settings
-from vecdb_rerank.demo.corpus import standard_library
-from vecdb_rerank.demo.questions import questions
-from vecdb_rerank.evaluation import runs
-from vecdb_rerank.evaluation.connector import Progress
-from vecdb_rerank.evaluation.datasets import Dataset
-from vecdb_rerank.evaluation.result import EvaluationSummary, summary
+from vecdb_rerank.demo.handbook import Passage, Question, passages, vectors
+from vecdb_rerank.evaluation.connector import EvaluatedConnector, fill
+from vecdb_rerank.model import HitId
+from vecdb_rerank.outcome import Outcome, observe
+from vecdb_rerank.protocols import Embedder, Vector
 
-COLLECTION = "python-standard-library"
+K = 50  # first-pass candidates, the default of a search
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
-    """The index of this Python's standard library, and its folder."""
+class Hit:
+    """A passage with its rank (from 1) after reranking, and its rank before."""
 
-    connector: Any
-    documents: int
-    folder: Path
-
-    def measured(self, on_progress: Progress) -> EvaluationSummary:
-        """Return quality and latency over all judged questions; later calls read them from disk."""
-        file = self.folder / "measured.json"
-        if not file.exists():
-            file.write_text(json.dumps(self._measure(on_progress)), encoding="utf-8")
-        result: EvaluationSummary = json.loads(file.read_text(encoding="utf-8"))
-        return result
-
-    def _measure(self, on_progress: Progress) -> EvaluationSummary:
-        judged = questions()
-        dataset = Dataset(
-            "Python's standard library",
-            ({},) * self.documents,
-            {q.id: q.text for q in judged},
-            {q.id: q.relevant for q in judged},
-        )
-        found: dict[str, runs.Run] = {}
-        total = len(judged) * len(runs.MODES)
-        done = iter(range(1, total + 1))
-        for mode in runs.MODES:
-            found |= runs.run(
-                self.connector,
-                dataset.queries,
-                modes=[mode],
-                rerank=mode == "hybrid",
-                on_progress=lambda: on_progress("measuring", next(done), total),
-            )
-        return summary(dataset, found, 50, "embedded Qdrant")
+    passage: Passage
+    rank: int
+    was: int
+    grade: int
 
 
-def open_demo(on_progress: Progress) -> Demo:
-    """Open the index, and build it if it is missing; ``on_progress`` gets (what, done, total)."""
-    documents = [{"_id": entry.id, **entry.payload()} for entry in standard_library()]
-    folder = cache_folder() / f"demo-{_version(documents)}"
-    connector = factory.build(
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reranked hits of a question, and where its first answer was.
+
+    ``first_answer`` is the rank (from 1) of the first passage of grade 2 in each stage (``bm25``,
+    ``dense``, ``hybrid``, ``reranked``); None if it is not among the candidates.
+    """
+
+    question: Question
+    hits: Sequence[Hit]
+    first_answer: Mapping[str, int | None]
+    milliseconds: float
+
+
+class HandbookEmbedder:
+    """The bundled embedder; the passages' vectors come with the package.
+
+    Embedding them takes seconds, and they are always the same.
+    """
+
+    def __init__(self, embedder: Embedder, texts: Sequence[str]) -> None:
+        self._embedder = embedder
+        self._known = dict(zip(texts, vectors().astype("float32").tolist(), strict=True))
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector."""
+        return self._embedder.dimension
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the vector of a query."""
+        return self._embedder.embed_query(text)
+
+    def embed_documents(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """Return the vectors of passages, shape (len(texts), dimension)."""
+        return [self._known[text] for text in texts]
+
+
+@contextmanager
+def opened() -> Iterator[EvaluatedConnector]:
+    """Yield a connector over the handbook, in memory; nothing is written to disk."""
+    connector: EvaluatedConnector = factory.build(
         Settings(
-            backend={"type": "qdrant", "path": folder, "collection": COLLECTION},
-            policy={"deadline": None},
+            backend={"type": "qdrant", "path": ":memory:", "collection": "handbook"},
+            policy={"deadline": None},  # a slow machine must not change what is shown
         )
     )
-    complete = folder / "complete"
-    if not complete.exists():
-        what, total = "indexing the standard library", len(documents)
-        connector.create()
-        connector.add(documents, on_progress=lambda done: on_progress(what, done, total))
-        complete.touch()
-    return Demo(connector, len(documents), folder)
+    with closing(connector):
+        documents = [passage.document() for passage in passages()]
+        texts = [connector.pipeline.text_fields.text(document) for document in documents]
+        embedder = HandbookEmbedder(cast("Embedder", connector.pipeline.embedder), texts)
+        connector.pipeline = replace(connector.pipeline, embedder=embedder)
+        fill(connector, documents, lambda _: None)
+        yield connector
 
 
-def remove_demos() -> None:
-    """Delete everything that demos keep on disk."""
-    for folder in cache_folder().glob("demo-*"):
-        shutil.rmtree(folder)
+def ask(connector: EvaluatedConnector, question: Question) -> Answer:
+    """Search for a question, and find where its answers were in each stage."""
+    with observe() as outcomes:
+        response = connector.search(question.text, k=K, limit=K, explain=True)
+    [outcome] = outcomes
+    names = {hit.id: str(hit.doc_id) for hit in connector.candidates(response)}
+    known = {passage.id: passage for passage in passages()}
+    hits = [
+        Hit(
+            known[names[hit.id]],
+            hit.rank,
+            hit.first_pass_rank,
+            question.relevant.get(names[hit.id], 0),
+        )
+        for hit in outcome.hits
+    ]
+    return Answer(question, hits, _first_answer(question, names, outcome), outcome.timings["total"])
 
 
-def _version(documents: list[dict[str, Any]]) -> str:
-    """Return a name that changes with everything the index depends on."""
-    content = json.dumps([__version__, documents], sort_keys=True).encode()
-    return f"{platform.python_version()}-{hashlib.blake2b(content, digest_size=6).hexdigest()}"
+def _first_answer(
+    question: Question, names: Mapping[HitId, str], outcome: Outcome
+) -> dict[str, int | None]:
+    answers = [hit for hit in outcome.hits if question.relevant.get(names[hit.id]) == 2]
+    ranks = {
+        branch: [hit.branches[branch].rank for hit in answers if branch in hit.branches]
+        for branch in ("bm25", "dense")
+    }
+    ranks["hybrid"] = [hit.first_pass_rank for hit in answers]
+    ranks["reranked"] = [hit.rank for hit in answers]
+    return {stage: min(found, default=None) for stage, found in ranks.items()}
