@@ -8,6 +8,11 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 
 # FROM: how the tests' databases are started: auto, env, compose, testcontainers, embedded
 FROM ?= auto
+# PROCESSES: how many run the tests: a number, or auto (one per core)
+PROCESSES ?= 2
+
+# Compiled once, not at each start of the many short processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: env demo test lowest check format docs bench bench-rerankers opensearch opensearch-stop clean
 
@@ -17,7 +22,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/vecdb-rerank demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest --servers=$(FROM)
+	$(BIN)/pytest --servers=$(FROM) -n $(PROCESSES) --dist worksteal
 
 # Tests the integrations with the lowest supported LangChain, LlamaIndex and Haystack.
 lowest: $(VENV)/.dev

@@ -10,6 +10,7 @@ import json
 import shutil
 from pathlib import Path
 from pydoc_data.topics import topics
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,16 @@ def minilm(folder: Path | None = None) -> Path:
     folder = folder or cache_folder() / CHECKPOINTS / MS_MARCO_MINILM.name
     if (folder / "model.safetensors").is_file():
         return folder
-    weights = locate(BUNDLED, MS_MARCO_MINILM)
     folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder) as new:  # others may write and read at the same time
+        _write_minilm(Path(new))
+        for file in sorted(Path(new).iterdir(), key=lambda file: file.suffix == ".safetensors"):
+            file.replace(folder / file.name)
+    return folder
+
+
+def _write_minilm(folder: Path) -> None:
+    weights = locate(BUNDLED, MS_MARCO_MINILM)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
         shutil.copyfile(weights.tokenizer.with_name(name), folder / name)
     config = BertConfig.from_dict(
@@ -65,10 +74,7 @@ def minilm(folder: Path | None = None) -> Path:
         }
     )
     config.save_pretrained(folder)
-    part = folder / "model.safetensors.part"  # renamed when complete, for concurrent readers
-    save_file(_dequantized(weights.onnx), part, {"format": "pt"})
-    part.rename(folder / "model.safetensors")
-    return folder
+    save_file(_dequantized(weights.onnx), folder / "model.safetensors", {"format": "pt"})
 
 
 def _dequantized(path: Path) -> dict[str, torch.Tensor]:

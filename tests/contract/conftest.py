@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,10 +33,10 @@ def models() -> Remembering:
 
 
 @pytest.fixture(scope="session")
-def backend(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, ran: Counter[str]) -> Iterator[Backend]:
     name: str = request.param
     with opened(name, _client(name, request)) as opened_backend:
-        ran.add(name)
+        ran.setdefault(name, 0)
         yield opened_backend
 
 

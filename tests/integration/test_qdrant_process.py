@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,12 +36,12 @@ def process() -> Iterator[servers.QdrantProcess]:
 
 @pytest.fixture(params=SERVED)
 def served(
-    request: pytest.FixtureRequest, process: servers.QdrantProcess, ran: set[str]
+    request: pytest.FixtureRequest, process: servers.QdrantProcess, ran: Counter[str]
 ) -> Iterator[Backend]:
     name: str = request.param
     client = qdrant_client(name, process.url, process.grpc_port, timeout=TIMEOUT)
     with opened(name, client) as backend:
-        ran.add(f"{name} of an own process")
+        ran.setdefault(f"{name} of an own process", 0)
         yield backend
 
 

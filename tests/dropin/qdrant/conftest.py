@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -19,12 +20,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def world(request: pytest.FixtureRequest, ran: set[str]) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, ran: Counter[str]) -> Iterator[World]:
     name: str = request.param
     server = request.getfixturevalue("qdrant_server") if name in SERVED else ()
     with opened(name, *server) as filled:
-        ran.add(name)
         yield filled
-        if filled.generated:
-            ran.discard(name)
-            ran.add(f"{name} ({filled.generated} generated requests)")
+        ran[name] += filled.generated
