@@ -206,6 +206,7 @@ class Node:
             "OS_PORT": str(port),
             "OS_WITHOUT": without,
             "OS_HEAP": heap,
+            "OS_JAVA_OPTS": "-XX:TieredStopAtLevel=1",  # it ends before C2's compiling pays
         }
 
     def start(self) -> None:

@@ -108,6 +108,7 @@ def test_a_limit_of_nothing_is_refused() -> None:
     assert caught.value.key == "max_response_bytes"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
 def test_a_long_error_message_holds_up_no_event_loop(status: str, behaving: Any) -> None:
     message = json.dumps({"error": {"message": "no word of it is yours " * 40_000}}).encode()

@@ -49,6 +49,7 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "vecdb-rerank"]
 
 
+@pytest.mark.timing
 @both_apis
 @pytest.mark.parametrize("fault", ["hang before headers", "drip", "headers, then stall"])
 def test_the_second_url_answers_for_one_that_hangs_and_nothing_stays_behind(
@@ -80,6 +81,7 @@ def test_without_it_one_url_is_asked_after_the_other(
     assert one.seconds > 1.4
 
 
+@pytest.mark.timing
 @both_apis
 def test_an_error_is_no_answer_while_the_other_url_may_give_one(
     servers: tuple[FaultServer, FaultServer], api: str
@@ -92,6 +94,7 @@ def test_an_error_is_no_answer_while_the_other_url_may_give_one(
     assert len(second.requests) == 1
 
 
+@pytest.mark.timing
 @both_apis
 def test_both_may_fail(servers: tuple[FaultServer, FaultServer], api: str) -> None:
     first, second = servers
@@ -126,6 +129,7 @@ def race(first: Flow[str], second: Flow[str], after: float, api: str) -> str:
     return run(flow()) if api == "sync" else asyncio.run(run_async(flow()))
 
 
+@pytest.mark.timing
 @both_apis
 def test_the_first_value_wins(api: str) -> None:
     assert race(waits(0.0, "a"), waits(0.0, "b"), 1.0, api) == "a"

@@ -85,6 +85,7 @@ def test_each_url_is_tried_as_often_as_one_would_be(api: str) -> None:
     assert (len(one.requests), len(other.requests)) == (2, 2)
 
 
+@pytest.mark.timing
 @both_apis
 def test_a_url_that_hangs_leaves_time_for_the_next(api: str) -> None:
     with fault_server("hang before headers") as stuck, fault_server("ok") as whole:
@@ -93,6 +94,7 @@ def test_a_url_that_hangs_leaves_time_for_the_next(api: str) -> None:
     assert 0.25 < found.seconds < 0.6
 
 
+@pytest.mark.timing
 @both_apis
 def test_a_url_that_hung_is_asked_last(api: str, caplog: pytest.LogCaptureFixture) -> None:
     """Its share of the time is lost once, not in every search."""
@@ -146,6 +148,7 @@ def test_many_documents_go_in_batches_over_one_connection(api: str) -> None:
     assert found.outcome.scored == COUNT
 
 
+@pytest.mark.timing
 @both_apis
 def test_what_was_scored_before_the_deadline_counts(api: str) -> None:
     with fault_server("slow") as server:

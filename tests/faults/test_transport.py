@@ -44,6 +44,7 @@ def lateness(call: Callable[[], Any], seconds: float = 0.3, times: int = 5) -> l
     return late
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("fault", LATE)
 def test_a_synchronous_call_ends_with_its_deadline(fault: str) -> None:
     one = clients()
@@ -54,6 +55,7 @@ def test_a_synchronous_call_ends_with_its_deadline(fault: str) -> None:
     assert max(late) < 0.3
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("http2", [False, True])
 @pytest.mark.parametrize("fault", LATE)
 def test_an_asynchronous_call_ends_with_its_deadline(fault: str, http2: bool) -> None:
@@ -69,6 +71,7 @@ def test_an_asynchronous_call_ends_with_its_deadline(fault: str, http2: bool) ->
     assert max(late) < 0.3
 
 
+@pytest.mark.timing
 def test_waiting_for_a_connection_ends_with_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,6 +113,7 @@ def sipping() -> Iterator[str]:
     listener.close()
 
 
+@pytest.mark.timing
 @pytest.mark.timeout(10)  # else a server decides how long a regression hangs
 def test_sending_to_a_server_that_reads_slowly_ends_with_the_deadline(sipping: str) -> None:
     one = clients()
@@ -118,6 +122,7 @@ def test_sending_to_a_server_that_reads_slowly_ends_with_the_deadline(sipping: s
     assert max(late) < 0.3
 
 
+@pytest.mark.timing
 def test_a_tls_handshake_that_hangs_ends_with_the_deadline() -> None:
     one = clients()
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
@@ -127,6 +132,7 @@ def test_a_tls_handshake_that_hangs_ends_with_the_deadline() -> None:
     assert max(late) < 0.3
 
 
+@pytest.mark.timing
 def test_looking_up_a_name_ends_with_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: waiting.wait(10))
@@ -177,6 +183,7 @@ def tunnel(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     listener.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("api", ["sync", "async"])
 @pytest.mark.parametrize("fault", ["tls, unknown authority", "tls, drip"])
 def test_the_proxy_of_the_environment_is_used_and_keeps_the_deadline(
@@ -279,6 +286,7 @@ def socks(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     listener.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("api", ["sync", "async"])
 @pytest.mark.parametrize("fault", ["ok", "drip"])
 def test_a_socks_proxy_is_used_and_keeps_the_deadline(

@@ -118,6 +118,7 @@ def test_all_failures_are_told() -> None:
     assert str(answer.error) == "first: first failed with LookupError; second: b"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("kind", [Fake, Service])
 def test_one_that_hangs_leaves_the_next_one_time(kind: type[Fake]) -> None:
     started = time.monotonic()
@@ -127,11 +128,13 @@ def test_one_that_hangs_leaves_the_next_one_time(kind: type[Fake]) -> None:
     assert time.monotonic() - started < 0.6
 
 
+@pytest.mark.timing
 def test_a_chain_of_three_is_reached_to_its_end() -> None:
     hanging = [Service(f"hangs {n}", seconds=5.0) for n in range(2)]
     assert ask(chain(*hanging, Service("third", seconds=0.05)), 0.6).reranker == "third"
 
 
+@pytest.mark.timing
 def test_no_more_time_is_kept_for_the_next_one_than_it_is_known_to_take() -> None:
     flaky, fast = Service("flaky", LookupError()), Fake("fast", seconds=0.01)
     both = chain(flaky, fast, breaker=None)
@@ -141,6 +144,7 @@ def test_no_more_time_is_kept_for_the_next_one_than_it_is_known_to_take() -> Non
     assert ask(both, 1.0).reranker == "flaky"
 
 
+@pytest.mark.timing
 def test_what_does_not_fit_into_the_time_left_is_not_sent() -> None:
     service = Service("service")
     service.seconds, service.per_document = 0.02, 0.002
@@ -155,6 +159,7 @@ def test_what_does_not_fit_into_the_time_left_is_not_sent() -> None:
     assert len(scored) == len(answer.scores.relevance) == 50
 
 
+@pytest.mark.timing
 def test_one_that_cannot_make_it_is_left_out() -> None:
     service = Service("slow", seconds=0.1)
     both = chain(service, Fake("fast"))
@@ -183,6 +188,7 @@ def test_calls_that_the_deadline_cut_do_not_lock_a_reranker_out() -> None:
         assert sum(raw is not None for raw in answer.scores.raw) == 10
 
 
+@pytest.mark.timing
 def test_less_is_sent_to_one_that_is_late_with_everything() -> None:
     service = Service("slow")
     service.per_document = 0.004  # 200 ms for all
@@ -194,6 +200,7 @@ def test_less_is_sent_to_one_that_is_late_with_everything() -> None:
     assert 10 < max(scored) < 31
 
 
+@pytest.mark.timing
 def test_a_first_one_that_can_score_little_leaves_it_to_one_that_can_score_all() -> None:
     slow, fast = Service("slow"), Fake("fast", seconds=0.001)
     slow.per_document = 0.002
@@ -217,6 +224,7 @@ def test_two_of_one_name_are_refused() -> None:
         chain(Fake("a"), Fake("a"))
 
 
+@pytest.mark.timing
 def test_time_that_was_too_short_is_not_the_rerankers_fault() -> None:
     service = Service("fine", seconds=0.05)
     one = chain(service, deadline=1.0, breaker=Breaker(failures=2, pause=60.0))
