@@ -54,7 +54,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take what ran in a process of pytest-xdist; one that crashed tells nothing."""
-    node.config.stash[_RAN].update(getattr(node, "workeroutput", {}).get("ran", {}))
+    config: pytest.Config = node.config
+    config.stash[_RAN].update(getattr(node, "workeroutput", {}).get("ran", {}))
 
 
 def pytest_terminal_summary(

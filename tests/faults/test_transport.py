@@ -360,6 +360,7 @@ def test_clients_of_ended_loops_are_not_kept() -> None:
     assert one._loops == {}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("http2", [False, True])
 @pytest.mark.parametrize("ends", ["deadline", "cancelled", "both"])
 @pytest.mark.parametrize("fault", [*LATE, "slow"])
