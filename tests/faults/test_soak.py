@@ -19,7 +19,7 @@ SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 @pytest.mark.parametrize("api", APIS)
 def test_nothing_is_lost_and_nothing_is_left(api: str, tmp_path: Path) -> None:
     file = tmp_path / "numbers.json"
-    options = "--seconds 3 --settle 1 --concurrent 8 --pause 0.05 --faults 0.4 --no-breaker"
+    options = "--seconds 2 --settle 0.5 --concurrent 8 --pause 0.05 --faults 0.4 --no-breaker"
     command = [sys.executable, str(SOAK), *options.split(), "--api", api, "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert file.exists(), done.stderr
