@@ -48,14 +48,14 @@ def pytest_report_header() -> str:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Send what ran to the process that prints the summary."""
     output: dict[str, Any] = getattr(session.config, "workeroutput", {})  # of pytest-xdist
-    output["ran"] = dict(session.config.stash[_RAN])
+    ran = session.config.stash[_RAN]
+    output["ran"] = dict(ran)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take what ran in a process of pytest-xdist; one that crashed tells nothing."""
-    config: pytest.Config = node.config
-    config.stash[_RAN].update(getattr(node, "workeroutput", {}).get("ran", {}))
+    node.config.stash[_RAN].update(getattr(node, "workeroutput", {}).get("ran", {}))
 
 
 def pytest_terminal_summary(
