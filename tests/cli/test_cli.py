@@ -937,7 +937,12 @@ def test_tuning_prints_the_trade_off_and_writes_a_configuration(
     assert (ended.code, ended.err) == (0, "")
     for text in ("chosen", "NDCG@10", "new.toml"):
         assert text in ended.out
-    assert Path("new.toml").read_text(encoding="utf-8").startswith(FILE)
+    # Two queries prove nothing: the settings stay, and both outputs say so.
+    assert "current settings stay" in ended.out
+    comment, text = Path("new.toml").read_text(encoding="utf-8").split("\n", 1)
+    assert comment.startswith("#")
+    assert "kept" in comment
+    assert text.startswith(FILE)
     assert load("new.toml").settings.search.k == 50
     assert Path("t.png").read_bytes().startswith(b"\x89PNG")
     ended = run("tune", beir, "--out", "new.toml")
@@ -947,9 +952,13 @@ def test_tuning_prints_the_trade_off_and_writes_a_configuration(
 def test_tuning_prints_only_json_where_json_is_asked_for(
     beir: str, run: Callable[..., Ended]
 ) -> None:
-    ended = run("tune", beir, "--max-k", "20", "--queries", "1", "--json", "-")
+    ended = run("tune", beir, "--max-k", "20", "--json", "-")
     assert (ended.code, ended.err) == (0, "")
-    assert json.loads(ended.out)["queries"] == 1
+    result = json.loads(ended.out)
+    assert result["queries"] == 2
+    names = [row["name"] for row in result["yardstick"]["rows"]]
+    assert names[2:5] == ["hybrid", "tuned fusion", "reranked"]
+    assert result["verdict"]["answer"] == "uncertain"
 
 
 def test_a_cascade_is_not_tuned(beir: str, run: Callable[..., Ended]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -17,16 +18,30 @@ QUERIES = [f"q{n}" for n in range(60)]
 
 
 def result(
-    quality: Callable[[int], float], classes: Mapping[str, str] | None = None, k: int = 50
+    quality: Callable[[int], float],
+    classes: Mapping[str, str] | None = None,
+    k: int = 50,
+    *,
+    time: str = "2026-01-01T00:00:00+00:00",
+    dataset: str = "d",
 ) -> EvaluationResult:
     values = {q: {"first_pass": 0.0, "reranked": quality(n)} for n, q in enumerate(QUERIES)}
+    latency = {"p50": 12.0, "p95": 20.0}
+    mean = statistics.fmean(value["reranked"] for value in values.values())
     found = {
-        "dataset": "d",
+        "dataset": dataset,
         "documents": 9,
         "queries": len(QUERIES),
         "k": k,
-        "stages": {},
-        "details": {"ndcg": values, "classes": classes or {}},
+        "backend": "qdrant",
+        "stages": {
+            "hybrid": {"ndcg@10": 0.0, "latency_ms": latency},
+            "hybrid+rerank": {"ndcg@10": mean, "latency_ms": None},
+        },
+        "verdict": {"answer": "pays", "text": "Reranking pays here."},
+        "settings": {"search": {"mode": "hybrid"}, "reranker": {"type": "onnx"}},
+        "environment": {"time": time, "version": "0.1.0"},
+        "details": {"mode": "hybrid", "ndcg": values, "classes": classes or {}},
     }
     return cast(EvaluationResult, found)
 

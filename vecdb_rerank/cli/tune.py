@@ -54,8 +54,9 @@ def command(
     gain is measured on queries held out from the choice.
 
     If a chain of rerankers is configured, the best one is chosen and put first.
-    --out writes your configuration with the chosen settings; it never
-    overwrites a file.
+    --out writes your configuration with the chosen settings, also if the
+    current ones stay; it never overwrites a file. The report opens with
+    whether reranking pays against tuned fusion.
 
     The collection is that of `evaluate`: DIR in a temporary one, or an existing
     one, to which nothing is written.
@@ -64,8 +65,8 @@ def command(
     """
     from vecdb_rerank.config.loading import DEFAULT_FILE
     from vecdb_rerank.errors import ConfigurationError
-    from vecdb_rerank.evaluation import tuning
-    from vecdb_rerank.evaluation.report import charts
+    from vecdb_rerank.evaluation import tuned, tuning
+    from vecdb_rerank.evaluation.report import charts, tables
 
     if out is not None and out.exists():
         raise ConfigurationError("--out", f"{out} exists already; choose another name or remove it")
@@ -90,7 +91,7 @@ def command(
             collected, tried, lambda done, total: bars("trying settings", done, total)
         )
     choice = tuning.choose(quality, now, folds=folds, seed=seed)
-    result = tuning.summary(collected, quality, choice)
+    result = tuned.result(collected, quality, choice)
     if out is not None:
         file = config or Path(DEFAULT_FILE)
         common.write_text(out, tuning.configuration(file, settings, collected, choice.chosen))
@@ -100,7 +101,8 @@ def command(
     if json_file is not None:
         common.write_json(result, json_file)
     if json_file != "-":
-        common.out.print(_table(result))
+        common.out.print_line(result["verdict"]["text"])
+        common.out.print(tables.yardstick_table(result["yardstick"]), _table(result))
         for line in _sentences(choice, result, out):
             common.out.print_line(line)
 
@@ -135,7 +137,9 @@ def _sentences(choice: Choice, result: TuningSummary, out: Path | None) -> list[
 
     low, high = choice.validated.interval
     lines = [
-        f"Chosen: {result['chosen']}.",
+        "The current settings stay: no others are better on held-out queries by more than chance."
+        if choice.chosen == choice.now
+        else f"Chosen: {result['chosen']}.",
         f"On held-out queries, choosing this way changes NDCG@10 by "
         f"{choice.validated.change:+.4f} [{low:+.4f}, {high:+.4f}].",
     ]

@@ -65,7 +65,11 @@ def _is_result(value: object) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("stages"), dict):
         return False
     details = value.get("details")
-    return isinstance(details, dict) and isinstance(details.get("ndcg"), dict)
+    return (
+        isinstance(details, dict)
+        and isinstance(details.get("ndcg"), dict)
+        and all(name in value for name in ("environment", "settings", "verdict"))
+    )
 
 
 def _row(group: str, changes: Sequence[float], max_loss: float, level: float) -> GateRow:

@@ -61,14 +61,17 @@ class Searched:
         """
         if not policy.skip.shadow and skip_rules.rule(self.query, candidates, policy.skip):
             return distinct(self.names[candidate.id] for candidate in candidates)
-        known = self.scores[setting.reranker]
-        pairs = [known.get(c.id, (None, None)) for c in candidates]
+        return self.scored(candidates, setting.reranker).order(setting.blend, policy)
+
+    def scored(self, candidates: Sequence[Candidate], reranker: int) -> Scored:
+        """Return the candidates with the scores of a reranker, by its index."""
+        pairs = [self.scores[reranker].get(c.id, (None, None)) for c in candidates]
         scores = Scores(
             [raw for raw, _ in pairs],
             [relevance for _, relevance in pairs],
-            calibrated=self.calibrated[setting.reranker],
+            calibrated=self.calibrated[reranker],
         )
-        return Scored(self.query, candidates, scores, self.names).order(setting.blend, policy)
+        return Scored(self.query, candidates, scores, self.names)
 
 
 @dataclass(slots=True)

@@ -22,8 +22,9 @@ def configuration(
 ) -> str:
     """Return the TOML text of ``file`` (None: an empty one) with the chosen settings.
 
-    Comments and all other keys are kept. If several rerankers are configured, the chosen one comes
-    first and the others follow in their order.
+    Its first line says what was chosen, or that the current settings were kept. Comments and all
+    other keys are kept. If several rerankers are configured, the chosen one comes first and the
+    others follow in their order.
     """
     tomlkit = require("tomlkit", "evaluation")
     text = file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
@@ -41,7 +42,20 @@ def configuration(
         blend = {"method": chosen.blend.method, "weight": chosen.blend.weight}
         _replace(_table(document, "policy"), "blend", blend)
     _put_first(document, settings, collected.scorers[chosen.reranker].section)
-    return document.as_string()
+    lines = document.as_string().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(_MARK)]
+    return "".join([_said(collected, now, chosen), *kept])
+
+
+_MARK = "# vecdb-rerank tune"
+
+
+def _said(collected: Collected, now: Setting, chosen: Setting) -> str:
+    """Return a comment on the choice; the collection's name may hold any character."""
+    name = collected.scorers[chosen.reranker].name
+    text = "kept the settings" if chosen == now else f"chose {name}, {chosen.described(now)}"
+    line = f"{_MARK} {text}; {len(collected.queries)} queries of {collected.dataset}"
+    return "".join(filter(str.isprintable, " ".join(line.split()))) + "\n"
 
 
 def _put_first(document: TOMLDocument, settings: Settings, chosen: RerankerSettings) -> None:
