@@ -1,0 +1,61 @@
+"""Two orders compared without judgments, against values worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vecdb_rerank.config.loading import load
+from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.unjudged import changes, evaluate_unjudged, overlap, rbo
+from vecdb_rerank.testing import CORPUS, QUERIES
+
+LISTS = st.lists(st.sampled_from("abcdefghijkl"), unique=True, max_size=12)
+
+
+def test_overlap_and_rbo_of_equal_and_disjoint_lists() -> None:
+    assert overlap("abc", "cab") == rbo("abc", "abc") == overlap("", "") == rbo("", "") == 1.0
+    assert overlap("abc", "xyz") == rbo("abc", "xyz") == rbo("abc", "") == 0.0
+    assert overlap("abcd", "ab") == 0.5
+
+
+def test_rbo_weighs_the_first_ranks_most() -> None:
+    # Agreement 0, 1, 1: (1 - p) / p * (p**2 + p**3) + p**3, for p = 0.9.
+    assert rbo("abc", "bac") == pytest.approx(0.1 / 0.9 * (0.81 + 0.729) + 0.729)
+    assert rbo("abcd", "bacd") < rbo("abcd", "abdc")
+
+
+@settings(max_examples=60, deadline=None)
+@given(LISTS, LISTS)
+def test_rbo_is_symmetric_and_between_0_and_1(one: list[str], other: list[str]) -> None:
+    assert rbo(one, other) == rbo(other, one)
+    assert -1e-9 <= rbo(one, other) <= 1 + 1e-9
+    assert rbo(one, one) == pytest.approx(1.0)
+
+
+def test_the_most_changed_queries_come_first() -> None:
+    ranked = {
+        "first": {"same": ["a", "b"], "swapped": ["a", "b"], "new": ["a", "b"]},
+        "second": {"same": ["a", "b"], "swapped": ["b", "a"], "new": ["c", "d"]},
+    }
+    found = changes("first", "second", ranked, {"new": "what is new?"}, str.upper)
+    assert [row["query_id"] for row in found["queries"]] == ["new", "swapped", "same"]
+    assert found["queries"][0]["query"] == "what is new?"
+    assert found["same_first"] == pytest.approx(1 / 3)
+    assert found["overlap"] == pytest.approx(2 / 3)
+    assert [hit["id"] for hit in found["queries"][1]["moved"]] == ["a", "b"]
+    assert found["queries"][2]["moved"] == []
+
+
+def test_a_collection_without_judgments_is_searched_in_both_orders() -> None:
+    corpus = tuple({"_id": d["id"], "text": d["text"]} for d in CORPUS[:12])
+    queries = {name: QUERIES[name] for name in ("bread", "tax")}
+    found = evaluate_unjudged(
+        load(backend={"path": ":memory:"}).settings, Dataset("d", corpus, queries, {}), k=10
+    )
+    [arm] = found["arms"]
+    assert (arm["one"], arm["other"]) == ("hybrid", "hybrid+rerank")
+    assert {row["query_id"] for row in arm["queries"]} == set(queries)
+    assert all(hit["text"] for row in arm["queries"] for hit in row["moved"])
+    assert set(found["latency_ms"]) == {"hybrid", "hybrid+rerank"}
