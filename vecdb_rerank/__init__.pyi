@@ -50,6 +50,7 @@ from vecdb_rerank.rerankers.cascade import CascadeReranker as CascadeReranker
 from vecdb_rerank.rerankers.cohere import CohereReranker as CohereReranker
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker as CrossEncoderReranker
 from vecdb_rerank.rerankers.flag_embedding import FlagEmbeddingReranker as FlagEmbeddingReranker
+from vecdb_rerank.rerankers.function import FunctionReranker as FunctionReranker
 from vecdb_rerank.rerankers.http import HttpReranker as HttpReranker
 from vecdb_rerank.rerankers.late_interaction import (
     LateInteractionReranker as LateInteractionReranker,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
-from vecdb_rerank._checks import above, at_least, in_range, integer_in_range, one_of
+from vecdb_rerank._checks import above, at_least, in_range, integer, one_of, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.text_fields import valid_unicode
 
@@ -72,14 +72,15 @@ class Fusion:
         at_least("fusion.rank_constant", self.rank_constant, 1)
         if self.weights is None:
             return
-        if (
-            len(self.weights) != 2
-            or any(not math.isfinite(w) or w < 0 for w in self.weights)
-            or not sum(self.weights)
-        ):
+        try:
+            bm25, dense = map(float, self.weights)
+            fit = not isinstance(self.weights, str) and min(bm25, dense) >= 0 and bm25 + dense > 0
+        except (TypeError, ValueError):
+            fit = False
+        if not fit or not math.isfinite(bm25 + dense):
             raise ConfigurationError(
                 "fusion.weights",
-                f"must be (bm25, dense), none negative and one above 0, got {self.weights}",
+                f"must be (bm25, dense), none negative and one above 0, got {self.weights!r}",
             )
         if self.method == "dbsf":
             raise ConfigurationError("fusion.weights", "dbsf takes no weights; use min_max or rrf")
@@ -131,21 +132,19 @@ class SearchDefaults:
     of the page alone; ``auto`` like ``page`` once they prove to be large (see `Search`)."""
 
     def __post_init__(self) -> None:
-        integer_in_range("k", self.k, 1, MAX_K)
-        if self.limit is not None:
-            integer_in_range("limit", self.limit, 1, MAX_K)
-            if self.limit > self.k:
-                raise ConfigurationError(
-                    "limit", f"must be at most k ({self.k}), got {self.limit}; raise k or lower it"
-                )
+        for name in ("k", "limit", "depth"):
+            if (given := getattr(self, name)) is not None or name == "k":
+                object.__setattr__(self, name, integer(name, given, 1, MAX_K))
+        if self.limit is not None and self.limit > self.k:
+            raise ConfigurationError(
+                "limit", f"must be at most k ({self.k}), got {self.limit}; raise k or lower it"
+            )
         if not isinstance(self.fusion, Fusion):
             raise ConfigurationError(
-                "fusion", f"expected a Fusion such as Fusion('rrf'), got {self.fusion!r}"
+                "fusion", f"expected a Fusion such as Fusion('rrf'), got {shown(self.fusion)}"
             )
         one_of("mode", self.mode, get_args(Mode))
         one_of("payload", self.payload, get_args(Payload))
-        if self.depth is not None:
-            integer_in_range("depth", self.depth, 1, MAX_K)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +173,13 @@ class Search:
     payload: Payload = "auto"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.query, str) or not self.query.strip():
-            raise ConfigurationError("query", "must not be empty")
+        check_query(self.query)
         if valid_unicode(self.query) != self.query:
             raise ConfigurationError("query", "must not contain a lone surrogate")
         SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion, self.payload)
-        integer_in_range("limit", self.limit, 1, self.k)
-        if not isinstance(self.offset, int) or self.offset < 0:
-            raise ConfigurationError(
-                "offset", f"must be an integer of at least 0, got {self.offset!r}"
-            )
-        if self.query_vector is not None and not all(map(math.isfinite, self.query_vector)):
-            raise ConfigurationError("query_vector", "must contain only finite values")
+        object.__setattr__(self, "offset", integer("offset", self.offset, 0))
+        if self.query_vector is not None:
+            check_vector("query_vector", self.query_vector)
 
     @property
     def needs_vector(self) -> bool:
@@ -248,6 +242,31 @@ def available(mode: Mode, branches: Sequence[Branch]) -> Mode:
             "mode", f"must be {branches[0]}, got {mode}: the collection is configured without it"
         )
     return mode
+
+
+def check_query(query: object) -> None:
+    """Raise `ConfigurationError` unless ``query`` is a text."""
+    if not isinstance(query, str):
+        is_vector = isinstance(query, Sequence) or hasattr(query, "__array__")
+        hint = "; give a vector as query_vector" if is_vector else ""
+        raise ConfigurationError("query", f"must be a str, got {shown(query)}{hint}")
+    if not query.strip():
+        raise ConfigurationError("query", "must not be empty")
+
+
+def check_vector(key: str, vector: object) -> None:
+    """Raise `ConfigurationError` unless ``vector`` is a sequence of finite numbers."""
+    try:
+        numbers = [float(value) for value in vector]  # type: ignore[attr-defined]
+        is_vector = bool(numbers) and not isinstance(vector, str | bytes | Mapping)
+    except (TypeError, ValueError):
+        is_vector = False
+    if not is_vector:
+        raise ConfigurationError(
+            key, f"must be numbers, of shape (dimension,), got {shown(vector)}"
+        )
+    if not all(map(math.isfinite, numbers)):
+        raise ConfigurationError(key, "must contain only finite values")
 
 
 def check_language(language: str) -> None:

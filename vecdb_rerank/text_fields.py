@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
-from vecdb_rerank._checks import at_least
+from vecdb_rerank._checks import integer, is_text, shown
 from vecdb_rerank.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,7 +39,17 @@ class TextFields:
     def __post_init__(self) -> None:
         if isinstance(self.fields, str):
             raise ConfigurationError("text_fields.fields", f"must be a list: [{self.fields!r}]")
-        at_least("text_fields.max_chars", self.max_chars, 1)
+        try:
+            fields = tuple(self.fields)
+        except TypeError:
+            raise ConfigurationError(
+                "text_fields.fields", f"must be a list of names, got {shown(self.fields)}"
+            ) from None
+        for field in fields:
+            is_text("text_fields.fields", field, "names of fields")
+        if self.template is not None:
+            is_text("text_fields.template", self.template)
+        integer("text_fields.max_chars", self.max_chars, 1)
         if not self.paths:
             wrong = "fields" if self.template is None else "template"
             raise ConfigurationError(f"text_fields.{wrong}", "must name at least one field")

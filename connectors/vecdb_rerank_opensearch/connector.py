@@ -7,10 +7,16 @@ from typing import Any, Unpack
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
+from vecdb_rerank._checks import is_text, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.request import Language, check_language
-from vecdb_rerank.search.arguments import CommonSearchOptions, ConnectorOptions, check_client
+from vecdb_rerank.search.arguments import (
+    CommonSearchOptions,
+    ConnectorOptions,
+    check_client,
+    check_type,
+)
 from vecdb_rerank.search.connector import AsyncConnector, Connector
 from vecdb_rerank.search.core import Core
 from vecdb_rerank.text_fields import TextFields
@@ -101,7 +107,7 @@ class OpenSearchConnector(Connector[Response]):
         `RerankError` only with ``on_error="raise"``.
 
         """
-        queries.check_body(options.get("body") or {})
+        queries.check(options.get("body"), options.get("filter"))
         return run(self._core.search(query, options))
 
 
@@ -125,15 +131,21 @@ class AsyncOpenSearchConnector(AsyncConnector[Response]):
 
     async def search(self, query: str, **options: Unpack[OpenSearchSearchOptions]) -> Response:
         """Search as `OpenSearchConnector.search` does, with the same options."""
-        queries.check_body(options.get("body") or {})
+        queries.check(options.get("body"), options.get("filter"))
         return await run_async(self._core.search(query, options))
 
 
 def _layout(
     index: str, dense_vector: str | None, bm25_fields: Sequence[str], language: Language
 ) -> Layout:
+    is_text("index", index, "the name of an index, an alias or a pattern")
+    is_text("dense_vector", dense_vector, "the name of a knn_vector field")
     if isinstance(bm25_fields, str):
         raise ConfigurationError("bm25_fields", f"expected a list, got a string: [{bm25_fields!r}]")
+    if not isinstance(bm25_fields, Sequence) or not bm25_fields:
+        raise ConfigurationError("bm25_fields", f"must name fields, got {shown(bm25_fields)}")
+    for field in bm25_fields:
+        is_text("bm25_fields", field, "names of text fields")
     check_language(language)
     return Layout(index, dense_vector, tuple(bm25_fields), language)
 
@@ -141,5 +153,6 @@ def _layout(
 def _core(
     client: OpenSearch | AsyncOpenSearch, layout: Layout, options: ConnectorOptions
 ) -> Core[Response]:
+    check_type("text_fields", options.get("text_fields"), TextFields)
     store = OpenSearchStore(client, layout, options.get("text_fields") or TextFields())
     return Core(store, OpenSearchSearchOptions, **options)

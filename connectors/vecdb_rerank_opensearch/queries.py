@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from vecdb_rerank._checks import shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank.request import BRANCHES, Fusion, Search
@@ -29,11 +30,24 @@ _OURS = ("query", "size", "from", "search_pipeline", "sort", "search_after", "pi
 _FACETS = ("aggs", "aggregations")
 
 
-def check_body(extra: Mapping[str, Any]) -> None:
-    """Raise `ConfigurationError` for keys of the body that the search itself sets."""
+def check(body: Mapping[str, Any] | None, filter: object) -> None:
+    """Raise `ConfigurationError` for a wrong body, or a filter that is no query.
+
+    The search itself sets some keys of the body.
+    """
+    if body is not None and not isinstance(body, Mapping):
+        raise ConfigurationError("body", f"must be a mapping, got {shown(body)}")
     for name in _OURS:
-        if name in extra:
+        if name in (body or {}):
             raise ConfigurationError("body", f"{name!r} is set by the search; leave it out")
+    queries = filter if isinstance(filter, list | tuple) else [filter]
+    for query in queries:
+        if filter is not None and not isinstance(query, Mapping):
+            raise ConfigurationError(
+                "filter",
+                'must be a query such as {"term": {"year": 2024}}, or a list of them; '
+                f"got {shown(query)}",
+            )
 
 
 def fused_by_database(fusion: Fusion) -> bool:

@@ -183,7 +183,7 @@ def msearch(
     """
     arguments, pairs = _paired(arguments)
     url, count = _url(arguments), len(pairs)
-    reranks: list[Rerank] = each("rerank", rerank, bool | Policy, count)
+    reranks: list[Rerank] = each("rerank", rerank, bool | Policy | Mapping, count)
     texts: list[str | None] = each("rerank_query", queries, str | None, count)
     sent = [
         _sent(

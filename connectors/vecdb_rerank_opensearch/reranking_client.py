@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from vecdb_rerank.flow.drivers import run, run_async
-from vecdb_rerank.policy import Policy
 from vecdb_rerank.request import SearchDefaults
-from vecdb_rerank.search.arguments import Rerank, Rerankers, check_client
+from vecdb_rerank.search.arguments import AnyPolicy, Rerank, Rerankers, check_client
 from vecdb_rerank.search.delegate import Delegate
 from vecdb_rerank.search.dropin import DropIn, DropInPayload, MissingQuery, RerankDepth
 from vecdb_rerank.text_fields import TextFields
@@ -73,7 +72,7 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
         reranker: Rerankers = "bundled",
         *,
         text_fields: TextFields | None = None,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
         k: int = SearchDefaults().k,
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
@@ -173,7 +172,7 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
         reranker: Rerankers = "bundled",
         *,
         text_fields: TextFields | None = None,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
         k: int = SearchDefaults().k,
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",

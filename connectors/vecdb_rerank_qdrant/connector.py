@@ -10,12 +10,18 @@ from qdrant_client.conversions import common_types as types
 from qdrant_client.http import models
 
 from vecdb_rerank.flow.drivers import run, run_async
-from vecdb_rerank.search.arguments import CommonSearchOptions, ConnectorOptions, check_client
+from vecdb_rerank.search.arguments import (
+    CommonSearchOptions,
+    ConnectorOptions,
+    check_client,
+    check_type,
+)
 from vecdb_rerank.search.connector import AsyncConnector, Connector
 from vecdb_rerank.search.core import Core
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.layout import Layout
+from vecdb_rerank_qdrant.queries import native_filter
 from vecdb_rerank_qdrant.store import QdrantStore
 
 
@@ -102,6 +108,7 @@ class QdrantConnector(Connector[models.QueryResponse]):
         only with ``on_error="raise"``.
 
         """
+        _check(options)
         return run(self._core.search(query, options))
 
 
@@ -128,7 +135,16 @@ class AsyncQdrantConnector(AsyncConnector[models.QueryResponse]):
         self, query: str, **options: Unpack[QdrantSearchOptions]
     ) -> models.QueryResponse:
         """Search as `QdrantConnector.search` does, with the same options."""
+        _check(options)
         return await run_async(self._core.search(query, options))
+
+
+def _check(options: QdrantSearchOptions) -> None:
+    """Raise `ConfigurationError` for a native option that the client would stumble over."""
+    native_filter(options.get("filter"))
+    check_type("score_threshold", options.get("score_threshold"), int, float)
+    selectors = (bool, list, tuple, models.PayloadSelectorInclude, models.PayloadSelectorExclude)
+    check_type("with_payload", options.get("with_payload"), *selectors)
 
 
 def _core(
@@ -137,6 +153,8 @@ def _core(
     bm25: Bm25 | None,
     options: ConnectorOptions,
 ) -> Core[models.QueryResponse]:
+    check_type("bm25", bm25, Bm25)
+    check_type("text_fields", options.get("text_fields"), TextFields)
     text_fields = options.get("text_fields") or TextFields()
     store = QdrantStore(client, layout, bm25 or Bm25(), text_fields)
     return Core(store, QdrantSearchOptions, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vecdb_rerank._checks import is_text, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.request import NONE, Branch
 
@@ -27,6 +28,16 @@ class Layout:
     text_index: str | None = None
 
     def __post_init__(self) -> None:
+        is_text("collection", self.collection, "the name of a collection")
+        if self.dense_vector is not None and not isinstance(self.dense_vector, str):
+            raise ConfigurationError(
+                "dense_vector",
+                f"must be a name, or None for the unnamed one, got {shown(self.dense_vector)}",
+            )
+        if self.bm25_vector is not None:
+            is_text("bm25_vector", self.bm25_vector, "the name of a sparse vector, or None")
+        if self.text_index is not None and not isinstance(self.text_index, str):
+            is_text("text_index", self.text_index, "the name of a field, or None")
         if self.dense_vector == "":  # its name on the wire, and all that TOML can say
             object.__setattr__(self, "dense_vector", None)
         if self.text_index == "":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -98,7 +98,7 @@ def batch_points(
     own = cast("Sequence[types.QueryRequest]", arguments["requests"])
     if not isinstance(own, Sequence):  # the client takes any iterable
         own = list(own)
-    reranks: list[Rerank] = each("rerank", rerank, bool | Policy, len(own))
+    reranks: list[Rerank] = each("rerank", rerank, bool | Policy | Mapping, len(own))
     queries: list[str | None] = each("rerank_query", rerank_query, str | None, len(own))
     names = ("collection_name", "consistency", "timeout")
     common = {name: arguments.get(name) for name in names}

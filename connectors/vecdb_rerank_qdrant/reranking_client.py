@@ -9,8 +9,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.conversions import common_types as types
 
 from vecdb_rerank.flow.drivers import run, run_async
-from vecdb_rerank.policy import Policy
-from vecdb_rerank.search.arguments import Rerank, Rerankers, check_client
+from vecdb_rerank.search.arguments import AnyPolicy, Rerank, Rerankers, check_client
 from vecdb_rerank.search.delegate import Delegate
 from vecdb_rerank.search.dropin import DropIn, DropInPayload, MissingQuery, RerankDepth
 from vecdb_rerank.text_fields import TextFields
@@ -62,7 +61,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         reranker: Rerankers = "bundled",
         *,
         text_fields: TextFields | None = None,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
         k: int = K,
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
@@ -262,7 +261,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         reranker: Rerankers = "bundled",
         *,
         text_fields: TextFields | None = None,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
         k: int = K,
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
-from vecdb_rerank.config import registry
+from vecdb_rerank import registry
 from vecdb_rerank.config.settings import section_types
 
 KINDS: tuple[tuple[str, registry.Kind], ...] = (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, Unpack, overload
 
 from pydantic import SecretStr
 
-from vecdb_rerank.config import registry
+from vecdb_rerank import registry
+from vecdb_rerank._checks import shown
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.config.settings import PluginSettings, Section, Settings
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
@@ -79,6 +80,8 @@ def connect_async(
 
 
 def _expected(connector: T, expect: type[T] | None) -> T:
+    if expect is not None and not isinstance(expect, type):
+        raise ConfigurationError("expect", f"must be a class of connectors, got {shown(expect)}")
     if expect is not None and not isinstance(connector, expect):
         raise ConfigurationError(
             "backend.type", f"expected {expect.__name__}, got {type(connector).__name__}"
@@ -109,7 +112,7 @@ def rerankers(settings: Settings) -> list[Reranker]:
     """Make the configured rerankers, best first; none for ``type = "none"``."""
     built: list[Reranker] = []
     for n, section in enumerate(settings.chain):
-        with _at(f"rerankers.{n}") if settings.rerankers else nullcontext():
+        with _at(f"rerankers.{n}" if settings.rerankers else "reranker"):
             one = component("rerankers", section)
         if one is not None:
             built.append(one)
@@ -123,7 +126,8 @@ def reranker(settings: Settings) -> Reranker | None:
 
 def embedder(settings: Settings) -> Embedder | None:
     """Make the configured embedder; None for ``type = "none"``."""
-    built: Embedder | None = component("embedders", settings.embedder)
+    with _at("embedder"):
+        built: Embedder | None = component("embedders", settings.embedder)
     return built
 
 

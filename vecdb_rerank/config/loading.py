@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource
 
-from vecdb_rerank.config import registry, schema
+from vecdb_rerank import registry
+from vecdb_rerank._checks import shown
+from vecdb_rerank.config import schema
 from vecdb_rerank.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings, section_types
 from vecdb_rerank.errors import ConfigurationError
 
@@ -45,6 +47,12 @@ def load(file: Path | str | None = None, **arguments: object) -> Loaded:
     Without ``file``, reads ``vecdb_rerank.toml`` in the current folder if it exists. Raises
     `ConfigurationError` that names the key, the source and, for a typo, the nearest key.
     """
+    if file is not None and not isinstance(file, str | os.PathLike):
+        raise ConfigurationError(
+            "file",
+            f"must be the path of a configuration file, got {shown(file)}; give settings by name: "
+            'backend={"type": "qdrant"}',
+        )
     path = Path(file) if file is not None else Path(DEFAULT_FILE)
     layers = {
         "arguments": arguments,

@@ -37,7 +37,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from vecdb_rerank.config import registry, schema
+from vecdb_rerank import registry
+from vecdb_rerank.config import schema
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.http.urls import names_server
 from vecdb_rerank.policy import Policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+from vecdb_rerank._checks import integer, is_callable
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
 
@@ -30,10 +31,13 @@ class FunctionEmbedder:
         dimension: int | None = None,
         name: str = "function",
     ) -> None:
+        is_callable("documents", documents)
+        if query is not None:
+            is_callable("query", query)
         self.name = name
         self._documents = documents
         self._query = query or documents
-        self._dimension = dimension
+        self._dimension = None if dimension is None else integer("dimension", dimension, 1)
 
     @cached_property
     def dimension(self) -> int:

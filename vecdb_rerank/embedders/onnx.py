@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+from vecdb_rerank._checks import integer, one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.onnx import runtime
 from vecdb_rerank.onnx.runtime import Device, OnnxModel
@@ -48,12 +49,14 @@ class OnnxEmbedder:
         max_length: int = 512,
         device: Device = "auto",
     ) -> None:
+        one_of("device", device, get_args(Device))
+        one_of("pooling", pooling, get_args(Pooling))
+        self._max_length = integer("max_length", max_length, 8)
         self._weights = locate(model, BGE_SMALL, revision=revision, file=file)
         self._version = ":".join(filter(None, (revision, file)))
         self._pooling = pooling
         default_prefix = BGE_QUERY_PREFIX if model == BUNDLED else ""
         self._query_prefix = default_prefix if query_prefix is None else query_prefix
-        self._max_length = max_length
         self._device = device
 
     @property

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vecdb_rerank._checks import integer, shown
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
@@ -48,6 +49,11 @@ class SentenceTransformersEmbedder:
         batch_size: int = 32,
         trust_remote_code: bool = False,
     ) -> None:
+        if not isinstance(model, str) and not hasattr(model, "encode"):
+            raise ConfigurationError(
+                "model", f"must be a folder, a hub id or a SentenceTransformer, got {shown(model)}"
+            )
+        batch_size = integer("batch_size", batch_size, 1)
         self._given = model
         self._revision = revision
         self._device = device
@@ -109,7 +115,7 @@ class SentenceTransformersEmbedder:
                 trust_remote_code=self._trust_remote_code,
             )
         except (OSError, ValueError) as error:
-            raise ConfigurationError("embedder.model", f"{name!r}: {error}") from error
+            raise ConfigurationError("model", f"{name!r}: {error}") from error
 
 
 def _disable_special_tokens(model: SentenceTransformer) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import numbers
 import operator
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, SupportsIndex, TypeGuard, TypeVar
 
-from vecdb_rerank._checks import at_least
+from vecdb_rerank._checks import in_range, integer, is_callable, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import HitId
@@ -71,11 +72,30 @@ class Document:
         Raises `ConfigurationError` for anything else.
         """
         if isinstance(given, Document):
+            if not isinstance(given.payload, Mapping):
+                raise ConfigurationError(
+                    "payload", f"must be a mapping, got {shown(given.payload)}"
+                )
             return replace(given, id=plain_id(given.id, "id"))
         if isinstance(given, Mapping):
             return cls.from_payload(given)
         raise ConfigurationError(
-            "document", f"expected a Document or a mapping, got {type(given).__name__}"
+            "document", f"expected a Document or a mapping, got {shown(given)}"
+        )
+
+
+def check_documents(given: object) -> None:
+    """Raise `ConfigurationError` unless ``given`` can be iterated over as documents."""
+    key = "documents"
+    if isinstance(given, Mapping | Document):
+        raise ConfigurationError(key, "must be several; put the one into a list")
+    if hasattr(given, "columns"):  # iterating over a table yields the names of its columns
+        raise ConfigurationError(
+            key, f"must be mappings, got {shown(given)}; give its to_dict('records')"
+        )
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise ConfigurationError(
+            key, f"must be an iterable of mappings or Documents, got {shown(given)}"
         )
 
 
@@ -153,10 +173,13 @@ class IngestOptions:
     """Called after each batch with the number of documents read so far."""
 
     def __post_init__(self) -> None:
-        at_least("batch_size", self.batch_size, 1)
-        at_least("batch_bytes", self.batch_bytes, 1)
-        if not self.give_up_after > 0:  # it may be infinite
-            raise ConfigurationError("give_up_after", f"must be above 0, got {self.give_up_after}")
+        for name in ("batch_size", "batch_bytes"):
+            object.__setattr__(self, name, integer(name, getattr(self, name), 1))
+        in_range("give_up_after", self.give_up_after, 0, math.inf)
+        if not self.give_up_after:
+            raise ConfigurationError("give_up_after", "must be above 0")
+        if self.on_progress is not None:
+            is_callable("on_progress", self.on_progress)
 
 
 @dataclass(slots=True)

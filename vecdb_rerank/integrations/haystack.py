@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
-from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async, rerankers
 from vecdb_rerank.config.loading import check
@@ -24,6 +23,8 @@ from vecdb_rerank.integrations.shared import (
     PayloadShape,
     SearchableConnector,
     Searcher,
+    check_connector,
+    check_top,
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
@@ -76,9 +77,8 @@ class VecdbRerankRanker:
         Raises `ConfigurationError` for a wrong setting, and for a key in plain text.
 
         """
-        _check_top_k(top_k)
         self.reranker = reranker
-        self.top_k = top_k
+        self.top_k = check_top("top_k", top_k)
         self.meta_fields_to_embed: tuple[str, ...] = tuple(meta_fields_to_embed)
         self.policy: dict[str, object] = dict(policy or {})
         self._text_fields = TextFields(fields=(*self.meta_fields_to_embed, _CONTENT))
@@ -162,7 +162,7 @@ class VecdbRerankRanker:
         policy: Options | None,
     ) -> Flow[list[Place]]:
         texts = [self._text_fields.text({**d.meta, _CONTENT: d.content}) for d in documents]
-        limit = self.top_k if top_k is None else _check_top_k(top_k)
+        limit = self.top_k if top_k is None else check_top("top_k", top_k)
         scores = [document.score for document in documents]
         return self._warm().steps(query, texts, scores, limit, _policy(policy))
 
@@ -234,7 +234,8 @@ class VecdbRerankRetriever:
             raise ConfigurationError(
                 "connector", "must not be given together with settings, file or use_async"
             )
-        _check_top_k(top_k)
+        if connector is not None:
+            check_connector("connector", connector)
         _policy(policy)
         _resolved(settings or {}, "settings", secrets=False)
         self.connector = connector
@@ -242,7 +243,7 @@ class VecdbRerankRetriever:
         self.settings: dict[str, object] = dict(settings or {})
         self.file = file
         self.use_async = use_async
-        self.top_k = top_k
+        self.top_k = check_top("top_k", top_k)
         self.k = k
         self.filters = filters
         self.mode = mode
@@ -357,17 +358,11 @@ class VecdbRerankRetriever:
         reranks = self.rerank if rerank is None else rerank
         return {
             "filter": self.filters if filters is None else filters,
-            "limit": self.top_k if top_k is None else _check_top_k(top_k),
+            "limit": self.top_k if top_k is None else check_top("top_k", top_k),
             "k": self.k if k is None else k,
             "mode": self.mode,
             "rerank": reranks and (_policy(self.policy if policy is None else policy) or True),
         }
-
-
-def _check_top_k(top_k: int | None) -> int | None:
-    if top_k is not None:
-        at_least("top_k", top_k, 1)
-    return top_k
 
 
 def _policy(settings: Options | None) -> Policy | None:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from vecdb_rerank._checks import at_least
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async
 from vecdb_rerank.flow.drivers import run, run_async
@@ -18,11 +17,20 @@ from vecdb_rerank.integrations.shared import (
     PayloadShape,
     SearchableConnector,
     Searcher,
+    check_connector,
+    check_top,
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
-from vecdb_rerank.search.arguments import Bundled, Rerankers, make_embedder
+from vecdb_rerank.search.arguments import (
+    AnyPolicy,
+    Embedders,
+    Rerankers,
+    check_type,
+    make_policy,
+    require_embedder,
+)
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 from vecdb_rerank.text_fields import TextFields
 
@@ -81,13 +89,16 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         self,
         reranker: Rerankers = "bundled",
         top_n: int | None = 5,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
         text_fields: TextFields | None = None,
     ) -> None:
         """See the class."""
+        check_type("text_fields", text_fields, TextFields)
+        top_n = check_top("top_n", top_n)
+        rules = None if policy is None else make_policy(policy)
         text_fields = text_fields or TextFields(fields=(_CONTENT,))
-        super().__init__(reranker=reranker, top_n=top_n, policy=policy, text_fields=text_fields)
-        self._reorder = ListReranker("langchain", reranker, policy)
+        super().__init__(reranker=reranker, top_n=top_n, policy=rules, text_fields=text_fields)
+        self._reorder = ListReranker("langchain", reranker, rules)
 
     def compress_documents(
         self,
@@ -96,7 +107,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         callbacks: Callbacks = None,  # noqa: ARG002 - there is nothing to call back for
         *,
         top_n: int | None = None,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
     ) -> Sequence[Document]:
         """Return the best documents for ``query``, best first.
 
@@ -112,20 +123,20 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         callbacks: Callbacks = None,  # noqa: ARG002 - as above
         *,
         top_n: int | None = None,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
     ) -> Sequence[Document]:
         """Do the same as `compress_documents` without blocking the event loop."""
         places = await run_async(self._steps(documents, query, top_n, policy))
         return [_placed(documents[place.position], place) for place in places]
 
     def _steps(
-        self, documents: Sequence[Document], query: str, top_n: int | None, policy: Policy | None
+        self, documents: Sequence[Document], query: str, top_n: int | None, policy: AnyPolicy | None
     ) -> Flow[list[Place]]:
-        if top_n is not None:
-            at_least("top_n", top_n, 1)
+        top_n = check_top("top_n", top_n)
+        rules = None if policy is None else make_policy(policy)
         texts = [self.text_fields.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
         scores = [document.metadata.get("score") for document in documents]
-        return self._reorder.steps(query, texts, scores, top_n or self.top_n, policy)
+        return self._reorder.steps(query, texts, scores, top_n or self.top_n, rules)
 
 
 class VecdbRerankRetriever(BaseRetriever):
@@ -155,10 +166,16 @@ class VecdbRerankRetriever(BaseRetriever):
     k: int | None = None
     limit: int | None = None
     filter: object = None
-    rerank: bool | Policy = True
+    rerank: bool | Policy | dict[str, object] = True
     search_kwargs: dict[str, object] = Field(default_factory=dict)
     content_field: str | None = None
     metadata_field: str | None = None
+
+    def __init__(self, **fields: Any) -> None:
+        for name in ("connector", "async_connector"):
+            if fields.get(name) is not None or name == "connector":
+                check_connector(name, fields.get(name))
+        super().__init__(**fields)
 
     @classmethod
     def from_settings(
@@ -210,8 +227,8 @@ class VecdbRerankRetriever(BaseRetriever):
 class VecdbRerankEmbeddings(Embeddings):
     """Embeds with an embedder of this package, by default the bundled one (384 dimensions)."""
 
-    def __init__(self, embedder: Embedder | Bundled = "bundled") -> None:
-        self.embedder: Embedder = make_embedder(embedder)
+    def __init__(self, embedder: Embedders = "bundled") -> None:
+        self.embedder: Embedder = require_embedder(embedder)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the vectors of documents, shape (len(texts), dimension)."""

@@ -20,11 +20,20 @@ from vecdb_rerank.integrations.shared import (
     Scored,
     SearchableConnector,
     Searcher,
+    check_connector,
+    check_top,
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Embedder
-from vecdb_rerank.search.arguments import Bundled, Rerankers, make_embedder
+from vecdb_rerank.search.arguments import (
+    AnyPolicy,
+    Embedders,
+    Rerank,
+    Rerankers,
+    make_policy,
+    require_embedder,
+)
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 
 with importing("llama_index", extra="llama-index"):
@@ -88,19 +97,20 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
         top_n: int | None = 5,
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         keep_scores: bool = True,
-        policy: Policy | None = None,
+        policy: AnyPolicy | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
         """See the class."""
+        rules = None if policy is None else make_policy(policy)
         super().__init__(
             reranker=reranker,
-            top_n=top_n,
+            top_n=check_top("top_n", top_n),
             metadata_mode=metadata_mode,
             keep_scores=keep_scores,
-            policy=policy,
+            policy=rules,
             callback_manager=callback_manager or CallbackManager(),
         )
-        self._reorder = ListReranker("llama_index", reranker, policy)
+        self._reorder = ListReranker("llama_index", reranker, rules)
 
     @classmethod
     def class_name(cls) -> str:
@@ -190,7 +200,7 @@ class VecdbRerankRetriever(BaseRetriever):
         k: int | None = None,
         limit: int | None = None,
         filter: object = None,
-        rerank: bool | Policy = True,
+        rerank: Rerank = True,
         search_kwargs: Mapping[str, object] | None = None,
         content_field: str | None = None,
         metadata_field: str | None = None,
@@ -199,6 +209,7 @@ class VecdbRerankRetriever(BaseRetriever):
         **options: Any,
     ) -> None:
         """See the class; ``options`` are those of LlamaIndex's `BaseRetriever`."""
+        check_connector("connector", connector)
         super().__init__(callback_manager=callback_manager, **options)
         self.connector = connector
         shape = PayloadShape(content_field, metadata_field)
@@ -254,9 +265,9 @@ class VecdbRerankEmbedding(BaseEmbedding):
 
     _embedder: Embedder = PrivateAttr()
 
-    def __init__(self, embedder: Embedder | Bundled = "bundled", **options: Any) -> None:
+    def __init__(self, embedder: Embedders = "bundled", **options: Any) -> None:
         """See the class; ``options`` are those of LlamaIndex's `BaseEmbedding`."""
-        chosen = make_embedder(embedder)
+        chosen = require_embedder(embedder)
         options.setdefault("model_name", str(getattr(chosen, "name", type(chosen).__name__)))
         super().__init__(**options)
         self._embedder = chosen

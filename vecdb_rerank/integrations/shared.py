@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from vecdb_rerank._checks import integer, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.model import DOC_ID, Candidate
 from vecdb_rerank.outcome import ExplainedHit, Outcome, observe
@@ -108,6 +109,7 @@ class Searcher:
         async_connector: SearchableConnector | None = None,
         shape: PayloadShape | None = None,
     ) -> None:
+        check_connector("connector", connector)
         self._shape = shape or PayloadShape()
         is_async = isinstance(connector, AsyncConnector)
         if is_async and async_connector is not None:
@@ -149,6 +151,21 @@ class Searcher:
         [outcome] = outcomes
         pairs = zip(connector.candidates(response), outcome.hits, strict=True)
         return [self._shape.document(candidate, hit) for candidate, hit in pairs]
+
+
+def check_connector(key: str, given: object) -> None:
+    """Raise `ConfigurationError` unless ``given`` is a connector."""
+    if not callable(getattr(given, "candidates", None)):
+        raise ConfigurationError(
+            key,
+            "must be a connector, such as QdrantConnector(client, collection) or connect(); got "
+            f"{shown(given)}",
+        )
+
+
+def check_top(key: str, given: int | None) -> int | None:
+    """Return the number of documents to return as an int; None for all."""
+    return None if given is None else integer(key, given, 1)
 
 
 def _given(options: Mapping[str, object]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from vecdb_rerank._checks import is_text
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 
@@ -64,6 +65,7 @@ def locate(
     `ConfigurationError` if a file is missing, `MissingDependencyError` if the bundled weights are
     not installed.
     """
+    is_text("model", model, "'bundled', a folder, or a hub id (organisation/name)")
     if model == BUNDLED:
         return _bundled(bundle)
     folder = Path(model).expanduser()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from vecdb_rerank._checks import above, in_range, is_bool, is_mapping, one_of
+from vecdb_rerank._checks import above, check_names, in_range, is_bool, is_mapping, one_of, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy.blend import Blend
@@ -17,6 +17,7 @@ from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.passages import Passages
 from vecdb_rerank.policy.skip import Skip
 
+T = TypeVar("T")
 OnError = Literal["fallback", "raise"]
 
 _PARTS = {
@@ -69,27 +70,53 @@ class Policy:
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
     """Called with every `Outcome`; an exception it raises reaches the caller."""
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Policy:
+        """Return the policy with these fields; its parts may be mappings, too.
+
+        Raises `ConfigurationError` for an unknown field, as for a value outside its range.
+        """
+        values = dict(given)
+        for name, kind in _PARTS.items():
+            if isinstance(part := values.get(name), Mapping):
+                values[name] = _made(kind, part, f"policy.{name}")
+        if isinstance(calibration := values.get("calibration"), Mapping):
+            values["calibration"] = {
+                name: _made(Calibration, each, f"policy.calibration.{name}")
+                if isinstance(each, Mapping)
+                else each
+                for name, each in calibration.items()
+            }
+        return _made(cls, values, "policy")
+
     def __post_init__(self) -> None:
         for name, kind in _PARTS.items():
             part = getattr(self, name)
             if not isinstance(part, kind) and not (part is None and name in _MAY_BE_NONE):
                 raise ConfigurationError(
-                    f"policy.{name}", f"must be {kind.__name__}(...), got {part!r}"
+                    f"policy.{name}", f"must be {kind.__name__}(...), got {shown(part)}"
                 )
         is_mapping("policy.calibration", self.calibration)
         is_bool("policy.branch_evidence", self.branch_evidence)
         is_bool("policy.record_query", self.record_query)
         if self.on_outcome is not None and not callable(self.on_outcome):
             raise ConfigurationError(
-                "policy.on_outcome", f"must be a function of an Outcome, got {self.on_outcome!r}"
+                "policy.on_outcome",
+                f"must be a function of an Outcome, got {shown(self.on_outcome)}",
             )
         for name, calibration in self.calibration.items():
             if not isinstance(calibration, Calibration):
                 raise ConfigurationError(
-                    f"policy.calibration.{name}", f"must be Calibration(...), got {calibration!r}"
+                    f"policy.calibration.{name}",
+                    f"must be Calibration(...), got {shown(calibration)}",
                 )
         if self.deadline is not None:
             above("policy.deadline", self.deadline, 0, "seconds")
         one_of("policy.on_error", self.on_error, get_args(OnError))
         if self.min_relevance is not None:
             in_range("policy.min_relevance", self.min_relevance, 0, 1)
+
+
+def _made(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    check_names(values, {field.name for field in fields(kind)}, where)  # type: ignore[arg-type]
+    return kind(**values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vecdb_rerank._checks import at_least
+from vecdb_rerank._checks import integer
 from vecdb_rerank.errors import InvalidRerankerError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
@@ -12,6 +12,7 @@ from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Scores
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import AnyReranker, BaseReranker
+from vecdb_rerank.rerankers.function import as_reranker
 from vecdb_rerank.resilience.checks import log_and_convert
 from vecdb_rerank.resilience.guarded import GuardedReranker
 from vecdb_rerank.resilience.ledger import Ledger
@@ -49,10 +50,11 @@ class CascadeReranker(BaseReranker):
     listwise = True
 
     def __init__(self, first: AnyReranker, then: AnyReranker, *, best: int = 20) -> None:
-        at_least("best", best, 1)
+        self._best = integer("best", best, 1)
         # Units are recorded once, under the name of the cascade.
-        self._first, self._then = (GuardedReranker(one, Ledger()) for one in (first, then))
-        self._best = best
+        self._first, self._then = (
+            GuardedReranker(as_reranker(one), Ledger()) for one in (first, then)
+        )
         self.bills: bool = self._first.reranker.bills or self._then.reranker.bills
 
     @property

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import BaseModel
 
-from vecdb_rerank._checks import at_least
+from vecdb_rerank._checks import at_least, is_text
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
@@ -104,8 +104,7 @@ class CohereReranker(RemoteReranker):
             max_response_bytes=max_response_bytes,
         )
         super().__init__(_WIRE, "relevance", options)
-        if not model:
-            raise ConfigurationError("model", "must not be empty")
+        is_text("model", model)
         if batch_size > _WIRE.max_documents:
             raise ConfigurationError(
                 "batch_size", f"must be at most {_WIRE.max_documents}, got {batch_size}"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from vecdb_rerank._checks import at_least, one_of
+from vecdb_rerank._checks import integer, one_of
 from vecdb_rerank._optional import require, require_installed
 from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
@@ -112,7 +112,7 @@ class FlagEmbeddingReranker(BaseReranker):
         one_of("kind", kind, _CLASSES)
         if cutoff_layer is not None and kind != "layerwise":
             raise ConfigurationError("cutoff_layer", "must only be set for kind = 'layerwise'")
-        at_least("batch_size", batch_size, 1)
+        batch_size = integer("batch_size", batch_size, 1)
         require_installed("FlagEmbedding", "flagembedding")
         self._spec = Spec(
             model, revision=revision, max_length=max_length, trust_remote_code=trust_remote_code

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from vecdb_rerank._checks import one_of
+from vecdb_rerank._checks import one_of, shown
 from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, Request, race
@@ -97,7 +97,7 @@ class HttpReranker(RemoteReranker):
         verify: Verify = True,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
-        urls = [url] if isinstance(url, str) else list(url)
+        urls = [url] if isinstance(url, str) else url
         _check(urls, format, model, scale)
         wire = FORMATS[format]
         super().__init__(
@@ -262,8 +262,10 @@ def _rejects_request(error: Exception) -> bool:
 
 def _check(urls: Sequence[str], format: FormatName, model: str | None, scale: str | None) -> None:
     one_of("format", format, FORMATS)
-    if not urls:
-        raise ConfigurationError("url", "needs at least one")
+    if not isinstance(urls, Sequence) or not urls:
+        raise ConfigurationError("url", f"must be a url, or several; got {shown(urls)}")
+    for url in urls:
+        checked_url(url)
     if not model and FORMATS[format].model is not None:
         raise ConfigurationError("model", f"the format {format!r} needs the model's name")
     if scale is not None:
@@ -271,6 +273,8 @@ def _check(urls: Sequence[str], format: FormatName, model: str | None, scale: st
 
 
 def _checked_body(body: Mapping[str, object]) -> dict[str, object]:
+    if not isinstance(body, Mapping):
+        raise ConfigurationError("extra_body", f"must be a mapping, got {shown(body)}")
     try:
         json.dumps(dict(body))
     except (TypeError, ValueError) as error:

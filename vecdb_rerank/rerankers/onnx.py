@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from vecdb_rerank._checks import integer, one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores, Span
@@ -51,11 +52,12 @@ class OnnxReranker(BaseReranker):
         max_length: int = 512,
         device: Device = "auto",
     ) -> None:
+        one_of("device", device, get_args(Device))
+        self._max_length = integer("max_length", max_length, 8)
         self._weights = locate(model, MS_MARCO_MINILM, revision=revision, file=file)
         self.calibration: calibration.Calibration | None = (
             calibration.MS_MARCO_MINILM if model == BUNDLED else None
         )
-        self._max_length = max_length
         self._device = device
 
     @property

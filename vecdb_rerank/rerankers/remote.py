@@ -11,7 +11,7 @@ from typing import TypeVar
 import httpx
 
 from vecdb_rerank import telemetry
-from vecdb_rerank._checks import above, at_least
+from vecdb_rerank._checks import above, integer
 from vecdb_rerank.errors import (
     ConfigurationError,
     RerankError,
@@ -73,11 +73,10 @@ class RemoteOptions:
 
     def __post_init__(self) -> None:
         above("timeout", self.timeout, 0, "seconds")
-        at_least("retries", self.retries, 0)
-        at_least("batch_size", self.batch_size, 1)
-        at_least("max_response_bytes", self.max_response_bytes, 1)
-        if self.batch_tokens is not None:
-            at_least("batch_tokens", self.batch_tokens, 1)
+        least = {"retries": 0, "batch_size": 1, "batch_tokens": 1, "max_response_bytes": 1}
+        for name, low in least.items():
+            if (given := getattr(self, name)) is not None or name != "batch_tokens":
+                object.__setattr__(self, name, integer(name, given, low))
 
 
 class _Call:
@@ -354,6 +353,8 @@ def clean_key(key: str | None) -> str | None:
 
     Raise `ConfigurationError`, without the key in it, if no header can hold it.
     """
+    if key is not None and not isinstance(key, str):
+        raise ConfigurationError("api_key", f"must be a str, got {type(key).__name__}")
     key = (key or "").strip()
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise ConfigurationError("api_key", "must be printable ASCII without spaces")
@@ -362,6 +363,6 @@ def clean_key(key: str | None) -> str | None:
 
 def checked_url(url: str, argument: str = "url") -> str:
     """Return ``url`` if it names a server; `ConfigurationError` does not repeat it."""
-    if not names_server(url):
+    if not isinstance(url, str) or not names_server(url):
         raise ConfigurationError(argument, "must be http://host... or https://host...")
     return url

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import getattr_static, signature
 from typing import Any, Literal, TypedDict, cast
 
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank import registry
+from vecdb_rerank._checks import shown
+from vecdb_rerank.embedders.function import FunctionEmbedder
+from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import AnyReranker, Embedder, Vector
 from vecdb_rerank.request import Fusion, Mode, Payload, SearchDefaults
+from vecdb_rerank.rerankers.function import as_reranker
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.delegate import Delegate
 from vecdb_rerank.search.store import ShardKey
 from vecdb_rerank.text_fields import TextFields
 
-Bundled = Literal["bundled"]
+EmbedFunction = Callable[[list[str]], Sequence[Vector]]
+RerankFunction = Callable[..., Any]
+# The name of an installed one, or "bundled".
+OneReranker = AnyReranker | RerankFunction | str
 # One reranker, or several in order: the next one is called if one fails. None is no reranker.
-Rerankers = AnyReranker | Sequence[AnyReranker] | Bundled | None
-Rerank = bool | Policy
+Rerankers = OneReranker | Sequence[OneReranker] | None
+Embedders = Embedder | EmbedFunction | str | None
+# A policy, or its fields, as in the table [policy] of the settings.
+AnyPolicy = Policy | Mapping[str, Any]
+Rerank = bool | AnyPolicy
 
 
 class ConnectorOptions(TypedDict, total=False):
     """What the connectors of all databases take."""
 
     reranker: Rerankers
-    embedder: Embedder | Bundled | None
+    embedder: Embedders
     text_fields: TextFields | None
-    policy: Policy | None
+    policy: AnyPolicy | None
     defaults: SearchDefaults | None
     close_client: bool
 
@@ -63,20 +73,11 @@ class SearchOptions(CommonSearchOptions, total=False):
     filter: Any
 
 
-def check_names(given: Mapping[str, object], known: Collection[str]) -> None:
-    """Raise `ConfigurationError` for an option that does not exist."""
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
-            raise ConfigurationError(name, f"unknown option; {hint}")
-
-
 def check_type(key: str, value: object, *kinds: type) -> None:
     """Raise `ConfigurationError` unless ``value`` is None or one of ``kinds``."""
     if value is not None and not isinstance(value, kinds):
         expected = " or ".join(kind.__name__ for kind in kinds)
-        raise ConfigurationError(key, f"must be a {expected}, got {value!r}")
+        raise ConfigurationError(key, f"must be a {expected}, got {shown(value)}")
 
 
 def check_client(client: object, native: type, other: type, instead: str) -> None:
@@ -85,7 +86,7 @@ def check_client(client: object, native: type, other: type, instead: str) -> Non
     ``other`` is the native class for synchronous code if ``native`` is for asynchronous code, and
     the other way round; it belongs into the class named ``instead``.
     """
-    given = type(client).__name__
+    given = shown(client)
     if isinstance(client, Delegate):
         raise ConfigurationError(
             "client",
@@ -96,34 +97,93 @@ def check_client(client: object, native: type, other: type, instead: str) -> Non
             "client", f"must be {native.__name__}, got {given}; give it to {instead}"
         )
     if not isinstance(client, native):
-        raise ConfigurationError("client", f"must be {native.__name__}, got {given}")
+        raise ConfigurationError(
+            "client", f"must be {native.__name__}, such as {native.__name__}(url), got {given}"
+        )
+
+
+def make_policy(given: AnyPolicy | None) -> Policy:
+    """Return the policy that a ``policy`` argument stands for."""
+    if given is None:
+        return Policy()
+    if isinstance(given, Mapping):
+        return Policy.of(given)
+    check_type("policy", given, Policy)
+    return given
+
+
+def make_rerank(given: Rerank, default: Policy) -> Policy | None:
+    """Return the policy of a search by its ``rerank`` argument; None if it is not reranked."""
+    if isinstance(given, Policy | Mapping):
+        return make_policy(given)
+    if not isinstance(given, bool):
+        raise ConfigurationError(
+            "rerank", f"must be True, False, a Policy or its mapping, got {shown(given)}"
+        )
+    return default if given else None
 
 
 def make_chain(rerankers: Rerankers) -> Chain | None:
     """Return the chain that a ``reranker`` argument stands for."""
-    if rerankers is None:
+    if rerankers is None or rerankers == "none":
         return None
-    if rerankers == "bundled":
-        from vecdb_rerank.rerankers.onnx import OnnxReranker
-
-        return Chain([OnnxReranker()])
-    if isinstance(rerankers, str):
-        raise ConfigurationError(
-            "reranker", f"must be 'bundled', None, a reranker or several, got {rerankers!r}"
-        )
-    if isinstance(rerankers, Sequence):
-        return Chain(cast("Sequence[AnyReranker]", rerankers))
-    return Chain([rerankers])
+    if isinstance(rerankers, str) or not isinstance(rerankers, Sequence):
+        rerankers = [rerankers]
+    return Chain([_reranker(given) for given in rerankers])
 
 
-def make_embedder(embedder: Embedder | Bundled) -> Embedder:
+def make_embedder(embedder: Embedders) -> Embedder | None:
     """Return the embedder that an ``embedder`` argument stands for."""
-    if embedder == "bundled":
-        from vecdb_rerank.embedders.onnx import OnnxEmbedder
-
-        return OnnxEmbedder()
+    if embedder is None or embedder == "none":
+        return None
     if isinstance(embedder, str):
-        raise ConfigurationError(
-            "embedder", f"must be 'bundled', None or an embedder, got {embedder!r}"
-        )
+        made: Embedder = _named("embedder", embedder)
+        return made
+    if isinstance(embedder, type):
+        raise ConfigurationError("embedder", f"got {shown(embedder)}; create an object")
+    if all(hasattr(embedder, name) for name in ("embed_query", "embed_documents")):
+        # Asking whether it has a dimension may load a model.
+        if getattr_static(embedder, "dimension", None) is None and not hasattr(
+            embedder, "dimension"
+        ):
+            raise ConfigurationError(
+                "embedder",
+                f"{type(embedder).__name__} has no dimension; give FunctionEmbedder("
+                "it.embed_documents, query=…) instead",
+            )
+        return cast("Embedder", embedder)
+    if callable(embedder):
+        return FunctionEmbedder(embedder)
+    raise ConfigurationError(
+        "embedder",
+        "must be 'bundled', None, a function from texts to vectors, or an embedder with dimension, "
+        f"embed_query(text) and embed_documents(texts); got {shown(embedder)}",
+    )
+
+
+def require_embedder(given: Embedders) -> Embedder:
+    """Return the embedder that a required argument ``embedder`` stands for."""
+    if (embedder := make_embedder(given)) is None:
+        raise ConfigurationError("embedder", f"must be an embedder, got {shown(given)}")
     return embedder
+
+
+def _reranker(given: AnyReranker | RerankFunction | str) -> AnyReranker:
+    return _named("reranker", given) if isinstance(given, str) else as_reranker(given)
+
+
+def _named(key: Literal["reranker", "embedder"], name: str) -> Any:
+    """Make what is installed under ``name``, with its defaults."""
+    kind: registry.Kind = "rerankers" if key == "reranker" else "embedders"
+    try:
+        factory = registry.find(kind, "onnx" if name == "bundled" else name)
+    except MissingDependencyError:
+        raise
+    except ConfigurationError as error:
+        raise ConfigurationError(key, f"{error.problem}, bundled, or an object") from None
+    try:
+        signature(factory).bind()
+    except TypeError as error:
+        why = f"{name!r} needs arguments ({error}); create {factory.__name__}(...)"
+        raise ConfigurationError(key, why) from None
+    return factory()

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
+from vecdb_rerank._checks import check_names, is_bool
 from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
 from vecdb_rerank.flow.steps import Flow, call, compute
 from vecdb_rerank.model import Candidate
-from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.request import Search, SearchDefaults, available
 from vecdb_rerank.search.arguments import (
@@ -18,10 +18,11 @@ from vecdb_rerank.search.arguments import (
     CommonSearchOptions,
     ConnectorOptions,
     SearchOptions,
-    check_names,
     check_type,
     make_chain,
     make_embedder,
+    make_policy,
+    make_rerank,
 )
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import deliver
@@ -54,20 +55,18 @@ class Core(Generic[ResponseT]):
         **options: Unpack[ConnectorOptions],
     ) -> None:
         check_names(options, ConnectorOptions.__annotations__)
-        check_type("policy", options.get("policy"), Policy)
         check_type("text_fields", options.get("text_fields"), TextFields)
         check_type("defaults", options.get("defaults"), SearchDefaults)
-        policy = options.get("policy") or Policy()
-        embedder = options.get("embedder", "bundled")
+        is_bool("close_client", options.get("close_client", False))
         self.store = store
         defaults = options.get("defaults") or SearchDefaults()
         mode = available(defaults.mode, store.branches)
         self.defaults: SearchDefaults = replace(defaults, mode=mode)
         self.pipeline: Pipeline = Pipeline(
             chain=make_chain(options.get("reranker", "bundled")),
-            embedder=None if embedder is None else make_embedder(embedder),
+            embedder=make_embedder(options.get("embedder", "bundled")),
             text_fields=options.get("text_fields") or TextFields(),
-            policy=policy,
+            policy=make_policy(options.get("policy")),
         )
         self._close_client = options.get("close_client", False)
         self._search_options = frozenset(search_options.__annotations__)
@@ -82,10 +81,9 @@ class Core(Generic[ResponseT]):
         given: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
         shape = {name: given[name] for name in _SHAPE if name in given}
         chosen = replace(self.defaults, **{"limit": None, **shape})
-        rerank = given.get("rerank", True)
-        if not isinstance(rerank, bool | Policy):
-            raise ConfigurationError("rerank", f"must be True, False or a Policy, got {rerank!r}")
-        policy = rerank if isinstance(rerank, Policy) else self.pipeline.policy
+        policy = make_rerank(given.get("rerank", True), self.pipeline.policy)
+        explain = given.get("explain", False)
+        is_bool("explain", explain)
         search = Search(
             query=query,
             k=chosen.k,
@@ -102,11 +100,11 @@ class Core(Generic[ResponseT]):
         completed = yield from self.pipeline.search(
             self.store,
             search,
-            policy=policy,
-            rerank=rerank is not False,
-            explain=given.get("explain", False),
+            policy=policy or self.pipeline.policy,
+            rerank=policy is not None,
+            explain=explain,
         )
-        return deliver(completed, policy)
+        return deliver(completed, policy or self.pipeline.policy)
 
     def create(self) -> Flow[bool]:
         """Create the collection; the value is False if it exists already."""
@@ -127,9 +125,10 @@ class Core(Generic[ResponseT]):
     ) -> Flow[IngestReport]:
         """Add documents and make them visible to searches."""
         from vecdb_rerank.ingest.flow import ingest
-        from vecdb_rerank.ingest.model import IngestOptions
+        from vecdb_rerank.ingest.model import IngestOptions, check_documents
 
         check_names(options, AddOptions.__annotations__)
+        check_documents(documents)
         rules: dict[str, Any] = {**options}
         writer = self.store.writer(self.defaults.mode, rules.pop("shard_key", None))
         pipeline = self.pipeline

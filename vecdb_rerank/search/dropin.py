@@ -17,14 +17,22 @@ from types import UnionType
 from typing import Generic, Literal, TypeVar, cast, get_args
 
 from vecdb_rerank import telemetry
-from vecdb_rerank._checks import one_of
+from vecdb_rerank._checks import integer, one_of, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Call, Flow, together
 from vecdb_rerank.outcome import publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import FirstPass, Hits
-from vecdb_rerank.request import NativeSearch, SearchDefaults
-from vecdb_rerank.search.arguments import Rerank, Rerankers, check_type, make_chain
+from vecdb_rerank.request import MAX_K, NativeSearch
+from vecdb_rerank.search.arguments import (
+    AnyPolicy,
+    Rerank,
+    Rerankers,
+    check_type,
+    make_chain,
+    make_policy,
+    make_rerank,
+)
 from vecdb_rerank.search.clock import Clock, SearchRun
 from vecdb_rerank.search.learned import Learned
 from vecdb_rerank.search.pipeline import Pipeline
@@ -49,8 +57,9 @@ def rerank_query(text: str) -> Iterator[None]:
     """Set the query text of all drop-in calls in the block that are not given one themselves.
 
     For calls that a framework makes, which cannot pass the argument on. Safe under threads and
-    tasks.
+    tasks. Raises `ConfigurationError` if ``text`` is none.
     """
+    check_type("rerank_query", text, str)
     token = _ambient.set(text)
     try:
         yield
@@ -138,7 +147,7 @@ class DropIn:
         reranker: Rerankers,
         *,
         text_fields: TextFields | None,
-        policy: Policy | None,
+        policy: AnyPolicy | None,
         k: int,
         on_missing_query: MissingQuery,
         rerank_depth: RerankDepth = "window",
@@ -151,14 +160,13 @@ class DropIn:
         one_of("on_missing_query", on_missing_query, get_args(MissingQuery))
         one_of("rerank_depth", rerank_depth, get_args(RerankDepth))
         one_of("payload", payload, get_args(DropInPayload))
-        check_type("policy", policy, Policy)
         check_type("text_fields", text_fields, TextFields)
-        SearchDefaults(k=k, limit=1)
-        policy = policy or Policy()
         pipeline = Pipeline(
-            chain=make_chain(reranker), text_fields=text_fields or TextFields(), policy=policy
+            chain=make_chain(reranker),
+            text_fields=text_fields or TextFields(),
+            policy=make_policy(policy),
         )
-        return cls(pipeline, k, on_missing_query, rerank_depth, payload)
+        return cls(pipeline, integer("k", k, 1, MAX_K), on_missing_query, rerank_depth, payload)
 
     def plan(self, info: RequestInfo, rerank: Rerank = True, query: str | None = None) -> Plan:
         """Return how to handle a request; ``query`` is the text that the call itself was given.
@@ -167,12 +175,11 @@ class DropIn:
         Raises `ConfigurationError` for a wrong argument, and for a missing text if that is an
         error.
         """
-        if not isinstance(rerank, bool | Policy):
-            raise ConfigurationError("rerank", f"must be True, False or a Policy, got {rerank!r}")
-        policy = rerank if isinstance(rerank, Policy) else self.pipeline.policy
+        chosen = make_rerank(rerank, self.pipeline.policy)
+        policy = chosen or self.pipeline.policy
         self.pipeline.check(policy)
         text = _text(query, info.texts)
-        reason = self._reason_to_pass(info, text) if rerank else "rerank=False"
+        reason = self._reason_to_pass(info, text) if chosen else "rerank=False"
         return Plan(self._search(info, text or ""), self.pipeline, policy, reason)
 
     def learn_depth(self, target: str, depth: int) -> bool:
@@ -323,7 +330,7 @@ def _text(given: str | None, found: Iterable[str]) -> str | None:
     """Return the text to rerank by: the call's, the block's, else the request's only one."""
     for text in (given, _ambient.get()):
         if text is not None and not isinstance(text, str):
-            raise ConfigurationError("rerank_query", f"must be a string, got {text!r}")
+            raise ConfigurationError("rerank_query", f"must be a str, got {shown(text)}")
         if text is not None and text.strip():
             return valid_unicode(text)
     distinct = {text for text in found if text.strip()}
@@ -345,7 +352,7 @@ def each(name: str, given: T | Sequence[T], kind: type | UnionType, count: int) 
     if isinstance(given, kind):
         return [cast("T", given)] * count
     if not isinstance(given, Sequence) or isinstance(given, str):
-        raise ConfigurationError(name, f"must be one value, or a list of them, got {given!r}")
+        raise ConfigurationError(name, f"must be one value, or a list of them, got {shown(given)}")
     if len(given) != count:
         raise ConfigurationError(name, f"got {len(given)} values for {count} requests")
     return list(given)

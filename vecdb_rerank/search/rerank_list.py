@@ -13,7 +13,7 @@ from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.ranking.ordering import unchanged
 from vecdb_rerank.request import NativeSearch
 from vecdb_rerank.resilience.chain import Chain
-from vecdb_rerank.search.arguments import Rerankers, make_chain
+from vecdb_rerank.search.arguments import AnyPolicy, Rerankers, check_type, make_chain, make_policy
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import deliver
 from vecdb_rerank.text_fields import TextFields, valid_unicode
@@ -45,10 +45,10 @@ class ListReranker:
     """
 
     def __init__(
-        self, source: str, reranker: Rerankers = "bundled", policy: Policy | None = None
+        self, source: str, reranker: Rerankers = "bundled", policy: AnyPolicy | None = None
     ) -> None:
         self._list = _List(source)
-        self._pipeline = Pipeline(make_chain(reranker), policy=policy or Policy())
+        self._pipeline = Pipeline(make_chain(reranker), policy=make_policy(policy))
 
     @property
     def chain(self) -> Chain | None:
@@ -75,6 +75,7 @@ class ListReranker:
                 for n, (text, score) in enumerate(zip(texts, _falling(scores), strict=True))
             ]
         )
+        check_type("query", query, str)
         whole = max(1, len(texts))
         search = NativeSearch(valid_unicode(query), k=whole, limit=whole, mode=MODE)
         with self._pipeline.begin(self._list.name, search, policy=policy) as run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vecdb_rerank._checks import at_least
+from vecdb_rerank._checks import at_least, integer, is_text, one_of
 from vecdb_rerank.errors import ConfigurationError
 
 LIBRARIES = ("torch", "transformers", "safetensors")  # of the extra "torch"
@@ -87,7 +87,9 @@ class Spec:
     score_cache_mb: float = 32.0
 
     def __post_init__(self) -> None:
-        at_least("max_length", self.max_length, 8)
+        is_text("model", self.model, "a folder or a hub id (organisation/name)")
+        object.__setattr__(self, "max_length", integer("max_length", self.max_length, 8))
+        one_of("dtype", self.dtype, ("auto", "float32", "bfloat16", "float16"))
         if self.batch_tokens is not None:
             at_least("batch_tokens", self.batch_tokens, 1)
         at_least("token_cache_mb", self.token_cache_mb, 0)

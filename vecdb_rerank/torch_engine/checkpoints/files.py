@@ -22,10 +22,13 @@ def is_hub_id(model: str) -> bool:
 def download(spec: Spec) -> None:
     """Download the model of a hub id, so that no search does; do nothing for a folder.
 
-    Raises `ConfigurationError` if that fails and the hub's cache does not have it either.
+    Raises `ConfigurationError` if that fails and the hub's cache does not have it either, and if
+    the folder is missing.
     """
     if is_hub_id(spec.model):
         _snapshot(spec, local_files_only=False)
+    elif not Path(spec.model).expanduser().is_dir():
+        raise _neither(spec)
 
 
 def find_folder(spec: Spec) -> Path:
@@ -36,9 +39,7 @@ def find_folder(spec: Spec) -> Path:
     folder = Path(spec.model).expanduser()
     if not folder.is_dir():
         if not is_hub_id(spec.model):
-            raise ConfigurationError(
-                "model", f"must be a folder or a hub id (organisation/name); got {spec.model!r}"
-            )
+            raise _neither(spec)
         folder = _snapshot(spec, local_files_only=True)
     if not (folder / "config.json").is_file():
         raise ConfigurationError(
@@ -51,6 +52,13 @@ def find_folder(spec: Spec) -> Path:
             "opened: load the model once with transformers and save it with save_pretrained()",
         )
     return folder
+
+
+def _neither(spec: Spec) -> ConfigurationError:
+    return ConfigurationError(
+        "model",
+        f"must be a folder that exists, or a hub id (organisation/name); got {spec.model!r}",
+    )
 
 
 def _snapshot(spec: Spec, *, local_files_only: bool) -> Path:

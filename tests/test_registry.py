@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from vecdb_rerank import registry
 from vecdb_rerank._optional import require
-from vecdb_rerank.config import factory, registry
+from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.config.settings import PluginSettings
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
