@@ -64,6 +64,8 @@ class BaseReranker:
     """Whether a text's score depends on the other texts."""
     bills: bool = False
     """Whether a service charges for it; a budget then needs its price."""
+    english_only: bool = False
+    """Whether it reads English alone; a connector warns if the texts are in another language."""
     calibration: Calibration | None = None
     """Maps its relevance to the common scale, unless the policy has a calibration for its name."""
 

@@ -84,6 +84,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
     def __init__(self, client: Client, layout: Layout, text_fields: TextFields) -> None:
         self._client = client
         self._layout = layout
+        self.language = layout.language
         self._text_fields = text_fields
         self.branches = layout.branches
         self._where = address(client)

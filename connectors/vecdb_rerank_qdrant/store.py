@@ -53,6 +53,7 @@ class QdrantStore(Store[models.QueryResponse]):
         self._client = client
         self._layout = layout
         self._bm25 = bm25
+        self.language = bm25.language
         field = layout.text_index
         self._text_index = None if field is None else TextIndex(layout.collection, field)
         self._encode = TextQuery(bm25).query if self._text_index else bm25.query

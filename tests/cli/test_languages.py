@@ -44,7 +44,7 @@ QUESTIONS = {
     "german": {
         "Wann werden die Kautionen der Mieter zurückgezahlt?": "miete",
         "Wie repariert man Fahrradketten?": "fahrrad",
-        "Füchse jagen": "fuchs",
+        "Welche Maus jagt der Fuchs?": "fuchs",
         "Steuererklärungen beim Finanzamt": "steuer",
     },
     "japanese": {
@@ -52,7 +52,7 @@ QUESTIONS = {
         "確定申告はいつまで": "zeikin",
         "敷金の返還": "yachin",
         "コーヒーが苦い": "kohi",
-        "熱": "isha",
+        "将棋の序盤": "shogi",
     },
 }
 TEXTS = {"german": GERMAN, "japanese": JAPANESE}
@@ -73,7 +73,9 @@ def test_a_collection_in_another_language_is_searched_from_the_command(
     lines = [json.dumps({"id": key, "text": text}) for key, text in TEXTS[language].items()]
     Path("documents.jsonl").write_text("\n".join(lines))
     try:
-        assert run("index", "documents.jsonl").code == 0
+        indexed = run("index", "documents.jsonl")
+        assert indexed.code == 0
+        assert "English" in indexed.err  # is all that the bundled models read
         for mode in ("bm25", "hybrid"):
             best = {}
             for question in QUESTIONS[language]:
@@ -84,6 +86,13 @@ def test_a_collection_in_another_language_is_searched_from_the_command(
     finally:
         with closing(factory.build(load().settings)) as connector:
             connector.delete()
+
+
+def test_no_language_is_warned_of_without_a_model_that_cannot_read_it(run: Run) -> None:
+    Path("documents.jsonl").write_text('{"text": "Der Fuchs"}')
+    for models in ('[search]\nmode = "bm25"\n[reranker]\ntype = "none"\n', ""):
+        Path(DEFAULT_FILE).write_text(f'{FILE}language = "german"\n{models}')
+        assert ("English" in run("index", "documents.jsonl").err) == (not models)
 
 
 def _first_id(response: str) -> object:

@@ -58,6 +58,7 @@ class OnnxEmbedder:
         default_prefix = BGE_QUERY_PREFIX if model == BUNDLED else ""
         self._query_prefix = default_prefix if query_prefix is None else query_prefix
         self._device = device
+        self.english_only: bool = model == BUNDLED
 
     @property
     def name(self) -> str:

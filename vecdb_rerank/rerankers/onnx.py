@@ -59,6 +59,7 @@ class OnnxReranker(BaseReranker):
             calibration.MS_MARCO_MINILM if model == BUNDLED else None
         )
         self._device = device
+        self.english_only: bool = model == BUNDLED
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,7 @@ from vecdb_rerank.text_fields import TextFields
 if TYPE_CHECKING:
     from vecdb_rerank.ingest.model import Document, IngestReport
 
+log = logging.getLogger("vecdb_rerank")
 T = TypeVar("T")
 ResponseT = TypeVar("ResponseT")
 
@@ -70,6 +72,27 @@ class Core(Generic[ResponseT]):
         )
         self._close_client = options.get("close_client", False)
         self._search_options = frozenset(search_options.__annotations__)
+        self._warn_of_language()
+
+    def _warn_of_language(self) -> None:
+        """Warn if the texts are in a language that the models do not read."""
+        language, chain = self.store.language, self.pipeline.chain
+        if language in (None, "english"):
+            return
+        embedder = None if self.defaults.mode == "bm25" else self.pipeline.embedder
+        models = [embedder, *(() if chain is None else chain.rerankers)]
+        names = [
+            str(getattr(model, "name", type(model).__name__))
+            for model in models
+            if getattr(model, "english_only", False)
+        ]
+        if names:
+            log.warning(
+                "language is %s, but English is all that %s reads: name multilingual models "
+                "(embedder.model, reranker.model), or search in mode bm25 without a reranker",
+                language,
+                " and ".join(names),
+            )
 
     def candidates(self, response: ResponseT) -> Sequence[Candidate]:
         """Return the hits of a native response in the form shared by all databases."""

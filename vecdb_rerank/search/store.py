@@ -10,7 +10,7 @@ from vecdb_rerank.errors import FirstPassError, FirstPassTimeoutError, VecdbRera
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import Database
-from vecdb_rerank.request import BRANCHES, Branch, Mode
+from vecdb_rerank.request import BRANCHES, Branch, Language, Mode
 
 if TYPE_CHECKING:
     from vecdb_rerank.ingest.model import Writer
@@ -71,10 +71,12 @@ def call_client(
 class Store(Database[ResponseT]):
     """A collection or index that can be created, filled, checked and deleted.
 
-    ``branches`` are those that it is configured to have; a hybrid search joins them.
+    ``branches`` are those that it is configured to have; a hybrid search joins them. ``language``
+    is that of its texts, as far as BM25 has to know it.
     """
 
     branches: Sequence[Branch] = BRANCHES
+    language: Language | None = None
 
     def completing(self, flow: Flow[ResponseT], deadline: Deadline) -> Flow[ResponseT]:
         """Run the second request of a search, with the client's errors as `FirstPassError`."""
