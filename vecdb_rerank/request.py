@@ -177,6 +177,7 @@ class Search:
         if valid_unicode(self.query) != self.query:
             raise ConfigurationError("query", "must not contain a lone surrogate")
         SearchDefaults(self.k, self.limit, self.mode, self.depth, self.fusion, self.payload)
+        integer("limit", self.limit, 1, self.k)
         object.__setattr__(self, "offset", integer("offset", self.offset, 0))
         if self.query_vector is not None:
             check_vector("query_vector", self.query_vector)

@@ -48,9 +48,12 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
     Args:
         client: an `OpenSearch` client.
         reranker: scores the hits: ``"bundled"`` (default) for the bundled cross-encoder, a
-            reranker, a sequence of rerankers (the next one is called if one fails), or None.
+            reranker, a function of a query and texts, the name of an installed one for its
+            defaults (``"cohere"``), a sequence of these (the next one is called if one fails), or
+            None.
         text_fields: which source fields are a document's text (default: title and text).
-        policy: deadline, failures, minimum relevance, blend and more.
+        policy: deadline, failures, minimum relevance, blend and more: a `Policy`, or its fields as
+            a mapping.
         k: hits of the first pass to rerank (1 to 10,000); every page is cut from the same ones.
         on_missing_query: if no query text is found, ``pass`` sends the request unchanged,
             ``raise`` raises `ConfigurationError`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -33,7 +34,9 @@ def timeout(client: Client) -> float:
 def address(client: Client) -> str:
     """Return the client's address, without a user and password."""
     options = client.init_options
-    given = [options.get(name) for name in ("url", "path", "location", "host")]
+    if options.get("path") is not None:
+        return str(Path(options["path"]).absolute())
+    given = [options.get(name) for name in ("url", "location", "host")]
     where = str(next((g for g in given if g is not None), "localhost"))
     return re.sub(r"(?<=//)[^/@]*@", "", where)
 

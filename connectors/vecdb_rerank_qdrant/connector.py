@@ -52,10 +52,14 @@ class QdrantConnector(Connector[models.QueryResponse]):
         bm25: BM25's parameters, used when documents are added (or by the ``text_index`` at each
             search), and the language of the texts.
         reranker: scores the candidates: ``"bundled"`` (default) for the bundled cross-encoder, a
-            reranker, a sequence of rerankers (the next one is called if one fails), or None.
-        embedder: embeds queries and documents: ``"bundled"`` (default), an embedder, or None.
+            reranker, a function of a query and texts (see `FunctionReranker`), the name of an
+            installed one for its defaults (``"cohere"``), a sequence of these (the next one is
+            called if one fails), or None.
+        embedder: embeds queries and documents: ``"bundled"`` (default), an embedder, a function
+            from texts to vectors (see `FunctionEmbedder`), or None.
         text_fields: which payload fields are a document's text (default: title and text).
-        policy: deadline, failures, minimum relevance, blend and more.
+        policy: deadline, failures, minimum relevance, blend and more: a `Policy`, or its fields as
+            a mapping, as in the table ``[policy]`` of the settings.
         defaults: k, limit, mode, depth and fusion of searches that do not set them.
         close_client: whether `close` closes the client too (default False).
 

@@ -120,6 +120,11 @@ def describe(error: Exception, where: str) -> str:
             f"Qdrant at {where} forbids this to the API key ({why}): use a key that has this "
             "permission"
         )
+    if is_missing(error):
+        return (
+            f"Qdrant at {where} has no such collection ({why}): call create(), or run "
+            "`vecdb-rerank index FILE`, or correct the collection or the address"
+        )
     if status == 429:
         return f"Qdrant at {where} limits the rate of requests ({why}): try again later"
     if _WRONG_SHARD_KEY.search(why):

@@ -172,7 +172,7 @@ def test_a_wrong_setting_is_an_error_before_anything_is_built() -> None:
     assert caught.value.key == "bakend"
     with pytest.raises(ConfigurationError) as caught:
         factory.connect(backend={"path": ":memory:"}, reranker={"model": "/no/such/folder"})
-    assert caught.value.key == "model"
+    assert caught.value.key == "reranker.model"
 
 
 # -- servers
@@ -455,4 +455,4 @@ def test_a_missing_key_is_told_before_anything_is_sent(monkeypatch: pytest.Monke
     monkeypatch.delenv("CO_API_KEY", raising=False)
     with pytest.raises(ConfigurationError) as caught:
         factory.connect(reranker={"type": "cohere"})
-    assert caught.value.key == "api_key"
+    assert caught.value.key == "reranker.api_key"

@@ -137,11 +137,11 @@ def test_the_name_contains_model_and_revision(folder: str) -> None:
 @pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("model", ["/missing/model", "org/missing"])
 def test_a_missing_model_is_named(model: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^embedder\.model: .*{model}"):
+    with pytest.raises(ConfigurationError, match=rf"^model: .*{model}"):
         _ = SentenceTransformersEmbedder(model).dimension
 
 
 @pytest.mark.usefixtures("offline")
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"embedder\.model: "):
+    with pytest.raises(ConfigurationError, match="model: "):
         _ = SentenceTransformersEmbedder(str(tmp_path)).dimension

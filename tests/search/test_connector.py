@@ -51,7 +51,7 @@ def ids(connector: QdrantConnector, response: Any) -> list[Any]:
         ("rerankr", None),
         ("documents", None),
         ("policy", "strict"),
-        ("policy", {"deadline": 1}),
+        ("policy", 1),
         ("text_fields", ["text"]),
         ("defaults", 50),
         ("embedder", "bert"),

@@ -179,4 +179,4 @@ def test_what_is_no_reranker_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="int"):
         ListReranker("mine", 7)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="KeepingReranker"):
-        ListReranker("mine", KeepingReranker)  # type: ignore[arg-type]
+        ListReranker("mine", KeepingReranker)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import sys
 from typing import Any
@@ -47,6 +46,7 @@ app = typer.Typer(
     help="Example: vecdb-rerank demo (needs no server and no configuration)\n\n"
     "Search Qdrant or OpenSearch with a hybrid first pass and a reranker.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -64,12 +64,7 @@ for module in (
     doctor,
     config,
 ):
-    summary, *rest, example = inspect.cleandoc(module.command.__doc__ or "").split("\n\n")
-    app.command(
-        module.__name__.rpartition(".")[2],
-        short_help=summary,
-        help="\n\n".join((example, summary, *rest)),
-    )(module.command)
+    common.add_command(app, module.__name__.rpartition(".")[2], module.command)
 app.add_typer(judgments.app, name="judgments")
 app.add_typer(cache.app, name="cache")
 

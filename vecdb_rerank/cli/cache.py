@@ -7,19 +7,19 @@ import typer
 from vecdb_rerank.cli import common
 
 app = typer.Typer(
-    help="Empty the cache folder, which `vecdb-rerank config` shows.", no_args_is_help=True
+    help="Example: vecdb-rerank cache clear\n\n"
+    "Empty the cache folder, which `vecdb-rerank config` shows.",
+    short_help="Empty the cache folder, which `vecdb-rerank config` shows.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @app.callback()
 def _group() -> None:
-    """Empty the cache folder, which `vecdb-rerank config` shows.
-
-    Example: vecdb-rerank cache clear
-    """
+    pass
 
 
-@app.command()
 def clear() -> None:
     """Remove cached vectors, scores and converted models from the cache folder.
 
@@ -33,3 +33,6 @@ def clear() -> None:
     size = cache_folder.size()
     cache_folder.clear()
     common.out.print_line(f"{common.megabytes(size)} removed from {cache_folder.cache_path()}")
+
+
+common.add_command(app, "clear", clear)

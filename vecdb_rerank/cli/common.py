@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,6 +67,13 @@ JsonFileOption = Annotated[
 LINE_SECONDS = 5.0  # between two lines of progress in a pipe or a file
 out = SafeConsole(sys.stdout)
 err = SafeConsole(sys.stderr, stderr=True)
+
+
+def add_command(app: typer.Typer, name: str, command: Callable[..., None]) -> None:
+    """Add a command; its help begins with the example that ends its docstring."""
+    summary, *rest, example = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    text = "\n\n".join((example, summary, *rest))
+    app.command(name, short_help=summary, help=text)(command)
 
 
 def settings(

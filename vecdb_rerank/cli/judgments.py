@@ -10,19 +10,19 @@ import typer
 from vecdb_rerank.cli import common, judged
 
 app = typer.Typer(
-    help="Exchange judgments with Quepid, OpenSearch and others.", no_args_is_help=True
+    help="Example: vecdb-rerank judgments convert quepid.csv qrels.tsv --to beir\n\n"
+    "Exchange judgments with Quepid, OpenSearch and others.",
+    short_help="Exchange judgments with Quepid, OpenSearch and others.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
 @app.callback()
 def _group() -> None:
-    """Exchange judgments with Quepid, OpenSearch and others.
-
-    Example: vecdb-rerank judgments convert quepid.csv qrels.tsv --to beir
-    """
+    pass
 
 
-@app.command()
 def convert(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Judgments, in a format that evaluate reads.")
@@ -69,3 +69,6 @@ def convert(
     else:
         common.write_text(target, text)
         common.err.print_line(f"{len(read.items):,} judgments written to {target}")
+
+
+common.add_command(app, "convert", convert)

@@ -137,7 +137,8 @@ def _problems(connector: Any) -> list[Finding]:
 
 
 def _sentence(finding: Finding) -> str:
-    return f"{finding.subject} {finding.detail}: {finding.fix}"
+    end = " " if finding.detail.endswith("?") else ": "
+    return f"{finding.subject} {finding.detail}{end}{finding.fix}"
 
 
 def _plain(response: Any) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -106,6 +106,11 @@ def _require_section(variable: str) -> None:
     """Raise `ConfigurationError` if a variable looks like a setting and is none."""
     stem = ENV_PREFIX.rstrip("_")
     name = variable.upper()
+    prefix, delimiter, rest = name.partition(ENV_DELIMITER)
+    if delimiter and prefix != stem and get_close_matches(prefix, [stem], cutoff=0.85):
+        names_section = rest.lower().partition(ENV_DELIMITER)[0] in Settings.model_fields
+        meant = rest if names_section else "SECTION__KEY"
+        raise ConfigurationError(variable, f"did you mean {ENV_PREFIX}{meant}?")
     if not name.startswith(f"{stem}_"):
         return
     section, _, key = name[len(stem) :].lstrip("_").lower().partition(ENV_DELIMITER)
@@ -116,6 +121,9 @@ def _require_section(variable: str) -> None:
             rest = section.removeprefix(known).strip("_")
             meant = ENV_DELIMITER.join(filter(None, (known, rest, key))).upper()
             raise ConfigurationError(variable, f"did you mean {ENV_PREFIX}{meant}?")
+    if elsewhere := schema.paths(Settings, section):  # without the section
+        names = (ENV_PREFIX + path.replace(".", ENV_DELIMITER).upper() for path in elsewhere)
+        raise ConfigurationError(variable, f"did you mean {' or '.join(names)}?")
     is_prefixed = name.startswith(ENV_PREFIX)
     if is_prefixed or get_close_matches(section, Settings.model_fields, cutoff=0.8):
         hint = registry.nearest(section, list(Settings.model_fields))
@@ -234,7 +242,9 @@ def _explain_one(problem: ErrorDetails, layers: Mapping[str, Layer]) -> tuple[st
     message = problem["msg"].removeprefix("Value error, ")
     cause = problem.get("ctx", {}).get("error")
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        message = f"no such key; {registry.nearest(path[-1], _known(location))}"
+        message = f"no such key; {_meant(path, _known(location))}"
+    elif problem["type"] in _NO_TABLE:
+        message = f"must be a table, [{'.'.join(path)}]"
     elif isinstance(cause, ConfigurationError):  # of a section's own check
         message = cause.problem
         named = cause.key.rpartition(".")[2]
@@ -242,6 +252,20 @@ def _explain_one(problem: ErrorDetails, layers: Mapping[str, Layer]) -> tuple[st
             path = (*path, named)
     source = _origin(layers, path[:-1] if problem["type"] == "missing" else path)
     return ".".join(path), f"{message} ({source})"
+
+
+_NO_TABLE = ("model_type", "model_attributes_type", "dataclass_type", "dict_type")
+
+
+def _meant(path: Sequence[str], allowed: Sequence[str]) -> str:
+    """Return the places of a key that stands in a wrong one, else the nearest allowed key."""
+    name = path[-1]
+    elsewhere = schema.paths(Settings, name)
+    if name in registry.names("connectors"):
+        elsewhere.append(f"backend.{name}")
+    if elsewhere and ".".join(path) not in elsewhere:  # a key of another type is in its place
+        return f"did you mean {' or '.join(elsewhere)}?"
+    return registry.nearest(name, allowed)
 
 
 def _known(location: tuple[str | int, ...]) -> list[str]:

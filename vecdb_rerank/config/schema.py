@@ -48,6 +48,24 @@ def keys(section: type | None) -> list[str]:
     return [entry.name for entry in fields(section)] if is_dataclass(section) else []
 
 
+def paths(root: type, name: str) -> list[str]:
+    """Return the dotted paths below ``root`` that end in the key ``name``: the shortest ones."""
+    found: dict[str, None] = {}
+
+    def walk(section: type, path: tuple[str, ...], above: frozenset[type]) -> None:
+        for key, annotation in _types(section).items():
+            if key == name:
+                found[".".join((*path, key))] = None
+            inside = tags(annotation).values() or [_section(annotation)]
+            for each in inside:
+                if each is not None and each not in above:
+                    walk(each, (*path, key), above | {each})
+
+    walk(root, (), frozenset())
+    least = min((path.count(".") for path in found), default=0)
+    return [path for path in found if path.count(".") == least]
+
+
 def tags(annotation: object) -> dict[str, type[BaseModel]]:
     """Return the members of a tagged union by their tags."""
     return {
