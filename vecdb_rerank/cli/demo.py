@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vecdb_rerank.cli import common
+from vecdb_rerank.cli import common, picture
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -57,28 +58,53 @@ def command(
         "A developer's handbook, an embedded Qdrant and the bundled models: "
         "no server, no key, no network."
     )
-    from vecdb_rerank.demo import handbook, session
-
     if svg is not None:
         common.require_writable(svg, "--svg")
+    from vecdb_rerank.demo import session
+
     with session.opened() as connector:
         if held_out:
-            _measure(connector, handbook.answered(held_out=True))
-            return
-        if question:
+            _measure(connector, _judged(held_out=True))
+        elif question:
             for text in question:
-                _show(session.ask(connector, handbook.Question("", text, "vague", {}, False)))
-            return
-        known = {one.id: one for one in handbook.questions()}
-        answers = []
-        for number, (identifier, kind) in enumerate(SHOWN.items(), start=1):
-            answers.append(session.ask(connector, known[identifier]))
-            _show(answers[-1], f"{number}. {kind}")
-            if svg is not None and number == 1:
-                _draw(answers[-1], svg)
-        _measure_some(connector, answers, everything)
-    for line in _next():
-        common.out.print_line(line)
+                _show(session.ask(connector, _own(text)))
+        else:
+            _tour(connector, everything, svg)
+
+
+def _tour(connector: EvaluatedConnector, everything: bool, svg: Path | None) -> None:
+    from vecdb_rerank.demo import handbook, measure, session
+
+    known = {question.id: question for question in handbook.questions()}
+    times = []
+    for number, (identifier, kind) in enumerate(SHOWN.items(), start=1):
+        answer = session.ask(connector, known[identifier])
+        times.append(answer.milliseconds)
+        _show(answer, f"{number}. {kind}")
+        if svg is not None and number == 1:
+            picture.draw(_lines(answer, kind), "vecdb-rerank demo", svg)
+    judged = _judged(held_out=False)
+    chosen = judged if everything else measure.sample(judged, statistics.median(times))
+    _measure(connector, chosen)
+    program = _program()
+    if len(chosen) < len(judged):
+        common.out.print_line(f"{len(judged) - len(chosen)} more questions: {program} demo --all")
+    common.out.print_line(
+        f"\nYour own file:      {program} index FILE && {program} search QUERY\n"
+        f"Your own database:  {program} adopt --url URL"
+    )
+
+
+def _judged(*, held_out: bool) -> list[Question]:
+    from vecdb_rerank.demo import handbook
+
+    return handbook.answered(held_out=held_out)
+
+
+def _own(text: str) -> Question:
+    from vecdb_rerank.demo import handbook
+
+    return handbook.Question("", text, "vague", {}, held_out=False)
 
 
 def _show(answer: Answer, title: str = "") -> None:
@@ -134,22 +160,6 @@ def _table(answer: Answer) -> RenderableType:
     return shown
 
 
-def _measure_some(
-    connector: EvaluatedConnector, answers: Sequence[Answer], everything: bool
-) -> None:
-    import statistics
-
-    from vecdb_rerank.demo import handbook, measure
-
-    questions = handbook.answered(held_out=False)
-    milliseconds = statistics.median(answer.milliseconds for answer in answers)
-    chosen = questions if everything else measure.sample(questions, milliseconds)
-    _measure(connector, chosen)
-    rest = len(questions) - len(chosen)
-    if rest:
-        common.out.print_line(f"{rest} more questions: {_program()} demo --all")
-
-
 def _measure(connector: EvaluatedConnector, questions: Sequence[Question]) -> None:
     from vecdb_rerank.demo import measure
     from vecdb_rerank.evaluation.report import tables
@@ -160,21 +170,6 @@ def _measure(connector: EvaluatedConnector, questions: Sequence[Question]) -> No
         measured = measure.measure(connector, questions, common.Bars(shown))
     common.out.print(tables.yardstick_table(measured))
     common.out.print_line(verdict(measured)["text"])
-
-
-def _draw(answer: Answer, file: Path) -> None:
-    from vecdb_rerank.cli.picture import draw
-
-    draw(_lines(answer, _what_happened(answer).capitalize()), "vecdb-rerank demo", file)
-
-
-def _next() -> list[str]:
-    program = _program()
-    return [
-        "",
-        f"Your own file:      {program} index FILE && {program} search QUERY",
-        f"Your own database:  {program} adopt --url URL",
-    ]
 
 
 def _program() -> str:
