@@ -99,6 +99,12 @@ def test_an_own_question_is_answered_without_a_table(short: None) -> None:
     assert "tuned fusion" not in ended.stdout
 
 
+@pytest.mark.parametrize("option", [["--all"], ["--held-out"], ["--svg", "picture.svg"]])
+def test_options_of_the_tour_take_no_own_question(option: list[str], short: None) -> None:
+    assert CliRunner().invoke(app, ["demo", "undo a commit", *option]).exit_code == 2
+    assert not Path("picture.svg").exists()
+
+
 def test_the_held_out_third_is_measured_and_not_shown(
     short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

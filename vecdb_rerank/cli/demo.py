@@ -58,16 +58,19 @@ def command(
         "A developer's handbook, an embedded Qdrant and the bundled models: "
         "no server, no key, no network."
     )
+    if question and (everything or held_out or svg):
+        raise typer.BadParameter("--all, --held-out and --svg take no questions of your own")
     if svg is not None:
         common.require_writable(svg, "--svg")
-    from vecdb_rerank.demo import session
+    from vecdb_rerank.demo import handbook, session
 
     with session.opened() as connector:
         if held_out:
-            _measure(connector, _judged(held_out=True))
+            _measure(connector, handbook.answered(held_out=True))
         elif question:
             for text in question:
-                _show(session.ask(connector, _own(text)))
+                own = handbook.Question("", text, "vague", {}, held_out=False)
+                _show(session.ask(connector, own))
         else:
             _tour(connector, everything, svg)
 
@@ -75,6 +78,7 @@ def command(
 def _tour(connector: EvaluatedConnector, everything: bool, svg: Path | None) -> None:
     from vecdb_rerank.demo import handbook, measure, session
 
+    common.out.print_line("✓ answers the question, · helps: judged by reading, before any search.")
     known = {question.id: question for question in handbook.questions()}
     times = []
     for number, (identifier, kind) in enumerate(SHOWN.items(), start=1):
@@ -83,7 +87,7 @@ def _tour(connector: EvaluatedConnector, everything: bool, svg: Path | None) -> 
         _show(answer, f"{number}. {kind}")
         if svg is not None and number == 1:
             picture.draw(_lines(answer, kind), "vecdb-rerank demo", svg)
-    judged = _judged(held_out=False)
+    judged = handbook.answered(held_out=False)
     chosen = judged if everything else measure.sample(judged, statistics.median(times))
     _measure(connector, chosen)
     program = _program()
@@ -93,18 +97,6 @@ def _tour(connector: EvaluatedConnector, everything: bool, svg: Path | None) -> 
         f"\nYour own file:      {program} index FILE && {program} search QUERY\n"
         f"Your own database:  {program} adopt --url URL"
     )
-
-
-def _judged(*, held_out: bool) -> list[Question]:
-    from vecdb_rerank.demo import handbook
-
-    return handbook.answered(held_out=held_out)
-
-
-def _own(text: str) -> Question:
-    from vecdb_rerank.demo import handbook
-
-    return handbook.Question("", text, "vague", {}, held_out=False)
 
 
 def _show(answer: Answer, title: str = "") -> None:
