@@ -13,6 +13,7 @@ from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.policy.cost import Cost
+from vecdb_rerank.policy.effort import Effort, EffortName
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.passages import Passages
 from vecdb_rerank.policy.skip import Skip
@@ -55,6 +56,9 @@ class Policy:
 
     Without them the blend uses the fused order alone.
     """
+    effort: Effort | EffortName = "auto"
+    """How many candidates the reranker reads: ``full`` reads all; ``auto`` reads until the page is
+    settled, if the reranker and the blend were measured for it."""
     breaker: Breaker | None = field(default_factory=Breaker)
     """When a failing reranker is no longer called; None always calls it."""
     cost: Cost = field(default_factory=Cost)
@@ -96,6 +100,8 @@ class Policy:
                 raise ConfigurationError(
                     f"policy.{name}", f"must be {kind.__name__}(...), got {shown(part)}"
                 )
+        if not isinstance(self.effort, Effort):
+            one_of("policy.effort", self.effort, get_args(EffortName))
         is_mapping("policy.calibration", self.calibration)
         is_bool("policy.branch_evidence", self.branch_evidence)
         is_bool("policy.record_query", self.record_query)
