@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
-from vecdb_rerank.model import BranchHit, Candidate, HitId, Ranking, Scores
+from vecdb_rerank.model import BranchHit, Candidate, HitId, Ranking, Scores, sigmoid
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
@@ -101,10 +102,10 @@ def searched(
     offset: int = 0,
     limit: int = 10,
     deadline: Deadline | None = None,
-    **rules: object,
+    **rules: Any,
 ) -> tuple[Ranking, Outcome]:
     chain = Chain([rerankers] if isinstance(rerankers, BaseReranker) else list(rerankers))  # type: ignore[arg-type]
-    pipeline = Pipeline(chain, policy=Policy(**rules))  # type: ignore[arg-type]
+    pipeline = Pipeline(chain, policy=Policy(**rules))
     search = NativeSearch(
         "ERR_42 wing", k=len(candidates), limit=limit, offset=offset, mode="hybrid"
     )
@@ -116,6 +117,10 @@ def searched(
 
 def ids(ranking: Ranking) -> list[HitId]:
     return [hit.candidate.id for hit in ranking.hits]
+
+
+def relevance_of(logit: float) -> float:
+    return Calibration().relevance(sigmoid(logit))
 
 
 SEEDS = st.integers(0, 10_000)
@@ -184,7 +189,7 @@ def test_walking_all_pages_gives_every_hit_once(
     seed: int, limit: int, effort: Effort, minimum: float | None, exact: bool
 ) -> None:
     found, logits = window(seed)
-    rules = {
+    rules: dict[str, Any] = {
         "effort": effort,
         "min_relevance": minimum,
         "exact_terms": ExactTerms(rare=1.0) if exact else None,
@@ -200,15 +205,9 @@ def test_walking_all_pages_gives_every_hit_once(
         last = min([last, *(hit.score for hit in page.hits)])
         pages += ids(page)
     assert len(pages) == len(set(pages))
-    if minimum is None:
-        assert len(pages) == len(found)
-    else:
-        dropped = {str(c.id) for c in found} - set(map(str, pages))
-        assert all(
-            Calibration().scores(Scores.from_logits([logits[c.text]])).relevance[0] < minimum
-            for c in found
-            if str(c.id) in dropped
-        )
+    dropped = [c for c in found if c.id not in pages]
+    assert not dropped or minimum is not None
+    assert all(relevance_of(logits[c.text]) < (minimum or 0) for c in dropped)
 
 
 @few
@@ -230,7 +229,7 @@ def test_auto_stops_when_the_page_is_settled_and_says_so() -> None:
     found, logits = window(1, 60)
     # One document answers, and the reader is certain of it.
     reader = Reader({text: 9.0 if n == 0 else -9.0 for n, text in enumerate(logits)})
-    ranking, outcome = searched(reader, found)
+    ranking, outcome = searched(reader, found, effort="auto")
     assert outcome.stopped == "settled"
     assert outcome.status == "reranked"
     assert 0 < outcome.scored < 30
@@ -242,7 +241,7 @@ def test_auto_stops_when_the_page_is_settled_and_says_so() -> None:
         for hit in estimated
         if hit.estimate is not None
     )
-    assert searched(reader, found)[0] == ranking
+    assert searched(reader, found, effort="auto")[0] == ranking
 
 
 @pytest.mark.parametrize(
@@ -258,18 +257,18 @@ def test_auto_stops_when_the_page_is_settled_and_says_so() -> None:
     ids=str,
 )
 def test_what_was_not_measured_is_read_in_full(
-    changes: dict[str, object], rules: dict[str, object]
+    changes: dict[str, Any], rules: dict[str, Any]
 ) -> None:
     found, logits = window(2)
-    reader = replace(Reader(logits), **changes)  # type: ignore[arg-type]
-    _, outcome = searched(reader, found, **rules)
+    reader = replace(Reader(logits), **changes)
+    _, outcome = searched(reader, found, **{"effort": "auto", **rules})
     assert (len(reader.calls), outcome.stopped, outcome.estimated) == (1, "all", 0)
 
 
 def test_a_list_is_read_in_full_unless_its_policy_has_an_effort() -> None:
     _, logits = window(3)
     texts = [text for text in logits if text]
-    for policy, whole in ((None, True), (Policy(effort=Effort(pairs=5)), False)):
+    for policy, whole in ((Policy(effort="auto"), True), (Policy(effort=Effort(pairs=5)), False)):
         reader = Reader(logits)
         run(ListReranker("mine", reader, policy).steps("q", texts, [None] * len(texts)))
         assert (len(reader.read) == len(texts)) == whole
@@ -305,7 +304,7 @@ def test_scores_without_a_scale_are_estimated_by_rank() -> None:
 
 def test_with_a_minimum_it_reads_on_until_a_page_passes() -> None:
     found, logits = window(7, 60)
-    minimum = Calibration().scores(Scores.from_logits([3.0])).relevance[0]
+    minimum = relevance_of(3.0)
     reader = Reader(logits)
     ranking, outcome = searched(reader, found, effort=EASY, min_relevance=minimum)
     passing = [hit for hit in ranking.hits if hit.relevance is not None]

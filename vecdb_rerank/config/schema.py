@@ -106,7 +106,9 @@ def _item(annotation: object) -> object | None:
 
 def _only(annotation: object) -> object:
     """Return ``annotation`` without None and words, if one type is left, and without metadata."""
-    members = [m for m in _members(annotation) if m is not NoneType and get_origin(m) is not Literal]
+    members = [
+        m for m in _members(annotation) if m is not NoneType and get_origin(m) is not Literal
+    ]
     only = members[0] if len(members) == 1 else annotation
     return get_args(only)[0] if get_origin(only) is Annotated else only
 

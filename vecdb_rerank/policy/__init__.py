@@ -56,7 +56,7 @@ class Policy:
 
     Without them the blend uses the fused order alone.
     """
-    effort: Effort | EffortName = "auto"
+    effort: Effort | EffortName = "full"
     """How many candidates the reranker reads: ``full`` reads all; ``auto`` reads until the page is
     settled, if the reranker and the blend were measured for it."""
     breaker: Breaker | None = field(default_factory=Breaker)

@@ -163,4 +163,3 @@ class SearchReading:
             [None if n is None else scores.relevance[n] for n in indices],
             calibrated=scores.calibrated,
         )
-
