@@ -48,9 +48,7 @@ class ListReranker:
         self, source: str, reranker: Rerankers = "bundled", policy: AnyPolicy | None = None
     ) -> None:
         self._list = _List(source)
-        self._pipeline = Pipeline(
-            make_chain(reranker), policy=make_policy(policy), scores_all=True
-        )
+        self._pipeline = Pipeline(make_chain(reranker), policy=make_policy(policy), scores_all=True)
 
     @property
     def chain(self) -> Chain | None:
