@@ -34,6 +34,11 @@ def test_good_rules_are_taken(good: dict[str, Any]) -> None:
     assert all(getattr(policy, name) == value for name, value in good.items())
 
 
+def test_the_effort_of_a_mapping_is_a_word_or_a_mapping() -> None:
+    assert Policy.of({"effort": {"pairs": 5}}).effort == Effort(pairs=5)
+    assert Policy.of({"effort": "auto"}).effort == "auto"
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [

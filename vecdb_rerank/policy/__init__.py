@@ -27,8 +27,10 @@ _PARTS = {
     "cost": Cost,
     "skip": Skip,
     "exact_terms": ExactTerms,
+    "effort": Effort,
     "passages": Passages,
 }
+_WORDS = {"effort": get_args(EffortName)}  # what may stand for a part
 _MAY_BE_NONE = {"breaker", "exact_terms", "passages"}
 
 
@@ -96,12 +98,12 @@ class Policy:
     def __post_init__(self) -> None:
         for name, kind in _PARTS.items():
             part = getattr(self, name)
-            if not isinstance(part, kind) and not (part is None and name in _MAY_BE_NONE):
+            if isinstance(part, str) and name in _WORDS:
+                one_of(f"policy.{name}", part, _WORDS[name])
+            elif not isinstance(part, kind) and not (part is None and name in _MAY_BE_NONE):
                 raise ConfigurationError(
                     f"policy.{name}", f"must be {kind.__name__}(...), got {shown(part)}"
                 )
-        if not isinstance(self.effort, Effort):
-            one_of("policy.effort", self.effort, get_args(EffortName))
         is_mapping("policy.calibration", self.calibration)
         is_bool("policy.branch_evidence", self.branch_evidence)
         is_bool("policy.record_query", self.record_query)
