@@ -92,14 +92,21 @@ def _ours(arguments: list[str]) -> None:
     if name == "scan":
         Path(rest[0]).mkdir(exist_ok=True)
     paid = load().settings.reranker.type in ("cohere", "http")
-    file = context.params.get("file")
     served = context.params.get("backend") == "opensearch"
-    if name in _PARSED_ONLY or paid or served or (file is not None and not Path(file).exists()):
+    missing = any(not file.exists() for file in _read(context.params))
+    if name in _PARSED_ONLY or paid or served or missing:
         return
     if name == "search" and not Path(".vecdb_rerank").exists():
         return
     with _embedded():
         _run([*arguments, *_SHORTENED.get(name, [])])
+
+
+def _read(parameters: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the files that a command reads."""
+    for name in ("files", "snapshots", "queries_file"):
+        given = parameters.get(name) or ()
+        yield from map(Path, given if isinstance(given, list | tuple) else (given,))
 
 
 @contextmanager
