@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import json
+from pathlib import Path
 
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from vecdb_rerank.cli.app import app
+from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import load
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.unjudged import changes, evaluate_unjudged, overlap, rbo
 from vecdb_rerank.testing import CORPUS, QUERIES
@@ -26,7 +34,7 @@ def test_rbo_weighs_the_first_ranks_most() -> None:
     assert rbo("abcd", "bacd") < rbo("abcd", "abdc")
 
 
-@settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60, deadline=None)
 @given(LISTS, LISTS)
 def test_rbo_is_symmetric_and_between_0_and_1(one: list[str], other: list[str]) -> None:
     assert rbo(one, other) == rbo(other, one)
@@ -59,3 +67,28 @@ def test_a_collection_without_judgments_is_searched_in_both_orders() -> None:
     assert {row["query_id"] for row in arm["queries"]} == set(queries)
     assert all(hit["text"] for row in arm["queries"] for hit in row["moved"])
     assert set(found["latency_ms"]) == {"hybrid", "hybrid+rerank"}
+
+
+def test_the_command_shows_an_existing_collection_without_judgments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load(backend={"path": str(tmp_path / "index"), "collection": "mine"}).settings
+    connector = factory.build(settings)
+    connector.create()
+    connector.add(CORPUS[:12])
+    connector.close()
+    Path("vecdb_rerank.toml").write_text('[backend]\npath = "index"\ncollection = "mine"\n')
+    query = {"_id": "q", "text": "how is <b>bread</b> baked?"}
+    Path("queries.jsonl").write_text(json.dumps(query))
+    arguments = ["evaluate", "--queries-file", "queries.jsonl", "--k", "10"]
+    ended = CliRunner().invoke(app, [*arguments, "--json", "u.json", "--html", "u.html"])
+    assert ended.exit_code == 0, ended.output
+    [row] = json.loads(Path("u.json").read_text())["arms"][0]["queries"]
+    assert row["query"] == query["text"]
+    page = Path("u.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;bread" in page
+    assert "<b>" not in page
+    refused = CliRunner().invoke(app, [*arguments, "--baseline", "u.json"])
+    assert isinstance(refused.exception, ConfigurationError)
+    assert refused.exception.key == "--baseline"

@@ -10,6 +10,8 @@ import typer
 from vecdb_rerank.cli import common, judged
 
 if TYPE_CHECKING:
+    from vecdb_rerank.config.settings import Settings
+    from vecdb_rerank.evaluation.datasets import Dataset
     from vecdb_rerank.evaluation.result import EvaluationResult
     from vecdb_rerank.request import Mode
 
@@ -69,9 +71,13 @@ def command(
     or to memory for an embedded Qdrant. With --collection, or without DIR, the
     existing collection is searched instead, and nothing is written to it.
 
+    With --queries-file alone, nothing is judged: the report shows which hits
+    reranking moves, most changed queries first.
+
     Examples: vecdb-rerank evaluate DIR --queries 200 --html report.html
     vecdb-rerank evaluate --queries-file queries.jsonl --qrels judgments.csv
     """
+    from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.evaluation import gate
     from vecdb_rerank.evaluation.connector import modes as searchable_modes
     from vecdb_rerank.evaluation.evaluate import evaluate
@@ -84,8 +90,15 @@ def command(
             common.require_writable(Path(file), option)
     if chart is not None:
         charts.check(chart)
-    earlier = None if baseline is None else gate.load(baseline)
     settings = common.settings(config, backend, collection).settings
+    if folder is None and qrels is None and queries_file is not None:
+        for option, value in (("--baseline", baseline), ("--chart", chart)):
+            if value is not None:
+                raise ConfigurationError(option, "needs judgments: --qrels FILE")
+        dataset = judged.read_unjudged(settings, queries_file, id_field, judge_by)
+        _unjudged(settings, dataset.sample(queries, seed), k, json_file, html)
+        return
+    earlier = None if baseline is None else gate.load(baseline)
     dataset = judged.read(
         settings, folder, collection, queries_file, qrels, id_field, judge_by
     ).sample(queries, seed)
@@ -113,6 +126,27 @@ def command(
         _print(result)
     if (found := result["gate"]) is not None and found["lost"]:
         raise typer.Exit(1)
+
+
+def _unjudged(
+    settings: Settings, dataset: Dataset, k: int | None, json_file: str | None, html: Path | None
+) -> None:
+    """Show what reranking changes, without judgments."""
+    from vecdb_rerank.evaluation.report import unjudged
+    from vecdb_rerank.evaluation.unjudged import evaluate_unjudged
+
+    with common.progress() as shown:
+        bars = common.Bars(shown)
+        result = evaluate_unjudged(settings, dataset, k=k, on_progress=bars, on_note=judged.note)
+    if html is not None:
+        common.write_text(html, unjudged.page(result))
+    if json_file is not None:
+        common.write_json(result, json_file)
+    if json_file != "-":
+        common.out.print_line("Nothing is judged: this shows what changes, not what is better.")
+        common.out.print(unjudged.summary_table(result))
+        for line in unjudged.lines(result):
+            common.out.print_line(line)
 
 
 def _print(result: EvaluationResult) -> None:

@@ -76,8 +76,22 @@ def read(
         raise ConfigurationError(
             "DIR", "name a folder in the BEIR layout, or your judgments: --qrels FILE"
         )
-    name = getattr(settings.backend, "collection", settings.backend.type)
-    return datasets.live(str(name), folder=folder, queries=queries_file, qrels=qrels, ids=ids)
+    name = collection_name(settings)
+    return datasets.live(name, folder=folder, queries=queries_file, qrels=qrels, ids=ids)
+
+
+def read_unjudged(
+    settings: Settings, queries_file: Path, id_field: str | None, judge_by: str | None
+) -> Dataset:
+    """Return queries for the configured collection, without judgments."""
+    from vecdb_rerank.evaluation import datasets
+
+    return datasets.unjudged(collection_name(settings), queries_file, _ids(id_field, judge_by))
+
+
+def collection_name(settings: Settings) -> str:
+    """Return the name of the configured collection or index."""
+    return str(getattr(settings.backend, "collection", settings.backend.type))
 
 
 def note(sentence: str) -> None:

@@ -137,6 +137,16 @@ def live(
     )
 
 
+def unjudged(name: str, queries: Path, ids: DocumentIds = OWN) -> Dataset:
+    """Read queries for a collection that exists, and is called ``name``, without judgments.
+
+    Raises `ConfigurationError` with the file (and the line) as its key if it is missing or wrong.
+    """
+    found = read_queries(queries)
+    notes = tuple(_instructions(found))
+    return Dataset(name, (), _texts(found), {}, _infos(found), ids, live=True, notes=notes)
+
+
 def _named(judged: Judgments) -> list[Query]:
     """Return the queries that judgments name by their texts."""
     if not judged.by_text:

@@ -55,7 +55,7 @@ class UnjudgedResult(TypedDict):
     backend: str
     settings: dict[str, object]
     environment: Environment
-    latency_ms: dict[str, Percentiles | None]
+    latency_ms: dict[str, Percentiles]
     arms: list[Changes]
 
 
