@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.ranking import branch_weights
 from vecdb_rerank.request import MAX_K, Fusion, Search, SearchDefaults
 
 GOOD: dict[str, Any] = {
@@ -25,7 +26,7 @@ GOOD: dict[str, Any] = {
 
 def test_the_documented_defaults() -> None:
     assert (SearchDefaults().k, SearchDefaults().mode) == (50, "hybrid")
-    assert Fusion() == Fusion("rrf", rank_constant=60, weights=None)
+    assert Fusion() == Fusion("rrf", rank_constant=60, weights=None, self_retrieval=None)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,10 @@ def test_wrong_defaults_are_refused_by_name(wrong: dict[str, Any], named: str) -
         ({"weights": (1.0,)}, "fusion.weights"),
         ({"weights": (1.0, 1.0, 1.0)}, "fusion.weights"),
         ({"weights": ()}, "fusion.weights"),
+        ({"weights": "even"}, "fusion.weights"),
+        ({"self_retrieval": (0.0, 0.0)}, "fusion.self_retrieval"),
+        ({"self_retrieval": (0.9, 1.1)}, "fusion.self_retrieval"),
+        ({"self_retrieval": (0.9,)}, "fusion.self_retrieval"),
         ({"method": "dbsf", "weights": (1.0, 1.0)}, "fusion.weights"),
     ],
 )
@@ -125,11 +130,11 @@ def test_a_configuration_error_is_a_value_error() -> None:
 
 
 def test_shares_weigh_both_branches_alike_by_default() -> None:
-    assert Fusion().shares == (0.5, 0.5)
+    assert branch_weights.prior(Fusion()) == (0.5, 0.5)
 
 
 @given(st.floats(0, 1e6), st.floats(1e-6, 1e6))
 def test_shares_sum_to_one_in_the_proportion_of_the_weights(bm25: float, dense: float) -> None:
-    first, second = Fusion(weights=(bm25, dense)).shares
+    first, second = branch_weights.prior(Fusion(weights=(bm25, dense)))
     assert first + second == pytest.approx(1)
     assert first * dense == pytest.approx(second * bm25)

@@ -8,12 +8,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vecdb_rerank.model import BranchHit, Estimate, HitId, Span
+from vecdb_rerank.model import BranchHit, BranchWeight, HitId, Span
 
 Status = Literal["reranked", "partial", "skipped", "fell_back"]
-# Why no more documents were scored: the page was settled, the deadline came, `Effort.pairs` was
-# reached, or all were scored.
-Stopped = Literal["settled", "deadline", "effort", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +19,12 @@ class Outcome:
 
     ``timings`` are milliseconds by stage (``embed``, ``first_pass``, ``rerank``, ``payload``,
     ``total``). ``k`` is the size of the window. ``seen`` counts candidates, ``scored`` those
-    the reranker scored, ``empty`` those without text (never sent, ranked after the scored ones),
-    ``estimated`` those whose place comes from an estimate. ``stopped`` is why no more were scored;
-    None if the search was not reranked.
+    the reranker scored, ``empty`` those without text (never sent, ranked after the scored ones).
     ``relevance`` and ``first_pass_score`` hold every candidate by id, not only those on the
-    page. ``hits`` explains the page's hits if ``explain=True``. ``fused_by`` is what fused a
-    hybrid search: the ``database``, or the ``client`` for a server that cannot; ``none`` for a
-    single branch.
+    page. ``hits`` explains the page's hits if ``explain=True``. ``branch_weights`` gives the
+    weight of each branch in the blend of a hybrid search, and why, if the branches are known.
+    ``fused_by`` is what fused a hybrid search: the ``database``, or the ``client`` for a server
+    that cannot; ``none`` for a single branch.
 
     ``reranker`` is the one whose scores were used, or the first of the chain if none were.
     ``failed`` maps the rerankers that failed to the reason. ``billed`` maps rerankers to the units
@@ -53,8 +49,6 @@ class Outcome:
     seen: int = 0
     scored: int = 0
     empty: int = 0
-    estimated: int = 0
-    stopped: Stopped | None = None
     truncated: int = 0
     failed: Mapping[str, str] = field(default_factory=dict)
     billed: Mapping[str, float] = field(default_factory=dict)
@@ -67,15 +61,13 @@ class Outcome:
     raw: Mapping[HitId, float] = field(default_factory=dict, repr=False)
     first_pass_score: Mapping[HitId, float] = field(default_factory=dict, repr=False)
     hits: tuple[ExplainedHit, ...] = field(default=(), repr=False)
+    branch_weights: Mapping[str, BranchWeight] = field(default_factory=dict, repr=False)
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainedHit:
-    """How a hit came to its rank: its ranks (from 1), scores and relevance.
-
-    ``estimate`` stood in for a relevance that is None.
-    """
+    """How a hit came to its rank: its ranks (from 1), scores and relevance."""
 
     id: HitId
     rank: int
@@ -85,7 +77,6 @@ class ExplainedHit:
     raw: float | None
     relevance: float | None
     branches: Mapping[str, BranchHit]
-    estimate: Estimate | None = None
 
 
 _observers: ContextVar[tuple[list[Outcome], ...]] = ContextVar("observers", default=())

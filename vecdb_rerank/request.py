@@ -64,32 +64,32 @@ class Fusion:
     """The method; ``dbsf`` is Qdrant's own and takes no weights."""
     rank_constant: int = 60
     """For ``rrf``: a larger constant gives the first ranks less weight (at least 1)."""
-    weights: tuple[float, float] | None = None
-    """The weights of (bm25, dense), none negative; by default equal."""
+    weights: tuple[float, float] | Literal["auto"] | None = None
+    """The weights of (bm25, dense), none negative, in fusion and blend; by default equal. With
+    ``auto``, a branch that is weak in this collection (``self_retrieval``) counts less in both, and
+    BM25 counts less in the blend of a query that it is unsure of
+    (`vecdb_rerank.ranking.branch_weights`)."""
+    self_retrieval: tuple[float, float] | None = None
+    """How well (bm25, dense) find a stored document by a sentence of it (0 to 1 each), for
+    ``auto``. `vecdb-rerank doctor` measures it."""
 
     def __post_init__(self) -> None:
         one_of("fusion.method", self.method, get_args(FusionMethod))
         at_least("fusion.rank_constant", self.rank_constant, 1)
-        if self.weights is None:
+        if self.self_retrieval is not None:
+            _check_pair("fusion.self_retrieval", self.self_retrieval)
+            for value in self.self_retrieval:
+                in_range("fusion.self_retrieval", value, 0, 1)
+        if self.fixed is None:
             return
-        try:
-            bm25, dense = map(float, self.weights)
-            fit = not isinstance(self.weights, str) and min(bm25, dense) >= 0 and bm25 + dense > 0
-        except (TypeError, ValueError):
-            fit = False
-        if not fit or not math.isfinite(bm25 + dense):
-            raise ConfigurationError(
-                "fusion.weights",
-                f"must be (bm25, dense), none negative and one above 0, got {self.weights!r}",
-            )
+        _check_pair("fusion.weights", self.fixed)
         if self.method == "dbsf":
             raise ConfigurationError("fusion.weights", "dbsf takes no weights; use min_max or rrf")
 
     @property
-    def shares(self) -> tuple[float, float]:
-        """The weights of (bm25, dense), scaled to sum to 1."""
-        bm25, dense = self.weights or (1.0, 1.0)
-        return bm25 / (bm25 + dense), dense / (bm25 + dense)
+    def fixed(self) -> tuple[float, float] | None:
+        """The weights of (bm25, dense) that the configuration gives, if it does."""
+        return None if self.weights == "auto" else self.weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +268,19 @@ def check_vector(key: str, vector: object) -> None:
         )
     if not all(map(math.isfinite, numbers)):
         raise ConfigurationError(key, "must contain only finite values")
+
+
+def _check_pair(key: str, values: object) -> None:
+    """Raise `ConfigurationError` unless these are two numbers, none negative and one above 0."""
+    try:
+        bm25, dense = map(float, values)  # type: ignore[call-overload]
+        fit = not isinstance(values, str) and min(bm25, dense) >= 0 and bm25 + dense > 0
+    except (TypeError, ValueError):
+        fit = False
+    if not fit or not math.isfinite(bm25 + dense):
+        raise ConfigurationError(
+            key, f"must be (bm25, dense), none negative and one above 0, got {values!r}"
+        )
 
 
 def check_language(language: str) -> None:

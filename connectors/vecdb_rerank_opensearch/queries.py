@@ -10,6 +10,7 @@ from typing import Any
 from vecdb_rerank._checks import shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
+from vecdb_rerank.ranking import branch_weights
 from vecdb_rerank.request import BRANCHES, Fusion, Search
 from vecdb_rerank_opensearch.layout import Layout
 
@@ -54,7 +55,7 @@ def fused_by_database(fusion: Fusion) -> bool:
     """Check whether neural-search has this fusion; its RRF takes no weights."""
     if fusion.method == "dbsf":
         raise ConfigurationError("fusion.method", "dbsf is Qdrant's; use min_max or rrf")
-    return fusion.method != "rrf" or fusion.weights is None
+    return fusion.method != "rrf" or not branch_weights.in_fusion(fusion)
 
 
 def body(search: Search, vector: Vector | None, layout: Layout, shape: Mapping[str, Any]) -> Body:
@@ -150,7 +151,7 @@ def pipeline(fusion: Fusion) -> Body:
                 "normalization": {"technique": fusion.method},
                 "combination": {
                     "technique": "arithmetic_mean",
-                    "parameters": {"weights": list(fusion.shares)},
+                    "parameters": {"weights": list(branch_weights.prior(fusion))},
                 },
             }
         }

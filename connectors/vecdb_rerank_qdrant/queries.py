@@ -11,6 +11,7 @@ from qdrant_client.http import models
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
+from vecdb_rerank.ranking import branch_weights
 from vecdb_rerank.request import BRANCHES, Fusion, Search
 from vecdb_rerank_qdrant.layout import Layout
 
@@ -75,7 +76,7 @@ def fused_here(fusion: Fusion, evidence: bool) -> bool:
     """
     if fusion.method == "dbsf":
         return False
-    return fusion.method != "rrf" or fusion.weights is not None or evidence
+    return fusion.method != "rrf" or branch_weights.in_fusion(fusion) or evidence
 
 
 def query(search: Search, vector: Vector | None, layout: Layout, encode: Encoder) -> dict[str, Any]:

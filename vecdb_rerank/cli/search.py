@@ -177,6 +177,8 @@ def _status(outcome: Outcome) -> str:
     status = outcome.status.replace("_", " ")
     because = f" ({outcome.reason})" if outcome.reason else ""
     fused = ", fused by the client" if outcome.fused_by == "client" else ""
+    weights = outcome.branch_weights.items() if outcome.scored else ()
+    shares = "".join(f"; {name} {w.share:.0%} ({w.reason})" for name, w in weights)
     by = f" by {outcome.reranker}" if outcome.scored else ""
     scored = f"{outcome.scored} of {outcome.seen} candidates scored{by}"
-    return f"{status}{because}: {scored}{fused}; {timings}"
+    return f"{status}{because}: {scored}{fused}{shares}; {timings}"

@@ -72,11 +72,7 @@ def calibrate(
         name = pipeline.chain.name
         plain = {one.name: Calibration() for one in pipeline.chain.rerankers}
         policy = Policy(
-            deadline=None,
-            on_error="raise",
-            cost=pipeline.policy.cost,
-            calibration=plain,
-            effort="full",
+            deadline=None, on_error="raise", cost=pipeline.policy.cost, calibration=plain
         )
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             with observe() as outcomes:

@@ -56,6 +56,9 @@ class EvaluatedConnector(Protocol):
     ) -> IngestReport:
         """Add documents."""
 
+    def self_retrieval(self) -> tuple[float, float] | None:
+        """Measure how well both branches find stored documents."""
+
     def delete(self) -> None:
         """Delete the collection."""
 

@@ -7,9 +7,10 @@ Its confidence in a query distinguishes the two.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from vecdb_rerank.model import Candidate
+from vecdb_rerank.model import BranchWeight, Candidate
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import logit
 from vecdb_rerank.ranking import smoothing
@@ -27,17 +28,25 @@ RANK_CONSTANT = 5
 BEST_BY_RANK = 0.6
 # Reciprocal rank fusion of reranker and branches (Cormack et al., 2009, use 60).
 RRF_CONSTANT = 10
+Weights = Mapping[str, BranchWeight]
+EQUAL: Weights = MappingProxyType({})
 
 
 def final_scores(
-    candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
+    candidates: Sequence[Candidate],
+    relevance: Sequence[float],
+    blend: Blend,
+    weights: Weights = EQUAL,
 ) -> list[float]:
-    """Return the final score (0 to 1) of each candidate, given in first-pass order."""
+    """Return the final score (0 to 1) of each candidate, given in first-pass order.
+
+    ``weights`` are those of the branches in the first pass, by name; without any, all are equal.
+    """
     if blend.method == "replace" or not candidates:
         return list(relevance)
     unsure = 1 - confidence(relevance)
     return smoothing.smooth_scores(
-        _blended(candidates, relevance, blend),
+        _blended(candidates, relevance, blend, weights),
         [candidate.text for candidate in candidates],
         feedback=blend.feedback * unsure,
         smoothing=blend.smoothing * unsure,
@@ -59,44 +68,18 @@ def relevance_by_rank(raw: Sequence[float]) -> list[float]:
 
 
 def _blended(
-    candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
+    candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend, weights: Weights
 ) -> list[float]:
     """Blend each candidate on its own."""
+    branches = _branches(candidates, weights)
     if blend.method == "rrf":
-        return _rrf(candidates, relevance, blend.weight)
-    weight, first = reranker_weight(candidates, relevance, blend), first_pass_shares(candidates)
+        return _rrf(candidates, relevance, blend.weight, branches)
+    first = _branch_shares(candidates, branches) if branches else _rank_shares(len(candidates))
+    weight = blend.weight
+    if blend.method == "confidence":
+        least = MIN_WEIGHT_TWO_BRANCHES if len(branches) > 1 else MIN_WEIGHT_ONE_BRANCH
+        weight = least + (1 - least) * confidence(relevance)
     return [weight * r + (1 - weight) * f for r, f in zip(relevance, first, strict=True)]
-
-
-def reranker_weight(
-    candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
-) -> float:
-    """Return the weight (0 to 1) of a candidate's relevance in its score before smoothing."""
-    if blend.method == "replace":
-        return 1.0
-    if blend.method != "confidence":
-        return blend.weight
-    two = len(_branch_names(candidates)) > 1
-    least = MIN_WEIGHT_TWO_BRANCHES if two else MIN_WEIGHT_ONE_BRANCH
-    return least + (1 - least) * confidence(relevance)
-
-
-def own_share(candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend) -> float:
-    """Return how much a candidate's final score changes with its relevance, as a share (0 to 1)."""
-    weight = reranker_weight(candidates, relevance, blend)
-    if blend.method == "replace":
-        return weight
-    unsure = 1 - confidence(relevance)
-    return weight * (1 - smoothing.strength(len(candidates)) * unsure * blend.smoothing)
-
-
-def first_pass_shares(candidates: Sequence[Candidate]) -> list[float]:
-    """Return the share (0 to 1) of each candidate in the first pass, in whose order they are.
-
-    It is the mean of the branches' normalised scores, or a share by rank if these are unknown.
-    """
-    names = _branch_names(candidates)
-    return _branch_shares(candidates, names) if names else _rank_shares(len(candidates))
 
 
 def confidence(relevance: Sequence[float]) -> float:
@@ -111,14 +94,21 @@ def min_max(scores: Sequence[float]) -> list[float]:
     return [1.0 if high == low else (s - low) / (high - low) for s in scores]
 
 
-def _branch_names(candidates: Sequence[Candidate]) -> list[str]:
-    return sorted({name for candidate in candidates for name in candidate.branches})
+def _branches(candidates: Sequence[Candidate], weights: Weights) -> dict[str, float]:
+    """Return the branches that found a candidate, with their weights, which sum to 1."""
+    names = sorted({name for candidate in candidates for name in candidate.branches})
+    given = {name: weights[name].share if weights else 1.0 for name in names}
+    total = sum(given.values())
+    return {name: share / total if total else 1 / len(names) for name, share in given.items()}
 
 
-def _branch_shares(candidates: Sequence[Candidate], names: Sequence[str]) -> list[float]:
-    """Return the mean of the branches' normalised scores; 0 for a hit that a branch lacks."""
-    columns = [_branch_share(candidates, name) for name in names]
-    return [sum(shares) / len(names) for shares in zip(*columns, strict=True)]
+def _branch_shares(candidates: Sequence[Candidate], branches: Mapping[str, float]) -> list[float]:
+    """Return the weighted mean of the branches' normalised scores; 0 for a hit that one lacks."""
+    columns = [_branch_share(candidates, name) for name in branches]
+    return [
+        sum(weight * share for weight, share in zip(branches.values(), shares, strict=True))
+        for shares in zip(*columns, strict=True)
+    ]
 
 
 def _branch_share(candidates: Sequence[Candidate], name: str) -> list[float]:
@@ -132,14 +122,18 @@ def _rank_shares(n: int) -> list[float]:
     return [RANK_CONSTANT / (RANK_CONSTANT + rank) for rank in range(n)]
 
 
-def _rrf(candidates: Sequence[Candidate], relevance: Sequence[float], weight: float) -> list[float]:
+def _rrf(
+    candidates: Sequence[Candidate],
+    relevance: Sequence[float],
+    weight: float,
+    branches: Mapping[str, float],
+) -> list[float]:
     by_relevance = sorted(range(len(candidates)), key=lambda n: -relevance[n])
     reranked = {n: rank for rank, n in enumerate(by_relevance, start=1)}
-    names = _branch_names(candidates)
     scores = []
     for n, candidate in enumerate(candidates):
-        ranks = [candidate.branches[name].rank for name in names if name in candidate.branches]
-        known = ranks if names else [n + 1]
-        first = sum(1 / (RRF_CONSTANT + rank) for rank in known) / max(1, len(names))
+        known = [(branches[name], hit.rank) for name, hit in candidate.branches.items()]
+        ranks = known if branches else [(1.0, n + 1)]
+        first = sum(share / (RRF_CONSTANT + rank) for share, rank in ranks)
         scores.append(weight / (RRF_CONSTANT + reranked[n]) + (1 - weight) * first)
     return scores

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from vecdb_rerank.model import BranchHit, HitId
+from vecdb_rerank.ranking import branch_weights
 from vecdb_rerank.ranking.blending import min_max
-from vecdb_rerank.request import Fusion
+from vecdb_rerank.request import BRANCHES, Fusion
 
 
 def branch(hits: Iterable[tuple[HitId, float]]) -> dict[HitId, BranchHit]:
@@ -32,8 +33,11 @@ def fuse(
     return by_score(scored.items())
 
 
-def _weights(fusion: Fusion) -> tuple[float, float]:
-    return (fusion.weights or (1.0, 1.0)) if fusion.method == "rrf" else fusion.shares
+def _weights(fusion: Fusion) -> Sequence[float]:
+    """Return the factors of (bm25, dense); equal branches count 1 each in rrf, as in a database."""
+    if fusion.method != "rrf":
+        return branch_weights.prior(fusion)
+    return fusion.fixed or [len(BRANCHES) * share for share in branch_weights.prior(fusion)]
 
 
 def _contributions(hits: Mapping[HitId, BranchHit], fusion: Fusion) -> dict[HitId, float]:

@@ -42,7 +42,6 @@ class OnnxReranker(BaseReranker):
     """
 
     keeps_deadline = True
-    batch = 8  # a CPU runs one text per core at a time
 
     def __init__(
         self,

@@ -106,6 +106,15 @@ class Connector(_Facade[ResponseT]):
         """Check the connection, the schema and the stored texts, with a fix for each problem."""
         return run(self._core.check())
 
+    def self_retrieval(self) -> tuple[float, float] | None:
+        """Measure how well (bm25, dense) find a stored document by a sentence of it (0 to 1 each).
+
+        The value of `Fusion.self_retrieval`: a branch that hardly finds any counts less. Reads up
+        to 64 documents and sends two searches for each of 32, without rerank. None if the mode is
+        not ``hybrid``, no embedder is configured, or too few documents hold several sentences.
+        """
+        return run(self._core.self_retrieval())
+
     def delete(self) -> None:
         """Delete the collection or index with all its documents."""
         run(self._core.delete())
@@ -151,6 +160,10 @@ class AsyncConnector(_Facade[ResponseT]):
     async def check(self) -> list[Finding]:
         """Check the connection, the schema and the stored texts as `Connector.check` does."""
         return await run_async(self._core.check())
+
+    async def self_retrieval(self) -> tuple[float, float] | None:
+        """Measure how well each branch finds documents as `Connector.self_retrieval` does."""
+        return await run_async(self._core.self_retrieval())
 
     async def delete(self) -> None:
         """Delete the collection or index with all its documents."""

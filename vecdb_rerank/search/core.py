@@ -27,6 +27,7 @@ from vecdb_rerank.search.arguments import (
 )
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import deliver
+from vecdb_rerank.search.self_retrieval import self_retrieval
 from vecdb_rerank.search.store import Finding, Level, Store
 from vecdb_rerank.text_fields import TextFields
 
@@ -187,6 +188,13 @@ class Core(Generic[ResponseT]):
             return findings
         payloads = yield from self.store.sample(_SAMPLE)
         return [*findings, *_text_findings(payloads, self.pipeline.text_fields)]
+
+    def self_retrieval(self) -> Flow[tuple[float, float] | None]:
+        """Measure how well each branch finds stored documents; None if that cannot be measured."""
+        if self.defaults.mode != "hybrid" or self.pipeline.embedder is None:
+            return None
+        measuring = self_retrieval(self.pipeline, self.store)
+        return (yield from self._converting_errors(measuring))
 
     def delete(self) -> Flow[None]:
         """Delete the collection with all its documents."""

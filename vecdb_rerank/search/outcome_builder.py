@@ -48,8 +48,6 @@ def _counted(
         k=search.k,
         seen=len(candidates),
         scored=sum(h.relevance is not None for h in hits),
-        estimated=sum(h.estimate is not None for h in hits),
-        stopped=ranked.stopped,
         empty=sum(not c.text for c in candidates),
         truncated=answer.scores.truncated if answer.scores else 0,
         passages=ranked.passages,
@@ -61,6 +59,7 @@ def _counted(
         raw={h.candidate.id: h.raw for h in hits if h.raw is not None},
         first_pass_score={c.id: c.score for c in candidates},
         notes=ranked.notes,
+        branch_weights=ranked.branch_weights,
     )
 
 
@@ -85,7 +84,6 @@ def _explained(ranked: RankedSearch[R], page: Ranking) -> tuple[ExplainedHit, ..
             raw=hit.raw,
             relevance=hit.relevance,
             branches=branches[hit.candidate.position],
-            estimate=hit.estimate,
         )
         for rank, hit in enumerate(page.hits, start=ranked.search.offset + 1)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -16,16 +16,15 @@ from vecdb_rerank.errors import (
     VecdbRerankError,
 )
 from vecdb_rerank.flow.steps import Compute, Flow
-from vecdb_rerank.model import Candidate, Ranking
+from vecdb_rerank.model import BranchWeight, Candidate, Ranking
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, Vector
-from vecdb_rerank.ranking import ordering, skip_rules
+from vecdb_rerank.ranking import branch_weights, ordering, skip_rules
 from vecdb_rerank.request import Search
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search import outcome_builder
 from vecdb_rerank.search.clock import Clock, SearchRun
-from vecdb_rerank.search.reading import SearchReading
 from vecdb_rerank.search.result import AnySearch, CompletedSearch, RankedSearch
 from vecdb_rerank.text_fields import TextFields
 
@@ -39,15 +38,13 @@ class Pipeline:
 
     Without an ``embedder``, searches with a dense branch need ``query_vector``; without a
     ``chain`` of rerankers the first-pass order is returned. ``policy`` holds for searches that
-    are not given one. With ``scores_all``, the effort ``auto`` reads all candidates, because the
-    caller expects a score of each. Raises `ConfigurationError` if it does not fit the rerankers.
+    are not given one. Raises `ConfigurationError` if it does not fit the rerankers.
     """
 
     chain: Chain | None = None
     embedder: Embedder | None = None
     text_fields: TextFields = field(default_factory=TextFields)
     policy: Policy = field(default_factory=Policy)
-    scores_all: bool = False
 
     def __post_init__(self) -> None:
         self.check(self.policy)
@@ -160,7 +157,8 @@ class Pipeline:
             ordering.unchanged(candidates),
             reranker=run.chain.name if run.chain else "",
             skip_rule=rule,
-            notes={**search.notes, **first.notes},
+            notes={**search.notes, **first.notes, **_weak_branch(search)},
+            branch_weights=_branch_weights(search, first) if decide else {},
         )
         texts = list(dict.fromkeys(c.text for c in candidates if c.text))  # equal texts: once
         reason = self._reason_to_skip(search, candidates, texts, rule, run)
@@ -170,17 +168,8 @@ class Pipeline:
         if first.complete is not None:  # about as long as the first pass, as far as is known
             deadline = deadline.reserving_for([run.clock.seconds("first_pass")])
         with run.clock.stage("rerank"):
-            reading = SearchReading(
-                search.query,
-                candidates,
-                texts,
-                run.policy,
-                offset=search.offset,
-                limit=search.limit,
-                scores_all=self.scores_all,
-            )
-            answer = yield from run.chain.ask(search.query, texts, deadline, run.policy, reading)
-        return ranked.with_answer(candidates, texts, answer, run.policy, reading)
+            answer = yield from run.chain.ask(search.query, texts, deadline, run.policy)
+        return ranked.with_answer(candidates, texts, answer, run.policy)
 
     def _reason_to_skip(
         self,
@@ -271,6 +260,21 @@ def _completed(
             ) from error
         raise
     return replace(first, response=response)
+
+
+def _branch_weights(search: AnySearch, first: FirstPass[R]) -> Mapping[str, BranchWeight]:
+    """Return the weights of the branches whose hits are known; a drop-in's never are."""
+    if not isinstance(search, Search) or search.mode != "hybrid" or not first.evidence:
+        return {}
+    return branch_weights.decide(first.evidence, search.fusion)
+
+
+def _weak_branch(search: AnySearch) -> Mapping[str, str]:
+    """Return a note if one branch of a hybrid search hardly finds what is stored."""
+    if not isinstance(search, Search) or search.mode != "hybrid":
+        return {}
+    weak = branch_weights.weak_branch(search.fusion)
+    return {} if weak is None else {"weak_branch": weak}
 
 
 def _window(

@@ -36,6 +36,9 @@ class ConnectorUnderTest(Protocol):
     def add(self, documents: Iterable[object], **options: Any) -> object:
         """Return the report on the documents added."""
 
+    def self_retrieval(self) -> object:
+        """Measure how well both branches find stored documents."""
+
     def check(self) -> object:
         """Return the findings."""
 

@@ -33,6 +33,14 @@ from vecdb_rerank.testing.searching import MODES, WIDE
 BRANCHES = ("bm25", "dense")
 
 
+class _OtherModel(HashEmbedder):
+    """Embeds queries with another model than the documents."""
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a query in another space."""
+        return super().embed_query(text)[::-1]
+
+
 class Fusing(ConnectorFixtures):
     """Hybrid searches."""
 
@@ -153,6 +161,34 @@ class Fusing(ConnectorFixtures):
         }
         call(connector.delete())
         assert len(windows) == 1
+
+    def test_weak_branch(self, make: Connect, call: Call) -> None:
+        """A branch that does not find what is stored is found out, and then counts nothing."""
+        dice = random.Random(1)
+        words = ["".join(dice.choices("abdegiklmnoprstu", k=7)) for _ in range(200)]
+        documents = [
+            {"id": n, "text": ". ".join(" ".join(dice.choices(words, k=7)) for _ in range(3))}
+            for n in range(40)
+        ]
+        name = new_name()
+        connector = make(name, embedder=HashEmbedder(), reranker=None)
+        call(connector.create())
+        call(connector.add(documents))
+        bm25, dense = call(connector.self_retrieval())
+        assert min(bm25, dense) > 0.7
+        other = _OtherModel()
+        found = call(make(name, embedder=other, reranker=None).self_retrieval())
+        assert found[0] == bm25
+        assert found[1] < 0.3
+        fusion = Fusion(weights="auto", self_retrieval=found)
+        connector = make(name, embedder=other, reranker=KeepingReranker())
+        query = str(documents[7]["text"])
+        alone = explained(connector, call, query, mode="bm25", k=10, limit=10, rerank=False)
+        both = explained(connector, call, query, fusion=fusion, k=10, limit=10)
+        assert {hit.id for hit in both.hits} == {hit.id for hit in alone.hits}
+        assert both.branch_weights["dense"].share == 0.0
+        assert "dense" in both.notes["weak_branch"]
+        call(connector.delete())
 
     def test_fusions(self, call: Call, connector: ConnectorUnderTest) -> None:
         """Every fusion method returns the same hits, best first."""

@@ -29,7 +29,7 @@ def as_runs(collected: Collected, setting: Setting) -> dict[str, Run]:
         _add(runs["hybrid"], query, {c.id: c.score for c in candidates}, collected.first_pass_ms)
         order = query.reranked(candidates, setting, collected.policy)
         runs["hybrid+rerank"].add(query.query_id, order, reranked_ms or 0.0)
-        scored = query.scored(candidates, setting.reranker)
+        scored = query.scored(candidates, setting)
         runs["hybrid+rerank"].scored[query.query_id] = scored
     return runs
 

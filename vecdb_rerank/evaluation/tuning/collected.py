@@ -12,7 +12,7 @@ from vecdb_rerank.evaluation.scored import Scored
 from vecdb_rerank.evaluation.tuning.grid import Setting
 from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.ranking import fusion, skip_rules
+from vecdb_rerank.ranking import branch_weights, fusion, skip_rules
 from vecdb_rerank.request import BRANCHES, Fusion
 
 
@@ -36,7 +36,7 @@ class Searched:
 
     def first_pass(self, depth: int, fused_by: Fusion, k: int) -> list[Candidate]:
         """Return the first pass of a search with these settings: ``k`` hits in order."""
-        cut = [{i: b for i, b in hits.items() if b.rank <= depth} for hits in self.branches]
+        cut = self._cut(depth)
         return [
             Candidate(
                 n,
@@ -52,6 +52,10 @@ class Searched:
             for n, (hit_id, score) in enumerate(fusion.fuse(cut, fused_by)[:k])
         ]
 
+    def _cut(self, depth: int) -> list[Mapping[HitId, BranchHit]]:
+        """Return the first ``depth`` hits of each branch."""
+        return [{i: b for i, b in hits.items() if b.rank <= depth} for hits in self.branches]
+
     def reranked(
         self, candidates: Sequence[Candidate], setting: Setting, policy: Policy
     ) -> list[str]:
@@ -61,17 +65,21 @@ class Searched:
         """
         if not policy.skip.shadow and skip_rules.rule(self.query, candidates, policy.skip):
             return distinct(self.names[candidate.id] for candidate in candidates)
-        return self.scored(candidates, setting.reranker).order(setting.blend, policy)
+        return self.scored(candidates, setting).order(setting.blend, policy)
 
-    def scored(self, candidates: Sequence[Candidate], reranker: int) -> Scored:
-        """Return the candidates with the scores of a reranker, by its index."""
+    def scored(self, candidates: Sequence[Candidate], setting: Setting) -> Scored:
+        """Return the candidates with the scores of the setting's reranker."""
+        reranker = setting.reranker
         pairs = [self.scores[reranker].get(c.id, (None, None)) for c in candidates]
         scores = Scores(
             [raw for raw, _ in pairs],
             [relevance for _, relevance in pairs],
             calibrated=self.calibrated[reranker],
         )
-        return Scored(self.query, candidates, scores, self.names)
+        hits: dict[str, Mapping[HitId, BranchHit]]
+        hits = dict(zip(BRANCHES, self._cut(setting.depth), strict=True))
+        weights = branch_weights.decide(hits, setting.fusion)
+        return Scored(self.query, candidates, scores, self.names, weights)
 
 
 @dataclass(slots=True)

@@ -86,7 +86,9 @@ def _fusion(fusion: Fusion) -> dict[str, object]:
     if fusion.method == "rrf":
         found["rank_constant"] = fusion.rank_constant
     if fusion.weights is not None:
-        found["weights"] = list(fusion.weights)
+        found["weights"] = "auto" if fusion.fixed is None else list(fusion.fixed)
+    if fusion.self_retrieval is not None:
+        found["self_retrieval"] = list(fusion.self_retrieval)
     return found
 
 

@@ -1,0 +1,159 @@
+"""How much each branch counts, by its scores and by what doctor measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vecdb_rerank.model import BranchHit, Candidate, HitId
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.ranking import branch_weights, fusion
+from vecdb_rerank.ranking.blending import final_scores
+from vecdb_rerank.request import Fusion
+
+STEEP = [9.0, 4.0, *([3.0] * 10)]
+FLAT = [9.0, 8.9, *([8.5] * 10)]
+COSINES = [0.8 - 0.01 * n for n in range(12)]
+# Eighths: a product with a power of two is exact, so that equal shares stay equal.
+SCORES = st.lists(st.integers(1, 800).map(lambda n: n / 8), min_size=1, max_size=20)
+FOUND = st.tuples(st.floats(0.05, 1), st.floats(0.05, 1))
+AUTO = Fusion(weights="auto")
+
+
+def auto(found: tuple[float, float] | None) -> Fusion:
+    return Fusion(weights="auto", self_retrieval=found)
+
+
+def branch(scores: list[float], first: int = 0) -> dict[HitId, BranchHit]:
+    return fusion.branch((first + n, score) for n, score in enumerate(scores))
+
+
+def shares(bm25: list[float], dense: list[float], how: Fusion | None = None) -> tuple[float, float]:
+    decided = branch_weights.decide({"bm25": branch(bm25), "dense": branch(dense, 5)}, how or AUTO)
+    assert all(weight.reason for weight in decided.values())
+    return decided["bm25"].share, decided["dense"].share
+
+
+def test_branches_that_both_say_something_count_the_same() -> None:
+    assert shares(STEEP, COSINES) == (0.5, 0.5)
+
+
+def test_a_bm25_list_of_nearly_equal_scores_counts_less() -> None:
+    bm25, dense = shares(FLAT, COSINES)
+    assert 0 < bm25 < 0.2
+    assert bm25 + dense == pytest.approx(1)
+
+
+def test_a_list_of_fewer_than_ten_hits_says_much() -> None:
+    assert shares(FLAT[:9], COSINES) == (0.5, 0.5)
+
+
+def test_scores_that_do_not_fall_say_nothing() -> None:
+    assert shares([2.0] * 12, COSINES) == (0.0, 1.0)
+    assert branch_weights.steepness([0.0] * 12) == branch_weights.steepness([]) == 0.0
+
+
+@pytest.mark.parametrize("how", [AUTO, auto((0.1, 0.9)), Fusion("dbsf", weights="auto")])
+def test_a_branch_without_hits_weighs_nothing(how: Fusion) -> None:
+    assert shares([], COSINES, how) == (0.0, 1.0)
+    assert shares(FLAT, [], how) == (1.0, 0.0)
+
+
+def test_given_weights_win() -> None:
+    assert shares(FLAT, COSINES, Fusion(weights=(3, 1), self_retrieval=(0.1, 0.9))) == (0.75, 0.25)
+    assert shares(FLAT, COSINES, Fusion()) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("found", "prior"),
+    [
+        (None, (0.5, 0.5)),
+        ((0.98, 0.76), (0.5, 0.5)),
+        ((0.9, 0.45), (2 / 3, 1 / 3)),
+        ((0.99, 0.1), (1.0, 0.0)),
+        ((0.0, 0.4), (0.0, 1.0)),
+    ],
+)
+def test_a_branch_that_loses_stored_documents_counts_less(
+    found: tuple[float, float] | None, prior: tuple[float, float]
+) -> None:
+    how = auto(found)
+    assert branch_weights.prior(how) == pytest.approx(prior)
+    assert shares(STEEP, COSINES, how) == pytest.approx(prior)
+    assert branch_weights.in_fusion(how) is (prior[0] != prior[1])
+
+
+@pytest.mark.parametrize(
+    ("found", "weak"), [((0.98, 0.6), None), ((0.98, 0.2), "dense"), ((0.1, 0.6), "bm25")]
+)
+def test_a_weak_branch_is_named(found: tuple[float, float], weak: str | None) -> None:
+    sentence = branch_weights.weak_branch(auto(found))
+    assert (sentence is None) == (weak is None)
+    assert sentence is None or f"{weak} finds it" in sentence
+
+
+def test_the_pool_is_fused_by_the_collection_not_by_the_query() -> None:
+    """Candidates that a reranker may still find good are not left out for a flat list."""
+    both = [branch(FLAT), branch(COSINES, 5)]
+    assert fusion.fuse(both, AUTO) == fusion.fuse(both, Fusion())
+    without = fusion.fuse(both, auto((0.1, 0.9)))
+    assert [i for i, _ in without[:12]] == list(range(5, 17))
+
+
+@given(SCORES, SCORES, st.one_of(st.none(), FOUND), st.integers(-8, 8))
+def test_the_scale_of_scores_changes_nothing(
+    bm25: list[float], dense: list[float], found: tuple[float, float] | None, power: int
+) -> None:
+    how = auto(found)
+    scaled = [score * 2.0**power for score in bm25], [score * 2.0**-power for score in dense]
+    assert shares(*scaled, how) == pytest.approx(shares(bm25, dense, how))
+
+
+@given(SCORES, SCORES, st.one_of(st.none(), FOUND))
+def test_weights_are_shares_and_bm25_never_leads_without_a_reason(
+    bm25: list[float], dense: list[float], found: tuple[float, float] | None
+) -> None:
+    first, second = shares(bm25, dense, auto(found))
+    assert first + second == pytest.approx(1)
+    assert min(first, second) >= 0
+    assert found is not None or first <= 0.5
+
+
+@settings(deadline=None)  # loads numpy
+@given(SCORES, SCORES)
+def test_the_order_of_the_branches_changes_nothing(bm25: list[float], dense: list[float]) -> None:
+    hits: Mapping[str, Mapping[HitId, BranchHit]] = {
+        "bm25": branch(bm25),
+        "dense": branch(dense, 5),
+    }
+    turned = dict(reversed(list(hits.items())))
+    weights = branch_weights.decide(hits, AUTO)
+    assert branch_weights.decide(turned, AUTO) == weights
+    orders = [_blended(branches, weights) for branches in (hits, turned)]
+    assert orders[0] == orders[1]
+
+
+def _blended(
+    branches: Mapping[str, Mapping[HitId, BranchHit]], weights: Mapping[str, object]
+) -> list[float]:
+    ids = sorted({i for hits in branches.values() for i in hits}, key=str)
+    found = [
+        Candidate(n, i, "", 0.0, branches={b: h[i] for b, h in branches.items() if i in h})
+        for n, i in enumerate(ids)
+    ]
+    return final_scores(found, [0.5] * len(found), Blend(), weights)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["confidence", "convex", "rrf"])
+def test_the_heavier_branch_decides_the_blend(method: str) -> None:
+    hits = [
+        Candidate(0, 0, "", 0.0, branches={"bm25": BranchHit(1, 9.0), "dense": BranchHit(2, 0.1)}),
+        Candidate(1, 1, "", 0.0, branches={"bm25": BranchHit(2, 1.0), "dense": BranchHit(1, 0.9)}),
+    ]
+    for how, best in ((Fusion(weights=(3, 1)), 0), (Fusion(weights=(1, 3)), 1)):
+        weights = branch_weights.decide({"bm25": {}, "dense": {}}, how)
+        final = final_scores(hits, [0.5, 0.5], Blend(method, 0.1), weights)  # type: ignore[arg-type]
+        assert final.index(max(final)) == best
