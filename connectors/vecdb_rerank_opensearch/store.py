@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from vecdb_rerank.adopt.description import Description
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.model import Ranking
@@ -22,6 +23,7 @@ from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import (
     check,
+    describe,
     errors,
     page_source,
     queries,
@@ -359,6 +361,14 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         if field is None:
             return (yield from stored_ids.own(self._client, self._layout.index, ids))
         return (yield from stored_ids.in_field(self._client, self._layout.index, field, ids))
+
+    def collections(self) -> Flow[list[str]]:
+        """Return the names of the indices."""
+        return describe.collections(self._client)
+
+    def describe(self) -> Flow[Description]:
+        """Return what a search has to know about the index."""
+        return describe.describe(self._client, self._layout)
 
     def delete(self) -> Flow[None]:
         """Delete the index."""

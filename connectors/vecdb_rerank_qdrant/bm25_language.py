@@ -61,6 +61,14 @@ def _held(client: Client, collection: str, vector: str, text_fields: TextFields)
     ]
 
 
+def language_of(held: Held, bm25: Bm25) -> Language | None:
+    """Return the language of the terms that vectors hold; None if they are no BM25 terms.
+
+    That of ``bm25`` is tried first.
+    """
+    return bm25.language if held and _share(held, bm25) >= _OTHER else made_in(held, bm25)
+
+
 def made_in(held: Held, bm25: Bm25) -> Language | None:
     """Return the language that explains the terms of texts if that of ``bm25`` does not."""
     if not held or _share(held, bm25) >= _OTHER:

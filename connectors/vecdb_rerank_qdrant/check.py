@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from qdrant_client.http import models
 
@@ -128,7 +126,7 @@ def _fits(findings: list[Finding], checked: Checked) -> Flow[None]:
         findings.append(misfit.finding(layout.subject, problems))
         return
     if layout.text_index is not None and mode != "dense":
-        query = partial(_query_points, client)
+        query = text_index.querying(client)
         why = yield from text_index.problem(query, layout.collection, layout.text_index)
         if why:
             fix = "create it with `vecdb-rerank doctor --create-text-index`, or upgrade Qdrant"
@@ -136,13 +134,14 @@ def _fits(findings: list[Finding], checked: Checked) -> Flow[None]:
             return
     findings.append(Finding(checked.layout.subject, "ok", f"{info.points_count} points"))
     findings += _limit_findings(checked, Limits.of(info))
+    if "bm25" not in layout.branches and (yield from text_index.available(client)):
+        fix = (
+            "set backend.text_index to the field of the text instead of bm25_vector, and run "
+            "`vecdb-rerank doctor --create-text-index`"
+        )
+        findings.append(Finding("BM25", "note", "searches are by vectors alone", fix))
     if info.points_count:
         yield from _finds_something(findings, checked)
-
-
-def _query_points(client: Client, request: Mapping[str, Any]) -> Flow[models.QueryResponse]:
-    found: models.QueryResponse = yield Call(lambda: client.query_points(**request))
-    return found
 
 
 def _finds_something(findings: list[Finding], checked: Checked) -> Flow[None]:

@@ -17,7 +17,7 @@ from vecdb_rerank_qdrant.bm25_language import other_language
 from vecdb_rerank_qdrant.client import Client
 from vecdb_rerank_qdrant.layout import Layout
 
-_LESS_IS_BETTER = (models.Distance.EUCLID, models.Distance.MANHATTAN)
+LESS_IS_BETTER = (models.Distance.EUCLID, models.Distance.MANHATTAN)
 
 
 def create(
@@ -124,7 +124,7 @@ def _dense_misfits(
         lacking = f"has no dense vector {_shown(name)} (it has: {_names(vectors)})"
         return [Misfit(lacking, instead("dense_vector", list(vectors)))]
     params = vectors[name]
-    if params.distance in _LESS_IS_BETTER:
+    if params.distance in LESS_IS_BETTER:
         wrong = f"vector {_shown(name)} has distance {params.distance.value}, where less is better"
         return [Misfit(wrong, "use a vector with cosine or dot product")]
     if dimension is not None and params.size != dimension:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from qdrant_client.http import models
 
-from vecdb_rerank.errors import SchemaError
+from vecdb_rerank.adopt.description import Description
+from vecdb_rerank.errors import ConfigurationError, SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.http.time_limit import until
@@ -23,12 +24,14 @@ from vecdb_rerank.search.payload_size import PayloadSize
 from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import (
+    describe,
     errors,
     payload_selection,
     queries,
     responses,
     schema,
     stored_ids,
+    text_index,
     writer,
 )
 from vecdb_rerank_qdrant.bm25 import Bm25
@@ -354,6 +357,21 @@ class QdrantStore(Store[models.QueryResponse]):
         if field is None:
             return (yield from stored_ids.own(self._client, self._layout.collection, ids))
         return (yield from stored_ids.in_field(self._client, self._layout.collection, field, ids))
+
+    def collections(self) -> Flow[list[str]]:
+        """Return the names of the collections."""
+        return describe.collections(self._client)
+
+    def describe(self) -> Flow[Description]:
+        """Return what a search has to know about the collection."""
+        return describe.describe(self._client, self._layout)
+
+    def create_text_index(self) -> Flow[None]:
+        """Create the text index of the layout's field."""
+        field = self._layout.text_index
+        if field is None:
+            raise ConfigurationError("backend.text_index", "must name the field to index")
+        return text_index.create(self._client, self._layout.collection, field, self._bm25.language)
 
     def delete(self) -> Flow[None]:
         """Delete the collection."""

@@ -75,6 +75,16 @@ def problem(query: Query, collection: str, field: str) -> Flow[str]:
     return f"BM25 cannot search {field!r} ({why}); it {_NEEDS}"
 
 
+def querying(client: Client) -> Query:
+    """Return the function that sends a query by ``client``."""
+
+    def query(request: Mapping[str, Any]) -> Flow[models.QueryResponse]:
+        found: models.QueryResponse = yield Call(lambda: client.query_points(**request))
+        return found
+
+    return query
+
+
 class TextIndex:
     """The text index of a field, and whether it can be searched, once that is known."""
 
@@ -97,6 +107,17 @@ class TextIndex:
             else:
                 self._works.set(True)
         return why
+
+
+def available(client: Client) -> Flow[bool]:
+    """Check whether a text index could be created and searched."""
+    if not hasattr(models, "TextQuery"):
+        return False
+    if is_local(client):
+        return True
+    server: models.VersionInfo = yield Call(client.info)
+    major, minor, *_ = (int(part) for part in server.version.split("-")[0].split("."))
+    return (major, minor) >= (1, 20)
 
 
 def create(client: Client, collection: str, field: str, language: Language) -> Flow[None]:

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from vecdb_rerank.cli import (
+    adopt,
     bench,
     cache,
     calibrate,
@@ -52,6 +53,7 @@ app = typer.Typer(
 )
 for module in (
     demo,
+    adopt,
     index,
     search,
     evaluate,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from vecdb_rerank.config.loading import Loaded
+    from vecdb_rerank.flow.steps import Flow
+    from vecdb_rerank.search.connector import Connector
+
+T = TypeVar("T")
 
 ConfigOption = Annotated[
     Path | None,
@@ -138,6 +142,19 @@ class Bars:
             self._next_line = time.monotonic() + LINE_SECONDS
             of = "" if total is None else f" of {total:,}"
             err.print_line(f"{what}: {done:,}{of}")
+
+
+def run_on(connector: Connector[Any], flow: Flow[T]) -> T:
+    """Run a flow of the connector's store, with its client's errors as `DatabaseError`."""
+    from vecdb_rerank.errors import DatabaseError, VecdbRerankError
+    from vecdb_rerank.flow.drivers import run
+
+    try:
+        return run(flow)
+    except VecdbRerankError:
+        raise
+    except Exception as error:
+        raise DatabaseError(connector.store.describe_error(error)) from error
 
 
 def require_writable(file: Path, option: str) -> None:

@@ -50,6 +50,12 @@ def command(
     id_field: judged.IdFieldOption = None,
     judge_by: judged.JudgeByOption = None,
     seed: common.SeedOption = 0,
+    create_text_index: Annotated[
+        bool,
+        typer.Option(
+            "--create-text-index", help="First create the text index of backend.text_index."
+        ),
+    ] = False,
 ) -> None:
     """Check models, connection, versions, plugins and schema, with a fix for each problem.
 
@@ -78,6 +84,9 @@ def command(
         )
         _print(_diagnosed(settings, dataset.sample(queries, seed)))
         return
+    if create_text_index:
+        with closing(factory.build(_without_models(settings))) as connector:
+            common.run_on(connector, connector.store.create_text_index())
     common.out.print_line(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
     findings = [
         _try("embedder", lambda: _embedder(factory.embedder(settings))),

@@ -62,6 +62,11 @@ def load(file: Path | str | None = None, **arguments: object) -> Loaded:
     return _validated(layers)
 
 
+def load_environment(**arguments: object) -> Settings:
+    """Return the settings of the environment and ``arguments``, of no file; raises like `load`."""
+    return _validated({"arguments": arguments, "environment": _environment()}).settings
+
+
 def check(**arguments: object) -> Settings:
     """Return the settings of ``arguments`` alone; raises like `load`."""
     return _validated({"arguments": arguments}).settings

@@ -6,7 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from vecdb_rerank.errors import FirstPassError, FirstPassTimeoutError, VecdbRerankError
+from vecdb_rerank.adopt.description import Description
+from vecdb_rerank.errors import (
+    ConfigurationError,
+    FirstPassError,
+    FirstPassTimeoutError,
+    VecdbRerankError,
+)
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.protocols import Database
@@ -127,6 +133,24 @@ class Store(Database[ResponseT]):
         is None if the database cannot tell.
         """
         raise NotImplementedError
+
+    def collections(self) -> Flow[list[str]]:
+        """Return the names of the database's collections or indices."""
+        raise NotImplementedError
+
+    def describe(self) -> Flow[Description]:
+        """Return what a search has to know about the collection: vectors, fields, samples.
+
+        Reads as little as `vecdb_rerank.adopt.description` allows, and writes nothing.
+        """
+        raise NotImplementedError
+
+    def create_text_index(self) -> Flow[None]:
+        """Create the text index that ``backend.text_index`` names.
+
+        Raises `ConfigurationError` if the database has none, or the setting is missing.
+        """
+        raise ConfigurationError("text_index", f"{self.name} needs none")
 
     def delete(self) -> Flow[None]:
         """Delete the collection with all its documents."""
