@@ -52,7 +52,7 @@ TITLES = ["Undo a commit", "The dance of bees", "Bread", "Time zones", "The hear
 QUERY = "how do insects show the way to food?"
 ANSWER = "Honey bees"
 DENSE = models.VectorParams(size=384, distance=models.Distance.COSINE)
-KNN = {
+KNN: dict[str, Any] = {
     "type": "knn_vector",
     "dimension": 384,
     "method": {"name": "hnsw", "space_type": "cosinesimil", "engine": "lucene"},

@@ -101,8 +101,8 @@ def usable(description: Description) -> list[DenseVector]:
 
 def shown(vector: DenseVector) -> str:
     """Return the vector with its size, as comments and questions name it."""
-    size = "" if vector.size is None else f" of {vector.size} numbers"
-    return f"{vector.name!r}{size}" if vector.name else f"the vector without a name{size}"
+    size = "" if vector.size is None else f" ({vector.size} dimensions)"
+    return f"{vector.name!r}{size}" if vector.name else f"the unnamed vector{size}"
 
 
 def _vector(facts: Facts, answers: Answers) -> DenseVector | Question | None:
@@ -191,7 +191,7 @@ def _bm25(facts: Facts, answers: Answers) -> Iterator[Setting]:
         held = f"{names} without BM25 terms of a known language" if names else "no sparse vector"
         yield Setting("backend", "bm25_vector", NONE, f"{held}, no text index with scoring")
         if field is not None:
-            why = "instead of bm25_vector, with `vecdb-rerank doctor --create-text-index`: BM25"
+            why = "for BM25, instead of bm25_vector; create it by doctor --create-text-index"
             yield Setting("backend", "text_index", field, why, is_hint=True)
 
 

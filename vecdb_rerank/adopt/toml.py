@@ -24,7 +24,7 @@ def written(subject: str, backend: Mapping[str, str], settings: Sequence[Setting
     tomlkit = require("tomlkit", "cli")
     document: TOMLDocument = tomlkit.document()
     document.add(tomlkit.comment(_line(f"How to search {subject}. Written by vecdb-rerank adopt.")))
-    document.add(tomlkit.comment("Keys and passwords belong into the environment:"))
+    document.add(tomlkit.comment("Keys and passwords belong in the environment:"))
     document.add(tomlkit.comment("VECDB_RERANK__BACKEND__API_KEY, VECDB_RERANK__BACKEND__PASSWORD"))
     for section in _SECTIONS:
         table: Table = tomlkit.table()

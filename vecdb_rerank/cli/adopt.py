@@ -75,7 +75,7 @@ def command(
         check_language(language)
     if url is not None and "@" in urlsplit(url if "//" in url else f"//{url}").netloc:
         raise ConfigurationError(
-            "--url", "user and password belong into VECDB_RERANK__BACKEND__USER and …__PASSWORD"
+            "--url", "user and password belong in VECDB_RERANK__BACKEND__USER and …__PASSWORD"
         )
     place = {"url": url, "path": None if path is None else str(path)}
     kind = backend or ("qdrant" if url is None else _database(url))
