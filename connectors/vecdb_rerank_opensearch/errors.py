@@ -184,6 +184,11 @@ def describe(error: Exception, where: str) -> str:
             f"OpenSearch at {where} forbids this to the user ({why}): set backend.user to one that "
             "has the permission"
         )
+    if status == 404 and "no such index" in why:
+        return (
+            f"OpenSearch at {where} has no such index ({why}): call create(), or run "
+            "`vecdb-rerank index FILE`, or correct the index or the URL"
+        )
     if status == 429:
         return f"OpenSearch at {where} is overloaded ({why}): try again later"
     for mark, missing in _PLUGINS.items():

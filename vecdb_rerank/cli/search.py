@@ -103,6 +103,7 @@ def command(
 
 def _json(option: str, given: str | None) -> Any:
     """Return the value of an option that is JSON."""
+    from vecdb_rerank._checks import shown
     from vecdb_rerank.errors import ConfigurationError
 
     if given is None:
@@ -110,9 +111,9 @@ def _json(option: str, given: str | None) -> Any:
     try:
         value = json.loads(given)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(option, f"not valid JSON: {error}; got {given!r}") from None
+        raise ConfigurationError(option, f"not valid JSON: {error}; got {shown(given)}") from None
     if not isinstance(value, dict | list):
-        raise ConfigurationError(option, f"must be a JSON object, got {given!r}")
+        raise ConfigurationError(option, f"must be a JSON object, got {shown(given)}")
     return value
 
 

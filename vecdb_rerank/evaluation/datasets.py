@@ -79,7 +79,9 @@ def load(
     kept = [query for query in found if _is_judged(query, matched.qrels)]
     if not kept:
         raise ConfigurationError(str(folder), "no query has a relevant document in its qrels")
-    corpus = tuple(read_jsonl(_file(folder, "corpus.jsonl"), ("_id",)))
+    corpus = tuple(read_jsonl(file := _file(folder, "corpus.jsonl"), ("_id",)))
+    if not corpus:
+        raise ConfigurationError(str(file), "holds no documents")
     notes = (*judged.notes, *_instructions(kept))
     name = folder.resolve().name
     return Dataset(name, corpus, _texts(kept), matched.qrels, _infos(kept), ids, notes=notes)

@@ -85,6 +85,6 @@ class DocumentFiles:
         raise ConfigurationError(
             "text_fields.fields",
             f"none of the first {len(self.sample)} documents of {name} has text in "
-            f"{', '.join(text_fields.paths)}; name the fields that hold it, among: "
+            f"{', '.join(text_fields.paths)}; name the fields that hold it (--text-fields), among: "
             f"{', '.join(found)}",
         )

@@ -33,6 +33,6 @@ class Unreadable:
 def quoted(text: str | bytes) -> str:
     """Return the first line of ``text`` that is not blank, quoted and cut, safe to show."""
     if isinstance(text, bytes):
-        text = text.decode("utf-8", "backslashreplace")
+        text = text.decode("utf-8", "replace")
     line = text.strip().partition("\n")[0].strip()
     return repr(line if len(line) <= _QUOTED else f"{line[: _QUOTED - 1]}…")

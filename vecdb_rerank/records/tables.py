@@ -76,7 +76,7 @@ def _rows(lines: Iterator[str], delimiter: str) -> Iterator[_Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            why = f"not valid CSV: {error}; is a quotation mark missing, or not doubled?"
+            why = f"not valid CSV: {error}; a quotation mark may be missing, or not doubled"
             yield _Row(number, problem=why)
         else:
             if values:
