@@ -94,8 +94,10 @@ def _section(section: type[Any], path: tuple[str, ...]) -> Iterator[str]:
     for key, nested in inner.items():
         named = "" if default(section, key) != {} else "NAME"
         inside = (*path, key, named) if named else (*path, key)
-        off = " Off by default." if default(section, key) is None else ""
-        yield f"#### `[{'.'.join(inside)}]`\n\n{meaning(section, key)}{off}\n"
+        given = default(section, key)
+        off = " Off by default." if given is None else ""
+        word = f" Default: `{key} = {json.dumps(given)}`." if isinstance(given, str) else ""
+        yield f"#### `[{'.'.join(inside)}]`\n\n{meaning(section, key)}{off}{word}\n"
         yield from _section(nested, inside)
 
 

@@ -15,14 +15,14 @@ from vecdb_rerank import integrations
 
 CORE = """
 AddOptions AnyReranker AsyncConnector AsyncReranker BaseReranker Blend BranchHit Breaker
-Calibration Candidate CascadeReranker CohereReranker ConfigurationError Connector
-ConnectorOptions Cost CrossEncoderReranker DatabaseError Deadline Document Embedder ExactTerms
+Calibration Candidate CascadeReranker CohereReranker ConfigurationError Connector ConnectorOptions
+Cost CrossEncoderReranker DatabaseError Deadline Document Effort Embedder Estimate ExactTerms
 ExplainedHit Failure Finding FirstPassError FirstPassTimeoutError FlagEmbeddingReranker
-FunctionEmbedder FunctionReranker Fusion HttpReranker IngestError IngestReport InvalidRerankerError
-LateInteractionReranker MissingDependencyError OnnxEmbedder OnnxReranker Outcome Passages Policy
-RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError Scores SearchDefaults
-SearchOptions SentenceTransformersEmbedder Skip TextFields VecdbRerankError __version__
-billed_units connect connect_async observe rerank_query
+FunctionEmbedder FunctionReranker Fusion HttpReranker IngestError IngestReport
+InvalidRerankerError LateInteractionReranker MissingDependencyError OnnxEmbedder OnnxReranker
+Outcome Passages Policy RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError
+Scores SearchDefaults SearchOptions SentenceTransformersEmbedder Skip TextFields VecdbRerankError
+__version__ billed_units connect connect_async observe rerank_query
 """
 EXPORTS = {
     "vecdb_rerank": CORE,

@@ -27,6 +27,7 @@ from vecdb_rerank.ingest.model import Failure as Failure
 from vecdb_rerank.ingest.model import IngestReport as IngestReport
 from vecdb_rerank.model import BranchHit as BranchHit
 from vecdb_rerank.model import Candidate as Candidate
+from vecdb_rerank.model import Estimate as Estimate
 from vecdb_rerank.model import Scores as Scores
 from vecdb_rerank.outcome import ExplainedHit as ExplainedHit
 from vecdb_rerank.outcome import Outcome as Outcome
@@ -36,6 +37,7 @@ from vecdb_rerank.policy.blend import Blend as Blend
 from vecdb_rerank.policy.breaker import Breaker as Breaker
 from vecdb_rerank.policy.calibration import Calibration as Calibration
 from vecdb_rerank.policy.cost import Cost as Cost
+from vecdb_rerank.policy.effort import Effort as Effort
 from vecdb_rerank.policy.exact_terms import ExactTerms as ExactTerms
 from vecdb_rerank.policy.passages import Passages as Passages
 from vecdb_rerank.policy.skip import Skip as Skip

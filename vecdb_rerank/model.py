@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vecdb_rerank.errors import RerankError
@@ -55,6 +55,18 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """The estimated ``relevance`` (0 to 1) of a document that a reranker did not read.
+
+    It lies from ``low`` to ``high`` in about nine of ten cases.
+    """
+
+    relevance: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """The scores of n documents, in their order; ``None`` marks one that was not scored.
 
@@ -64,6 +76,7 @@ class Scores:
     ``passages`` is the best passage of each document that was read in several. ``failed`` maps the
     names of rerankers that took part and failed to the reason. ``notes`` are those of the
     `Outcome`. ``calibrated`` means that relevance is on the common scale (`Calibration`).
+    ``estimates`` holds those of documents that were not scored.
     """
 
     raw: Sequence[float | None]
@@ -74,6 +87,7 @@ class Scores:
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     calibrated: bool = False
+    estimates: Sequence[Estimate | None] = ()
 
     @classmethod
     def from_logits(
@@ -92,18 +106,22 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class RankedHit:
-    """A candidate with its final score; ``raw`` and ``relevance`` are None if not scored."""
+    """A candidate with its final score; ``raw`` and ``relevance`` are None if not scored.
+
+    ``estimate`` is what stood in for a relevance that is not known.
+    """
 
     candidate: Candidate
     score: float
     raw: float | None = None
     relevance: float | None = None
+    estimate: Estimate | None = None
 
     def with_score(self, score: float) -> RankedHit:
         """Return the hit with another final score."""
         if score == self.score:
             return self
-        return RankedHit(self.candidate, score, self.raw, self.relevance)
+        return replace(self, score=score)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vecdb_rerank.model import BranchHit, BranchWeight, HitId, Span
+from vecdb_rerank.model import BranchHit, BranchWeight, Estimate, HitId, Span
 
 Status = Literal["reranked", "partial", "skipped", "fell_back"]
+# Why no more documents were scored: the page was settled, the deadline came, `Effort.pairs` was
+# reached, or all were scored.
+Stopped = Literal["settled", "deadline", "effort", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,9 @@ class Outcome:
 
     ``timings`` are milliseconds by stage (``embed``, ``first_pass``, ``rerank``, ``payload``,
     ``total``). ``k`` is the size of the window. ``seen`` counts candidates, ``scored`` those
-    the reranker scored, ``empty`` those without text (never sent, ranked after the scored ones).
+    the reranker scored, ``empty`` those without text (never sent, ranked after the scored ones),
+    ``estimated`` those whose place comes from an estimate. ``stopped`` is why no more were scored;
+    None if the search was not reranked.
     ``relevance`` and ``first_pass_score`` hold every candidate by id, not only those on the
     page. ``hits`` explains the page's hits if ``explain=True``. ``branch_weights`` gives the
     weight of each branch in the blend of a hybrid search, and why, if the branches are known.
@@ -49,6 +54,8 @@ class Outcome:
     seen: int = 0
     scored: int = 0
     empty: int = 0
+    estimated: int = 0
+    stopped: Stopped | None = None
     truncated: int = 0
     failed: Mapping[str, str] = field(default_factory=dict)
     billed: Mapping[str, float] = field(default_factory=dict)
@@ -67,7 +74,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedHit:
-    """How a hit came to its rank: its ranks (from 1), scores and relevance."""
+    """How a hit came to its rank: its ranks (from 1), scores and relevance.
+
+    ``estimate`` stood in for a relevance that is None.
+    """
 
     id: HitId
     rank: int
@@ -77,6 +87,7 @@ class ExplainedHit:
     raw: float | None
     relevance: float | None
     branches: Mapping[str, BranchHit]
+    estimate: Estimate | None = None
 
 
 _observers: ContextVar[tuple[list[Outcome], ...]] = ContextVar("observers", default=())

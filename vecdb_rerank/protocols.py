@@ -66,6 +66,8 @@ class BaseReranker:
     """Whether a service charges for it; a budget then needs its price."""
     english_only: bool = False
     """Whether it reads English alone; a connector warns if the texts are in another language."""
+    batch: int | None = None
+    """Documents that it scores as fast in a call of their own; None to score all in one call."""
     calibration: Calibration | None = None
     """Maps its relevance to the common scale, unless the policy has a calibration for its name."""
 

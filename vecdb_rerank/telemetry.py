@@ -109,6 +109,8 @@ def record(outcome: Outcome, search: Span, query: str | None) -> None:
         "k": outcome.k,
         "seen": outcome.seen,
         "scored": outcome.scored,
+        "estimated": outcome.estimated,
+        "stopped": outcome.stopped,
         "truncated": outcome.truncated,
         "failed": ", ".join(outcome.failed) or None,
         "billed_units": sum(outcome.billed.values()) or None,

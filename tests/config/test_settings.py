@@ -24,6 +24,7 @@ from vecdb_rerank.config.settings import (
     inside,
 )
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.policy.effort import Effort
 
 HTTP = "[reranker]\ntype = 'http'\nurl = 'http://h'\nmodel = 'm'"
 SECRET = "s3cr3t-that-nobody-may-see"
@@ -709,6 +710,29 @@ def test_a_key_of_the_chain_comes_from_the_environment_by_its_place(env: Any) ->
 
 def test_an_empty_chain_is_refused() -> None:
     assert refused(rerankers=[]).key == "rerankers"
+
+
+def test_the_effort_is_a_word_or_a_table(env: Any) -> None:
+    assert load(policy={"effort": "auto"}).settings.policy.effort == "auto"
+    assert load(policy={"effort": {"pairs": 20}}).settings.policy.effort == Effort(pairs=20)
+    env(POLICY__EFFORT__PAIRS="5")
+    assert load().settings.policy.effort == Effort(pairs=5)
+
+
+@pytest.mark.parametrize(
+    ("effort", "key"),
+    [
+        ("fast", "policy.effort"),
+        (5, "policy.effort"),
+        ({"pairs": 0}, "policy.effort.pairs"),
+        ({"pears": 3}, "policy.effort.pears"),
+        ({"tolerance": 2}, "policy.effort.tolerance"),
+    ],
+)
+def test_a_wrong_effort_is_refused_by_its_key_alone(effort: object, key: str) -> None:
+    error = refused(policy={"effort": effort})
+    assert error.key == key
+    assert ";" not in error.problem or "pears" in key
 
 
 @pytest.mark.parametrize("off", ["false", "none"])

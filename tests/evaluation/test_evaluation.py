@@ -419,8 +419,11 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
     assert result["yardstick"]["small"]
     assert result["verdict"]["answer"] == "uncertain"  # two queries are not enough
     assert {"search", "blend", "reranker", "embedder"} <= set(result["settings"])
-    for stage in stages.values():
-        assert list(stage) == ["ndcg@10", "mrr@10", "recall@50", "judged@10", "latency_ms"]
+    for name, stage in stages.items():
+        pairs = ["pairs", "pairs_p95"] if name.endswith("+rerank") else []
+        quality = ["ndcg@10", "mrr@10", "recall@50", "judged@10"]
+        assert list(stage) == [*quality, *pairs, "latency_ms"]
+        assert all(0 < stage[name] <= 40 for name in pairs)  # type: ignore[operator]
         assert all(0 <= value <= 1 for value in stage_metrics(stage).values())
         latency: Any = stage["latency_ms"]
         assert list(latency) == ["p50", "p95"]

@@ -49,8 +49,9 @@ def _keys(path: tuple[str, ...], location: tuple[str, ...]) -> Iterator[str]:
     for key in schema.keys(section):
         if schema.place(Settings, (*location, key)).section is not None:
             yield from _keys((*path, key), (*location, key))
-            if _default(section, key) is None:
-                yield f"{'.'.join((*path, key))} = null"
+            default = _default(section, key)
+            if default is None or isinstance(default, str):
+                yield f"{'.'.join((*path, key))} = {_json(default)}"
         elif key not in ("type", IN_CODE_ONLY):
             yield f"{'.'.join((*path, key))} = {_json(_default(section, key))}"
             if schema.place(Settings, (*location, key, "NAME")).section is not None:

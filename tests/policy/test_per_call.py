@@ -23,6 +23,7 @@ from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.policy.cost import Cost
+from vecdb_rerank.policy.effort import Effort
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.passages import Passages
 from vecdb_rerank.policy.skip import Skip
@@ -168,6 +169,12 @@ def branch_evidence(make: Make) -> None:
     assert make(without).ids(weighing) != seen[0]
 
 
+def effort(make: Make) -> None:
+    little = changed(effort=Effort(pairs=5))
+    assert make(PLAIN).outcome(little).scored == 5
+    assert make(little).outcome(PLAIN).scored == 12
+
+
 def breaker(make: Make) -> None:
     surface = make(changed(breaker=Breaker(failures=1, pause=60.0)))
     surface.knob.error = RerankError("503")
@@ -246,6 +253,7 @@ CASES: dict[str, Callable[[Make], None]] = {
         calibration,
         blend,
         branch_evidence,
+        effort,
         breaker,
         cost,
         skip,

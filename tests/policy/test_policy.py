@@ -12,6 +12,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.cost import Cost
+from vecdb_rerank.policy.effort import Effort
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.skip import Skip
 
@@ -33,6 +34,11 @@ def test_good_rules_are_taken(good: dict[str, Any]) -> None:
     assert all(getattr(policy, name) == value for name, value in good.items())
 
 
+def test_the_effort_of_a_mapping_is_a_word_or_a_mapping() -> None:
+    assert Policy.of({"effort": {"pairs": 5}}).effort == Effort(pairs=5)
+    assert Policy.of({"effort": "auto"}).effort == "auto"
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
@@ -51,6 +57,8 @@ def test_good_rules_are_taken(good: dict[str, Any]) -> None:
         ({"record_query": "no"}, "policy.record_query"),
         ({"branch_evidence": 0}, "policy.branch_evidence"),
         ({"on_outcome": 5}, "policy.on_outcome"),
+        ({"effort": "fast"}, "policy.effort"),
+        ({"effort": None}, "policy.effort"),
         ({"calibration": None}, "policy.calibration"),
         ({"calibration": [("a", 1)]}, "policy.calibration"),
         ({"calibration": {"a": 1.0}}, "policy.calibration.a"),
@@ -67,6 +75,11 @@ def test_a_wrong_rule_is_refused_by_name(wrong: dict[str, Any], named: str) -> N
         (Skip, {"exact": "no"}),
         (Skip, {"shadow": 1}),
         (Cost, {"prices": 0.002}),
+        (Effort, {"pairs": 0}),
+        (Effort, {"pairs": 2.5}),
+        (Effort, {"pairs": True}),
+        (Effort, {"tolerance": -0.1}),
+        (Effort, {"tolerance": math.nan}),
         (ExactTerms, {"terms": "SCSI"}),
         (ExactTerms, {"terms": (5,)}),
         (ExactTerms, {"terms": (" ",)}),

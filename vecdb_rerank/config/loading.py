@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -235,9 +235,20 @@ def _inside(value: object, key: str) -> object:
 
 def _explain(error: ValidationError, layers: Mapping[str, Layer]) -> ConfigurationError:
     """Return one error for all problems, with the key of the first."""
-    problems = dict(_explain_one(problem, layers) for problem in error.errors())
+    problems = dict(_explain_one(problem, layers) for problem in _of_given_form(error.errors()))
     (key, first), *others = problems.items()
     return ConfigurationError(key, "; ".join([first, *(f"{k}: {p}" for k, p in others)]))
+
+
+def _of_given_form(problems: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Leave out what is wrong with a table as a word, and with a word as a table."""
+    for problem in problems:
+        kind, given = problem["type"], problem["input"]
+        if kind == "literal_error" and isinstance(given, Mapping):
+            continue
+        if kind == "dataclass_type" and isinstance(given, str) and len(problem["loc"]) > 2:
+            continue
+        yield problem
 
 
 def _explain_one(problem: ErrorDetails, layers: Mapping[str, Layer]) -> tuple[str, str]:

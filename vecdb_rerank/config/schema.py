@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Tag
 
@@ -20,14 +20,16 @@ class Place(NamedTuple):
 def place(root: type, location: Sequence[str | int]) -> Place:
     """Translate the location of a validation error below ``root``.
 
-    Pydantic's locations also have the tags of unions, and lead into values that are one setting,
-    such as a list of strings.
+    Pydantic's locations also have the tags of unions and the names of a union's members, and lead
+    into values that are one setting, such as a list of strings.
     """
     path: list[str] = []
     at: object = root
     for part in map(str, location):
         if part in (tagged := tags(at)):
             at = tagged[part]
+            continue
+        if part in _member_names(at):
             continue
         if (inside := _section(at)) is not None:
             at = _types(inside).get(part)
@@ -103,10 +105,22 @@ def _item(annotation: object) -> object | None:
 
 
 def _only(annotation: object) -> object:
-    """Return ``annotation`` without None, if one type is left, and without metadata."""
-    members = [member for member in _members(annotation) if member is not NoneType]
+    """Return ``annotation`` without None and words, if one type is left, and without metadata."""
+    members = [
+        m for m in _members(annotation) if m is not NoneType and get_origin(m) is not Literal
+    ]
     only = members[0] if len(members) == 1 else annotation
     return get_args(only)[0] if get_origin(only) is Annotated else only
+
+
+def _member_names(annotation: object) -> list[str]:
+    """Return what pydantic calls the members of a union of words and a section."""
+    members = _members(annotation)
+    words = [m for m in members if get_origin(m) is Literal]
+    if len(members) == 1 or not words:
+        return []
+    named = [m.__name__ for m in members if isinstance(m, type)]
+    return [*named, *(f"literal[{','.join(map(repr, get_args(m)))}]" for m in words)]
 
 
 def _members(annotation: object) -> tuple[object, ...]:

@@ -88,6 +88,7 @@ class CachedReranker(BaseReranker):
         self.listwise = self.reranker.listwise
         self.bills = self.reranker.bills
         self.calibration = self.reranker.calibration
+        self.batch = self.reranker.batch
         self._key = key
         self._table = _Table(file or cache_folder() / SCORES, "scores", "d")
 

@@ -72,7 +72,11 @@ def calibrate(
         name = pipeline.chain.name
         plain = {one.name: Calibration() for one in pipeline.chain.rerankers}
         policy = Policy(
-            deadline=None, on_error="raise", cost=pipeline.policy.cost, calibration=plain
+            deadline=None,
+            on_error="raise",
+            cost=pipeline.policy.cost,
+            calibration=plain,
+            effort="full",
         )
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             with observe() as outcomes:

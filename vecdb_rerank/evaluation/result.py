@@ -5,6 +5,7 @@ Metrics are from 0 to 1, rounded to four digits; times are in milliseconds.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict, TypeVar, cast
 
@@ -18,7 +19,8 @@ from vecdb_rerank.evaluation.verdict import Verdict
 from vecdb_rerank.evaluation.yardstick import TUNED_FUSION, Yardstick
 
 T = TypeVar("T")
-# The metrics of `metrics.quality`, and as ``latency_ms`` the latency: None if scores came
+# The metrics of `metrics.quality`; of a reranked stage, ``pairs`` and ``pairs_p95``: the documents
+# scored per query, mean and p95. ``latency_ms`` is the latency: None if scores came
 # from a cache.
 Stage = Mapping[str, float | Percentiles | None]
 
@@ -234,12 +236,24 @@ def with_tuned_fusion(result: EvaluationSummary, measured: Yardstick) -> Evaluat
 def _stage(run: Run, qrels: Qrels, k: int) -> Stage:
     quality = metrics.quality(run.ranked, qrels, k)
     latency = None if run.cached else rounded(metrics.latency(run.latencies_ms), 1)
-    return {**rounded(quality), "latency_ms": latency}
+    return {**rounded(quality), **_pairs(run.pairs), "latency_ms": latency}
+
+
+def _pairs(pairs: Sequence[int]) -> dict[str, float]:
+    """Return how many documents the reranker scored, nothing for a first pass."""
+    if not pairs:
+        return {}
+    p95 = metrics.latency(pairs)["p95"]
+    return {"pairs": round(statistics.fmean(pairs), 1), "pairs_p95": round(p95, 1)}
 
 
 def stage_metrics(stage: Stage) -> dict[str, float]:
-    """Return the metrics of a stage without its latency."""
-    return {name: value for name, value in stage.items() if isinstance(value, float)}
+    """Return the metrics of a stage without its pairs and its latency."""
+    return {
+        name: value
+        for name, value in stage.items()
+        if isinstance(value, float) and not name.startswith("pairs")
+    }
 
 
 def stage_times(stage: Stage) -> list[str]:

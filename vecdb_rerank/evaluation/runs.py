@@ -32,7 +32,8 @@ class Run:
     first-pass stage has the database's ``scores`` instead. From the ``scored`` candidates of a
     reranked stage follows the order under any other blend. ``statuses`` counts its outcomes, and
     ``cost`` is the price of all its searches.
-    ``truncated`` counts documents that the reranker read only in part.
+    ``pairs`` counts the documents that the reranker scored, one number per query, ``truncated``
+    those that it read only in part.
     ``cached`` means that scores came from a cache, so that the latencies say nothing about the
     reranker.
     """
@@ -41,6 +42,7 @@ class Run:
     chunks: dict[str, list[str]] = field(default_factory=dict, repr=False)
     texts: dict[str, str] = field(default_factory=dict, repr=False)
     latencies_ms: list[float] = field(default_factory=list)
+    pairs: list[int] = field(default_factory=list)
     timings: list[Mapping[str, float]] = field(default_factory=list)
     relevance: dict[str, dict[str, float]] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -127,6 +129,7 @@ def run(
             for candidate in scored.candidates:  # of a document's chunks, the best comes first
                 raw.scores[query_id].setdefault(documents[candidate.id], candidate.score)
             reranked.scored[query_id] = scored
+            reranked.pairs.append(outcome.scored)
             reranked.add(query_id, list(documents.values()), timings["total"])
             reranked.timings.append(timings)
             reranked.statuses[outcome.status] += 1
@@ -143,6 +146,7 @@ def _scored(
     """Return what the order of a search was computed from."""
     found = {hit.id: hit for hit in hits}
     branches = {hit.id: hit.branches for hit in outcome.hits}
+    estimates = {hit.id: hit.estimate for hit in outcome.hits}
     order = (i for i, _ in by_score(outcome.first_pass_score.items()) if i in found)
     candidates = [
         Candidate(n, i, found[i].text, outcome.first_pass_score[i], branches=branches.get(i, {}))
@@ -152,6 +156,7 @@ def _scored(
         [outcome.raw.get(candidate.id) for candidate in candidates],
         [outcome.relevance.get(candidate.id) for candidate in candidates],
         calibrated="uncalibrated" not in outcome.notes,
+        estimates=[estimates.get(candidate.id) for candidate in candidates],
     )
     return Scored(query, candidates, scores, names, outcome.branch_weights)
 

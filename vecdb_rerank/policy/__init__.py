@@ -13,6 +13,7 @@ from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.policy.cost import Cost
+from vecdb_rerank.policy.effort import Effort, EffortName
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.passages import Passages
 from vecdb_rerank.policy.skip import Skip
@@ -26,8 +27,10 @@ _PARTS = {
     "cost": Cost,
     "skip": Skip,
     "exact_terms": ExactTerms,
+    "effort": Effort,
     "passages": Passages,
 }
+_WORDS = {"effort": get_args(EffortName)}  # what may stand for a part
 _MAY_BE_NONE = {"breaker", "exact_terms", "passages"}
 
 
@@ -55,6 +58,9 @@ class Policy:
 
     Without them the blend uses the fused order alone.
     """
+    effort: Effort | EffortName = "full"
+    """How many candidates the reranker reads: ``full`` reads all; ``auto`` reads until the page is
+    settled, if the reranker and the blend were measured for it."""
     breaker: Breaker | None = field(default_factory=Breaker)
     """When a failing reranker is no longer called; None always calls it."""
     cost: Cost = field(default_factory=Cost)
@@ -92,7 +98,9 @@ class Policy:
     def __post_init__(self) -> None:
         for name, kind in _PARTS.items():
             part = getattr(self, name)
-            if not isinstance(part, kind) and not (part is None and name in _MAY_BE_NONE):
+            if isinstance(part, str) and name in _WORDS:
+                one_of(f"policy.{name}", part, _WORDS[name])
+            elif not isinstance(part, kind) and not (part is None and name in _MAY_BE_NONE):
                 raise ConfigurationError(
                     f"policy.{name}", f"must be {kind.__name__}(...), got {shown(part)}"
                 )

@@ -71,15 +71,43 @@ def _blended(
     candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend, weights: Weights
 ) -> list[float]:
     """Blend each candidate on its own."""
-    branches = _branches(candidates, weights)
     if blend.method == "rrf":
-        return _rrf(candidates, relevance, blend.weight, branches)
-    first = _branch_shares(candidates, branches) if branches else _rank_shares(len(candidates))
-    weight = blend.weight
-    if blend.method == "confidence":
-        least = MIN_WEIGHT_TWO_BRANCHES if len(branches) > 1 else MIN_WEIGHT_ONE_BRANCH
-        weight = least + (1 - least) * confidence(relevance)
+        return _rrf(candidates, relevance, blend.weight, _branches(candidates, weights))
+    weight = reranker_weight(candidates, relevance, blend)
+    first = first_pass_shares(candidates, weights)
     return [weight * r + (1 - weight) * f for r, f in zip(relevance, first, strict=True)]
+
+
+def reranker_weight(
+    candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend
+) -> float:
+    """Return the weight (0 to 1) of a candidate's relevance in its score before smoothing."""
+    if blend.method == "replace":
+        return 1.0
+    if blend.method != "confidence":
+        return blend.weight
+    two = len(_branches(candidates, EQUAL)) > 1
+    least = MIN_WEIGHT_TWO_BRANCHES if two else MIN_WEIGHT_ONE_BRANCH
+    return least + (1 - least) * confidence(relevance)
+
+
+def own_share(candidates: Sequence[Candidate], relevance: Sequence[float], blend: Blend) -> float:
+    """Return how much a candidate's final score changes with its relevance, as a share (0 to 1)."""
+    weight = reranker_weight(candidates, relevance, blend)
+    if blend.method == "replace":
+        return weight
+    unsure = 1 - confidence(relevance)
+    return weight * (1 - smoothing.strength(len(candidates)) * unsure * blend.smoothing)
+
+
+def first_pass_shares(candidates: Sequence[Candidate], weights: Weights = EQUAL) -> list[float]:
+    """Return the share (0 to 1) of each candidate in the first pass, in whose order they are.
+
+    It is the mean of the branches' normalised scores by their ``weights``, or a share by rank if
+    the branches are unknown.
+    """
+    branches = _branches(candidates, weights)
+    return _branch_shares(candidates, branches) if branches else _rank_shares(len(candidates))
 
 
 def confidence(relevance: Sequence[float]) -> float:

@@ -43,20 +43,25 @@ def smooth_scores(
     """
     import numpy as np
 
-    strength = min(1.0, (len(scores) - _NONE_UP_TO) / (_FULL_FROM - _NONE_UP_TO))
-    if not (feedback or smoothing) or strength <= 0:
+    share = strength(len(scores))
+    if not (feedback or smoothing) or not share:
         return list(scores)
     result = np.array(scores, float)
     order = np.argsort(-result, kind="stable")
     best, rest = np.sort(order[:_MAX_COMPARED]), order[_MAX_COMPARED:]
     cosines = similarity(tuple(texts[int(n)] for n in best))
-    moved = _add_feedback(result[best], cosines, feedback * strength)
-    smoothed = _average_neighbours(moved, cosines, smoothing * strength)
+    moved = _add_feedback(result[best], cosines, feedback * share)
+    smoothed = _average_neighbours(moved, cosines, smoothing * share)
     if len(rest) and result[rest[0]] > 0:
         result[rest] *= min(1.0, smoothed.min() / result[rest[0]] * _BELOW)
     result[best] = smoothed
     values: list[float] = result.tolist()
     return values
+
+
+def strength(count: int) -> float:
+    """Return the share (0 to 1) of both weights that holds for ``count`` scores."""
+    return min(1.0, max(0.0, (count - _NONE_UP_TO) / (_FULL_FROM - _NONE_UP_TO)))
 
 
 def _add_feedback(scores: Array, cosines: Similarity, weight: float) -> Array:

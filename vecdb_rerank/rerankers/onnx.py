@@ -42,6 +42,7 @@ class OnnxReranker(BaseReranker):
     """
 
     keeps_deadline = True
+    batch = 8  # a CPU runs one text per core at a time
 
     def __init__(
         self,

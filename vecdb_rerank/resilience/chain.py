@@ -18,6 +18,7 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import AnyReranker, BaseReranker
 from vecdb_rerank.resilience.checks import log_and_convert
 from vecdb_rerank.resilience.guarded import GuardedReranker
+from vecdb_rerank.resilience.reading import Reading
 
 
 class Chain:
@@ -57,10 +58,16 @@ class Chain:
                 )
 
     def ask(
-        self, query: str, texts: Sequence[str], deadline: Deadline, policy: Policy
+        self,
+        query: str,
+        texts: Sequence[str],
+        deadline: Deadline,
+        policy: Policy,
+        reading: Reading | None = None,
     ) -> Flow[Answer]:
         """Return the scores of the first reranker that answers, or the error of the last.
 
+        ``reading`` decides which of ``texts`` are read; by default all are.
         Raises nothing that a reranker raises but `InvalidRerankerError`.
         """
         failed: dict[str, str] = {}
@@ -71,7 +78,7 @@ class Chain:
                 _leave_to_the_next(rest, len(texts), deadline, policy)
                 needs = [later.expected_seconds(len(texts), policy) for later in rest[1:]]
                 share = deadline.reserving_for(needs)
-                scores = yield from guarded.ask(query, texts, share, policy)
+                scores = yield from guarded.ask(query, texts, share, policy, reading)
             except InvalidRerankerError:
                 raise
             except Exception as caught:

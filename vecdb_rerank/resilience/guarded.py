@@ -16,6 +16,7 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Compute, Flow
 from vecdb_rerank.model import Scores
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.protocols import AnyReranker
 from vecdb_rerank.resilience.adapt import adapt, call_steps
 from vecdb_rerank.resilience.checks import check_scores, scores_of
@@ -23,7 +24,8 @@ from vecdb_rerank.resilience.circuit import Circuit
 from vecdb_rerank.resilience.latency import LatencyModel
 from vecdb_rerank.resilience.ledger import LEDGER, Ledger
 from vecdb_rerank.resilience.passages import Split, split
-from vecdb_rerank.resilience.scale_watch import ScaleWatch
+from vecdb_rerank.resilience.reading import ReadAll, Reading, joined
+from vecdb_rerank.resilience.scale_watch import ScaleWatch, WatchedAnswer
 
 
 class GuardedReranker:
@@ -57,24 +59,65 @@ class GuardedReranker:
         return documents * self._latency.predict_count(pieces, seconds) // pieces
 
     def ask(
-        self, query: str, texts: Sequence[str], deadline: Deadline, policy: Policy
+        self,
+        query: str,
+        texts: Sequence[str],
+        deadline: Deadline,
+        policy: Policy,
+        reading: Reading | None = None,
     ) -> Flow[Scores]:
-        """Return scores of ``texts``; None for the last ones if there is no time for them.
+        """Return scores of ``texts``; None for those that there is no time for.
 
-        Raises `RerankerSkippedError` if the reranker is left out, else what it raises.
+        ``reading`` decides which of them are read; by default all are. Raises
+        `RerankerSkippedError` if the reranker is left out, else what it raises.
         """
+        reading = reading or ReadAll()
+        reading.start(self.reranker)
+        answer = self._scale.answer()
+        unread: list[float | None] = [None] * len(texts)
+        calibrated = self._calibration(policy) is not None and self._scale.reason is None
+        scores = Scores(unread, unread, calibrated=calibrated)
+        read = 0
+        while indices := reading.next(scores):
+            batch = [texts[n] for n in indices]
+            try:
+                part = yield from self._read(query, batch, deadline, policy, answer)
+            except TimeoutError:
+                if not read:
+                    raise
+                break  # the deadline came between two batches
+            scores = joined(scores, part, indices)
+            read += len(batch)
+            if None in part.raw or deadline.expired:
+                break
+        return scores
+
+    def _read(
+        self,
+        query: str,
+        texts: Sequence[str],
+        deadline: Deadline,
+        policy: Policy,
+        answer: WatchedAnswer,
+    ) -> Flow[Scores]:
+        """Score ``texts`` in one call, passage by passage if the policy says so."""
         if policy.passages is None:
-            return (yield from self._ask(query, texts, deadline, policy))
+            return (yield from self._ask(query, texts, deadline, policy, answer))
         rules = policy.passages
         parts: Split = yield Compute(
             lambda: split(self.reranker, query, texts, rules), deadline.remaining()
         )
         self._passages_per_document = len(parts.places) / max(1, len(texts))
-        scores = yield from self._ask(query, parts.pieces, deadline, policy)
+        scores = yield from self._ask(query, parts.pieces, deadline, policy, answer)
         return parts.joined(scores)
 
     def _ask(
-        self, query: str, texts: Sequence[str], deadline: Deadline, policy: Policy
+        self,
+        query: str,
+        texts: Sequence[str],
+        deadline: Deadline,
+        policy: Policy,
+        watched: WatchedAnswer,
     ) -> Flow[Scores]:
         sent = texts[: self._max_documents(len(texts), deadline)]
         predicted = self.reranker.predicted_units(query, sent) if self.reranker.bills else 0.0
@@ -94,14 +137,17 @@ class GuardedReranker:
                 if deadline.expired or not sent:
                     raise RerankTimeoutError("the deadline came before any document was scored")
                 raise RerankError(f"{self.name} scored no document")
-        scores = self._on_common_scale(replace(scores, billed=bill.units), policy)
+        scores = self._on_common_scale(replace(scores, billed=bill.units), policy, watched)
         rest = [None] * (len(texts) - len(sent))
         return replace(scores, raw=[*scores.raw, *rest], relevance=[*scores.relevance, *rest])
 
-    def _on_common_scale(self, scores: Scores, policy: Policy) -> Scores:
+    def _calibration(self, policy: Policy) -> Calibration | None:
+        return policy.calibration.get(self.name, self.reranker.calibration)
+
+    def _on_common_scale(self, scores: Scores, policy: Policy, watched: WatchedAnswer) -> Scores:
         """Calibrate ``scores`` if their scale can be trusted."""
-        calibration = policy.calibration.get(self.name, self.reranker.calibration)
-        if reason := self._scale.suspicion(scores):
+        calibration = self._calibration(policy)
+        if reason := watched.add(scores):
             why = f"{self.name}: {reason}; its scores count by rank only"
             return replace(scores, calibrated=False, notes={**scores.notes, "scale_suspect": why})
         return scores if calibration is None else calibration.scores(scores)

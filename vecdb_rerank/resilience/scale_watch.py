@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from vecdb_rerank.model import Scores, clip_relevance, sigmoid
 
@@ -63,14 +64,51 @@ class ScaleWatch:
         self._reason: str | None = None  # of the last answer that says something
         self._lock = threading.Lock()
 
+    @property
+    def reason(self) -> str | None:
+        """Why the scale is suspected by the answers so far, or None."""
+        return self._reason if self._in_a_row >= SUSPECT_AFTER else None
+
     def suspicion(self, scores: Scores) -> str | None:
         """Record an answer; return why its scale is suspected by now, or None.
 
         An answer with too few scores to say anything changes nothing.
         """
-        reason = why_suspect(scores)
+        return self.answer().add(scores)
+
+    def answer(self) -> WatchedAnswer:
+        """Return an answer to record part by part."""
+        return WatchedAnswer(self)
+
+    def count(self, before: int | None, reason: str | None) -> tuple[int, str | None]:
+        """Count an answer once, also if it grows: ``before`` is what its first part returned.
+
+        Return the count before it, and why the scale is suspected by now, or None.
+        """
         with self._lock:
-            if len(_known(scores)) >= _FEWEST:
-                self._reason = reason
-                self._in_a_row = self._in_a_row + 1 if reason else 0
-            return self._reason if self._in_a_row >= SUSPECT_AFTER else None
+            before = self._in_a_row if before is None else before
+            self._reason = reason
+            self._in_a_row = before + 1 if reason else 0
+            return before, self.reason
+
+
+class WatchedAnswer:
+    """The answer to one search, which may come in parts and counts once."""
+
+    def __init__(self, watch: ScaleWatch) -> None:
+        self._watch = watch
+        self._parts: list[Scores] = []
+        self._before: int | None = None
+
+    def add(self, part: Scores) -> str | None:
+        """Record a part; return why the scale is suspected by now, or None."""
+        self._parts.append(part)
+        whole = replace(
+            part,
+            raw=[raw for each in self._parts for raw in each.raw],
+            relevance=[value for each in self._parts for value in each.relevance],
+        )
+        if len(_known(whole)) < _FEWEST:
+            return self._watch.reason
+        self._before, reason = self._watch.count(self._before, why_suspect(whole))
+        return reason

@@ -48,6 +48,8 @@ def _counted(
         k=search.k,
         seen=len(candidates),
         scored=sum(h.relevance is not None for h in hits),
+        estimated=sum(h.estimate is not None for h in hits),
+        stopped=ranked.stopped,
         empty=sum(not c.text for c in candidates),
         truncated=answer.scores.truncated if answer.scores else 0,
         passages=ranked.passages,
@@ -84,6 +86,7 @@ def _explained(ranked: RankedSearch[R], page: Ranking) -> tuple[ExplainedHit, ..
             raw=hit.raw,
             relevance=hit.relevance,
             branches=branches[hit.candidate.position],
+            estimate=hit.estimate,
         )
         for rank, hit in enumerate(page.hits, start=ranked.search.offset + 1)
     )

@@ -25,6 +25,7 @@ from vecdb_rerank.request import Search
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search import outcome_builder
 from vecdb_rerank.search.clock import Clock, SearchRun
+from vecdb_rerank.search.reading import SearchReading
 from vecdb_rerank.search.result import AnySearch, CompletedSearch, RankedSearch
 from vecdb_rerank.text_fields import TextFields
 
@@ -38,13 +39,15 @@ class Pipeline:
 
     Without an ``embedder``, searches with a dense branch need ``query_vector``; without a
     ``chain`` of rerankers the first-pass order is returned. ``policy`` holds for searches that
-    are not given one. Raises `ConfigurationError` if it does not fit the rerankers.
+    are not given one. With ``scores_all``, the effort ``auto`` reads all candidates, because the
+    caller expects a score of each. Raises `ConfigurationError` if it does not fit the rerankers.
     """
 
     chain: Chain | None = None
     embedder: Embedder | None = None
     text_fields: TextFields = field(default_factory=TextFields)
     policy: Policy = field(default_factory=Policy)
+    scores_all: bool = False
 
     def __post_init__(self) -> None:
         self.check(self.policy)
@@ -168,8 +171,18 @@ class Pipeline:
         if first.complete is not None:  # about as long as the first pass, as far as is known
             deadline = deadline.reserving_for([run.clock.seconds("first_pass")])
         with run.clock.stage("rerank"):
-            answer = yield from run.chain.ask(search.query, texts, deadline, run.policy)
-        return ranked.with_answer(candidates, texts, answer, run.policy)
+            reading = SearchReading(
+                search.query,
+                candidates,
+                texts,
+                run.policy,
+                offset=search.offset,
+                limit=search.limit,
+                scores_all=self.scores_all,
+                weights=ranked.branch_weights,
+            )
+            answer = yield from run.chain.ask(search.query, texts, deadline, run.policy, reading)
+        return ranked.with_answer(candidates, texts, answer, run.policy, reading)
 
     def _reason_to_skip(
         self,

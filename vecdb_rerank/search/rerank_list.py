@@ -26,9 +26,9 @@ class Place:
     """The place of a text in the final order.
 
     ``position`` is its index in the given list. ``score`` is the final score, which falls down the
-    list: from 0 to 1 for a text that was scored, lower for the others, 0 or below for an empty
-    text. It is None if the list kept its order. ``relevance`` (0 to 1) is the reranker's, None if
-    it did not score the text.
+    list: from 0 to 1 for a text that was scored or whose score was estimated, lower for the others,
+    0 or below for an empty text. It is None if the list kept its order. ``relevance`` (0 to 1) is
+    the reranker's, None if it did not score the text.
     """
 
     position: int
@@ -48,7 +48,7 @@ class ListReranker:
         self, source: str, reranker: Rerankers = "bundled", policy: AnyPolicy | None = None
     ) -> None:
         self._list = _List(source)
-        self._pipeline = Pipeline(make_chain(reranker), policy=make_policy(policy))
+        self._pipeline = Pipeline(make_chain(reranker), policy=make_policy(policy), scores_all=True)
 
     @property
     def chain(self) -> Chain | None:

@@ -8,12 +8,13 @@ from typing import Generic, TypeVar
 
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.model import Answer, BranchWeight, Candidate, HitId, Ranking, Scores, Span
-from vecdb_rerank.outcome import Outcome, Status, publish
+from vecdb_rerank.outcome import Outcome, Status, Stopped, publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.protocols import FirstPass
-from vecdb_rerank.ranking import exact_terms, ordering
+from vecdb_rerank.ranking import ordering
 from vecdb_rerank.request import NativeSearch, Search
+from vecdb_rerank.search.reading import SearchReading
 
 R = TypeVar("R")
 AnySearch = Search | NativeSearch
@@ -40,6 +41,7 @@ class RankedSearch(Generic[R]):
     answer: Answer | None = None
     passages: Mapping[HitId, Span] = field(default_factory=dict)
     skip_rule: str | None = None
+    stopped: Stopped | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     branch_weights: Mapping[str, BranchWeight] = field(default_factory=dict)
 
@@ -49,7 +51,12 @@ class RankedSearch(Generic[R]):
         return self.status in ("reranked", "partial")
 
     def with_answer(
-        self, candidates: Sequence[Candidate], texts: Sequence[str], answer: Answer, policy: Policy
+        self,
+        candidates: Sequence[Candidate],
+        texts: Sequence[str],
+        answer: Answer,
+        policy: Policy,
+        reading: SearchReading,
     ) -> RankedSearch[R]:
         """Return the search with ``candidates`` ordered by the scores of the distinct ``texts``."""
         scores = answer.scores
@@ -63,14 +70,12 @@ class RankedSearch(Generic[R]):
                 answer=answer,
             )
         scored = sum(score is not None for score in scores.raw)
-        complete = scored == len(texts)
-        spread = _spread(scores, texts, candidates)
-        ranking = ordering.rerank(candidates, spread, policy.blend, self.branch_weights)
-        if policy.exact_terms is not None:
-            ranking = exact_terms.protect(ranking, self.search.query, policy.exact_terms)
+        stopped = reading.stopped(scores)
+        complete = stopped != "deadline"
         return replace(
             self,
-            ranking=ranking,
+            ranking=reading.ranking(scores),
+            stopped=stopped,
             status="reranked" if complete else "partial",
             reason=None if complete else _why_partial(scores, scored, len(texts)),
             reranker=answer.reranker,
@@ -133,12 +138,3 @@ def _passages(
 ) -> dict[HitId, Span]:
     best = dict(zip(texts, scores.passages, strict=False))
     return {c.id: span for c in candidates if (span := best.get(c.text)) is not None}
-
-
-def _spread(scores: Scores, texts: Sequence[str], candidates: Sequence[Candidate]) -> Scores:
-    """Scores by distinct text as scores by candidate."""
-    by_text = dict(zip(texts, zip(scores.raw, scores.relevance, strict=True), strict=True))
-    both = [by_text.get(candidate.text, (None, None)) for candidate in candidates]
-    return Scores(
-        [raw for raw, _ in both], [relevance for _, relevance in both], calibrated=scores.calibrated
-    )
