@@ -56,11 +56,11 @@ def command(
 ) -> None:
     """Write the configuration for a collection that exists, and search once.
 
-    Example: vecdb-rerank adopt --url http://localhost:6333 documents
-
     Reads at most 64 documents, sends their text nowhere, and changes nothing
     without --create-text-index. Asks what it cannot tell. Keys and passwords
     come from the environment (VECDB_RERANK__BACKEND__API_KEY).
+
+    Example: vecdb-rerank adopt --url http://localhost:6333 documents
     """
     from vecdb_rerank.adopt.choices import Answers
     from vecdb_rerank.adopt.toml import written
