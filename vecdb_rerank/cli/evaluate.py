@@ -44,6 +44,18 @@ def command(
             help="Keep the reranker's scores on disk and reuse them. Cached runs report no times.",
         ),
     ] = False,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option("--run", metavar="FILE", help="Compare with this TREC run. Can be repeated."),
+    ] = None,
+    run_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--run-out",
+            metavar="FILE",
+            help="Write the reranked order as a TREC run; into a folder, all orders.",
+        ),
+    ] = None,
     json_file: common.JsonFileOption = None,
     html: Annotated[
         Path | None,
@@ -85,8 +97,9 @@ def command(
     from vecdb_rerank.evaluation.report import html as page
 
     named = None if modes is None else _modes(modes)
-    for option, file in (("--json", json_file), ("--html", html), ("--chart", chart)):
-        if file is not None and file != "-":
+    written = (("--json", json_file), ("--html", html), ("--chart", chart), ("--run-out", run_out))
+    for option, file in written:
+        if file is not None and file != "-" and not Path(file).is_dir():
             common.require_writable(Path(file), option)
     if chart is not None:
         charts.check(chart)
@@ -111,7 +124,9 @@ def command(
             k=k,
             cache=cache,
             on_progress=common.Bars(shown),
+            others=judged.runs(run or (), dataset),
             on_note=judged.note,
+            on_runs=lambda runs: None if run_out is None else judged.write_runs(runs, run_out),
         )
     if earlier is not None:
         result["gate"] = gate.gate(result, earlier, max_loss)

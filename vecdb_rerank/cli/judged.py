@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from vecdb_rerank.config.settings import Settings
     from vecdb_rerank.evaluation.datasets import Dataset
     from vecdb_rerank.evaluation.document_ids import DocumentIds
+    from vecdb_rerank.evaluation.metrics import Ranked
+    from vecdb_rerank.evaluation.runs import Run
 
 FolderArgument = Annotated[
     Path | None,
@@ -92,6 +95,29 @@ def read_unjudged(
 def collection_name(settings: Settings) -> str:
     """Return the name of the configured collection or index."""
     return str(getattr(settings.backend, "collection", settings.backend.type))
+
+
+def runs(files: Sequence[Path], dataset: Dataset) -> dict[str, Ranked]:
+    """Return the runs of other systems by the names of their files, and print notes about them."""
+    from vecdb_rerank.evaluation import trec_runs
+
+    found: dict[str, Ranked] = {}
+    for file in files:
+        found[f"run {file.name}"], notes = trec_runs.read(file, dataset.queries, dataset.qrels)
+        for sentence in notes:
+            note(sentence)
+    return found
+
+
+def write_runs(stages: Mapping[str, Run], target: Path) -> None:
+    """Write the reranked order to a file, hybrid if it was measured; all orders into a folder."""
+    from vecdb_rerank.evaluation import trec_runs
+
+    *_, last = stages
+    main = "hybrid+rerank" if "hybrid+rerank" in stages else last
+    chosen = {target / f"{n}.trec": n for n in stages} if target.is_dir() else {target: main}
+    for file, name in chosen.items():
+        common.write_text(file, "".join(trec_runs.lines(stages[name].ranked, name)))
 
 
 def note(sentence: str) -> None:

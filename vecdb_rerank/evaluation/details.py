@@ -43,10 +43,11 @@ def compute(
     mode: str,
     k: int,
     text: Text,
+    others: Mapping[str, Ranked] | None = None,
 ) -> Details:
     """Return the details of all stages' runs, most of them about ``mode``.
 
-    ``deep`` is the first pass of ``mode`` with ``k=DEEP_K``.
+    ``deep`` is the first pass of ``mode`` with ``k=DEEP_K``, ``others`` are runs of other systems.
     """
     raw, reranked = runs[mode], runs[f"{mode}+rerank"]
     qrels = dataset.qrels
@@ -60,6 +61,10 @@ def compute(
     result: Details = {
         "mode": mode,
         "against_first_pass": comparisons,
+        "against_runs": {
+            name: paired(list(changes(other, reranked.ranked, qrels).values())).as_dict()
+            for name, other in (others or {}).items()
+        },
         "changes": changes(raw.ranked, reranked.ranked, qrels),
         "ndcg": values,
         "classes": dataset.classes,

@@ -17,6 +17,7 @@ from vecdb_rerank.evaluation.connector import (
 )
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.environment import environment, measured_settings
+from vecdb_rerank.evaluation.metrics import Ranked
 from vecdb_rerank.evaluation.result import EvaluationResult, rounded, summary, with_tuned_fusion
 from vecdb_rerank.evaluation.verdict import verdict
 from vecdb_rerank.evaluation.yardstick import yardstick
@@ -30,8 +31,10 @@ def evaluate(
     modes: Sequence[Mode] = runs.MODES,
     k: int | None = None,
     cache: bool = False,
+    others: Mapping[str, Ranked] | None = None,
     on_progress: Progress = lambda *_: None,
     on_note: Noted = lambda _: None,
+    on_runs: Callable[[Mapping[str, runs.Run]], None] = lambda _: None,
 ) -> EvaluationResult:
     """Run the queries on the dataset's documents, and return the numbers.
 
@@ -41,7 +44,8 @@ def evaluate(
 
     ``k`` defaults to ``settings.search.k``; the depth is always its default. With
     ``cache``, the reranker's scores are kept on disk and used again; a stage whose scores came
-    from the cache has no times.
+    from the cache has no times. ``others`` are the runs of other systems by their names, which are
+    compared with the reranked order. ``on_runs`` is called with all stages' runs.
     """
     for library in ("ir_measures", "scipy"):  # needed at the end
         require(library, "evaluation")
@@ -87,7 +91,12 @@ def evaluate(
     stages = {name: found[name] for mode in modes for name in (mode, f"{mode}+rerank")}
     compared = {name: run for name, run in found.items() if chain or "+" not in name}
     measured = yardstick(compared, dataset.qrels, policy=settings.policy)
-    looked_at = details.compute(dataset, stages, deep, main, k, text)
+    on_runs(stages)
+    looked_at = details.compute(dataset, stages, deep, main, k, text, others or {})
+    stages |= {
+        name: runs.Run({query: [*ids] for query, ids in ranked.items()})
+        for name, ranked in (others or {}).items()
+    }
     return {
         **with_tuned_fusion(
             summary(dataset, stages, k, settings.backend.type, documents), measured

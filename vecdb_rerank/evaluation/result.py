@@ -118,9 +118,10 @@ ClassRow = TypedDict(
 class Details(TypedDict):
     """What the means do not show, about the mode ``mode``.
 
-    ``against_first_pass`` compares both stages of each mode. ``changes`` is the change of NDCG@10
-    by query, ``ndcg`` its values. ``by_class`` groups the queries that have a class, as ``classes``
-    gives them. ``best`` holds the queries that gained most, ``worst`` those that lost most, or are
+    ``against_first_pass`` compares both stages of each mode, ``against_runs`` the reranked order
+    with the runs of other systems by their names. ``changes`` is the change of NDCG@10 by query,
+    ``ndcg`` its values. ``by_class`` groups the queries that have a class, as ``classes`` gives
+    them. ``best`` holds the queries that gained most, ``worst`` those that lost most, or are
     lowest. ``truncated`` counts documents that were read only in part; None if scores came from
     a cache. ``statuses`` counts the outcomes of the reranked searches (see `Outcome`),
     ``cost_per_1000`` is the price of 1,000 of them, 0 if nothing was billed.
@@ -128,6 +129,7 @@ class Details(TypedDict):
 
     mode: str
     against_first_pass: dict[str, PairedDict]
+    against_runs: dict[str, PairedDict]
     changes: dict[str, float]
     ndcg: dict[str, QueryQuality]
     classes: dict[str, str]
@@ -235,7 +237,8 @@ def with_tuned_fusion(result: EvaluationSummary, measured: Yardstick) -> Evaluat
 
 def _stage(run: Run, qrels: Qrels, k: int) -> Stage:
     quality = metrics.quality(run.ranked, qrels, k)
-    latency = None if run.cached else rounded(metrics.latency(run.latencies_ms), 1)
+    timed = run.latencies_ms and not run.cached
+    latency = rounded(metrics.latency(run.latencies_ms), 1) if timed else None
     return {**rounded(quality), **_pairs(run.pairs), "latency_ms": latency}
 
 
@@ -260,7 +263,7 @@ def stage_times(stage: Stage) -> list[str]:
     """Return the p50 and p95 latency of a stage as text."""
     latency = stage["latency_ms"]
     if not isinstance(latency, dict):
-        return ["cached", "cached"]
+        return ["not timed", "not timed"]
     return [f"{latency['p50']:.0f}", f"{latency['p95']:.0f}"]
 
 

@@ -188,6 +188,7 @@ def sentences(result: EvaluationResult) -> list[str]:
     mode = found["mode"]
     return [
         *(_change(mode, how) for mode, how in found["against_first_pass"].items()),
+        *(_against(name, mode, how) for name, how in found["against_runs"].items()),
         _recall(mode, found["recall_curve"], result["k"]),
         _latency(mode, found["latency_ms"]),
         _judged(result),
@@ -197,10 +198,17 @@ def sentences(result: EvaluationResult) -> list[str]:
 
 
 def _change(mode: str, how: PairedDict) -> str:
+    return f"{mode}: reranking changes NDCG@10 by {_paired(how)}."
+
+
+def _against(name: str, mode: str, how: PairedDict) -> str:
+    return f"{name}: {mode}+rerank differs in NDCG@10 by {_paired(how)}."
+
+
+def _paired(how: PairedDict) -> str:
     return (
-        f"{mode}: reranking changes NDCG@10 by {changed(how['change'], how['interval'])}, "
-        f"p {_p(how['p'])}; queries: {how['wins']} better, {how['losses']} worse, "
-        f"{how['ties']} equal."
+        f"{changed(how['change'], how['interval'])}, p {_p(how['p'])}; queries: {how['wins']} "
+        f"better, {how['losses']} worse, {how['ties']} equal"
     )
 
 
