@@ -31,7 +31,9 @@ _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 _ASSIGNMENT = re.compile(r"[A-Z_0-9]+=")
 # They take long, need a server, or delete what the user has.
-_PARSED_ONLY = {"cache", "demo", "doctor"}
+_PARSED_ONLY = {"cache", "demo", "doctor", "judgments"}
+# Options that name a collection or files of the reader's own.
+_OF_THE_READER = ("collection", "qrels", "run")
 # Short measurements are enough here; the last of two equal options counts.
 _SHORTENED = {"bench": ["--seconds", "0", "--k", "2"]}
 # The judgments below give every metric of an evaluation something to count.
@@ -93,6 +95,8 @@ def _ours(arguments: list[str]) -> None:
         Path(rest[0]).mkdir(exist_ok=True)
     paid = load().settings.reranker.type in ("cohere", "http")
     served = context.params.get("backend") == "opensearch"
+    if any(context.params.get(each) for each in _OF_THE_READER):
+        return
     missing = any(not file.exists() for file in _read(context.params))
     if name in _PARSED_ONLY or paid or served or missing:
         return
