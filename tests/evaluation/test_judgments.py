@@ -21,7 +21,7 @@ from vecdb_rerank.evaluation.encoding import decoded, encoded, guarded, without_
 from vecdb_rerank.evaluation.judgment_files import Target
 from vecdb_rerank.testing.base import new_name
 
-RANK_EVAL = {
+RANK_EVAL: dict[str, list[dict[str, Any]]] = {
     "requests": [
         {"id": "q1", "request": {}, "ratings": [{"_index": "i", "_id": "d1", "rating": 2}]},
         {"id": "q2", "request": {}, "ratings": [{"_index": "i", "_id": "d2", "rating": 0}]},
@@ -212,6 +212,7 @@ def test_a_text_of_two_queries_is_not_guessed() -> None:
     ("name", "content", "key"),
     [
         ("a.tsv", "q1\ta\t1\n", "--queries-file"),  # ids: no text is known
+        ("a.json", json.dumps(RANK_EVAL), "--queries-file"),
         ("a.csv", "query,docid,rating\nred,a,0\n", "a.csv"),  # nothing is relevant
     ],
 )
@@ -219,6 +220,14 @@ def test_judgments_alone_are_not_always_enough(name: str, content: str, key: str
     with pytest.raises(ConfigurationError) as caught:
         datasets.live("c", qrels=write(name, content))
     assert caught.value.key == key
+
+
+def test_a_request_holds_the_text_of_its_query() -> None:
+    searched = {"query": {"multi_match": {"query": "red dress", "fields": ["title"]}}}
+    body = {"requests": [{**RANK_EVAL["requests"][0], "request": searched}]}
+    assert datasets.live("c", qrels=write("a.json", json.dumps(body))).queries == {
+        "q1": "red dress"
+    }
 
 
 # -- writing

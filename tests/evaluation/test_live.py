@@ -16,12 +16,12 @@ from opensearchpy import OpenSearch, OpenSearchException
 from qdrant_client import QdrantClient
 from typer.testing import CliRunner, Result
 
-from vecdb_rerank import OnnxEmbedder
+from vecdb_rerank import OnnxEmbedder, connect
 from vecdb_rerank.cli.app import app, run
 from vecdb_rerank.config.loading import DEFAULT_FILE, load
 from vecdb_rerank.config.settings import ENV_PREFIX
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.evaluation import datasets
+from vecdb_rerank.evaluation import datasets, live
 from vecdb_rerank.evaluation.connector import evaluated_connector
 from vecdb_rerank.evaluation.document_ids import DocumentIds
 from vecdb_rerank.integrations.langchain import VecdbRerankEmbeddings
@@ -209,6 +209,31 @@ def test_what_the_collection_lacks_is_said(store: Store) -> None:
     assert "2 of 5 judged documents" in said
     assert "judgments.csv:6" in said
     assert "'bees'" in said
+
+
+@pytest.mark.parametrize("backend", ["qdrant", "opensearch"])
+def test_the_documents_own_ids_are_compared(backend: str, request: pytest.FixtureRequest) -> None:
+    name = new_name()
+    config = f'[backend]\ntype = "qdrant"\npath = "own"\ncollection = "{name}"\n'
+    if backend == "opensearch":
+        url = request.getfixturevalue("opensearch_url")
+        config = f'[backend]\ntype = "opensearch"\nurl = "{url}"\ncollection = "{name}"\n'
+    Path(DEFAULT_FILE).write_text(f'{config}[embedder]\ntype = "none"\n[search]\nmode = "bm25"\n')
+    documents = [{"_id": 7, "text": "seven"}, {"_id": "d-8", "text": "eight"}]
+    rows = ["query,docid,rating", "seven,7,1", "seven,D-8,1", "eight,d-8,1", "eight,9,0"]
+    Path("judged.csv").write_text("\n".join(rows))
+    with connect() as connector:
+        connector.create()
+        connector.add(documents)
+        try:
+            dataset = datasets.live(name, qrels=Path("judged.csv"))
+            [note] = live.check(connector.store, dataset)
+            assert "2 of 4" in note
+            assert "judged.csv:3" in note
+            assert "'d-8'" in note
+            assert live.count(connector.store) == len(documents)
+        finally:
+            connector.delete()
 
 
 @pytest.mark.parametrize(

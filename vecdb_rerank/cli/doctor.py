@@ -78,7 +78,7 @@ def command(
     from vecdb_rerank.config.settings import inside
 
     settings = common.settings(config, backend, collection).settings
-    if diagnose is not None or qrels is not None:
+    if any(given is not None for given in (diagnose, queries_file, qrels)):
         dataset = judged.read(
             settings, diagnose, collection, queries_file, qrels, id_field, judge_by
         )

@@ -98,8 +98,8 @@ def live(
     """Read queries and judgments for a collection that exists, and is called ``name``.
 
     The files ``queries`` and ``qrels`` replace those of ``folder``, which needs no corpus. Without
-    queries, those are searched that the judgments name by their texts. Queries without a relevant
-    document are left out, and counted in the notes.
+    queries, those are searched whose texts are in the file with the judgments. Queries without a
+    relevant document are left out, and counted in the notes.
 
     Raises `ConfigurationError` with the file (and the line) as its key if one is missing or wrong.
     """
@@ -150,13 +150,15 @@ def unjudged(name: str, queries: Path, ids: DocumentIds = OWN) -> Dataset:
 
 
 def _named(judged: Judgments) -> list[Query]:
-    """Return the queries that judgments name by their texts."""
-    if not judged.by_text:
-        raise ConfigurationError(
-            "--queries-file", "is missing: the judgments name queries by their ids, not their texts"
-        )
+    """Return the queries whose texts are in the file with the judgments."""
     first = {item.query: item.where for item in reversed(judged.items)}
-    return [Query(first[q], q, q) for q in dict.fromkeys(item.query for item in judged.items)]
+    for query, where in first.items():
+        if query not in judged.texts:
+            raise ConfigurationError(
+                "--queries-file", f"is missing: {where} has no text for query {query!r}"
+            )
+    named = dict.fromkeys(item.query for item in judged.items)
+    return [Query(first[query], query, judged.texts[query]) for query in named]
 
 
 def _is_judged(query: Query, qrels: Qrels) -> bool:

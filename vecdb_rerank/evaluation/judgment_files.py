@@ -111,20 +111,15 @@ FORMATS: Mapping[str, Callable[[Judgments, Sequence[Query], Target], str]] = {
 
 def _texts(judgments: Judgments, queries: Sequence[Query]) -> dict[str, str]:
     """Return the text of each judged query; raise `ConfigurationError` if one is not known."""
-    known = {query.id: query.text for query in queries}
-    texts: dict[str, str] = {}
+    known = {**judgments.texts, **{query.id: query.text for query in queries}}
     for each in judgments.items:
-        if each.query in known:
-            texts[each.query] = known[each.query]
-        elif judgments.by_text:
-            texts[each.query] = each.query
-        else:
+        if each.query not in known:
             raise ConfigurationError(
                 each.where,
                 f"the text of query {each.query!r} is not known; name the file with the queries: "
                 "--queries-file",
             )
-    return texts
+    return known
 
 
 def _by_query(judgments: Judgments) -> list[tuple[str, list[Judgment]]]:

@@ -15,6 +15,7 @@ from vecdb_rerank.evaluation import columns
 from vecdb_rerank.evaluation.encoding import decoded, without_guard
 from vecdb_rerank.evaluation.queries import Query
 from vecdb_rerank.records.model import Record
+from vecdb_rerank_opensearch.query_text import query_texts
 
 Qrels = Mapping[str, Mapping[str, int]]
 """Grades by query and document id; 0 and below is not relevant."""
@@ -37,6 +38,7 @@ NAMES: columns.Names = {
 }
 Rows = Iterator[tuple[str, object, object, object]]
 """Where a judgment is, its query, document and grade."""
+Texts = Mapping[str, str]
 _DECIMALS = 3  # of a grade; more are rounded
 
 
@@ -57,13 +59,13 @@ class Judgment:
 class Judgments:
     """The judgments of a file, each pair of query and document once.
 
-    ``notes`` are sentences about what was left out or changed. ``by_text`` means that queries are
-    named by their texts.
+    ``notes`` are sentences about what was left out or changed. ``texts`` are those of the queries,
+    by the names that the judgments have for them, if the file holds them.
     """
 
     items: tuple[Judgment, ...]
     notes: tuple[str, ...] = ()
-    by_text: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def read(path: Path) -> Judgments:
     Raises `ConfigurationError`, its key the file and line, for a grade that is not a number, and
     for a document that has two grades for one query.
     """
-    rows, by_text = _rows(path)
+    rows, texts = _rows(path)
     kept: dict[tuple[str, str], Judgment] = {}
     unrated: list[str] = []
     repeated: list[str] = []
@@ -108,7 +110,9 @@ def read(path: Path) -> Judgments:
         raise ConfigurationError(str(path), "holds no judgments")
     notes = [_left_out(unrated, "without a grade"), _left_out(repeated, "repeated")]
     items, scaled = _whole(list(kept.values()))
-    return Judgments(tuple(items), tuple(filter(None, (*notes, scaled))), by_text)
+    if texts is None:
+        texts = {each.query: each.query for each in items}
+    return Judgments(tuple(items), tuple(filter(None, (*notes, scaled))), texts)
 
 
 def with_ids(judgments: Judgments, queries: Sequence[Query]) -> Judgments:
@@ -163,27 +167,27 @@ def match(judgments: Judgments, queries: Sequence[Query]) -> Matched:
     return Matched(result.qrels, result.judged_at, (note,))
 
 
-def _rows(path: Path) -> tuple[Rows, bool]:
-    """Return the judgments, and whether they name queries by their texts."""
+def _rows(path: Path) -> tuple[Rows, Texts | None]:
+    """Return the judgments and the queries' texts; None if the texts are the queries' names."""
     suffixes = {suffix.lower() for suffix in path.suffixes}
     if ".json" in suffixes:
         value = _json(path)
         if isinstance(value, dict) and isinstance(value.get("requests"), list):
-            return _rank_eval(value, path), False
+            return _rank_eval(value, path), _requested(value, path)
         if (ratings := _workbench(value)) is not None:
-            return _judgment_ratings(ratings, path), True
+            return _judgment_ratings(ratings, path), None
         return _records(path)
     if suffixes & {".csv", ".jsonl", ".ndjson", ".parquet"}:
         return _records(path)
     if suffixes & {".tsv", ".tab"}:
-        return _tabs(path), False
-    return _trec(path), False
+        return _tabs(path), {}
+    return _trec(path), {}
 
 
-def _records(path: Path) -> tuple[Rows, bool]:
+def _records(path: Path) -> tuple[Rows, Texts | None]:
     records = peekable(columns.records(path))
     names = set(map(columns.plain, records.peek().fields)) if records else set()
-    return _of_records(records), not names.intersection(IDS)
+    return _of_records(records), {} if names.intersection(IDS) else None
 
 
 def _of_records(records: Iterable[Record]) -> Rows:
@@ -251,6 +255,17 @@ def _rank_eval(value: Mapping[str, object], path: Path) -> Rows:
     for at, request in _objects(value.get("requests"), f"{path}, requests"):
         for where, rating in _objects(request.get("ratings"), f"{at}.ratings"):
             yield where, request.get("id"), rating.get("_id"), rating.get("rating")
+
+
+def _requested(value: Mapping[str, object], path: Path) -> dict[str, str]:
+    """Return the text that each request of a ``_rank_eval`` searches, if it searches one."""
+    texts: dict[str, str] = {}
+    for _, request in _objects(value.get("requests"), f"{path}, requests"):
+        body = request.get("request")
+        found = query_texts(body) if isinstance(body, dict) else ()
+        if len(found) == 1:
+            texts[str(request.get("id"))] = found[0]
+    return texts
 
 
 def _workbench(value: object) -> object:
