@@ -70,8 +70,7 @@ def command(
     or with --qrels instead of --diagnose, the existing collection is searched,
     and nothing is written to it.
 
-    Examples: vecdb-rerank doctor --diagnose DIR --queries 100
-    vecdb-rerank doctor --queries-file queries.jsonl --qrels judgments.csv
+    Example: vecdb-rerank doctor --diagnose DIR --queries 100
     """
     from vecdb_rerank import __version__
     from vecdb_rerank.config import factory

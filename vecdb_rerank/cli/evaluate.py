@@ -74,20 +74,17 @@ def command(
 ) -> None:
     """Measure NDCG@10, MRR@10, recall@k and latency of each mode, first pass and reranked.
 
-    The output also shows how many queries reranking improves or worsens and
-    whether that is significant, which k the first pass needs, and how 5
-    reranked hits compare with 20 hits of the first pass. The HTML report adds
-    the worst queries with their texts.
+    The output also shows whether reranking pays, which k the first pass needs,
+    and how 5 reranked hits compare with 20 hits of the first pass.
 
     The documents of DIR go to a temporary collection on the configured server,
-    or to memory for an embedded Qdrant. With --collection, or without DIR, the
-    existing collection is searched instead, and nothing is written to it.
+    or to memory for an embedded Qdrant. With --collection, or with --qrels and
+    no DIR, the existing collection is searched; nothing is written to it.
 
     With --queries-file alone, nothing is judged: the report shows which hits
     reranking moves, most changed queries first.
 
-    Examples: vecdb-rerank evaluate DIR --queries 200 --html report.html
-    vecdb-rerank evaluate --queries-file queries.jsonl --qrels judgments.csv
+    Example: vecdb-rerank evaluate --queries-file queries.jsonl --qrels judged.csv
     """
     from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.evaluation import gate
