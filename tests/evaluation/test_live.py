@@ -219,7 +219,7 @@ def test_the_documents_own_ids_are_compared(backend: str, request: pytest.Fixtur
         url = request.getfixturevalue("opensearch_url")
         config = f'[backend]\ntype = "opensearch"\nurl = "{url}"\ncollection = "{name}"\n'
     Path(DEFAULT_FILE).write_text(f'{config}[embedder]\ntype = "none"\n[search]\nmode = "bm25"\n')
-    documents = [{"_id": 7, "text": "seven"}, {"_id": "d-8", "text": "eight"}]
+    documents: list[dict[str, Any]] = [{"_id": 7, "text": "seven"}, {"_id": "d-8", "text": "eight"}]
     rows = ["query,docid,rating", "seven,7,1", "seven,D-8,1", "eight,d-8,1", "eight,9,0"]
     Path("judged.csv").write_text("\n".join(rows))
     with connect() as connector:
