@@ -460,6 +460,7 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
             }
             for mode in modes
         },
+        "against_runs": {},
         "changes": dict.fromkeys(dataset.queries, "float"),
         "ndcg": {q: {"first_pass": "float", "reranked": "float"} for q in dataset.queries},
         "classes": {},
