@@ -81,8 +81,7 @@ def command(
     or to memory for an embedded Qdrant. With --collection, or with --qrels and
     no DIR, the existing collection is searched; nothing is written to it.
 
-    With --queries-file alone, nothing is judged: the report shows which hits
-    reranking moves, most changed queries first.
+    With --queries-file alone, the report shows which hits reranking moves.
 
     Example: vecdb-rerank evaluate --queries-file queries.jsonl --qrels judged.csv
     """
@@ -102,8 +101,9 @@ def command(
         charts.check(chart)
     settings = common.settings(config, backend, collection).settings
     if folder is None and qrels is None and queries_file is not None:
-        for option, value in (("--baseline", baseline), ("--chart", chart)):
-            if value is not None:
+        judging = {"--baseline": baseline, "--chart": chart, "--run": run, "--run-out": run_out}
+        for option, value in judging.items():
+            if value:
                 raise ConfigurationError(option, "needs judgments: --qrels FILE")
         dataset = judged.read_unjudged(settings, queries_file, id_field, judge_by)
         _unjudged(settings, dataset.sample(queries, seed), k, json_file, html)
