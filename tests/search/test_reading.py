@@ -265,6 +265,13 @@ def test_what_was_not_measured_is_read_in_full(
     assert (len(reader.calls), outcome.stopped, outcome.estimated) == (1, "all", 0)
 
 
+def test_a_fused_list_alone_is_read_in_full() -> None:
+    found, logits = window(2)
+    found = [replace(candidate, branches={}) for candidate in found]
+    _, outcome = searched(Reader(logits), found, effort="auto")
+    assert (outcome.stopped, outcome.estimated) == ("all", 0)
+
+
 def test_a_list_is_read_in_full_unless_its_policy_has_an_effort() -> None:
     _, logits = window(3)
     texts = [text for text in logits if text]

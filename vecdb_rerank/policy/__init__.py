@@ -60,7 +60,7 @@ class Policy:
     """
     effort: Effort | EffortName = "full"
     """How many candidates the reranker reads: ``full`` reads all; ``auto`` reads until the page is
-    settled, if the reranker and the blend were measured for it."""
+    settled, where that was measured: calibrated local rerankers, with branch evidence."""
     breaker: Breaker | None = field(default_factory=Breaker)
     """When a failing reranker is no longer called; None always calls it."""
     cost: Cost = field(default_factory=Cost)

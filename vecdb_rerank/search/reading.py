@@ -107,6 +107,7 @@ class SearchReading:
             reranker.local
             and reranker.batch is not None
             and scores.calibrated
+            and any(candidate.branches for candidate in self._readable)
             and self._policy.blend.method in _MEASURED
         )
         return Effort() if is_measured and not self._scores_all else None
