@@ -210,15 +210,15 @@ def report(collections: Collections) -> None:
     )
     print("| --- |" + " ---: |" * (2 * len(collections)))
     for share in SHARES:
-        cells = []
+        curve: list[float] = []
         for queries in collections.values():
-            cells.append(statistics.fmean(q.after(share * q.steps[-1].read).ndcg for q in queries))
-            cells.append(
+            curve.append(statistics.fmean(q.after(share * q.steps[-1].read).ndcg for q in queries))
+            curve.append(
                 statistics.fmean(
                     _at(q.set_aside, round(share * q.steps[-1].read), q.full) for q in queries
                 )
             )
-        print(f"| {share:.0%} | {' | '.join(f'{cell:.4f}' for cell in cells)} |")
+        print(f"| {share:.0%} | {' | '.join(f'{cell:.4f}' for cell in curve)} |")
 
 
 def main() -> None:
