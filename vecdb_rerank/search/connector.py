@@ -110,7 +110,7 @@ class Connector(_Facade[ResponseT]):
         """Measure how well (bm25, dense) find a stored document by a sentence of it (0 to 1 each).
 
         The value of `Fusion.self_retrieval`: a branch that hardly finds any counts less. Reads up
-        to 64 documents and sends two searches for each of 32, without rerank. None if the mode is
+        to 256 documents and sends two searches for each of 32, without rerank. None if the mode is
         not ``hybrid``, no embedder is configured, or too few documents hold several sentences.
         """
         return run(self._core.self_retrieval())

@@ -17,7 +17,7 @@ from vecdb_rerank.text_fields import TextFields
 
 R = TypeVar("R")
 DOCUMENTS, MIN_DOCUMENTS = 32, 8
-_SAMPLE = 2 * DOCUMENTS  # stored documents that are read, some of which are too short
+_SAMPLE = 8 * DOCUMENTS  # stored documents that are read, some of which are too short
 _HITS = 10
 _MODES: tuple[Mode, Mode] = ("bm25", "dense")
 _POLICY = Policy(deadline=None, branch_evidence=False)
