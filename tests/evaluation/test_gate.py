@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from typer.testing import CliRunner
 
+from vecdb_rerank.cli.app import app
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation.gate import gate, load
 from vecdb_rerank.evaluation.result import EvaluationResult
+from vecdb_rerank.testing import CORPUS
+from vecdb_rerank.testing import QUERIES as TEXTS
 
 QUERIES = [f"q{n}" for n in range(60)]
 
@@ -122,3 +126,30 @@ def test_a_file_that_is_no_snapshot_is_named(content: str | None, tmp_path: Path
     with pytest.raises(ConfigurationError) as caught:
         load(file)
     assert caught.value.key == str(file)
+
+
+def test_the_command_ends_with_1_after_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    Path("d").mkdir()
+    documents = [{"_id": d["id"], "text": d["text"]} for d in CORPUS]
+    questions = [{"_id": name, "text": text} for name, text in TEXTS.items()]
+    for name, lines in (("corpus", documents), ("queries", questions)):
+        Path(f"d/{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    Path("d/qrels.tsv").write_text("".join(f"{name}\t{name}-0\t1\n" for name in TEXTS))
+    Path("vecdb_rerank.toml").write_text('[backend]\npath = ":memory:"\n')
+    arguments = ["evaluate", "d", "--modes", "bm25", "--k", "2"]
+
+    def ended(*options: str) -> int:
+        return CliRunner().invoke(app, [*arguments, *options]).exit_code
+
+    assert ended("--json", "then.json") == 0
+    assert ended("--baseline", "then.json") == 0
+    better = json.loads(Path("then.json").read_text())
+    for value in better["details"]["ndcg"].values():
+        value["reranked"] += 0.5
+    Path("then.json").write_text(json.dumps(better))
+    assert ended("--baseline", "then.json") == 1
+    assert ended("--baseline", "then.json", "--max-loss", "0.6") == 0
