@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.records.lines import numbered
-from vecdb_rerank.records.model import Record, Unreadable
+from vecdb_rerank.records.model import Record, Unreadable, quoted
 from vecdb_rerank.records.opening import opened
 from vecdb_rerank.records.reading import read
 
 Names = Mapping[str, Sequence[str]]
 """The names that a column may have, the preferred one first."""
 _SPELLING = str.maketrans({"-": "_", " ": "_"})
+_SHOWN = 10  # names of fields in a message
 _CLOSE = 0.8  # the likeness from which a name is a misspelled one
 
 
@@ -76,11 +78,13 @@ def find(fields: Iterable[str], names: Names, where: str) -> dict[str, str]:
     return found
 
 
-def require(found: Mapping[str, str], column: str, names: Names, fields: object, where: str) -> str:
+def require(
+    found: Mapping[str, str], column: str, names: Names, fields: Iterable[str], where: str
+) -> str:
     """Return the field that holds ``column``; raise `ConfigurationError` if there is none."""
     if column not in found:
         first, *others = names[column]
-        given = ", ".join(map(repr, fields)) if isinstance(fields, Iterable) else fields
+        given = ", ".join(quoted(name) for name in islice(fields, _SHOWN))
         raise ConfigurationError(
             where,
             f"has no column for the {column}; name it {first} (or {', '.join(others)}); "
