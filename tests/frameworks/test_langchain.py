@@ -19,7 +19,6 @@ from langchain_core.runnables import ConfigurableField
 from langchain_qdrant import QdrantVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from opensearchpy import AsyncOpenSearch
-from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from tests.frameworks.conftest import Blocking
@@ -307,7 +306,7 @@ async def test_the_event_loop_goes_on_while_documents_are_scored(blocking: Block
 
 
 def test_wrong_arguments_are_refused_when_it_is_made() -> None:
-    with pytest.raises(ValidationError, match="top_n"):
+    with pytest.raises(ConfigurationError, match="top_n"):
         VecdbRerankCompressor(KeepingReranker(), top_n=0)
     wrong: Any
     for wrong in ("bundeld", []):

@@ -24,7 +24,6 @@ from llama_index.core.schema import (
 )
 from llama_index.vector_stores.opensearch import OpensearchVectorClient, OpensearchVectorStore
 from llama_index.vector_stores.qdrant import QdrantVectorStore
-from pydantic import ValidationError
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from tests.frameworks.conftest import Blocking
@@ -347,7 +346,7 @@ def test_it_is_described_without_its_reranker() -> None:
 
 
 def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ValidationError, match="top_n"):
+    with pytest.raises(ConfigurationError, match="top_n"):
         VecdbRerankPostprocessor(KeepingReranker(), top_n=0)
     with pytest.raises(ConfigurationError) as caught:
         VecdbRerankPostprocessor(object())  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ class FunctionReranker:
     ) -> None:
         is_callable("function", function)
         own = getattr(function, "__name__", type(function).__name__)
-        self.name = ("function" if own == "<lambda>" else own) if name is None else name
+        self.name: str = ("function" if own == "<lambda>" else own) if name is None else name
         is_text("name", self.name)
         # One of the two: the name of the method says how it is called.
         call = getattr(function, "__call__", None)  # noqa: B004 - of an object, to look at
