@@ -393,6 +393,9 @@ def test_bm25_vectors_and_their_language_are_recognised(place: Place) -> None:
 
 
 def test_what_is_missing_is_named(place: Place) -> None:
+    assert refused("adopt", "--path", "db").key == "--path"
+    assert not Path("db").exists()
+    place.qdrant().close()
     assert refused("adopt", "--path", "db").key == "COLLECTION"
     bare_qdrant(place)
     with closing(place.qdrant()) as client:
@@ -402,6 +405,7 @@ def test_what_is_missing_is_named(place: Place) -> None:
     assert refused("adopt", "empty", "--path", "db").key == "COLLECTION"
     options = ("adopt", place.name, "--path", "db")
     assert refused(*options, "--embedder", "http:x").key == "--embedder"
+    assert refused(*options, "--dense-vector", "other").key == "--dense-vector"
     assert refused(*options, "--language", "klingon").key == "language"
     assert refused("adopt", "--url", "http://127.0.0.1:1").key == "--backend"
     assert refused("adopt", "--url", "http://user:secret@127.0.0.1:1").key == "--url"
@@ -431,3 +435,14 @@ def test_an_index_of_opensearch_is_only_read(
     posted = [url.partition("?")[0] for method, url in calls if method == "POST"]
     assert {method for method, _ in calls} <= {"GET", "HEAD", "POST"}
     assert {url.rpartition("/")[2] for url in posted} <= {"_search", "_msearch", "_count"}
+
+
+def test_the_doctor_proposes_the_language_of_the_texts(place: Place) -> None:
+    texts = ["Die Katze schläft den ganzen Tag.", "Das Brot ruht eine Stunde an einem warmen Ort."]
+    with closing(QdrantConnector(place.qdrant(), "documents", close_client=True)) as made:
+        made.create()
+        made.add([{"id": n, "text": text} for n, text in enumerate(texts)])
+    Path("vecdb_rerank.toml").write_text('[backend]\npath = "db"\n', encoding="utf-8")
+    ended = run("doctor")
+    assert ended.exit_code == 1
+    assert "german" in ended.output

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vecdb_rerank.adopt.description import DenseVector, Description
 from vecdb_rerank.adopt.embedders import PROVEN, USUAL, Candidate
 from vecdb_rerank.adopt.fields import plain_text
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.request import NONE, Language
 
 Value = str | list[str]
@@ -108,8 +109,14 @@ def shown(vector: DenseVector) -> str:
 def _vector(facts: Facts, answers: Answers) -> DenseVector | Question | None:
     """Return the dense vector to search; None if there is none."""
     vectors = usable(facts.description)
+    if answers.dense_vector == NONE:
+        return None
     if answers.dense_vector is not None:
-        return next((v for v in vectors if v.name == answers.dense_vector), None)
+        for vector in vectors:
+            if vector.name == answers.dense_vector:
+                return vector
+        known = ", ".join(repr(vector.name) for vector in vectors)
+        raise ConfigurationError("--dense-vector", f"must be one of: {known or 'none'}")
     proven = [v for v in vectors if any(c.proven for c in facts.candidates.get(v.name, ()))]
     if len(vectors) > 1 and len(proven) != 1:
         names = [v.name for v in vectors]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +14,16 @@ from urllib.parse import urlsplit
 
 import typer
 
-from vecdb_rerank.cli import common, search
+from vecdb_rerank.cli import adopt_embedders, common, search
 
 if TYPE_CHECKING:
     from vecdb_rerank.adopt.choices import Answers, Plan, Question
     from vecdb_rerank.adopt.description import Description
-    from vecdb_rerank.adopt.embedders import Candidate
     from vecdb_rerank.adopt.fields import TextField
     from vecdb_rerank.config.settings import Settings
     from vecdb_rerank.request import Language
 
 _NO_MODELS = {"embedder": {"type": "none"}, "reranker": {"type": "none"}}
-_BUNDLED = "bundled"
-_LOCAL = ("onnx", "sentence_transformers")  # embedders that send no text anywhere
 _TRIAL_WORDS = 8
 _SECONDS = 10.0  # for the question which database answers
 
@@ -77,6 +74,8 @@ def command(
         raise ConfigurationError(
             "--url", "user and password belong in VECDB_RERANK__BACKEND__USER and …__PASSWORD"
         )
+    if path is not None and not path.exists():
+        raise ConfigurationError("--path", f"there is no folder {path.absolute()}")
     place = {"url": url, "path": None if path is None else str(path)}
     kind = backend or ("qdrant" if url is None else _database(url))
     connection = {"type": kind, **{key: value for key, value in place.items() if value is not None}}
@@ -95,7 +94,7 @@ def command(
     answers = Answers(dense_vector, embedder, cast("Language | None", language), create_text_index)
     plan = _plan(description, paths, answers)
     text = written(description.subject, connection, plan.settings)
-    out.write_text(text, encoding="utf-8")
+    common.write_text(out, text)
     common.out.print(text, markup=False, highlight=False)
     common.err.print_line(f"{out} is written")
     if plan.text_index is not None:
@@ -185,7 +184,7 @@ def _plan(description: Description, paths: Sequence[str], answers: Answers) -> P
     texts = TextFields(tuple(paths))
     language = detect_language(texts.text(sample.payload) for sample in description.samples)
     while True:
-        candidates = _candidates(description, paths, answers.embedder)
+        candidates = adopt_embedders.candidates(description, paths, answers.embedder)
         plan = decide(Facts(description, paths, language, candidates), answers)
         if not plan.questions:
             return plan
@@ -197,55 +196,6 @@ def _plan(description: Description, paths: Sequence[str], answers: Answers) -> P
                 answers = replace(answers, text_index=True)
             else:
                 answers = replace(answers, embedder=answer)
-
-
-def _candidates(
-    description: Description, paths: Sequence[str], given: str | None
-) -> dict[str, list[Candidate]]:
-    """Return the embedders at hand for each vector, compared with what is stored."""
-    from vecdb_rerank.adopt.choices import usable
-
-    return {
-        vector.name: [
-            found
-            for section in _sections(given)
-            if (found := _compared(section, description, vector.name, vector.size, paths))
-        ]
-        for vector in usable(description)
-    }
-
-
-def _sections(given: str | None) -> list[Mapping[str, str]]:
-    """Return the settings of embedders: the given one, or the bundled one."""
-    from vecdb_rerank.errors import ConfigurationError
-
-    if given == "none":
-        return []
-    if given in (None, _BUNDLED):
-        return [{"type": "onnx", "model": _BUNDLED}]
-    kind, colon, model = str(given).partition(":")
-    if not colon or kind not in _LOCAL:
-        kinds = ", ".join(f"{kind}:MODEL" for kind in _LOCAL)
-        raise ConfigurationError("--embedder", f"must be bundled, none or one of {kinds}")
-    return [{"type": kind, "model": model}]
-
-
-def _compared(
-    section: Mapping[str, str],
-    description: Description,
-    vector: str,
-    size: int | None,
-    paths: Sequence[str],
-) -> Candidate | None:
-    """Return an embedder with how well it agrees; None if its vectors are of another size."""
-    from vecdb_rerank.adopt.embedders import Candidate, agreement
-    from vecdb_rerank.config import factory
-    from vecdb_rerank.config.loading import check
-
-    embedder = factory.embedder(check(embedder=section))
-    if embedder is None or size not in (None, embedder.dimension):
-        return None
-    return Candidate(section, agreement(embedder, description.samples, vector, paths))
 
 
 def is_interactive() -> bool:

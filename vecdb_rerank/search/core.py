@@ -9,11 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from vecdb_rerank._checks import check_names, is_bool
-from vecdb_rerank.errors import ConfigurationError, DatabaseError, VecdbRerankError
+from vecdb_rerank.errors import (
+    ConfigurationError,
+    DatabaseError,
+    MissingDependencyError,
+    VecdbRerankError,
+)
 from vecdb_rerank.flow.steps import Flow, call, compute
 from vecdb_rerank.model import Candidate
 from vecdb_rerank.protocols import FirstPass
-from vecdb_rerank.request import Search, SearchDefaults, available
+from vecdb_rerank.request import UNSPACED, Language, Search, SearchDefaults, available
 from vecdb_rerank.search.arguments import (
     AddOptions,
     CommonSearchOptions,
@@ -187,7 +192,12 @@ class Core(Generic[ResponseT]):
         if any(found.level == "error" and found.subject != "branches" for found in findings):
             return findings
         payloads = yield from self.store.sample(_SAMPLE)
-        return [*findings, *_text_findings(payloads, self.pipeline.text_fields)]
+        text_fields = self.pipeline.text_fields
+        findings = [*findings, *_text_findings(payloads, text_fields)]
+        if mode != "dense" and self.store.language is not None:
+            texts = [text_fields.text(payload) for payload in payloads]
+            findings += _language_findings(texts, self.store.language)
+        return findings
 
     def self_retrieval(self) -> Flow[tuple[float, float] | None]:
         """Measure how well each branch finds stored documents; None if that cannot be measured."""
@@ -221,6 +231,25 @@ class Core(Generic[ResponseT]):
             raise
         except Exception as error:
             raise DatabaseError(self.store.describe_error(error)) from error
+
+
+def _language_findings(texts: Sequence[str], language: Language) -> list[Finding]:
+    """Check whether the texts are in another language than BM25 reads them.
+
+    Without the library that tells languages nothing is checked.
+    """
+    from vecdb_rerank.ingest.language import detect_language
+
+    try:
+        found = detect_language(texts)
+    except MissingDependencyError:
+        return []
+    # Texts without spaces are searched by their characters in every language.
+    if found in (None, language, *UNSPACED):
+        return []
+    detail = f"sampled documents are {found}, BM25 reads them as {language}"
+    fix = f'set backend.language = "{found}", and index documents stored as {language} anew'
+    return [Finding("language", "warning", detail, fix)]
 
 
 def _text_findings(
