@@ -180,7 +180,7 @@ def test_more_pairs_allowed_are_never_fewer_read(
         searched(reader, found, effort=Effort(most, tolerance))
         assert len(reader.read) <= most
         read.append(reader.read)
-    assert read[0] == read[1][: len(read[0])]
+    assert set(read[0]) <= set(read[1])
 
 
 @few
