@@ -118,7 +118,9 @@ def test_a_snapshot_is_read_again(tmp_path: Path) -> None:
     assert load(file) == THEN
 
 
-@pytest.mark.parametrize("content", [None, "{", "[]", '{"stages": {}}', '{"stages": 1}'])
+@pytest.mark.parametrize(
+    "content", [None, "{", "[]", '{"stages": {}}', '{"stages": 1}', "[" * 99_999, "9" * 5000]
+)
 def test_a_file_that_is_no_snapshot_is_named(content: str | None, tmp_path: Path) -> None:
     file = tmp_path / "run.json"
     if content is not None:

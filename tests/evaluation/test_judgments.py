@@ -67,6 +67,8 @@ def write(name: str, content: str | bytes) -> Path:
         ("rank_eval.json", json.dumps(RANK_EVAL)),
         ("workbench.json", json.dumps(WORKBENCH)),
         ("searched.json", json.dumps(SEARCHED)),
+        ("bare.json", json.dumps(RANK_EVAL["requests"])),
+        ("bare.json", json.dumps(WORKBENCH["judgmentRatings"])),
     ],
 )  # fmt: skip
 def test_judgments_are_read(name: str, content: str | bytes) -> None:
@@ -100,6 +102,19 @@ def test_judgments_are_read(name: str, content: str | bytes) -> None:
         ("a.jsonl", '{"query": "q", "docid": "d", "rating": "nan"}', "a.jsonl:1", "number"),
         ("a.json", '{"judgmentRatings": [\n{]}', "a.json:2", "JSON"),
         ("a.json", '{"judgmentRatings": [{"query": "q"}]}', "a.json", "list"),
+        ("a.json", '{"judgmentRatings": ' + "9" * 5000 + "}", "a.json", "integer"),
+        ("a.json", "[" * 99_999, "a.json", "deep"),
+        ("a.json", b"\xff", "a.json", "UTF-8"),
+        (
+            "a.jsonl",
+            '{"query": "q", "id": "d", "grade": 1%s}' % ("0" * 30),
+            "a.jsonl:1",
+            "large",
+        ),
+        *(
+            ("a.csv", f"query,docid,rating\nq,d,{grade}\n", "a.csv:2", "large")
+            for grade in ("3000000000", "9" * 20, "1e300", "-1e300", "1000.5")
+        ),
     ],
 )
 def test_a_wrong_line_is_named_by_file_and_number(
@@ -118,6 +133,8 @@ def test_what_is_left_out_or_changed_is_said() -> None:
     assert "a.csv:4" in without
     assert "a.csv:3" in repeated
     assert "100" in scaled
+    [cased] = judgments.read(write("a.csv", "query,docid,rating\nA b,d,1\na  b,d,1\n")).notes
+    assert "a.csv:2" in cased and "a.csv:3" in cased
 
 
 # -- queries

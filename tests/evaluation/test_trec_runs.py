@@ -20,7 +20,11 @@ from vecdb_rerank.evaluation import metrics, trec_runs
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 QRELS = {"q 1": {"d 3": 2, "d5": 1}, "q2": {"d1": 1, "d%20x": 1}}
-RANKED = {"q 1": [f"d {n}" for n in range(9)], "q2": ["d%20x", "d7", "d1"]}
+RANKED = {
+    "q 1": [f"d {n}" for n in range(9)],
+    "q2": ["d%20x", "d7", "d x", "d1"],
+    "q%201": ["d%20x"],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +91,7 @@ def test_a_run_is_ordered_by_score_then_rank() -> None:
         ("q Q0 a 1 nan x\n", "theirs:1", "finite"),
         ("q Q0 a 1 2 x\nq Q0 a 2 1 x\n", "theirs:2", "twice"),
         ("z Q0 a 1 2 x\n", "theirs", "'z'"),
+        ("\n", "theirs", "empty"),
     ],
 )
 def test_a_wrong_run_is_named_by_file_and_line(content: str, key: str, word: str) -> None:

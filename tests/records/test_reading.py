@@ -286,6 +286,11 @@ def test_without_its_library_the_extra_is_named(
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:12], "read"),
         ("a.jsonl.gz", gzip.compress(b"no", mtime=0), "'no'"),
         ("a.csv", b"a,b\n" + b"x" * 100 + b"\n", "xxx…"),
+        ("a.csv", b"id,text\r1,one\r", "CRLF"),
+        ("a.tsv", b"id\ttext\n1\tone\r2\ttwo\n", "CRLF"),
+        ("a.csv", b"x" * 200_000 + b",y\n1\n", "1 values"),
+        ("a.jsonl", b'{"id": ' + b"9" * 5000 + b"}", "digits"),
+        ("a.json", b'[{"id": ' + b"9" * 5000 + b"}]", "digits"),
     ],
 )
 def test_an_unknown_shape_is_refused_with_its_first_line(

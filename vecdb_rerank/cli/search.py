@@ -105,13 +105,14 @@ def _json(option: str, given: str | None) -> Any:
     """Return the value of an option that is JSON."""
     from vecdb_rerank._checks import shown
     from vecdb_rerank.errors import ConfigurationError
+    from vecdb_rerank.records.json_records import problem
 
     if given is None:
         return None
     try:
         value = json.loads(given)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(option, f"not valid JSON: {error}; got {shown(given)}") from None
+        raise ConfigurationError(option, f"{problem(error)}; got {shown(given)}") from None
     if not isinstance(value, dict | list):
         raise ConfigurationError(option, f"must be a JSON object, got {shown(given)}")
     return value

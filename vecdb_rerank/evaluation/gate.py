@@ -12,6 +12,7 @@ from vecdb_rerank._checks import in_range
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation.result import EvaluationResult, Gate, GateRow
 from vecdb_rerank.evaluation.significance import bootstrap, randomisation, too_few
+from vecdb_rerank.records.json_records import problem
 
 LEVEL = 0.05  # of all tests of a comparison together
 
@@ -54,8 +55,8 @@ def load(file: Path) -> EvaluationResult:
         value = json.loads(file.read_bytes())
     except OSError as error:
         raise ConfigurationError(str(file), f"cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigurationError(str(file), f"not valid JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(str(file), problem(error)) from None
     if not _is_result(value):
         raise ConfigurationError(str(file), "not a result of vecdb-rerank evaluate --json")
     return cast(EvaluationResult, value)

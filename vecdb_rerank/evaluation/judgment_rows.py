@@ -12,6 +12,7 @@ from more_itertools import peekable
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation import columns
 from vecdb_rerank.evaluation.encoding import decoded, without_guard
+from vecdb_rerank.records.json_records import problem
 from vecdb_rerank.records.model import Record
 from vecdb_rerank_opensearch.query_text import query_texts
 
@@ -41,7 +42,7 @@ def read(path: Path) -> tuple[Rows, Texts | None]:
     """Return the judgments and the queries' texts; None if the texts are the queries' names."""
     suffixes = {suffix.lower() for suffix in path.suffixes}
     if ".json" in suffixes:
-        value = _json(path)
+        value = _in_envelope(_json(path))
         if isinstance(value, dict) and isinstance(value.get("requests"), list):
             return _rank_eval(value, path), _requested(value, path)
         if (ratings := _workbench(value)) is not None:
@@ -111,13 +112,21 @@ def _json(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be opened: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), "not valid UTF-8") from None
     except json.JSONDecodeError as error:
         raise ConfigurationError(
             f"{path}:{error.lineno}",
             f"not valid JSON: {error.msg}; name JSON lines .jsonl",
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(str(path), problem(error)) from None
+
+
+def _in_envelope(value: object) -> object:
+    """Return a bare list of ratings by query as the request that it was taken from."""
+    first = value[0] if isinstance(value, list) and value else None
+    if not isinstance(first, dict) or "ratings" not in first:
+        return value
+    return {"judgmentRatings" if "query" in first else "requests": value}
 
 
 def _rank_eval(value: Mapping[str, object], path: Path) -> Rows:

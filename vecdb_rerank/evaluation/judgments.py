@@ -14,6 +14,7 @@ from vecdb_rerank.evaluation.queries import Query
 Qrels = Mapping[str, Mapping[str, int]]
 """Grades by query and document id; 0 and below is not relevant."""
 _DECIMALS = 3  # of a grade; more are rounded
+MAX_GRADE = 1000  # ir_measures takes memory in proportion to the largest grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ def read(path: Path) -> Judgments:
     ``.json`` is a ``_rank_eval`` request or a judgment list of Search Relevance Workbench. Any
     other suffix is TREC: query, a number without meaning, document and grade.
 
-    Raises `ConfigurationError`, its key the file and line, for a grade that is not a number, and
-    for a document that has two grades for one query.
+    Raises `ConfigurationError`, its key the file and line, for a grade that is not a number from
+    ``-MAX_GRADE`` to ``MAX_GRADE``, and for a document that has two grades for one query.
     """
     rows, texts = judgment_rows.read(path)
     kept: dict[tuple[str, str], Judgment] = {}
@@ -84,9 +85,11 @@ def read(path: Path) -> Judgments:
         raise ConfigurationError(str(path), "holds no judgments")
     notes = [_left_out(unrated, "without a grade"), _left_out(repeated, "repeated")]
     items, scaled = _whole(list(kept.values()))
+    notes.append(scaled)
     if texts is None:
         texts = {each.query: each.query for each in items}
-    return Judgments(tuple(items), tuple(filter(None, (*notes, scaled))), texts)
+        notes.append(_differ_in_case(items))
+    return Judgments(tuple(items), tuple(filter(None, notes)), texts)
 
 
 def with_ids(judgments: Judgments, queries: Sequence[Query]) -> Judgments:
@@ -155,7 +158,12 @@ def _grade(value: object, where: str) -> float:
             where,
             f"the grade {value!r} is not a number; use 0 for not relevant, 1 and more for relevant",
         )
-    return float(value)
+    grade = float(value)
+    if abs(grade) > MAX_GRADE:
+        raise ConfigurationError(
+            where, f"the grade {grade:g} is too large; use {-MAX_GRADE:,} to {MAX_GRADE:,}"
+        )
+    return grade
 
 
 def _whole(items: list[Judgment]) -> tuple[list[Judgment], str]:
@@ -173,6 +181,23 @@ def _whole(items: list[Judgment]) -> tuple[list[Judgment], str]:
     return scaled, (
         f"Grades have decimals: they were multiplied by {factor:,}, which does not change NDCG; "
         "a document counts as relevant if its grade is above 0."
+    )
+
+
+def _differ_in_case(items: Sequence[Judgment]) -> str:
+    """Return a note about texts of queries that differ only in upper and lower case."""
+    first: dict[str, Judgment] = {}
+    other = {
+        each.query: (first[folded], each)
+        for each in items
+        if first.setdefault(folded := _spaces(each.query).casefold(), each).query != each.query
+    }
+    if not other:
+        return ""
+    one, two = next(iter(other.values()))
+    return (
+        f"{len(other):,} queries differ from another one only in case or spaces, such as "
+        f"{two.query!r} ({two.where}) from {one.query!r} ({one.where}): they count as different."
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation import columns
+from vecdb_rerank.records.json_records import problem
 
 NAMES: columns.Names = {
     "id": ("_id", "id", "query_id", "queryid", "qid"),
@@ -152,8 +153,8 @@ def _filter(value: object, where: str) -> object:
         return None
     try:
         return json.loads(value)
-    except ValueError as error:
-        raise ConfigurationError(where, f"the filter is not valid JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(where, f"the filter is {problem(error)}") from None
 
 
 def _text(values: Mapping[str, object], name: str, where: str) -> str | None:

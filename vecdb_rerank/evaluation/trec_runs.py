@@ -13,6 +13,8 @@ from vecdb_rerank.evaluation.encoding import decoded, encoded
 from vecdb_rerank.evaluation.judgments import Qrels
 from vecdb_rerank.evaluation.metrics import Ranked
 
+_OURS = "vecdb-rerank:"  # before the name of a system: ids are encoded
+
 
 class _Hit(NamedTuple):
     """A document with what it is sorted by."""
@@ -26,19 +28,21 @@ def lines(ranked: Ranked, name: str) -> Iterator[str]:
     """Yield the lines of a run, scores from the number of hits down to 1.
 
     The scores fall strictly, because tools sort by them: trec_eval reads them with 24 bits of
-    precision and orders equal ones by the id. An id with white space is percent-encoded.
+    precision and orders equal ones by the id. An id with white space is percent-encoded, which
+    the name of the system tells a reader.
     """
     for query_id, documents in ranked.items():
         for rank, document in enumerate(documents, start=1):
             score = len(documents) + 1 - rank
-            yield f"{encoded(query_id)} Q0 {encoded(document)} {rank} {score} {name}\n"
+            yield f"{encoded(query_id)} Q0 {encoded(document)} {rank} {score} {_OURS}{name}\n"
 
 
 def read(path: Path, queries: Mapping[str, str], qrels: Qrels) -> tuple[Ranked, list[str]]:
     """Return the documents of each of ``queries``, best score first, and notes about the run.
 
     Equal scores keep the order of the ranks. A query that the run lacks has no documents. Ids are
-    read as `lines` writes them, unless ``queries`` or ``qrels`` have them as they stand.
+    read as `lines` writes them; those of other tools stay as they are if ``queries`` or ``qrels``
+    have them so.
 
     Raises `ConfigurationError`, its key the file and line, if a line has another form, or if a
     document comes twice for one query.
@@ -55,6 +59,8 @@ def read(path: Path, queries: Mapping[str, str], qrels: Qrels) -> tuple[Ranked, 
             )
         else:
             found[query_id][hit.document] = hit
+    if not found and not others:
+        raise ConfigurationError(str(path), "is empty")
     if not found:
         example = next(iter(others), "")
         raise ConfigurationError(
@@ -72,18 +78,20 @@ def _line(line: str, where: str, queries: Mapping[str, str], qrels: Qrels) -> tu
             "expected a query, Q0, a document, a rank, a score and a name, separated by spaces; "
             f"got {len(cells)} values",
         )
-    query, _, document, rank, score, _ = cells
-    query_id = query if query in queries else decoded(query)
-    known = qrels.get(query_id, {})
+    query, _, document, rank, score, name = cells
+    if name.startswith(_OURS) or query not in queries:
+        query = decoded(query)
+    if name.startswith(_OURS) or document not in qrels.get(query, {}):
+        document = decoded(document)
     try:
-        hit = _Hit(float(score), float(rank), document if document in known else decoded(document))
+        hit = _Hit(float(score), float(rank), document)
     except ValueError:
         raise ConfigurationError(
             where, f"rank and score must be numbers, got {rank!r} and {score!r}"
         ) from None
     if not math.isfinite(hit.score):
         raise ConfigurationError(where, f"the score must be finite, got {score!r}")
-    return query_id, hit
+    return query, hit
 
 
 def _sorted(hits: Mapping[str, _Hit]) -> list[str]:

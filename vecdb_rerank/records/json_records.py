@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import sys
 from collections.abc import Iterator
 
 from vecdb_rerank.records.lines import numbered
@@ -24,12 +25,19 @@ def parse_object(line: bytes) -> dict[str, object]:
     """
     try:
         return as_object(json.loads(line.decode("utf-8-sig")))
-    except UnicodeDecodeError:
-        raise ValueError("not valid UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error}") from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(problem(error)) from None
+
+
+def problem(error: ValueError | RecursionError) -> str:
+    """Return why a text is not JSON, from what decoding and `json.loads` raise."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not valid UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON: {error}"
+    return f"holds an integer of more than {sys.get_int_max_str_digits():,} digits"
 
 
 def as_object(value: object) -> dict[str, object]:
@@ -130,6 +138,8 @@ class _Text:
                 if not is_cut or not self._more():
                     self.line += self._buffer.count("\n", self._at, error.pos)
                     raise ValueError(f"not valid JSON: {error.msg}") from None
+            except ValueError as error:
+                raise ValueError(problem(error)) from None
             else:
                 self.line += self._buffer.count("\n", self._at, end)
                 self._at = end

@@ -62,7 +62,10 @@ def _decoded(stream: io.BufferedReader) -> Iterator[str]:
 
 
 def _count(line: str, delimiter: str) -> int:
-    return sum(map(len, csv.reader([line], delimiter=delimiter)))
+    try:
+        return sum(map(len, csv.reader([line], delimiter=delimiter)))
+    except csv.Error:  # `_rows` says why
+        return 0
 
 
 def _rows(lines: Iterator[str], delimiter: str) -> Iterator[_Row]:
@@ -76,13 +79,18 @@ def _rows(lines: Iterator[str], delimiter: str) -> Iterator[_Row]:
         except StopIteration:
             return
         except csv.Error as error:
-            why = f"not valid CSV: {error}; a quotation mark may be missing, or not doubled"
-            yield _Row(number, problem=why)
+            yield _Row(number, problem=f"not valid CSV: {_why(error)}")
         else:
             if values:
                 yield _Row(number, values, _problem(values))
         finally:
             csv.field_size_limit(before)
+
+
+def _why(error: csv.Error) -> str:
+    if str(error).startswith("new-line character"):
+        return "a carriage return (CR) ends a line; save the file with LF or CRLF as line ends"
+    return f"{error}; a quotation mark may be missing, or not doubled"
 
 
 def _problem(values: Sequence[str]) -> str | None:
