@@ -6,7 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from vecdb_rerank.adopt.description import DenseVector, Description, Sample, next_batch
+from vecdb_rerank.adopt.description import (
+    WITH_VECTORS,
+    DenseVector,
+    Description,
+    Sample,
+    next_batch,
+)
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.text_fields import lookup
 from vecdb_rerank_opensearch.client import Client
@@ -49,7 +55,7 @@ def _samples(client: Client, index: str, dense: Sequence[DenseVector]) -> Flow[l
     sizes: list[int] = []
     while (size := next_batch(sizes)) > 0:
         body = {"size": size, "from": len(samples), "sort": ["_doc"]}
-        if samples:
+        if len(samples) >= WITH_VECTORS:
             body["_source"] = {"excludes": names}
         answer: Response = yield Call(partial(client.search, index=index, body=body))
         sources = [hit.get("_source", {}) for hit in answer["hits"]["hits"]]

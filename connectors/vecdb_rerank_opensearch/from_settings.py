@@ -38,7 +38,7 @@ def from_settings(
 def client_options(settings: OpenSearchSettings) -> dict[str, Any]:
     """Return the arguments of an OpenSearch client; its own retries are turned off."""
     options: dict[str, Any] = {
-        "hosts": [settings.url],
+        "hosts": [settings.url.removeprefix("//")],  # which the client adds
         "timeout": settings.timeout,
         "max_retries": 0,
         "retry_on_timeout": False,

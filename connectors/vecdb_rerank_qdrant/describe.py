@@ -10,6 +10,7 @@ from qdrant_client.http import models
 
 from vecdb_rerank.adopt.description import (
     BYTES,
+    WITH_VECTORS,
     DenseVector,
     Description,
     Sample,
@@ -68,12 +69,12 @@ def _records(
     """Return the first points, as many as may be read; the first of them with vectors."""
     numbers = sum(vector.size or 0 for vector in dense if not vector.problem)
     names = [v.name for v in dense if not v.problem] + list(sparse)
-    with_vectors = numbers * _BYTES_PER_NUMBER * 4 < BYTES
+    with_vectors = numbers * _BYTES_PER_NUMBER * (WITH_VECTORS + 1) < BYTES
     records: list[models.Record] = []
     offset: models.ExtendedPointId | None = None
     sizes: list[int] = []
     while (count := next_batch(sizes)) > 0:
-        wanted: bool | list[str] = names if with_vectors and not records else False
+        wanted: bool | list[str] = names if with_vectors and len(records) < WITH_VECTORS else False
         scroll = partial(
             client.scroll,
             collection,

@@ -12,6 +12,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from vecdb_rerank.config.settings import QdrantSettings
 from vecdb_rerank.errors import DatabaseError
+from vecdb_rerank.http.urls import with_slashes
 from vecdb_rerank.search.arguments import ConnectorOptions
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.connector import AsyncQdrantConnector, QdrantConnector
@@ -68,7 +69,7 @@ def client_options(settings: QdrantSettings, *, use_async: bool = False) -> dict
     key = settings.api_key
     transport = AsyncTotalTimeoutTransport if use_async else TotalTimeoutTransport
     return {
-        "url": settings.url,
+        "url": with_slashes(settings.url),
         "api_key": None if key is None else key.get_secret_value(),
         "prefer_grpc": settings.prefer_grpc,
         "grpc_port": settings.grpc_port,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -395,6 +397,11 @@ def test_bm25_vectors_and_their_language_are_recognised(place: Place) -> None:
 def test_what_is_missing_is_named(place: Place) -> None:
     assert refused("adopt", "--path", "db").key == "--path"
     assert not Path("db").exists()
+    assert refused("adopt", "x").key == "backend.path"
+    assert not Path(".vecdb_rerank").exists()
+    Path("db").mkdir()
+    assert refused("adopt", "x", "--path", "db").key == "backend.path"
+    assert not list(Path("db").iterdir())
     place.qdrant().close()
     assert refused("adopt", "--path", "db").key == "COLLECTION"
     bare_qdrant(place)
@@ -408,10 +415,33 @@ def test_what_is_missing_is_named(place: Place) -> None:
     assert refused(*options, "--dense-vector", "other").key == "--dense-vector"
     assert refused(*options, "--language", "klingon").key == "language"
     assert refused("adopt", "--url", "http://127.0.0.1:1").key == "--backend"
-    assert refused("adopt", "--url", "http://user:secret@127.0.0.1:1").key == "--url"
+    for url in (
+        "http://user:secret@127.0.0.1:1",
+        "http://x y",
+        "http://[bad",
+        "http://h:99999",
+        "",
+    ):
+        assert refused("adopt", "--url", url).key == "--url"
     Path("vecdb_rerank.toml").write_text("# mine", encoding="utf-8")
     assert refused(*options).key == "--out"
     assert Path("vecdb_rerank.toml").read_text(encoding="utf-8") == "# mine"
+
+
+def test_a_server_that_speaks_no_http_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1_000)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        answered = pool.submit(answer)
+        host, port = server.getsockname()
+        error = refused("adopt", "--url", f"{host}:{port}")
+        answered.result()
+    assert error.key == "--backend"
 
 
 def test_a_terminal_is_asked(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -347,6 +347,16 @@ def stuck(httpserver: HTTPServer) -> Iterator[HTTPServer]:
     over.set()
 
 
+@pytest.mark.parametrize("kind", ["qdrant", "opensearch"])
+@pytest.mark.parametrize("form", ["LOCALHOST:{}", "//localhost:{}"])
+def test_a_url_needs_no_scheme(
+    httpserver: HTTPServer, connect: Callable[..., Any], kind: str, form: str
+) -> None:
+    connector = connect(backend={"type": kind, "url": form.format(httpserver.port)}, **BARE)
+    connector.check()
+    assert httpserver.log
+
+
 @pytest.mark.parametrize(("kind", "timeout"), [("qdrant", 1.0), ("opensearch", 0.2)])
 def test_the_clients_timeout_is_that_of_the_settings(
     kind: str, timeout: float, stuck: HTTPServer, connect: Callable[..., Any]

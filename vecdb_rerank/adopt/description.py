@@ -10,7 +10,7 @@ from vecdb_rerank.request import Language
 
 POINTS = 64  # documents that a description reads at most
 BYTES = 1_000_000  # and their size, as far as it can be foreseen
-FIRST = 4  # documents that are read with their vectors
+WITH_VECTORS = 4  # documents after which no more are read with their vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,6 @@ def next_batch(read: Sequence[int]) -> int:
     Each is expected to be at most twice as large as the largest one so far.
     """
     if not read:
-        return FIRST
+        return 1
     left = BYTES - sum(read)
     return max(0, min(POINTS - len(read), 4 * len(read), left // (2 * max(*read, 1))))

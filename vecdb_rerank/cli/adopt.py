@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import sys
 import urllib.request
@@ -70,10 +71,8 @@ def command(
         raise ConfigurationError("--out", f"{out} exists; name another file")
     if language is not None:
         check_language(language)
-    if url is not None and "@" in urlsplit(url if "//" in url else f"//{url}").netloc:
-        raise ConfigurationError(
-            "--url", "user and password belong in VECDB_RERANK__BACKEND__USER and …__PASSWORD"
-        )
+    if url is not None:
+        _check_url(url)
     if path is not None and not path.exists():
         raise ConfigurationError("--path", f"there is no folder {path.absolute()}")
     place = {"url": url, "path": None if path is None else str(path)}
@@ -83,6 +82,7 @@ def command(
         backend=connection if collection is None else {**connection, "collection": collection},
         **_NO_MODELS,
     )
+    settings.backend.require_existing()
     if collection is None:
         collection = _only_collection(settings)
         backend_settings = settings.backend.model_copy(update={"collection": collection})
@@ -106,15 +106,28 @@ def command(
     search.command(query, config=out, limit=5)
 
 
+def _check_url(url: str) -> None:
+    from vecdb_rerank.errors import ConfigurationError
+    from vecdb_rerank.http.urls import names_server, with_slashes
+
+    if not names_server(with_slashes(url), ("", "http", "https")):
+        raise ConfigurationError("--url", "must be a server's URL, such as http://localhost:6333")
+    if "@" in urlsplit(with_slashes(url)).netloc:
+        raise ConfigurationError(
+            "--url", "user and password belong in VECDB_RERANK__BACKEND__USER and …__PASSWORD"
+        )
+
+
 def _database(url: str) -> str:
     """Return the database that answers at ``url``."""
     from vecdb_rerank.errors import ConfigurationError
-    from vecdb_rerank.http.urls import display_url
+    from vecdb_rerank.http.urls import display_url, with_slashes
 
+    url = urlsplit(with_slashes(url), "http").geturl()
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as response:
             title = json.loads(response.read(100_000)).get("title", "")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
         where = display_url(url)
         raise ConfigurationError(
             "--backend", f"name it: {where} did not say which database it is ({error})"

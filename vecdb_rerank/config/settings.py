@@ -40,7 +40,7 @@ from pydantic_settings import (
 from vecdb_rerank import registry
 from vecdb_rerank.config import schema
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.http.urls import names_server
+from vecdb_rerank.http.urls import names_server, with_slashes
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.request import NONE, Bm25Params, Language, SearchDefaults
 from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName, Scale
@@ -75,7 +75,7 @@ class Section(_Concealing):
 
 
 def _server(url: str) -> str:
-    if not names_server(url if "//" in url else f"//{url}", ("", "http", "https")):
+    if not names_server(with_slashes(url), ("", "http", "https")):
         raise ValueError("must be a server's URL, such as http://localhost:6333")
     return url
 
@@ -148,11 +148,12 @@ class QdrantSettings(Section):
         return self.path or EMBEDDED
 
     def require_existing(self) -> None:
-        """Raise `ConfigurationError` if the folder of the embedded Qdrant is missing."""
-        if self.folder is not None and not self.folder.exists():
+        """Raise `ConfigurationError` if no embedded Qdrant has written the folder yet."""
+        if self.folder is not None and not (self.folder / "meta.json").exists():
+            what = "Qdrant in the folder" if self.folder.is_dir() else "folder"
             raise ConfigurationError(
                 "backend.path",
-                f"collection {self.collection!r} is missing: there is no folder "
+                f"collection {self.collection!r} is missing: there is no {what} "
                 f"{self.folder.absolute()}; fill it with `vecdb-rerank index FILE`, or set "
                 "backend.path or backend.url",
             )

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+_HOST = re.compile(r"[\w.~-]+|[0-9A-Fa-f:.]+(%[\w.~-]+)?")  # a name, or an address of IPv4 or IPv6
+
+
+def with_slashes(url: str) -> str:
+    """Return ``url`` with ``//`` before the host: else ``h:6333`` has the scheme ``h``."""
+    return url if "//" in url else f"//{url}"
+
 
 def names_server(url: str, schemes: Collection[str] = ("http", "https")) -> bool:
-    """Return whether ``url`` has one of the ``schemes``, a host and a usable port.
+    """Return whether ``url`` has one of the ``schemes``, a host and a usable port, and no spaces.
 
     Never raise: Python's own messages for a wrong URL quote parts of it, possibly the password.
     """
     try:
         parts = urlsplit(url)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        host = (parts.hostname or "").encode("idna").decode()  # refuses labels over 63 characters
+        return (
+            parts.scheme in schemes
+            and _HOST.fullmatch(host) is not None
+            and parts.port != 0
+            and url.isprintable()
+            and " " not in url
+        )
     except ValueError:
         return False
 
