@@ -26,7 +26,9 @@ from vecdb_rerank import (
     ConfigurationError,
     Cost,
     CrossEncoderReranker,
+    Deadline,
     Document,
+    Effort,
     ExactTerms,
     FlagEmbeddingReranker,
     FunctionEmbedder,
@@ -121,6 +123,9 @@ def test_integers_of_numpy_count(clients: Clients) -> None:
     found = connector.search("bread", k=np.int64(5), limit=np.int16(1), offset=np.uint8(1))
     assert [point.id for point in found.points] == [2]
     assert type(connector.defaults.k) is int
+    weighted = Fusion("min_max", weights=np.array([0.3, 0.7]))
+    assert connector.search("bread", fusion=weighted).points[0].id == 1
+    assert (weighted.weights, Effort(pairs=np.int64(5)).pairs) == ((0.3, 0.7), 5)
     drop_in = RerankingQdrantClient(clients.qdrant, None, k=np.int64(5))
     assert drop_in.query_points("c", [1.0, 0.0], using="dense", limit=1).points[0].id == 1
 
@@ -257,6 +262,8 @@ wrong(
     none=lambda c: of_opensearch(c, bm25_fields=None),
     empty=lambda c: of_opensearch(c, bm25_fields=()),
     numbers=lambda c: of_opensearch(c, bm25_fields=[1]),
+    boost=lambda c: of_opensearch(c, bm25_fields=["title^x"]),
+    negative_boost=lambda c: of_opensearch(c, bm25_fields=["title^-1"]),
 )
 wrong(
     "language",
@@ -285,6 +292,8 @@ wrong(
     needs_arguments=connector(reranker="http"),
     mapping=connector(reranker={"type": "onnx"}),
     twice=connector(reranker=["onnx", "onnx"]),
+    listed_none=connector(reranker=["none"]),
+    haystack=lambda c: VecdbRerankRanker(reranker=5),
     drop_in=drop_in(reranker="./model"),
     drop_in_opensearch=lambda c: RerankingOpenSearch(c.opensearch, 7),
     cascade=lambda c: CascadeReranker("./model", None),
@@ -296,6 +305,10 @@ wrong(
     number=connector(policy=5),
     word=connector(policy="fallback"),
     drop_in=drop_in(policy=["fast"]),
+    listed=lambda c: Policy.of([1]),
+    none=lambda c: Policy.of(None),
+    haystack=lambda c: VecdbRerankRanker(policy=5),
+    haystack_retriever=lambda c: HaystackRetriever(policy=5),
     langchain=lambda c: VecdbRerankCompressor(policy="fast"),
 )
 wrong("policy.dedline", typo=connector(policy={"dedline": 5}))
@@ -403,7 +416,11 @@ wrong(
     one=lambda c: Fusion(weights=(1.0,)),
     text=lambda c: Fusion(weights="11"),
     number=lambda c: Fusion(weights=0.5),
+    huge=lambda c: Fusion(weights=(10**400, 1)),
+    dbsf=lambda c: Fusion("dbsf", weights=(0.3, 0.7)),
+    dbsf_auto=lambda c: Fusion("dbsf", weights="auto", self_retrieval=(0.9, 0.1)),
 )
+wrong("policy.effort.pairs", text=lambda c: Effort(pairs="5"), zero=lambda c: Effort(pairs=0))
 wrong("payload", word=search(payload="none"))
 wrong(
     "query_vector",
@@ -412,6 +429,7 @@ wrong(
     nested=search(query_vector=[[0.1, 0.2]]),
     words=search(query_vector=["a", "b"]),
     nan=search(query_vector=[float("nan"), 1.0]),
+    huge=search(query_vector=[10**400] * 2),
     empty=search(query_vector=[]),
     matrix=search(query_vector=np.zeros((2, 2))),
     opensearch=search_opensearch(query_vector="bread"),
@@ -453,6 +471,8 @@ wrong(
 )
 wrong("filter.must.0.mach", typo=search(filter={"must": [{"key": "a", "mach": 1}]}))
 wrong("with_payload", number=search(with_payload=5))
+wrong("with_vectors", text=search(with_vectors="yes"))
+wrong("search_params", text=search(search_params="x"))
 wrong("score_threshold", text=search(score_threshold="0.5"))
 wrong(
     "body",
@@ -467,6 +487,21 @@ wrong(
     document=add(Document(1, {"text": "bread"})),
     frame=add(pd.DataFrame({"text": ["bread"]})),
     number=add(5),
+)
+wrong(
+    "documents",
+    haystack=lambda c: VecdbRerankRanker(None).run("q", "x"),
+    langchain=lambda c: VecdbRerankCompressor(None).compress_documents("x", "q"),
+    langchain_none=lambda c: VecdbRerankCompressor(None).compress_documents(None, "q"),
+)
+wrong(
+    "documents[0]",
+    haystack=lambda c: VecdbRerankRanker(None).run("q", [5]),
+    langchain=lambda c: VecdbRerankCompressor(None).compress_documents([5], "q"),
+)
+wrong(
+    "nodes",
+    llama_index=lambda c: VecdbRerankPostprocessor(None).postprocess_nodes("x", query_str="q"),
 )
 wrong("documents[0].document", text=add(["bread"]), number=add([5]))
 wrong("documents[0].id", fraction=add([{"id": 1.5}]), none=add([{"id": None}]))
@@ -490,9 +525,20 @@ wrong(
     sentence=lambda c: SentenceTransformersEmbedder("./nowhere"),
     sentence_none=lambda c: SentenceTransformersEmbedder(None),
     http=lambda c: HttpReranker(NOWHERE),
+    http_number=lambda c: HttpReranker(NOWHERE, model=5),
     cohere=lambda c: CohereReranker("", api_key="x"),
     cohere_none=lambda c: CohereReranker(None, api_key="x"),
 )
+wrong(
+    "revision",
+    onnx=lambda c: OnnxReranker(revision=5),
+    cross_encoder=lambda c: CrossEncoderReranker(".", revision=5),
+    sentence=lambda c: SentenceTransformersEmbedder(".", revision=5),
+)
+wrong("file", onnx=lambda c: OnnxReranker(file=5), embedder=lambda c: OnnxEmbedder(file=5))
+wrong("query_prefix", onnx=lambda c: OnnxEmbedder(query_prefix=5))
+wrong("ends_at", text=lambda c: Deadline("x"))
+wrong("seconds", text=lambda c: Deadline.after("x"))
 wrong(
     "device",
     onnx=lambda c: OnnxReranker(device="gpu"),
@@ -544,7 +590,11 @@ wrong(
     sentence=lambda c: SentenceTransformersEmbedder(".", batch_size=0),
 )
 wrong("extra_body", listed=lambda c: HttpReranker(NOWHERE, format="tei", extra_body=["a"]))
-wrong("verify", path=lambda c: HttpReranker(NOWHERE, format="tei", verify="nowhere.pem"))
+wrong(
+    "verify",
+    path=lambda c: HttpReranker(NOWHERE, format="tei", verify="nowhere.pem"),
+    number=lambda c: HttpReranker(NOWHERE, format="tei", verify=5),
+)
 wrong(
     "best",
     zero=lambda c: CascadeReranker(scores, scores, best=0),
@@ -566,6 +616,19 @@ wrong(
     llama_index=lambda c: LlamaIndexRetriever(connector=NOWHERE),
     haystack=lambda c: HaystackRetriever(connector=NOWHERE),
 )
+wrong(
+    "search_kwargs",
+    langchain=lambda c: VecdbRerankRetriever(connector=of_qdrant(c), search_kwargs=5),
+    llama_index=lambda c: LlamaIndexRetriever(of_qdrant(c), search_kwargs=5),
+)
+wrong("k", langchain=lambda c: VecdbRerankRetriever(connector=of_qdrant(c), k="5"))
+wrong("lmit", langchain=lambda c: VecdbRerankRetriever(connector=of_qdrant(c), lmit=5))
+wrong(
+    "meta_fields_to_embed",
+    text=lambda c: VecdbRerankRanker(meta_fields_to_embed="title"),
+    number=lambda c: VecdbRerankRanker(meta_fields_to_embed=5),
+)
+wrong("settings", haystack=lambda c: HaystackRetriever(settings=5))
 wrong(
     "top_n",
     langchain=lambda c: VecdbRerankCompressor(reranker=None, top_n="5"),
@@ -590,6 +653,15 @@ def test_a_wrong_argument_is_named(
     assert raised.value.key == key
     assert len(raised.value.problem) < 500
     assert not list(tmp_path.iterdir())
+
+
+def test_a_collection_without_an_embedder_is_one_for_bm25(clients: Clients) -> None:
+    with pytest.raises(ConfigurationError, match='dense_vector="none"'):
+        of_qdrant(clients, embedder=None).create()
+    words = QdrantConnector(
+        clients.qdrant, "words", embedder=None, reranker=None, dense_vector="none"
+    )
+    assert words.create()
 
 
 def test_there_are_wrong_arguments_enough() -> None:

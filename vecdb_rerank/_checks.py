@@ -62,6 +62,12 @@ def finite(key: str, value: float) -> None:
         raise ConfigurationError(key, f"must be a finite number, got {shown(value)}")
 
 
+def number(key: str, value: float) -> None:
+    """Check that ``value`` is a number, possibly infinite."""
+    if not _is_number(value) or math.isnan(value):
+        raise ConfigurationError(key, f"must be a number, got {shown(value)}")
+
+
 def is_text(key: str, value: object, what: str = "") -> None:
     """Check that ``value`` is a str that is not blank; ``what`` says what it is about."""
     if not isinstance(value, str) or not value.strip():
@@ -88,10 +94,17 @@ def is_bool(key: str, value: object) -> None:
         raise ConfigurationError(key, f"must be True or False, got {shown(value)}")
 
 
-def is_mapping(key: str, value: object) -> None:
-    """Check that ``value`` is a mapping."""
+def is_mapping(key: str, value: object, keys: str = "reranker name") -> None:
+    """Check that ``value`` is a mapping; ``keys`` says what its keys are."""
     if not isinstance(value, Mapping):
-        raise ConfigurationError(key, f"must be a mapping by reranker name, got {shown(value)}")
+        raise ConfigurationError(key, f"must be a mapping by {keys}, got {shown(value)}")
+
+
+def check_type(key: str, value: object, *kinds: type) -> None:
+    """Check that ``value`` is None or one of ``kinds``."""
+    if value is not None and not isinstance(value, kinds):
+        expected = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
+        raise ConfigurationError(key, f"must be a {expected}, got {shown(value)}")
 
 
 def _is_number(value: object) -> bool:

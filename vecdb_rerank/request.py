@@ -77,14 +77,16 @@ class Fusion:
         one_of("fusion.method", self.method, get_args(FusionMethod))
         at_least("fusion.rank_constant", self.rank_constant, 1)
         if self.self_retrieval is not None:
-            _check_pair("fusion.self_retrieval", self.self_retrieval)
-            for value in self.self_retrieval:
+            found = _pair("fusion.self_retrieval", self.self_retrieval)
+            for value in found:
                 in_range("fusion.self_retrieval", value, 0, 1)
-        if self.fixed is None:
+            object.__setattr__(self, "self_retrieval", found)
+        if self.weights is None:
             return
-        _check_pair("fusion.weights", self.fixed)
         if self.method == "dbsf":
             raise ConfigurationError("fusion.weights", "dbsf takes no weights; use min_max or rrf")
+        if not (isinstance(self.weights, str) and self.weights == "auto"):
+            object.__setattr__(self, "weights", _pair("fusion.weights", self.weights))
 
     @property
     def fixed(self) -> tuple[float, float] | None:
@@ -260,7 +262,7 @@ def check_vector(key: str, vector: object) -> None:
     try:
         numbers = [float(value) for value in vector]  # type: ignore[attr-defined]
         is_vector = bool(numbers) and not isinstance(vector, str | bytes | Mapping)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         is_vector = False
     if not is_vector:
         raise ConfigurationError(
@@ -270,17 +272,18 @@ def check_vector(key: str, vector: object) -> None:
         raise ConfigurationError(key, "must contain only finite values")
 
 
-def _check_pair(key: str, values: object) -> None:
-    """Raise `ConfigurationError` unless these are two numbers, none negative and one above 0."""
+def _pair(key: str, values: object) -> tuple[float, float]:
+    """Return two numbers, none negative and one above 0; raise `ConfigurationError` for others."""
     try:
         bm25, dense = map(float, values)  # type: ignore[call-overload]
         fit = not isinstance(values, str) and min(bm25, dense) >= 0 and bm25 + dense > 0
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         fit = False
     if not fit or not math.isfinite(bm25 + dense):
         raise ConfigurationError(
             key, f"must be (bm25, dense), none negative and one above 0, got {values!r}"
         )
+    return bm25, dense
 
 
 def check_language(language: str) -> None:

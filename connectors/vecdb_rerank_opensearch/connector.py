@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
-from vecdb_rerank._checks import is_text, shown
+from vecdb_rerank._checks import check_type, is_text, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.request import Language, check_language
@@ -15,7 +16,6 @@ from vecdb_rerank.search.arguments import (
     CommonSearchOptions,
     ConnectorOptions,
     check_client,
-    check_type,
 )
 from vecdb_rerank.search.connector import AsyncConnector, Connector
 from vecdb_rerank.search.core import Core
@@ -24,6 +24,8 @@ from vecdb_rerank_opensearch import queries
 from vecdb_rerank_opensearch.layout import BM25_TEXT, Layout
 from vecdb_rerank_opensearch.responses import Response
 from vecdb_rerank_opensearch.store import OpenSearchStore
+
+_FIELD = re.compile(r"[^^]+(\^(\d+\.?\d*|\.\d+))?")  # a name, and perhaps its boost
 
 
 class OpenSearchSearchOptions(CommonSearchOptions, total=False):
@@ -150,6 +152,10 @@ def _layout(
         raise ConfigurationError("bm25_fields", f"must name fields, got {shown(bm25_fields)}")
     for field in bm25_fields:
         is_text("bm25_fields", field, "names of text fields")
+        if not _FIELD.fullmatch(field):
+            raise ConfigurationError(
+                "bm25_fields", f"must be names, with boosts as in title^2; got {field!r}"
+            )
     check_language(language)
     return Layout(index, dense_vector, tuple(bm25_fields), language)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, get_args
 
 from qdrant_client import AsyncQdrantClient, QdrantClient
 from qdrant_client.conversions import common_types as types
 from qdrant_client.http import models
 
+from vecdb_rerank._checks import check_type
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.search.arguments import (
     CommonSearchOptions,
     ConnectorOptions,
     check_client,
-    check_type,
 )
 from vecdb_rerank.search.connector import AsyncConnector, Connector
 from vecdb_rerank.search.core import Core
@@ -149,6 +149,9 @@ def _check(options: QdrantSearchOptions) -> None:
     check_type("score_threshold", options.get("score_threshold"), int, float)
     selectors = (bool, list, tuple, models.PayloadSelectorInclude, models.PayloadSelectorExclude)
     check_type("with_payload", options.get("with_payload"), *selectors)
+    check_type("with_vectors", options.get("with_vectors"), bool, list, tuple)
+    params = (*get_args(types.SearchParams), Mapping)
+    check_type("search_params", options.get("search_params"), *params)
 
 
 def _core(

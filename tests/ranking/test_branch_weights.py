@@ -56,7 +56,7 @@ def test_scores_that_do_not_fall_say_nothing() -> None:
     assert branch_weights.steepness([0.0] * 12) == branch_weights.steepness([]) == 0.0
 
 
-@pytest.mark.parametrize("how", [AUTO, auto((0.1, 0.9)), Fusion("dbsf", weights="auto")])
+@pytest.mark.parametrize("how", [AUTO, auto((0.1, 0.9))])
 def test_a_branch_without_hits_weighs_nothing(how: Fusion) -> None:
     assert shares([], COSINES, how) == (0.0, 1.0)
     assert shares(FLAT, [], how) == (1.0, 0.0)

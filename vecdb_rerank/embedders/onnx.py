@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
-from vecdb_rerank._checks import integer, one_of
+from vecdb_rerank._checks import check_type, integer, one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.onnx import runtime
 from vecdb_rerank.onnx.runtime import Device, OnnxModel
@@ -51,6 +51,7 @@ class OnnxEmbedder:
     ) -> None:
         one_of("device", device, get_args(Device))
         one_of("pooling", pooling, get_args(Pooling))
+        check_type("query_prefix", query_prefix, str)
         self._max_length = integer("max_length", max_length, 8)
         self._weights = locate(model, BGE_SMALL, revision=revision, file=file)
         self._version = ":".join(filter(None, (revision, file)))

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vecdb_rerank._checks import integer, shown
+from vecdb_rerank._checks import check_type, integer, shown
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
@@ -55,6 +55,7 @@ class SentenceTransformersEmbedder:
             )
         batch_size = integer("batch_size", batch_size, 1)
         self._given = model
+        check_type("revision", revision, str)
         self._revision = revision
         self._device = device
         self._query_prefix = query_prefix

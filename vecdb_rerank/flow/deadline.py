@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vecdb_rerank._checks import number
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -14,10 +16,16 @@ class Deadline:
 
     ends_at: float = math.inf
 
+    def __post_init__(self) -> None:
+        number("ends_at", self.ends_at)
+
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
         """Return the deadline ``seconds`` from now; None means no deadline."""
-        return cls() if seconds is None else cls(time.monotonic() + seconds)
+        if seconds is None:
+            return cls()
+        number("seconds", seconds)
+        return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:
         """Return the seconds left, at least 0.0; ``math.inf`` without a deadline."""

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import httpx
 
+from vecdb_rerank._checks import check_type
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.http.transport import AsyncDeadlineTransport, DeadlineTransport
 
@@ -133,6 +134,7 @@ def ssl_context(verify: Verify) -> ssl.SSLContext:
     """Return a TLS context; raise `ConfigurationError` if the file holds no certificates."""
     if isinstance(verify, bool):
         return httpx.create_ssl_context(verify=verify)
+    check_type("verify", verify, str, Path)
     try:
         return ssl.create_default_context(cafile=verify)
     except OSError as error:

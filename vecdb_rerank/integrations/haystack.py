@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from vecdb_rerank._checks import check_type
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async, rerankers
 from vecdb_rerank.config.loading import check
@@ -24,11 +25,12 @@ from vecdb_rerank.integrations.shared import (
     SearchableConnector,
     Searcher,
     check_connector,
+    check_documents,
     check_top,
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.search.arguments import Rerankers
+from vecdb_rerank.search.arguments import Rerankers, make_chain
 from vecdb_rerank.search.rerank_list import ListReranker, Place
 from vecdb_rerank.secrets import concealed
 from vecdb_rerank.text_fields import TextFields
@@ -77,6 +79,14 @@ class VecdbRerankRanker:
         Raises `ConfigurationError` for a wrong setting, and for a key in plain text.
 
         """
+        check_type("policy", policy, Mapping)
+        if isinstance(meta_fields_to_embed, str):
+            raise ConfigurationError(
+                "meta_fields_to_embed", f"must be a list, got {meta_fields_to_embed!r}"
+            )
+        check_type("meta_fields_to_embed", meta_fields_to_embed, Sequence)
+        if not isinstance(reranker, str | Mapping | Sequence):
+            make_chain(reranker)  # loads nothing, unlike those named by settings
         self.reranker = reranker
         self.top_k = check_top("top_k", top_k)
         self.meta_fields_to_embed: tuple[str, ...] = tuple(meta_fields_to_embed)
@@ -161,6 +171,7 @@ class VecdbRerankRanker:
         top_k: int | None,
         policy: Options | None,
     ) -> Flow[list[Place]]:
+        check_documents("documents", documents, Document)
         texts = [self._text_fields.text({**d.meta, _CONTENT: d.content}) for d in documents]
         limit = self.top_k if top_k is None else check_top("top_k", top_k)
         scores = [document.score for document in documents]
@@ -236,6 +247,8 @@ class VecdbRerankRetriever:
             )
         if connector is not None:
             check_connector("connector", connector)
+        check_type("policy", policy, Mapping)
+        check_type("settings", settings, Mapping)
         _policy(policy)
         _resolved(settings or {}, "settings", secrets=False)
         self.connector = connector

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 
+from vecdb_rerank._checks import check_names, check_type
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.integrations.shared import (
@@ -18,6 +20,7 @@ from vecdb_rerank.integrations.shared import (
     SearchableConnector,
     Searcher,
     check_connector,
+    check_documents,
     check_top,
     score_metadata,
 )
@@ -27,7 +30,6 @@ from vecdb_rerank.search.arguments import (
     AnyPolicy,
     Embedders,
     Rerankers,
-    check_type,
     make_policy,
     require_embedder,
 )
@@ -133,6 +135,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         self, documents: Sequence[Document], query: str, top_n: int | None, policy: AnyPolicy | None
     ) -> Flow[list[Place]]:
         top_n = check_top("top_n", top_n)
+        check_documents("documents", documents, Document)
         rules = None if policy is None else make_policy(policy)
         texts = [self.text_fields.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
         scores = [document.metadata.get("score") for document in documents]
@@ -175,7 +178,14 @@ class VecdbRerankRetriever(BaseRetriever):
         for name in ("connector", "async_connector"):
             if fields.get(name) is not None or name == "connector":
                 check_connector(name, fields.get(name))
-        super().__init__(**fields)
+        check_names(fields, type(self).model_fields)
+        for name in fields.keys() & {"k", "limit"}:  # pydantic reads a text as a number
+            fields[name] = check_top(name, fields[name])
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            first, *_ = error.errors()
+            raise ConfigurationError(str(first["loc"][0]), first["msg"]) from error
 
     @classmethod
     def from_settings(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from vecdb_rerank._checks import check_type
 from vecdb_rerank._optional import importing
 from vecdb_rerank.config.factory import connect, connect_async
 from vecdb_rerank.errors import ConfigurationError
@@ -21,6 +22,7 @@ from vecdb_rerank.integrations.shared import (
     SearchableConnector,
     Searcher,
     check_connector,
+    check_documents,
     check_top,
     score_metadata,
 )
@@ -138,6 +140,7 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
     @contextmanager
     def _reranking(self, nodes: list[NodeWithScore], query: str) -> Iterator[list[NodeWithScore]]:
         """Report the nodes that the block adds to the list to callbacks and instrumentation."""
+        check_documents("nodes", nodes, NodeWithScore)
         name = self._reorder.chain.name if self._reorder.chain else "none"
         top_n = len(nodes) if self.top_n is None else self.top_n
         reranked: list[NodeWithScore] = []
@@ -210,6 +213,7 @@ class VecdbRerankRetriever(BaseRetriever):
     ) -> None:
         """See the class; ``options`` are those of LlamaIndex's `BaseRetriever`."""
         check_connector("connector", connector)
+        check_type("search_kwargs", search_kwargs, Mapping)
         super().__init__(callback_manager=callback_manager, **options)
         self.connector = connector
         shape = PayloadShape(content_field, metadata_field)

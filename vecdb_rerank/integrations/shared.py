@@ -163,6 +163,17 @@ def check_connector(key: str, given: object) -> None:
         )
 
 
+def check_documents(key: str, given: object, kind: type) -> None:
+    """Raise `ConfigurationError` unless ``given`` is a sequence of ``kind``."""
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise ConfigurationError(key, f"must be a list of {kind.__name__}, got {shown(given)}")
+    for position, each in enumerate(given):
+        if not isinstance(each, kind):
+            raise ConfigurationError(
+                f"{key}[{position}]", f"must be a {kind.__name__}, got {shown(each)}"
+            )
+
+
 def check_top(key: str, given: int | None) -> int | None:
     """Return the number of documents to return as an int; None for all."""
     return None if given is None else integer(key, given, 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from vecdb_rerank._checks import is_text
+from vecdb_rerank._checks import check_type, is_text
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 
@@ -66,6 +66,8 @@ def locate(
     not installed.
     """
     is_text("model", model, "'bundled', a folder, or a hub id (organisation/name)")
+    check_type("revision", revision, str)
+    check_type("file", file, str)
     if model == BUNDLED:
         return _bundled(bundle)
     folder = Path(model).expanduser()

@@ -82,6 +82,7 @@ class Policy:
 
         Raises `ConfigurationError` for an unknown field, as for a value outside its range.
         """
+        is_mapping("policy", given, "field")
         values = dict(given)
         for name, kind in _PARTS.items():
             if isinstance(part := values.get(name), Mapping):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vecdb_rerank._checks import in_range
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank._checks import in_range, integer
 
 EffortName = Literal["auto", "full"]
 
@@ -30,10 +29,6 @@ class Effort:
     score (0 to 1); 0 reads all that ``pairs`` allows."""
 
     def __post_init__(self) -> None:
-        if self.pairs is not None and (
-            not isinstance(self.pairs, int) or isinstance(self.pairs, bool) or self.pairs < 1
-        ):
-            raise ConfigurationError(
-                "policy.effort.pairs", f"must be a whole number of at least 1, got {self.pairs!r}"
-            )
+        if self.pairs is not None:
+            object.__setattr__(self, "pairs", integer("policy.effort.pairs", self.pairs, 1))
         in_range("policy.effort.tolerance", self.tolerance, 0, 1)

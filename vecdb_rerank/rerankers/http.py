@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from vecdb_rerank._checks import one_of, shown
+from vecdb_rerank._checks import check_type, one_of, shown
 from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, Request, race
@@ -266,6 +266,7 @@ def _check(urls: Sequence[str], format: FormatName, model: str | None, scale: st
         raise ConfigurationError("url", f"must be a url, or several; got {shown(urls)}")
     for url in urls:
         checked_url(url)
+    check_type("model", model, str)
     if not model and FORMATS[format].model is not None:
         raise ConfigurationError("model", f"the format {format!r} needs the model's name")
     if scale is not None:

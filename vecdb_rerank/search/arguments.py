@@ -7,7 +7,7 @@ from inspect import getattr_static, signature
 from typing import Any, Literal, TypedDict, cast
 
 from vecdb_rerank import registry
-from vecdb_rerank._checks import shown
+from vecdb_rerank._checks import check_type, shown
 from vecdb_rerank.embedders.function import FunctionEmbedder
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 from vecdb_rerank.policy import Policy
@@ -71,13 +71,6 @@ class SearchOptions(CommonSearchOptions, total=False):
     """What a search of any connector takes; ``filter`` is in the database's own terms."""
 
     filter: Any
-
-
-def check_type(key: str, value: object, *kinds: type) -> None:
-    """Raise `ConfigurationError` unless ``value`` is None or one of ``kinds``."""
-    if value is not None and not isinstance(value, kinds):
-        expected = " or ".join(kind.__name__ for kind in kinds)
-        raise ConfigurationError(key, f"must be a {expected}, got {shown(value)}")
 
 
 def check_client(client: object, native: type, other: type, instead: str) -> None:
@@ -169,6 +162,8 @@ def require_embedder(given: Embedders) -> Embedder:
 
 
 def _reranker(given: AnyReranker | RerankFunction | str) -> AnyReranker:
+    if given == "none":
+        raise ConfigurationError("reranker", "'none' must not be in a list; give 'none' alone")
     return _named("reranker", given) if isinstance(given, str) else as_reranker(given)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
-from vecdb_rerank._checks import check_names, is_bool
+from vecdb_rerank._checks import check_names, check_type, is_bool
 from vecdb_rerank.errors import (
     ConfigurationError,
     DatabaseError,
@@ -24,7 +24,6 @@ from vecdb_rerank.search.arguments import (
     CommonSearchOptions,
     ConnectorOptions,
     SearchOptions,
-    check_type,
     make_chain,
     make_embedder,
     make_policy,
@@ -143,7 +142,9 @@ class Core(Generic[ResponseT]):
         dimension = yield from self._dimension()
         if dimension is None and self.defaults.mode != "bm25":
             raise ConfigurationError(
-                "embedder", "is None; creating a collection needs its dimension"
+                "embedder",
+                "is None, and creating a collection needs its dimension; set backend.dense_vector ="
+                ' "none" (dense_vector="none") for a collection that is searched by BM25 alone',
             )
         return (yield from self.store.create(dimension, self.defaults.mode))
 

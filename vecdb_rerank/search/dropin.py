@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Generic, Literal, TypeVar, cast, get_args
 
 from vecdb_rerank import telemetry
-from vecdb_rerank._checks import integer, one_of, shown
+from vecdb_rerank._checks import check_type, integer, one_of, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Call, Flow, together
 from vecdb_rerank.outcome import publish
@@ -28,7 +28,6 @@ from vecdb_rerank.search.arguments import (
     AnyPolicy,
     Rerank,
     Rerankers,
-    check_type,
     make_chain,
     make_policy,
     make_rerank,

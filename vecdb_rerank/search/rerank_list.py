@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from vecdb_rerank._checks import check_type
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Candidate, Ranking
 from vecdb_rerank.policy import Policy
@@ -13,7 +14,7 @@ from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.ranking.ordering import unchanged
 from vecdb_rerank.request import NativeSearch
 from vecdb_rerank.resilience.chain import Chain
-from vecdb_rerank.search.arguments import AnyPolicy, Rerankers, check_type, make_chain, make_policy
+from vecdb_rerank.search.arguments import AnyPolicy, Rerankers, make_chain, make_policy
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import deliver
 from vecdb_rerank.text_fields import TextFields, valid_unicode

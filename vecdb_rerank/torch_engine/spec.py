@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vecdb_rerank._checks import at_least, integer, is_text, one_of
+from vecdb_rerank._checks import at_least, check_type, integer, is_text, one_of
 from vecdb_rerank.errors import ConfigurationError
 
 LIBRARIES = ("torch", "transformers", "safetensors")  # of the extra "torch"
@@ -88,6 +88,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         is_text("model", self.model, "a folder or a hub id (organisation/name)")
+        check_type("revision", self.revision, str)
         object.__setattr__(self, "max_length", integer("max_length", self.max_length, 8))
         one_of("dtype", self.dtype, ("auto", "float32", "bfloat16", "float16"))
         if self.batch_tokens is not None:
