@@ -132,6 +132,9 @@ def _fits(findings: list[Finding], checked: Checked) -> Flow[None]:
             fix = "create it with `vecdb-rerank doctor --create-text-index`, or upgrade Qdrant"
             findings.append(Finding("text index", "error", why, fix))
             return
+        if lacks := text_index.missing(client, checked.bm25.language):
+            fix = "use BM25 vectors (backend.bm25_vector) or a server"
+            findings.append(Finding("text index", "note", lacks, fix))
     findings.append(Finding(checked.layout.subject, "ok", f"{info.points_count} points"))
     findings += _limit_findings(checked, Limits.of(info))
     if "bm25" not in layout.branches and (yield from text_index.available(client)):

@@ -25,7 +25,7 @@ from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import schema, text_index
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.bm25_language import language_of
-from vecdb_rerank_qdrant.client import Client
+from vecdb_rerank_qdrant.client import Client, is_local
 from vecdb_rerank_qdrant.layout import Layout
 
 _PROBED = 3  # fields that are asked for a text index
@@ -59,6 +59,7 @@ def describe(client: Client, layout: Layout) -> Flow[Description]:
         sparse=[_sparse(each, params, records, fields) for each, params in sparse.items()],
         text_indexes=indexes,
         text_queries=text_queries,
+        splits_all=not is_local(client),
         samples=[Sample(r.payload or {}, _vectors(r, dense)) for r in records],
     )
 

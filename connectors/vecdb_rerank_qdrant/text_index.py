@@ -120,8 +120,19 @@ def available(client: Client) -> Flow[bool]:
     return (major, minor) >= (1, 20)
 
 
+def missing(client: Client, language: Language) -> str:
+    """Return what a text index lacks in local mode; empty for a server's."""
+    if not is_local(client):
+        return ""
+    if language in UNSPACED:
+        return f"local mode does not split {language} text into words; most queries find nothing"
+    return "local mode does not stem: queries find words only as they are written"
+
+
 def create(client: Client, collection: str, field: str, language: Language) -> Flow[None]:
-    """Create the text index of ``field``, or replace the one that it has."""
+    """Create the text index of ``field``, or replace the one that it has; log what it lacks."""
+    if lacks := missing(client, language):
+        log.warning("text index of %r: %s", field, lacks)
     params = _params(None if is_local(client) else language)
     yield Call(lambda: client.create_payload_index(collection, field, params, wait=True))
 

@@ -327,7 +327,7 @@ def test_a_text_index_is_created_if_it_is_asked_for(place: Place) -> None:
     assert written["backend"]["text_index"] == "page_content"
     assert written["embedder"]["type"] == "none"
     assert ANSWER in done("search", "dance of bees")
-    done("doctor")
+    assert "stem" in done("doctor")
 
 
 def test_the_doctor_creates_the_text_index_of_the_configuration(place: Place) -> None:
@@ -426,6 +426,56 @@ def test_what_is_missing_is_named(place: Place) -> None:
     Path("vecdb_rerank.toml").write_text("# mine", encoding="utf-8")
     assert refused(*options).key == "--out"
     assert Path("vecdb_rerank.toml").read_text(encoding="utf-8") == "# mine"
+
+
+MANY = DENSE.model_copy(
+    update={
+        "multivector_config": models.MultiVectorConfig(
+            comparator=models.MultiVectorComparator.MAX_SIM
+        )
+    }
+)
+ENGLISH = {"text": TEXTS[0]}
+JAPANESE = {"text": "猫は一日中、日の当たる場所で眠っています。とても疲れているからです。"}
+
+
+@pytest.mark.parametrize(
+    ("vectors", "payload", "options", "key"),
+    [
+        ({"many": MANY}, ENGLISH, (), "--create-text-index"),
+        ({"many": MANY}, ENGLISH, ("--embedder", "bundled"), "--embedder"),
+        ({}, ENGLISH, (), "--create-text-index"),
+        ({}, JAPANESE, (), "COLLECTION"),
+        ({}, JAPANESE, ("--create-text-index",), "COLLECTION"),
+        ({"dense": DENSE}, {}, (), "COLLECTION"),
+        ({"dense": DENSE}, {"n": 5}, (), "--text-field"),
+        ({"dense": DENSE}, ENGLISH, (), "--embedder"),
+        ({"dense": DENSE}, ENGLISH, ("--embedder", "none"), "--create-text-index"),
+        ({"dense": DENSE}, ENGLISH, ("--dense-vector", "none"), "--create-text-index"),
+        ({"dense": DENSE}, JAPANESE, ("--embedder", "none"), "--embedder"),
+        ({"dense": DENSE}, JAPANESE, ("--dense-vector", "none"), "--dense-vector"),
+    ],
+)
+def test_what_cannot_be_searched_names_the_option_that_helps(
+    place: Place,
+    vectors: Mapping[str, models.VectorParams],
+    payload: Mapping[str, Any],
+    options: Sequence[str],
+    key: str,
+) -> None:
+    with closing(place.qdrant()) as client:
+        client.create_collection(place.name, vectors_config=vectors)
+        client.upsert(place.name, [models.PointStruct(id=1, vector={}, payload=dict(payload))])
+    assert refused("adopt", place.name, "--path", "db", *options).key == key
+    assert not Path("vecdb_rerank.toml").exists()
+
+
+def test_an_index_of_keywords_cannot_be_searched_on_opensearch(place: Place) -> None:
+    with place.opensearch() as client:
+        mapping = {"mappings": {"properties": {"text": {"type": "keyword"}}}}
+        client.indices.create(index=place.name, body=mapping)
+        indexed(client, place.name, [ENGLISH])
+    assert refused("adopt", place.name, "--url", place.url).key == "COLLECTION"
 
 
 def test_a_server_that_speaks_no_http_is_refused() -> None:

@@ -77,7 +77,7 @@ def test_create_and_add_fill_a_collection_with_a_text_index(qdrant: Backend) -> 
     assert not qdrant.call(connector.create())
     documents = [{"id": n, "text": text} for n, text in enumerate(TEXTS)]
     assert qdrant.call(connector.add(documents)).added == 3
-    assert {f.level for f in qdrant.call(connector.check())} == {"ok"}
+    assert {f.level for f in qdrant.call(connector.check())} <= {"ok", "note"}
     assert ids(connector, qdrant.call(connector.search("bees", mode="bm25"))) == ["1"]
     qdrant.call(connector.delete())
 

@@ -9,9 +9,10 @@ from vecdb_rerank.adopt.description import DenseVector, Description
 from vecdb_rerank.adopt.embedders import PROVEN, USUAL, Candidate
 from vecdb_rerank.adopt.fields import plain_text
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.request import NONE, Language
+from vecdb_rerank.request import NONE, UNSPACED, Language
 
 Value = str | list[str]
+CREATE = "--create-text-index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ def decide(facts: Facts, answers: Answers) -> Plan:
     if isinstance(embedder, Question):
         return Plan(questions=(embedder,))
     if embedder is None and not has_bm25:
-        return Plan(questions=(_nothing_to_search(facts, vector),))
+        return Plan(questions=(_nothing_to_search(facts, vector, answers),))
+    if answers.text_index and not has_bm25:
+        raise ConfigurationError(CREATE, "this database cannot index the text for BM25")
     created = str(bm25[0].value) if answers.text_index and bm25[0].key == "text_index" else None
     return Plan(
         (
@@ -147,13 +150,28 @@ def _embedder(
     return Question("--embedder", text, (best.name, NONE))
 
 
-def _nothing_to_search(facts: Facts, vector: DenseVector | None) -> Question:
-    """Return the question for the model, if vectors are all that could be searched."""
-    offer = " Or let BM25 search a text index: --create-text-index."
+def _nothing_to_search(facts: Facts, vector: DenseVector | None, answers: Answers) -> Question:
+    """Return the question that makes something searchable; raise if no answer could."""
+    can_index = _indexable(facts, answers) is not None
     text = "The collection has nothing that BM25 can search"
-    if vector is not None:
+    if vector is not None and answers.embedder is None:
+        offer = f" Or let BM25 search a text index: {CREATE}." if can_index else ""
         text += f", and no model at hand made {shown(vector)}.{_usual(vector)} Which model did?"
-    return Question("--embedder", text + (offer if _indexable(facts) else ""))
+        return Question("--embedder", text + offer)
+    option, why = "COLLECTION", "it has no dense vector that can be searched"
+    if vector is not None:
+        option, why = "--embedder", f"without a model, {shown(vector)} cannot be searched"
+    elif answers.dense_vector == NONE and usable(facts.description):
+        option, why = "--dense-vector", "no dense vector is to be searched"
+    elif others := _problems(facts.description):
+        why += f" ({others})"
+    if can_index:
+        return Question(CREATE, f"{text}, and {why}. Create a text index?", ("yes",))
+    raise ConfigurationError(option, f"{text[0].lower()}{text[1:]}, and {why}")
+
+
+def _problems(found: Description) -> str:
+    return ", ".join(f"{shown(v)}: {v.problem}" for v in found.dense if v.problem)
 
 
 def _usual(vector: DenseVector) -> str:
@@ -164,8 +182,8 @@ def _usual(vector: DenseVector) -> str:
 def _dense(
     found: Description, vector: DenseVector | None, embedder: Candidate | None
 ) -> Iterator[Setting]:
-    others = ", ".join(f"{shown(v)}: {v.problem}" for v in found.dense if v.problem)
     if vector is None:
+        others = _problems(found)
         why = f"no vector is searched ({others})" if others else "no dense vector is searched"
         yield Setting("backend", "dense_vector", NONE, why)
     elif embedder is None:
@@ -184,7 +202,7 @@ def _bm25(facts: Facts, answers: Answers) -> Iterator[Setting]:
         why = f"text fields, analyzed as {', '.join(analyzers)}" if fields else "no text field"
         yield Setting("backend", "bm25_fields", fields, why)
         return
-    field = _indexable(facts)
+    field = _indexable(facts, answers)
     terms = [vector for vector in found.sparse if vector.idf and vector.language is not None]
     indexed = [path for path in facts.paths if path in found.text_indexes]
     if terms:
@@ -202,8 +220,10 @@ def _bm25(facts: Facts, answers: Answers) -> Iterator[Setting]:
             yield Setting("backend", "text_index", field, why, is_hint=True)
 
 
-def _indexable(facts: Facts) -> str | None:
-    """Return the field for a text index, the longest one; None if the server has none."""
+def _indexable(facts: Facts, answers: Answers) -> str | None:
+    """Return the field for a text index, the longest one; None if none could be searched."""
+    if not facts.description.splits_all and (answers.language or facts.language) in UNSPACED:
+        return None
     payloads = [sample.payload for sample in facts.description.samples]
     plain = {path: sum(len(plain_text(p, path)) for p in payloads) for path in facts.paths}
     longest = max(plain, key=lambda path: plain[path], default="")

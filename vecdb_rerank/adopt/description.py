@@ -48,7 +48,8 @@ class Description:
     """A collection or index, as far as it is needed to search it.
 
     ``text_indexes`` are the fields that BM25 can search without sparse vectors, ``text_queries``
-    says whether such an index could be created. ``analyzers`` are those of the text fields of an
+    says whether such an index could be created, ``splits_all`` whether it finds the words of
+    languages without spaces. ``analyzers`` are those of the text fields of an
     OpenSearch index.
     """
 
@@ -58,6 +59,7 @@ class Description:
     sparse: Sequence[SparseVector] = ()
     text_indexes: Sequence[str] = ()
     text_queries: bool = False
+    splits_all: bool = True
     analyzers: Mapping[str, str] = field(default_factory=dict)
     samples: Sequence[Sample] = ()
 

@@ -163,6 +163,8 @@ def _text(description: Description) -> tuple[str, ...]:
     if paths := chosen(fields):
         return paths
     names = list(dict.fromkeys(name for sample in description.samples for name in sample.payload))
+    if not names:
+        raise ConfigurationError("COLLECTION", f"the documents of {description.subject} are empty")
     return (_asked(Question("--text-field", "No field looks like text. Which one is it?", names)),)
 
 
@@ -190,7 +192,7 @@ def _show(description: Description, fields: Sequence[TextField]) -> None:
 
 def _plan(description: Description, paths: Sequence[str], answers: Answers) -> Plan:
     """Return how to search; ask until everything is told."""
-    from vecdb_rerank.adopt.choices import Facts, decide
+    from vecdb_rerank.adopt.choices import CREATE, Facts, decide
     from vecdb_rerank.ingest.language import detect_language
     from vecdb_rerank.text_fields import TextFields
 
@@ -205,7 +207,7 @@ def _plan(description: Description, paths: Sequence[str], answers: Answers) -> P
             answer = _asked(question)
             if question.option == "--dense-vector":
                 answers = replace(answers, dense_vector=answer)
-            elif answer == "--create-text-index":
+            elif CREATE in (question.option, answer):
                 answers = replace(answers, text_index=True)
             else:
                 answers = replace(answers, embedder=answer)

@@ -33,7 +33,9 @@ def candidates(
         for vector in usable(description)
     }
     if given not in (None, "none") and not any(found.values()):
-        sizes = ", ".join(str(vector.size) for vector in usable(description)) or "none"
+        sizes = ", ".join(str(vector.size) for vector in usable(description))
+        if not sizes:
+            raise ConfigurationError("--embedder", "no dense vector here can be searched")
         raise ConfigurationError(
             "--embedder", f"{given} makes vectors of another size than those stored ({sizes})"
         )
