@@ -223,7 +223,8 @@ def _language_misfits(found: Mapping[str, Mapping[str, object]], layout: Layout)
     if analyzer not in ours or analyzer in fitting or analyzer == "standard":
         return []
     detail = f"analyzes {BM25_TEXT!r} as {analyzer}, language is {layout.language!r}"
-    return [Misfit(detail, "set backend.language to that of the index, or index it anew")]
+    fix = f"set backend.language to that of the index; or, {misfit.read_as(layout.language)}"
+    return [Misfit(detail, fix)]
 
 
 def _names(names: Collection[str]) -> str:

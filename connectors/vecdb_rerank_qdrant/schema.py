@@ -101,7 +101,8 @@ def language_misfits(
     if found is None:
         return []
     detail = f"{vector!r} was made of {found} texts, language is {bm25.language!r}"
-    return [Misfit(detail, f'set backend.language = "{found}"')]
+    fix = f'set backend.language = "{found}"; or, {misfit.read_as(bm25.language)}'
+    return [Misfit(detail, fix)]
 
 
 def dense_vectors(info: models.CollectionInfo) -> Mapping[str, models.VectorParams]:

@@ -332,6 +332,13 @@ class QdrantStore(Store[models.QueryResponse]):
         )
         return check(checked)
 
+    def misread(self) -> Flow[str]:
+        """Return a sentence if the BM25 vectors hold the stems of another language."""
+        problems = yield from schema.language_misfits(
+            self._client, self._layout, self._bm25, self._text_fields
+        )
+        return "; ".join(f"{problem.detail}: {problem.fix}" for problem in problems)
+
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, object]]]:
         """Return the payloads of the first points; none if the read rate limit is reached."""
         points: list[models.Record]

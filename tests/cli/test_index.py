@@ -115,7 +115,8 @@ def test_a_document_without_an_id_is_named_and_the_others_are_stored(run: Run) -
         ("a.jsonl", b"", [], "no documents"),
         ("empty.txt", b"\n", [], "no documents"),
         ("a.csv", b"text\none", ["--format", "cvs"], "format"),
-        ("a.csv", b"text\none", ["--language", "germn"], "language"),
+        ("a.csv", b"text\none", ["--language", "germn"], "'german'"),
+        ("a.csv", b"text\none", ["--language", "de"], "'german'"),
         ("a.csv", b"text\none", ["--text-fields", ","], "text_fields"),
         ("-", b"hello", [], "<stdin>"),
         ("-", b"", [], "<stdin>"),
@@ -136,11 +137,25 @@ def test_a_language_that_no_setting_names_is_proposed(run: Run) -> None:
         "Das Brot muss langsam aufgehen, bevor es in den heißen Ofen kommt.",
     )
     Path("a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts * 3))
-    assert "--language german" in run("index", "a.jsonl").err
+    proposed = run("index", "a.jsonl").err
+    assert "--language german" in proposed
+    assert "--collection" in proposed
     for option in ("german", "english"):
         ended = run("index", "a.jsonl", "--collection", option, "--language", option)
         assert "seem to be" not in ended.err
         assert f'backend.language = "{option}"' in ended.err
+    message = assert_one_line(run("index", "a.jsonl", "--collection", "german"))
+    assert 'backend.language = "german"' in message
+    assert "--collection NAME" in message
+
+
+def test_a_search_in_another_language_than_the_collections_is_noted(run: Run) -> None:
+    texts = ("Der Fuchs jagt nachts kleine Mäuse.", "Das Brot muss langsam aufgehen.")
+    Path("a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    assert run("index", "a.jsonl", "--language", "german").code == 0
+    for options, noted in (((), True), (("--mode", "dense"), False)):
+        assert ("german" in run("search", "Fuchs", *options).err) == noted
+    assert "note" not in run("search", "Fuchs", "--language", "german").err
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,6 @@ def command(
     documents = DocumentFiles(
         files, settings.text_fields, format=cast("Format | None", format), id_field=id_field
     )
-    _propose_language(loaded, documents)
     with closing(factory.build(settings)) as connector:
         done = 0
 
@@ -75,6 +74,7 @@ def command(
         with common.progress() as shown:
             bars = common.Bars(shown)
             created = connector.create()
+            _propose_language(loaded, documents)
             try:
                 report = connector.add(documents, batch_size=batch_size, on_progress=show)
             except KeyboardInterrupt:
@@ -100,8 +100,8 @@ def _propose_language(loaded: Loaded, documents: DocumentFiles) -> None:
     seen = detect_language(text_fields.text(document.payload) for document in documents.sample)
     if seen is not None and seen != assumed:
         common.err.print_line(
-            f"note: the texts seem to be {seen}, and BM25 reads {assumed}; "
-            f"index with --language {seen}",
+            f"note: the texts seem to be {seen}, and are indexed as {assumed}; to correct it, "
+            f"index them with --language {seen} into another collection (--collection NAME)",
             style="yellow",
         )
 

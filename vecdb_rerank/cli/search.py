@@ -89,10 +89,13 @@ def command(
                 if finding.level == "error":
                     raise SchemaError(_sentence(finding)) from error
             raise
+        [outcome] = outcomes
         candidates = connector.candidates(response)
         problems = [] if candidates else _problems(connector)
-    [outcome] = outcomes
-    for line in (*outcome.notes.values(), *map(_sentence, problems)):
+        notes = [*outcome.notes.values(), *map(_sentence, problems)]
+        if candidates and settings.search.mode != "dense":
+            notes += _misread(connector)
+    for line in notes:
         common.err.print_line(f"note: {line}")
     if as_json:
         common.write_json(_plain(response))
@@ -136,6 +139,17 @@ def _problems(connector: Any) -> list[Finding]:
         return [finding for finding in connector.check() if not finding.ok]
     except VecdbRerankError:
         return []
+
+
+def _misread(connector: Any) -> list[str]:
+    """Return a note if the collection was indexed in another language; none if it is unreadable."""
+    from vecdb_rerank.errors import VecdbRerankError
+
+    try:
+        why = common.run_on(connector, connector.store.misread())
+    except VecdbRerankError:
+        return []
+    return [why] if why else []
 
 
 def _sentence(finding: Finding) -> str:

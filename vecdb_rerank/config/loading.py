@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from vecdb_rerank._checks import shown
 from vecdb_rerank.config import schema
 from vecdb_rerank.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings, section_types
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.ingest.language import CODES
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -259,6 +261,8 @@ def _explain_one(problem: ErrorDetails, layers: Mapping[str, Layer]) -> tuple[st
     cause = problem.get("ctx", {}).get("error")
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         message = f"no such key; {_meant(path, _known(location))}"
+    elif problem["type"] == "literal_error":
+        message = _word(problem)
     elif problem["type"] in _NO_TABLE:
         message = f"must be a table, [{'.'.join(path)}]"
     elif isinstance(cause, ConfigurationError):  # of a section's own check
@@ -268,6 +272,13 @@ def _explain_one(problem: ErrorDetails, layers: Mapping[str, Layer]) -> tuple[st
             path = (*path, named)
     source = _origin(layers, path[:-1] if problem["type"] == "missing" else path)
     return ".".join(path), f"{message} ({source})"
+
+
+def _word(problem: ErrorDetails) -> str:
+    """Propose the allowed value nearest to a word, which may be a language's code; else all."""
+    allowed = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+    given = str(problem["input"])
+    return f"no such value; {registry.nearest(CODES.get(given, given), allowed)}"
 
 
 _NO_TABLE = ("model_type", "model_attributes_type", "dataclass_type", "dict_type")

@@ -11,7 +11,7 @@ from vecdb_rerank._optional import require
 from vecdb_rerank.request import Language
 
 # ISO 639 codes, and those of close relatives that share a stemmer or an analyzer.
-_LANGUAGES: Mapping[str, Language] = {
+CODES: Mapping[str, Language] = {
     "ar": "arabic",
     "ary": "arabic",
     "arz": "arabic",
@@ -55,7 +55,7 @@ def detect_language(texts: Iterable[str]) -> Language | None:
     """
     classify = _classifier()
     judged = [classify(chunk) for chunk in islice(_chunks(texts), _CHUNKS)]
-    counts = Counter(_LANGUAGES.get(code) for code, sure in judged if sure >= _CONFIDENT)
+    counts = Counter(CODES.get(code) for code, sure in judged if sure >= _CONFIDENT)
     if not counts:
         return None
     [(language, count)] = counts.most_common(1)

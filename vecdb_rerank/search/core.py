@@ -19,6 +19,7 @@ from vecdb_rerank.flow.steps import Flow, call, compute
 from vecdb_rerank.model import Candidate
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.request import UNSPACED, Language, Search, SearchDefaults, available
+from vecdb_rerank.search import misfit
 from vecdb_rerank.search.arguments import (
     AddOptions,
     CommonSearchOptions,
@@ -93,10 +94,11 @@ class Core(Generic[ResponseT]):
         ]
         if names:
             log.warning(
-                "language is %s, but English is all that %s reads: name multilingual models "
-                "(embedder.model, reranker.model), or search in mode bm25 without a reranker",
+                "language is %s, but these models read English alone: %s. Name multilingual ones, "
+                "such as embedder.model BAAI/bge-m3 and reranker.model BAAI/bge-reranker-v2-m3, or "
+                "search in mode bm25 without a reranker",
                 language,
-                " and ".join(names),
+                ", ".join(names),
             )
 
     def candidates(self, response: ResponseT) -> Sequence[Candidate]:
@@ -249,7 +251,7 @@ def _language_findings(texts: Sequence[str], language: Language) -> list[Finding
     if found in (None, language, *UNSPACED):
         return []
     detail = f"sampled documents are {found}, BM25 reads them as {language}"
-    fix = f'set backend.language = "{found}", and index documents stored as {language} anew'
+    fix = misfit.read_as(found)
     return [Finding("language", "warning", detail, fix)]
 
 

@@ -43,5 +43,13 @@ def instead(setting: str, names: Sequence[str]) -> str:
     return f'set backend.{setting} = "{names[0] if names else NONE}", {ADOPT}'
 
 
+def read_as(language: str) -> str:
+    """Return the fix for texts that are indexed in another language than ``language``."""
+    return (
+        f'if its texts are {language}, index them with backend.language = "{language}" into '
+        "another collection (backend.collection, --collection)"
+    )
+
+
 def _once(lines: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(lines))

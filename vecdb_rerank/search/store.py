@@ -118,6 +118,14 @@ class Store(Database[ResponseT]):
         """
         raise NotImplementedError
 
+    def misread(self) -> Flow[str]:
+        """Return why BM25 finds little, in whose language the texts were not indexed; else empty.
+
+        Takes one read. Empty as well if the database reads queries as it indexed the texts.
+        """
+        yield from ()
+        return ""
+
     def sample(self, count: int) -> Flow[Sequence[Mapping[str, object]]]:
         """Return the payloads of up to ``count`` documents."""
         raise NotImplementedError
