@@ -47,7 +47,7 @@ def read_as(language: str) -> str:
     """Return the fix for texts that are indexed in another language than ``language``."""
     return (
         f'if its texts are {language}, index them with backend.language = "{language}" into '
-        "another collection (backend.collection, --collection)"
+        "another collection (--collection NAME)"
     )
 
 
