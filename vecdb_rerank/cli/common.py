@@ -203,6 +203,11 @@ def write_json(value: object, file: str = "-") -> None:
         write_text(Path(file), f"{as_json(value)}\n")
 
 
+def documents(count: int) -> str:
+    """Return a number of documents as text."""
+    return "1 document" if count == 1 else f"{count:,} documents"
+
+
 def megabytes(size: int) -> str:
     """Return a number of bytes as text."""
     return f"{size / 1e6:,.1f} MB"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.ingest.files import DocumentFiles
     from vecdb_rerank.ingest.model import IngestReport
     from vecdb_rerank.records.model import Format
+    from vecdb_rerank.search.connector import Connector
 
 SHOWN = 20  # documents that were not stored, of which each gets a line
 
@@ -74,6 +75,7 @@ def command(
         with common.progress() as shown:
             bars = common.Bars(shown)
             created = connector.create()
+            before = 0 if created else _stored(connector)
             _propose_language(loaded, documents)
             try:
                 report = connector.add(documents, batch_size=batch_size, on_progress=show)
@@ -81,12 +83,30 @@ def command(
                 raise KeyboardInterrupt(
                     f"{done:,} documents are stored; run the command again to add the others"
                 ) from None
+        after = _stored(connector)
+    added = report.added
+    if before is not None and after is not None:  # others may have written, too
+        added = max(0, min(added, after - before))
+    overwritten = report.added - added
     where = "a new collection" if created else "an existing collection"
-    common.err.print_line(f"{report.added:,} documents added to {where} in {report.seconds:.1f} s")
+    rest = f", and {overwritten:,} replaced," if overwritten else ""
+    common.err.print_line(
+        f"{common.documents(added)} added to {where}{rest} in {report.seconds:.1f} s"
+    )
     _print_remarks(settings, documents, report)
     _print_settings(language, text_fields)
     if documents.unreadable or report.failed:
         raise typer.Exit(1)
+
+
+def _stored(connector: Connector[Any]) -> int | None:
+    """Return the number of stored documents; None if the database does not say."""
+    from vecdb_rerank.errors import DatabaseError
+
+    try:
+        return common.run_on(connector, connector.store.count())
+    except DatabaseError:
+        return None
 
 
 def _propose_language(loaded: Loaded, documents: DocumentFiles) -> None:
@@ -112,6 +132,13 @@ def _print_remarks(settings: Settings, documents: DocumentFiles, report: IngestR
     others = sorted({str(key) for each in documents.sample for key in each.payload} - {*paths})
     rest = f"; other fields: {', '.join(others)}" if others else ""
     common.err.print_line(f"text is read from {', '.join(paths)}{rest}")
+    others = [name for name in documents.id_fields() if name not in paths]
+    if documents.hashed and others:
+        common.err.print_line(
+            "note: ids are made from the content, so a document that has changed is added beside "
+            f"the old one; --id-field names the field that holds ids, perhaps: {', '.join(others[:SHOWN])}",
+            style="yellow",
+        )
     if report.without_text:
         common.err.print_line(
             f"{report.without_text:,} of them have no text there: name the fields that hold it "
@@ -121,7 +148,7 @@ def _print_remarks(settings: Settings, documents: DocumentFiles, report: IngestR
     replaced = documents.count - report.added - len(report.failed)
     if replaced > 0:
         common.err.print_line(
-            f"{replaced:,} documents came with the id of another one, and replaced it"
+            f"{common.documents(replaced)} came with the id of another one, and replaced it"
         )
     if report.retries:
         common.err.print_line(f"{report.retries} requests were repeated")
@@ -131,7 +158,7 @@ def _print_remarks(settings: Settings, documents: DocumentFiles, report: IngestR
         common.err.print_line(f"not stored: {what}: {why}", style="red")
     if failed:
         count = documents.unreadable + len(report.failed)
-        common.err.print_line(f"{count:,} documents were not stored", style="red")
+        common.err.print_line(f"not stored: {common.documents(count)}", style="red")
 
 
 def _print_settings(language: str | None, text_fields: str | None) -> None:

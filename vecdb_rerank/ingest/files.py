@@ -9,7 +9,7 @@ from pathlib import Path
 from more_itertools import peekable
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.ingest.model import Document
+from vecdb_rerank.ingest.model import ID_FIELDS, Document
 from vecdb_rerank.records.model import Format, Record, Unreadable
 from vecdb_rerank.records.opening import opened
 from vecdb_rerank.records.reading import read
@@ -23,7 +23,8 @@ class DocumentFiles:
     """The documents of files and folders, to iterate over once.
 
     Memory holds a few documents. What is not one is in ``problems``, of which the first ones are
-    kept; ``unreadable`` counts them all, and ``count`` the documents so far.
+    kept; ``unreadable`` counts them all, and ``count`` the documents so far. ``hashed`` is whether
+    an id was made from the content of a document.
 
     Raises `ConfigurationError` if a file cannot be opened, has an unknown format or is none; if
     there is no document; or if none of the first documents has text. ``id_field`` is the field,
@@ -42,6 +43,7 @@ class DocumentFiles:
         self.problems: list[Unreadable] = []
         self.unreadable = 0
         self.count = 0
+        self.hashed = False
         self._format = format
         self._id_field = id_field
         for path in paths:
@@ -59,10 +61,20 @@ class DocumentFiles:
             self.count += 1
             yield document
 
+    def id_fields(self) -> list[str]:
+        """Return the fields that may hold ids: a number or word, another one in each document."""
+        payloads = [document.payload for document in self.sample]
+        names = dict.fromkeys(name for payload in payloads for name in payload)
+        return [
+            str(name) for name in names if _may_be_ids([payload.get(name) for payload in payloads])
+        ]
+
     def _read(self, paths: Sequence[Path]) -> Iterator[Document]:
         for path in paths:
             for record in read(path, self._format):
                 if isinstance(record, Record):
+                    if self._id_field is None and record.fields.keys().isdisjoint(ID_FIELDS):
+                        self.hashed = True
                     try:
                         yield Document.from_payload(record.fields, self._id_field)
                         continue
@@ -88,3 +100,8 @@ class DocumentFiles:
             f"{', '.join(text_fields.paths)}; name the fields that hold it (--text-fields), among: "
             f"{', '.join(found)}",
         )
+
+
+def _may_be_ids(values: Sequence[object]) -> bool:
+    words = {str(value) for value in values if isinstance(value, int | str)}
+    return len(words) == len(values) and all(len(word.split()) == 1 for word in words)

@@ -16,6 +16,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import HitId
 from vecdb_rerank.protocols import Vector
+from vecdb_rerank.registry import nearest
 from vecdb_rerank.text_fields import lookup
 
 ItemT = TypeVar("ItemT")
@@ -30,6 +31,7 @@ documents cannot be stored. ``fatal``: no document can be stored.
 """
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "vecdb-rerank")
+ID_FIELDS = ("_id", "id")  # where the id of a payload is, unless an option names its field
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,14 @@ class Document:
         rest = {key: value for key, value in payload.items() if key != "_id"}
         if id_field is not None:
             if (found := lookup(payload, id_field)) is None:
-                raise ConfigurationError(id_field, "is the field of the id, and has no value")
+                top, hint = id_field.partition(".")[0], ""
+                if top not in payload:
+                    hint = f"; {nearest(top, [str(key) for key in payload])}"
+                raise ConfigurationError(
+                    id_field, f"is the field of the id, and has no value{hint}"
+                )
             return cls(plain_id(found, id_field), rest)
-        for name in ("_id", "id"):
+        for name in ID_FIELDS:
             if name in payload:
                 doc_id = plain_id(payload[name], name)
                 if name in rest:
