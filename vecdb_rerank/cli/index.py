@@ -136,7 +136,8 @@ def _print_remarks(settings: Settings, documents: DocumentFiles, report: IngestR
     if documents.hashed and others:
         common.err.print_line(
             "note: ids are made from the content, so a document that has changed is added beside "
-            f"the old one; --id-field names the field that holds ids, perhaps: {', '.join(others[:SHOWN])}",
+            "the old one; --id-field names the field that holds ids, perhaps: "
+            f"{', '.join(others[:SHOWN])}",
             style="yellow",
         )
     if report.without_text:

@@ -248,7 +248,7 @@ def _language_findings(texts: Sequence[str], language: Language) -> list[Finding
     except MissingDependencyError:
         return []
     # Texts without spaces are searched by their characters in every language.
-    if found in (None, language, *UNSPACED):
+    if found is None or found in (language, *UNSPACED):
         return []
     detail = f"sampled documents are {found}, BM25 reads them as {language}"
     fix = misfit.read_as(found)
