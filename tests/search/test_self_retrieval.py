@@ -18,6 +18,7 @@ AUTO = Fusion(weights="auto")
     [
         ((0.98, 0.8), Fusion(), "ok", ("0.98", "0.8")),
         ((0.98, 0.1), Fusion(), "warning", ("dense", "[0.98, 0.1]", "auto", "embedder")),
+        ((0.98, 0.1), Fusion("dbsf"), "warning", ('method = "rrf"', "auto")),
         ((0.1, 0.8), AUTO, "warning", ("bm25", "[0.1, 0.8]", "language")),
         # The configuration knows it already, or decides by itself.
         ((0.98, 0.1), Fusion(weights="auto", self_retrieval=(0.97, 0.12)), "note", ("dense",)),
