@@ -149,7 +149,7 @@ def test_none_is_no_reranker_and_no_embedder(connect: Callable[..., Any]) -> Non
     connector = connect(backend={"path": ":memory:"}, **BARE)
     assert connector.pipeline.chain is None
     assert connector.pipeline.embedder is None
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError, match="dense_vector") as caught:
         connector.create()
     assert caught.value.key == "embedder"
     settings = load(**BARE).settings

@@ -307,6 +307,15 @@ def test_what_a_conversion_lacks_is_named(options: Sequence[str], key: str) -> N
     assert caught.value.key == key
 
 
+@pytest.mark.parametrize("target", ["a.csv", "./a.csv", "q.csv"])
+def test_a_conversion_does_not_overwrite_what_it_reads(target: str) -> None:
+    for name in ("a.csv", "q.csv"):
+        write(name, "query,docid,rating\nred,d1,2\n")
+    with pytest.raises(ConfigurationError) as caught:
+        convert("a.csv", target, "--to", "quepid", "--queries-file", "q.csv")
+    assert caught.value.key == "OUT"
+
+
 def test_opensearch_takes_the_request_of_its_evaluation(opensearch_url: str) -> None:
     index = new_name()
     read = judgments.read(write("a.csv", "query,docid,rating\nred dress,d1,2\nred dress,d2,1\n"))

@@ -6,17 +6,19 @@ import json
 import random
 import tomllib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.config.settings import OnnxRerankerSettings, Settings
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation.cache import CachedReranker, score_key
-from vecdb_rerank.evaluation.connector import EvaluatedConnector, temporary_connector
+from vecdb_rerank.evaluation.connector import EvaluatedConnector, modes, temporary_connector
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.report import charts
 from vecdb_rerank.evaluation.tuning import (
@@ -32,6 +34,7 @@ from vecdb_rerank.evaluation.tuning import (
     sections,
     summary,
 )
+from vecdb_rerank.evaluation.tuning.as_runs import as_runs
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores
 from vecdb_rerank.policy.blend import Blend
@@ -255,6 +258,37 @@ def test_a_setting_gives_the_order_of_a_search(
         searched = [str(c.doc_id) for c in connector.candidates(response)]
         candidates = query.first_pass(setting.depth, setting.fusion, setting.k)
         assert query.reranked(candidates, setting, policy) == searched
+
+
+def test_a_collection_with_one_branch_is_tuned_as_it_is_searched(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    settings = load(
+        backend={"path": str(tmp_path / "index"), "dense_vector": "none"},
+        embedder={"type": "none"},
+        policy={"deadline": None},
+    ).settings
+    live = replace(dataset, corpus=(), live=True, queries=dict(list(QUERIES.items())[:2]))
+    with closing(factory.build(settings)) as connector:
+        connector.create()
+        connector.add(CORPUS[:8])
+    found = collect(settings, live, TRIED, sections(settings))
+    setting = TRIED[1]
+    tuned = as_runs(found, setting)
+    assert list(tuned) == ["bm25", "bm25+rerank"]
+    [scorer] = found.scorers
+    most = scorer.latency_ms(8)
+    total = found.latency_ms(setting)
+    assert most is not None and total is not None and total <= found.first_pass_ms + most
+    policy = replace(settings.policy, blend=setting.blend)
+    with closing(factory.build(settings)) as connector:
+        for query_id, text in live.queries.items():
+            response = connector.search(text, k=setting.k, limit=setting.k, rerank=policy)
+            searched = [str(c.doc_id) for c in connector.candidates(response)]
+            assert tuned["bm25+rerank"].ranked[query_id] == searched != []
+    with pytest.raises(ConfigurationError) as caught:
+        modes(settings, live, ["bm25", "hybrid"])
+    assert caught.value.key == "--modes"
 
 
 def test_there_is_a_quality_for_every_query_under_every_setting(collected: Collected) -> None:

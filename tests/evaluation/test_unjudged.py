@@ -59,14 +59,16 @@ def test_the_most_changed_queries_come_first() -> None:
 def test_a_collection_without_judgments_is_searched_in_both_orders() -> None:
     corpus = tuple({"_id": d["id"], "text": d["text"]} for d in CORPUS[:12])
     queries = {name: QUERIES[name] for name in ("bread", "tax")}
-    found = evaluate_unjudged(
-        load(backend={"path": ":memory:"}).settings, Dataset("d", corpus, queries, {}), k=10
-    )
-    [arm] = found["arms"]
+    settings = load(backend={"path": ":memory:"}).settings
+    dataset = Dataset("d", corpus, queries, {})
+    [arm] = evaluate_unjudged(settings, dataset, k=10)["arms"]
     assert (arm["one"], arm["other"]) == ("hybrid", "hybrid+rerank")
-    assert {row["query_id"] for row in arm["queries"]} == set(queries)
-    assert all(hit["text"] for row in arm["queries"] for hit in row["moved"])
-    assert set(found["latency_ms"]) == {"hybrid", "hybrid+rerank"}
+    found = evaluate_unjudged(settings, dataset, modes=["bm25", "dense"], k=10)
+    assert [arm["one"] for arm in found["arms"]] == ["bm25", "dense"]
+    for arm in found["arms"]:
+        assert {row["query_id"] for row in arm["queries"]} == set(queries)
+        assert all(hit["text"] for row in arm["queries"] for hit in row["moved"])
+    assert set(found["latency_ms"]) == {"bm25", "bm25+rerank", "dense", "dense+rerank"}
 
 
 def test_the_command_shows_an_existing_collection_without_judgments(
@@ -89,6 +91,7 @@ def test_the_command_shows_an_existing_collection_without_judgments(
     page = Path("u.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;bread" in page
     assert "<b>" not in page
-    refused = CliRunner().invoke(app, [*arguments, "--baseline", "u.json"])
-    assert isinstance(refused.exception, ConfigurationError)
-    assert refused.exception.key == "--baseline"
+    for options in (["--baseline", "u.json"], ["--max-loss", "0"], ["--cache"]):
+        refused = CliRunner().invoke(app, [*arguments, *options])
+        assert isinstance(refused.exception, ConfigurationError)
+        assert refused.exception.key == options[0]

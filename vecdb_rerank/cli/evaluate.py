@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -69,8 +70,9 @@ def command(
         typer.Option(metavar="FILE", help="Compare with an earlier --json file; exit 1 on a loss."),
     ] = None,
     max_loss: Annotated[
-        float, typer.Option("--max-loss", help="Loss of NDCG@10 that --baseline allows.")
-    ] = 0.01,
+        float | None,
+        typer.Option("--max-loss", help="Loss of NDCG@10 that --baseline allows. Default: 0.01."),
+    ] = None,
 ) -> None:
     """Measure NDCG@10, MRR@10, recall@k and latency of each mode, first pass and reranked.
 
@@ -92,7 +94,9 @@ def command(
     from vecdb_rerank.evaluation.report import charts, tables
     from vecdb_rerank.evaluation.report import html as page
 
-    named = None if modes is None else _modes(modes)
+    named = [] if modes is None else _modes(modes)
+    if max_loss is not None and baseline is None:
+        raise ConfigurationError("--max-loss", "needs an earlier result: --baseline FILE")
     written = (("--json", json_file), ("--html", html), ("--chart", chart), ("--run-out", run_out))
     for option, file in written:
         if file is not None and file != "-" and not Path(file).is_dir():
@@ -101,18 +105,24 @@ def command(
         charts.check(chart)
     settings = common.settings(config, backend, collection).settings
     if folder is None and qrels is None and queries_file is not None:
-        judging = {"--baseline": baseline, "--chart": chart, "--run": run, "--run-out": run_out}
+        judging = {
+            "--baseline": baseline,
+            "--cache": cache,
+            "--chart": chart,
+            "--run": run,
+            "--run-out": run_out,
+        }
         for option, value in judging.items():
             if value:
                 raise ConfigurationError(option, "needs judgments: --qrels FILE")
         dataset = judged.read_unjudged(settings, queries_file, id_field, judge_by)
-        _unjudged(settings, dataset.sample(queries, seed), k, json_file, html)
+        _unjudged(settings, dataset.sample(queries, seed), named, k, json_file, html)
         return
     earlier = None if baseline is None else gate.load(baseline)
     dataset = judged.read(
         settings, folder, collection, queries_file, qrels, id_field, judge_by
     ).sample(queries, seed)
-    chosen = searchable_modes(settings, dataset) if named is None else named
+    chosen = searchable_modes(settings, dataset, named)
     with common.progress() as shown:
         result = evaluate(
             settings,
@@ -126,7 +136,7 @@ def command(
             on_runs=lambda runs: None if run_out is None else judged.write_runs(runs, run_out),
         )
     if earlier is not None:
-        result["gate"] = gate.gate(result, earlier, max_loss)
+        result["gate"] = gate.gate(result, earlier, gate.MAX_LOSS if max_loss is None else max_loss)
     if html is not None:
         common.write_text(html, page.evaluation(result))
     if chart is not None:
@@ -141,7 +151,12 @@ def command(
 
 
 def _unjudged(
-    settings: Settings, dataset: Dataset, k: int | None, json_file: str | None, html: Path | None
+    settings: Settings,
+    dataset: Dataset,
+    modes: Sequence[Mode],
+    k: int | None,
+    json_file: str | None,
+    html: Path | None,
 ) -> None:
     """Show what reranking changes, without judgments."""
     from vecdb_rerank.evaluation.report import unjudged
@@ -149,7 +164,9 @@ def _unjudged(
 
     with common.progress() as shown:
         bars = common.Bars(shown)
-        result = evaluate_unjudged(settings, dataset, k=k, on_progress=bars, on_note=judged.note)
+        result = evaluate_unjudged(
+            settings, dataset, modes=modes, k=k, on_progress=bars, on_note=judged.note
+        )
     if html is not None:
         common.write_text(html, unjudged.page(result))
     if json_file is not None:

@@ -58,6 +58,9 @@ def convert(
     prints = str(target) == "-"
     if not prints:
         common.require_writable(target, "OUT")
+        for option, file in (("IN", source), ("--queries-file", queries_file)):
+            if file is not None and file.exists() and target.exists() and target.samefile(file):
+                raise ConfigurationError("OUT", f"must be another file than {option}, {file}")
     known = [] if queries_file is None else queries.read(queries_file)
     read = judgments.with_ids(judgments.read(source), known)
     where = judgment_files.Target(index, [each.strip() for each in fields.split(",")])

@@ -171,13 +171,27 @@ def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
     )
 
 
-def modes(settings: Settings, dataset: Dataset) -> list[Mode]:
-    """Return the modes in which the dataset can be searched as configured, hybrid the last.
+def modes(settings: Settings, dataset: Dataset, named: Sequence[Mode] = ()) -> list[Mode]:
+    """Return ``named``, else the modes in which the dataset can be searched, hybrid the last.
 
     It is one mode if ``search.mode`` names a branch, or if a live collection has only one.
+
+    Raises `ConfigurationError` for a named mode that the collection lacks a branch for.
     """
-    if settings.search.mode != "hybrid":
+    searchable = _searchable(settings, dataset)
+    for mode in named:
+        if mode not in searchable:
+            raise ConfigurationError(
+                "--modes",
+                f"must be {searchable[0]}, got {mode}: the collection is configured without the "
+                "other branch",
+            )
+    if not named and settings.search.mode != "hybrid":
         return [settings.search.mode]
+    return list(named) or searchable
+
+
+def _searchable(settings: Settings, dataset: Dataset) -> list[Mode]:
     fields = settings.backend.model_dump()
     has_dense = fields.get("dense_vector", "") not in _MISSING
     bm25 = (fields.get(name) for name in ("bm25_vector", "text_index", "bm25_fields"))

@@ -14,10 +14,11 @@ from vecdb_rerank.evaluation.result import EvaluationResult, Gate, GateRow
 from vecdb_rerank.evaluation.significance import bootstrap, randomisation, too_few
 from vecdb_rerank.records.json_records import problem
 
+MAX_LOSS = 0.01  # of NDCG@10
 LEVEL = 0.05  # of all tests of a comparison together
 
 
-def gate(now: EvaluationResult, baseline: EvaluationResult, max_loss: float = 0.01) -> Gate:
+def gate(now: EvaluationResult, baseline: EvaluationResult, max_loss: float = MAX_LOSS) -> Gate:
     """Compare the reranked order of ``now`` with that of ``baseline`` over their common queries.
 
     A loss counts if the mean change is below ``-max_loss`` and the p-value of the randomisation

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import statistics
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.evaluation import runs
 from vecdb_rerank.evaluation.connector import Noted, Progress, evaluated_connector
+from vecdb_rerank.evaluation.connector import modes as searchable_modes
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.details import SNIPPET_CHARS, Text, moved_hits
 from vecdb_rerank.evaluation.environment import Environment, environment, measured_settings
 from vecdb_rerank.evaluation.metrics import Percentiles, Ranked, latency
 from vecdb_rerank.evaluation.result import MovedHit, rounded
+from vecdb_rerank.request import Mode
 
 HITS = 10
 PERSISTENCE = 0.9  # of rank-biased overlap: the first ten hits have 86 % of the weight
@@ -63,32 +66,41 @@ def evaluate_unjudged(
     settings: Settings,
     dataset: Dataset,
     *,
+    modes: Sequence[Mode] = (),
     k: int | None = None,
     on_progress: Progress = lambda *_: None,
     on_note: Noted = lambda _: None,
 ) -> UnjudgedResult:
-    """Search every query with the configured mode; compare its first pass with the final order."""
-    mode, k = settings.search.mode, settings.search.k if k is None else k
-    total = len(dataset.queries)
+    """Search every query; compare the first pass of each mode with the final order.
+
+    Without ``modes``, it is the configured mode.
+    """
+    chosen = searchable_modes(settings, dataset, modes)
+    chosen = chosen if modes else chosen[-1:]
+    k = settings.search.k if k is None else k
+    total = len(dataset.queries) * len(chosen)
     done = iter(range(1, total + 1))
     with evaluated_connector(settings, dataset, on_progress, on_note=on_note) as connector:
         found = runs.run(
             connector,
             dataset.queries,
-            modes=[mode],
+            modes=chosen,
             k=k,
             filters=dataset.filters,
             ids=dataset.ids,
             on_progress=lambda: on_progress("searching", next(done), total),
         )
-    texts = found[mode].texts
-    arm = changes(
-        mode,
-        f"{mode}+rerank",
-        {name: run.ranked for name, run in found.items()},
-        dataset.queries,
-        lambda document: texts.get(document, "")[:SNIPPET_CHARS],
-    )
+    texts = ChainMap(*(run.texts for run in found.values()))
+    arms = [
+        changes(
+            mode,
+            f"{mode}+rerank",
+            {name: run.ranked for name, run in found.items()},
+            dataset.queries,
+            lambda document: texts.get(document, "")[:SNIPPET_CHARS],
+        )
+        for mode in chosen
+    ]
     return {
         "dataset": dataset.name,
         "k": k,
@@ -96,7 +108,7 @@ def evaluate_unjudged(
         "settings": measured_settings(settings),
         "environment": environment(),
         "latency_ms": rounded({n: latency(run.latencies_ms) for n, run in found.items()}, 1),
-        "arms": [rounded(arm)],
+        "arms": rounded(arms),
     }
 
 

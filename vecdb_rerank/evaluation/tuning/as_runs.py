@@ -9,28 +9,29 @@ from vecdb_rerank.evaluation.runs import Run
 from vecdb_rerank.evaluation.tuning.collected import Collected, Searched
 from vecdb_rerank.evaluation.tuning.grid import Setting
 from vecdb_rerank.model import HitId
-from vecdb_rerank.request import BRANCHES
 
 
 def as_runs(collected: Collected, setting: Setting) -> dict[str, Run]:
     """Return the runs ``bm25``, ``dense``, ``hybrid`` and ``hybrid+rerank`` under ``setting``.
 
-    Their latencies are approximate, and the branches have none.
+    A collection with one branch has no ``hybrid``, and that branch is reranked. Latencies are
+    approximate, and the branches of a hybrid search have none.
     """
-    names = (*BRANCHES, "hybrid", "hybrid+rerank")
-    runs = {name: Run(cached=name in BRANCHES) for name in names}
+    [*branches] = collected.queries[0].branches
+    main = "hybrid" if len(branches) > 1 else branches.pop()
+    runs = {name: Run(cached=name != main) for name in (*branches, main)}
     reranked_ms = collected.latency_ms(setting)
-    runs["hybrid+rerank"].cached = reranked_ms is None
+    reranked = runs[f"{main}+rerank"] = Run(cached=reranked_ms is None)
     for query in collected.queries:
-        for branch, hits in zip(BRANCHES, query.branches, strict=True):
+        for branch in branches:
+            hits = query.branches[branch]
             scores = {i: hit.score for i, hit in hits.items() if hit.rank <= setting.depth}
             _add(runs[branch], query, scores, 0.0)
         candidates = query.first_pass(setting.depth, setting.fusion, setting.k)
-        _add(runs["hybrid"], query, {c.id: c.score for c in candidates}, collected.first_pass_ms)
+        _add(runs[main], query, {c.id: c.score for c in candidates}, collected.first_pass_ms)
         order = query.reranked(candidates, setting, collected.policy)
-        runs["hybrid+rerank"].add(query.query_id, order, reranked_ms or 0.0)
-        scored = query.scored(candidates, setting)
-        runs["hybrid+rerank"].scored[query.query_id] = scored
+        reranked.add(query.query_id, order, reranked_ms or 0.0)
+        reranked.scored[query.query_id] = query.scored(candidates, setting)
     return runs
 
 

@@ -24,11 +24,11 @@ from vecdb_rerank.evaluation.scoring import all_scores
 from vecdb_rerank.evaluation.tuning.collected import Collected, Scorer, Searched
 from vecdb_rerank.evaluation.tuning.grid import MAX_DEPTH, Setting, first_passes
 from vecdb_rerank.flow.drivers import run
-from vecdb_rerank.model import HitId
+from vecdb_rerank.model import BranchHit, HitId
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.ranking.fusion import tie_breaker
-from vecdb_rerank.request import BRANCHES, Fusion
+from vecdb_rerank.ranking.fusion import branch, tie_breaker
+from vecdb_rerank.request import Fusion
 from vecdb_rerank.resilience.adapt import adapt
 from vecdb_rerank.resilience.guarded import GuardedReranker
 
@@ -130,10 +130,13 @@ def _search(
         )
     [outcome] = outcomes
     candidates = {candidate.id: candidate for candidate in connector.candidates(response)}
-    branches = tuple(
-        {hit.id: hit.branches[name] for hit in outcome.hits if name in hit.branches}
-        for name in BRANCHES
-    )
+    found = connector.store.branches
+    branches: dict[str, Mapping[HitId, BranchHit]] = {
+        name: {hit.id: hit.branches[name] for hit in outcome.hits if name in hit.branches}
+        if len(found) > 1
+        else branch(outcome.first_pass_score.items())
+        for name in found
+    }
     names = dataset.ids.of_hits(list(candidates.values()))
     searched = Searched(query_id, text, branches, names)
     ids = {
@@ -161,6 +164,7 @@ class _ScoreCollector:
         self._guarded = GuardedReranker(self._cached)
         self._uncached = GuardedReranker(reranker)
         self._policy = policy
+        self._loaded = reranker.bills  # a local model is loaded by the first call
         price = policy.cost.prices.get(reranker.name, 0.0)
         self.scorer = Scorer(section, reranker.name, price=price)
 
@@ -172,7 +176,9 @@ class _ScoreCollector:
         before, started = self._cached.found, time.perf_counter()
         known = dict(zip(distinct, self._scores(self._guarded, query, distinct), strict=True))
         if self._cached.found == before:
-            self._record(len(distinct), started)
+            if self._loaded:
+                self._record(len(distinct), started)
+            self._loaded = True
         return {i: known[text] for i, text in texts.items()}
 
     def finish(self, query: str, documents: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,14 +14,15 @@ from vecdb_rerank.evaluation.tuning.grid import Setting
 from vecdb_rerank.model import BranchHit, Candidate, HitId, Scores
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.ranking import branch_weights, fusion, skip_rules
-from vecdb_rerank.request import BRANCHES, Fusion
+from vecdb_rerank.request import Fusion
 
 
 @dataclass(frozen=True, slots=True)
 class Searched:
     """One query with the hits of both branches and the rerankers' scores.
 
-    ``branches`` are (bm25, dense), with `MAX_DEPTH` hits each. ``names`` are the documents' own ids
+    ``branches`` are those of the collection by name, bm25 before dense, with at least `MAX_DEPTH`
+    hits each, if so many are found. ``names`` are the documents' own ids
     by hit, ``texts`` the texts that a reranker reads under any setting. ``scores`` has one mapping
     per reranker, from hits to raw score and relevance (0 to 1); ``calibrated`` says for each
     reranker whether its relevance is on the common scale.
@@ -28,33 +30,43 @@ class Searched:
 
     query_id: str
     query: str
-    branches: tuple[Mapping[HitId, BranchHit], ...]
+    branches: Mapping[str, Mapping[HitId, BranchHit]]
     names: Mapping[HitId, str]
     texts: Mapping[HitId, str] = field(default_factory=dict, repr=False)
     scores: tuple[Mapping[HitId, tuple[float, float]], ...] = ()
     calibrated: tuple[bool, ...] = ()
 
     def first_pass(self, depth: int, fused_by: Fusion, k: int) -> list[Candidate]:
-        """Return the first pass of a search with these settings: ``k`` hits in order."""
+        """Return the first pass of a search with these settings: ``k`` hits in order.
+
+        A branch alone is not fused: its own scores count.
+        """
         cut = self._cut(depth)
+        if len(cut) > 1:
+            found = fusion.fuse([*cut.values()], fused_by)
+        else:
+            found = fusion.by_score((i, b.score) for hits in cut.values() for i, b in hits.items())
         return [
             Candidate(
                 n,
                 hit_id,
                 self.texts.get(hit_id, ""),
                 score,
-                branches={
-                    name: hits[hit_id]
-                    for name, hits in zip(BRANCHES, cut, strict=True)
-                    if hit_id in hits
-                },
+                branches={name: hits[hit_id] for name, hits in cut.items() if hit_id in hits},
             )
-            for n, (hit_id, score) in enumerate(fusion.fuse(cut, fused_by)[:k])
+            for n, (hit_id, score) in enumerate(found[:k])
         ]
 
-    def _cut(self, depth: int) -> list[Mapping[HitId, BranchHit]]:
+    def pairs(self, setting: Setting) -> int:
+        """Return how many candidates a search with this setting scores."""
+        return min(setting.k, len({i for hits in self._cut(setting.depth).values() for i in hits}))
+
+    def _cut(self, depth: int) -> dict[str, Mapping[HitId, BranchHit]]:
         """Return the first ``depth`` hits of each branch."""
-        return [{i: b for i, b in hits.items() if b.rank <= depth} for hits in self.branches]
+        return {
+            name: {i: b for i, b in hits.items() if b.rank <= depth}
+            for name, hits in self.branches.items()
+        }
 
     def reranked(
         self, candidates: Sequence[Candidate], setting: Setting, policy: Policy
@@ -76,9 +88,8 @@ class Searched:
             [relevance for _, relevance in pairs],
             calibrated=self.calibrated[reranker],
         )
-        hits: dict[str, Mapping[HitId, BranchHit]]
-        hits = dict(zip(BRANCHES, self._cut(setting.depth), strict=True))
-        weights = branch_weights.decide(hits, setting.fusion)
+        hits = self._cut(setting.depth)
+        weights = branch_weights.decide(hits, setting.fusion) if len(hits) > 1 else {}
         return Scored(self.query, candidates, scores, self.names, weights)
 
 
@@ -98,9 +109,9 @@ class Scorer:
     units: Callable[[int], float] | None = field(default=None, repr=False)
     price: float = 0.0
 
-    def latency_ms(self, k: int) -> float | None:
-        """Return the milliseconds that ``k`` documents take; None if not measured."""
-        return self.milliseconds / self.documents * k if self.documents else None
+    def latency_ms(self, count: float) -> float | None:
+        """Return the milliseconds that ``count`` documents take; None if not measured."""
+        return self.milliseconds / self.documents * count if self.documents else None
 
     def cost(self, k: int) -> float | None:
         """Return the price of a query with ``k`` documents; None if nothing is billed."""
@@ -125,9 +136,13 @@ class Collected:
 
     def latency_ms(self, setting: Setting) -> float | None:
         """Return a search's approximate milliseconds; None if the reranker was not timed."""
-        scoring = self.scorers[setting.reranker].latency_ms(setting.k)
+        scoring = self.scorers[setting.reranker].latency_ms(self._pairs(setting))
         return None if scoring is None else self.first_pass_ms + scoring
 
     def cost(self, setting: Setting) -> float | None:
         """Return a search's cost in the currency of the prices; None if nothing is billed."""
-        return self.scorers[setting.reranker].cost(setting.k)
+        return self.scorers[setting.reranker].cost(round(self._pairs(setting)))
+
+    def _pairs(self, setting: Setting) -> float:
+        """Return the mean number of candidates that a search scores."""
+        return statistics.fmean([query.pairs(setting) for query in self.queries] or [setting.k])
