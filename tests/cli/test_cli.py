@@ -31,6 +31,7 @@ from vecdb_rerank.cli.terminal import SafeFormatter, as_json, printable
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import DEFAULT_FILE, check, load
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
+from vecdb_rerank.evaluation.verdict import verdict
 from vecdb_rerank.testing import CORPUS, QUERIES
 from vecdb_rerank.testing.base import new_name
 
@@ -65,6 +66,11 @@ def script(*arguments: str, **environment: str) -> Ended:
         env={**os.environ, **environment},
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def names_files(err: str) -> list[str]:
+    """Return the first word of each line: the files that were written."""
+    return [line.split()[0] for line in err.splitlines()]
 
 
 def plain(text: str) -> str:
@@ -864,6 +870,8 @@ def test_an_evaluation_prints_only_json_where_json_is_asked_for(
         "mrr@10",
         "recall@5",
         "judged@10",
+        "pairs",
+        "pairs_p95",
         "latency_ms",
     ]
 
@@ -872,7 +880,8 @@ def test_an_evaluation_prints_a_table_and_writes_a_file(
     beir: str, run: Callable[..., Ended]
 ) -> None:
     ended = run("evaluate", beir, "--modes", "bm25, hybrid", "--k", "5", "--json", "out.json")
-    assert (ended.code, ended.err) == (0, "")
+    assert ended.code == 0
+    assert names_files(ended.err) == ["out.json"]
     assert "tiny: 10 documents, 2 queries, k=5, qdrant" in ended.out
     result = json.loads(Path("out.json").read_text())
     assert list(result["stages"]) == [
@@ -880,6 +889,9 @@ def test_an_evaluation_prints_a_table_and_writes_a_file(
         *("hybrid", "tuned fusion", "hybrid+rerank"),
     ]
     assert result["verdict"]["text"] in plain(ended.out)
+    # The verdict has the numbers of the table, each rounded once.
+    costs = result["details"]["cost_per_1000"]
+    assert result["verdict"] == verdict(result["yardstick"], costs)
 
 
 def test_an_evaluation_writes_a_page_and_a_picture(beir: str, run: Callable[..., Ended]) -> None:
@@ -887,7 +899,8 @@ def test_an_evaluation_writes_a_page_and_a_picture(beir: str, run: Callable[...,
     ended = run(
         "evaluate", beir, "--modes", "hybrid", "--k", "5", "--html", "r.html", "--chart=r.svg"
     )
-    assert (ended.code, ended.err) == (0, "")
+    assert ended.code == 0
+    assert names_files(ended.err) == ["r.html", "r.svg"]
     assert Path("r.html").read_text(encoding="utf-8").count("<svg") == 4
     assert "$x_{$" in Path("r.svg").read_text(encoding="utf-8")
 
@@ -935,7 +948,8 @@ def test_tuning_prints_the_trade_off_and_writes_a_configuration(
     beir: str, run: Callable[..., Ended]
 ) -> None:
     ended = run("tune", beir, "--max-k", "20", "--folds", "2", "--out", "new.toml", "--chart=t.png")
-    assert (ended.code, ended.err) == (0, "")
+    assert ended.code == 0
+    assert names_files(ended.err) == ["t.png"]
     for text in ("chosen", "NDCG@10", "new.toml"):
         assert text in ended.out
     # Two queries prove nothing: the settings stay, and both outputs say so.

@@ -88,6 +88,7 @@ def test_the_demo_from_its_first_line_to_the_next_commands(short: None, tmp_path
     picture = (tmp_path / "picture.svg").read_text(encoding="utf-8")
     ElementTree.fromstring(picture)
     assert "font-face" not in picture
+    assert "picture.svg" in ended.stderr
     assert "reranked" in picture
 
 

@@ -12,7 +12,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation import details, metrics
 from vecdb_rerank.evaluation.datasets import Dataset, QueryInfo
 from vecdb_rerank.evaluation.environment import environment
-from vecdb_rerank.evaluation.report import charts, html
+from vecdb_rerank.evaluation.report import charts, html, tables
 from vecdb_rerank.evaluation.result import EvaluationResult, Hit, summary
 from vecdb_rerank.evaluation.runs import Run
 from vecdb_rerank.evaluation.scored import Scored
@@ -188,6 +188,24 @@ def test_a_page_has_its_charts_and_its_texts_and_nothing_from_outside() -> None:
     assert all(link.startswith("#") for link in read.links)
     for text in ("first?", "text of d", "rank 1 → rank 2", "milliseconds by stage", "read only"):
         assert text in read.text
+
+
+def test_the_yardstick_is_titled_by_what_it_compares() -> None:
+    queries = {"bm25": RAW, "hybrid": RAW, "hybrid+rerank": RERANKED}
+    for runs, wanted in (
+        (queries, ("Reranking", "hybrid")),
+        ({"dense": RAW, "dense+rerank": RERANKED}, ("Reranking", "dense")),
+        ({"dense": RAW}, ("First passes", "dense")),
+    ):
+        measured = yardstick(runs, QRELS)
+        title = tables.yardstick_title(measured)
+        assert (title.split(" against ")[0], title.split(" against ")[1]) == wanted
+        assert ("tuned" in tables.yardstick_caption(measured)) == (len(runs) > 1)
+    assert "1 query," in tables.yardstick_caption(yardstick(queries, QRELS))
+
+
+def test_a_test_of_few_changed_queries_is_not_relied_on() -> None:
+    assert any("too few" in line for line in tables.sentences(result()))
 
 
 def test_the_charts_of_a_page_take_its_colors() -> None:

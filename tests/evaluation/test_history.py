@@ -68,6 +68,7 @@ def test_the_command_prints_a_table_and_writes_the_page(tmp_path: Path) -> None:
     file = tmp_path / "h.html"
     ended = CliRunner().invoke(app, ["history", *files, "--html", str(file)])
     assert ended.exit_code == 0, ended.output
+    assert str(file) in ended.stderr
     assert file.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 

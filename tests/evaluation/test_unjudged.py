@@ -86,6 +86,7 @@ def test_the_command_shows_an_existing_collection_without_judgments(
     arguments = ["evaluate", "--queries-file", "queries.jsonl", "--k", "10"]
     ended = CliRunner().invoke(app, [*arguments, "--json", "u.json", "--html", "u.html"])
     assert ended.exit_code == 0, ended.output
+    assert {"u.html", "u.json"} <= set(ended.stderr.split())
     [row] = json.loads(Path("u.json").read_text())["arms"][0]["queries"]
     assert row["query"] == query["text"]
     page = Path("u.html").read_text(encoding="utf-8")

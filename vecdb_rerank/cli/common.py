@@ -208,6 +208,13 @@ def documents(count: int) -> str:
     return "1 document" if count == 1 else f"{count:,} documents"
 
 
+def say_written(*files: Path | str | None) -> None:
+    """Say on standard error which files were written; None and ``-`` are none."""
+    for file in files:
+        if file is not None and file != "-":
+            err.print_line(f"{file} is written")
+
+
 def megabytes(size: int) -> str:
     """Return a number of bytes as text."""
     return f"{size / 1e6:,.1f} MB"

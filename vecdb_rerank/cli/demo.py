@@ -87,6 +87,7 @@ def _tour(connector: EvaluatedConnector, everything: bool, svg: Path | None) -> 
         _show(answer, f"{number}. {kind}")
         if svg is not None and number == 1:
             picture.draw(_lines(answer, kind), "vecdb-rerank demo", svg)
+            common.say_written(svg)
     judged = handbook.answered(held_out=False)
     chosen = judged if everything else measure.sample(judged, statistics.median(times))
     _measure(connector, chosen)
@@ -153,11 +154,14 @@ def _table(answer: Answer) -> RenderableType:
 
 
 def _measure(connector: EvaluatedConnector, questions: Sequence[Question]) -> None:
-    from vecdb_rerank.demo import measure
+    from vecdb_rerank.demo import measure, session
     from vecdb_rerank.evaluation.report import tables
     from vecdb_rerank.evaluation.verdict import verdict
 
-    common.out.print_line(f"\nMeasuring {len(questions)} judged questions …")
+    common.out.print_line(
+        f"\nMeasuring {len(questions)} judged questions; reranking {session.K} passages for each "
+        "takes most of the time …"
+    )
     with common.progress() as shown:
         measured = measure.measure(connector, questions, common.Bars(shown))
     common.out.print(tables.yardstick_table(measured))

@@ -144,6 +144,7 @@ def command(
             charts.save(charts.EVALUATION, result, part, tables.title(result))
     if json_file is not None:
         common.write_json(result, json_file)
+    common.say_written(html, chart, run_out, json_file)
     if json_file != "-":
         _print(result)
     if (found := result["gate"]) is not None and found["lost"]:
@@ -171,6 +172,7 @@ def _unjudged(
         common.write_text(html, unjudged.page(result))
     if json_file is not None:
         common.write_json(result, json_file)
+    common.say_written(html, json_file)
     if json_file != "-":
         common.out.print_line("Nothing is judged: this shows what changes, not what is better.")
         common.out.print(unjudged.summary_table(result))

@@ -35,5 +35,6 @@ def command(
     found = histories([Snapshot(file.stem, load(file)) for file in snapshots])
     if html is not None:
         common.write_text(html, page(found))
+        common.say_written(html)
     for dataset, rows in found.items():
         common.out.print(history_table(dataset, rows))

@@ -64,6 +64,7 @@ def command(
         common.err.print_line(f"{file}: {why}", style="yellow")
     if json_file is not None:
         common.write_json({**asdict(report), "counts": dict(report.counts)}, json_file)
+        common.say_written(json_file)
     if json_file == "-":
         return
     for line in _lines(report):

@@ -100,6 +100,7 @@ def command(
             charts.save(charts.TUNING, result, part, f"{dataset.name}: what quality costs")
     if json_file is not None:
         common.write_json(result, json_file)
+    common.say_written(chart, json_file)
     if json_file != "-":
         common.out.print_line(result["verdict"]["text"])
         common.out.print(tables.yardstick_table(result["yardstick"]), _table(result))

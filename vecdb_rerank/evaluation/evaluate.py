@@ -90,7 +90,8 @@ def evaluate(
         chain = connector.pipeline.chain
     stages = {name: found[name] for mode in modes for name in (mode, f"{mode}+rerank")}
     compared = {name: run for name, run in found.items() if chain or "+" not in name}
-    measured = yardstick(compared, dataset.qrels, policy=settings.policy)
+    # Rounded first, so that the verdict and the tables show the same numbers.
+    measured = rounded(yardstick(compared, dataset.qrels, policy=settings.policy))
     on_runs(stages)
     looked_at = details.compute(dataset, stages, deep, main, k, text, others or {})
     stages |= {
@@ -105,7 +106,7 @@ def evaluate(
         "reranker": "" if chain is None else chain.name,
         "settings": measured_settings(settings),
         "environment": environment(),
-        "yardstick": rounded(measured),
+        "yardstick": measured,
         "details": looked_at,
         "gate": None,
     }

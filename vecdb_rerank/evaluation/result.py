@@ -230,7 +230,7 @@ def with_tuned_fusion(result: EvaluationSummary, measured: Yardstick) -> Evaluat
     for name, stage in result["stages"].items():
         stages[name] = stage
         if name == "hybrid" and tuned is not None:
-            quality = {"ndcg@10": round(tuned["ndcg@10"], 4)}
+            quality = {"ndcg@10": tuned["ndcg@10"]}
             stages[TUNED_FUSION] = {**quality, "latency_ms": stage["latency_ms"]}
     return {**result, "stages": stages}
 

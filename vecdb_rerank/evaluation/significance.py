@@ -13,6 +13,7 @@ from vecdb_rerank._optional import require
 
 RESAMPLES = 2_000
 MIN_QUERIES = 30  # with fewer, an interval is not reliable
+MIN_CHANGED = 6  # queries; of n changes, p is at least 2 / 2**n, so 0.0625 with five
 ROUNDING = 1e-9  # smaller differences are rounding errors
 
 

@@ -7,6 +7,7 @@ from typing import Literal, TypedDict
 
 from vecdb_rerank.evaluation.significance import MIN_QUERIES
 from vecdb_rerank.evaluation.yardstick import (
+    MIN_HALF,
     RERANKED,
     TUNED_RERANKING,
     Difference,
@@ -119,7 +120,10 @@ def _advice(answer: Answer, measured: Yardstick, rows: dict[str, YardstickRow]) 
 
 
 def _needed(measured: Yardstick) -> int:
-    """Return about how many queries make the interval narrow enough to exclude 0, or a gain."""
+    """Return about how many queries make the interval narrow enough to exclude 0, or a gain.
+
+    At least as many as the tuned rows need.
+    """
     gain = measured["gain"]
     assert gain is not None
     low, high = gain["interval"]
@@ -127,4 +131,4 @@ def _needed(measured: Yardstick) -> int:
     ratio = (high - low) / 2 / max(abs(gain["change"]), WORTH / 2)
     needed = measured["queries"] * max(1.5, ratio * ratio)
     digits = 10 ** max(1, math.floor(math.log10(needed)) - 1)
-    return max(MIN_QUERIES, math.ceil(needed / digits) * digits)
+    return max(2 * MIN_HALF, math.ceil(needed / digits) * digits)

@@ -50,7 +50,7 @@ def evaluation(result: EvaluationResult) -> str:
         f"{escape(tables.environment_line(result))}</p>",
         _settings(result),
         f'<div class="charts">{"".join(drawn)}</div>',
-        f"<h2>{tables.YARDSTICK_TITLE}</h2>",
+        f"<h2>{escape(tables.yardstick_title(measured))}</h2>",
         table(
             tables.yardstick_columns(measured),
             (tables.yardstick_cells(measured, row) for row in measured["rows"]),

@@ -17,13 +17,12 @@ from vecdb_rerank.evaluation.result import (
     stage_metrics,
     stage_times,
 )
-from vecdb_rerank.evaluation.significance import PairedDict
+from vecdb_rerank.evaluation.significance import MIN_CHANGED, PairedDict
 from vecdb_rerank.evaluation.yardstick import MIN_HALF, RERANKED, Yardstick, YardstickRow
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-YARDSTICK_TITLE = "Reranking against tuned fusion"
 HITS_TITLE = "Why not just retrieve more?"
 CLASS_COLUMNS = ("class", "queries", "first pass", "reranked", "change of NDCG@10")
 HITS_COLUMNS = ("hits", "queries with a relevant one", "recall", "relevant hits", "characters")
@@ -85,13 +84,23 @@ def yardstick_columns(measured: Yardstick) -> list[str]:
     return ["order", "NDCG@10", f"against {measured['against']}", "p50 ms", "best on all queries"]
 
 
+def yardstick_title(measured: Yardstick) -> str:
+    """Return what the yardstick compares with what."""
+    reranked = any(row["name"] == RERANKED for row in measured["rows"])
+    return f"{'Reranking' if reranked else 'First passes'} against {measured['against']}"
+
+
 def yardstick_caption(measured: Yardstick) -> str:
-    """Return how the tuned rows were measured, and whether on too few queries."""
+    """Return what the brackets are, how tuned rows were measured, and whether on few queries."""
+    interval = "[95 % interval]"
+    if not any(row["setting"] for row in measured["rows"]):
+        return interval
     text = (
         f"tuned rows: chosen on one half of the queries and measured on the other, "
-        f"{measured['splits']} splits; [95 % interval]"
+        f"{measured['splits']} splits; {interval}"
     )
-    few = f"; * halves of {measured['half']} queries are small: judge at least {2 * MIN_HALF}"
+    counted = "1 query" if measured["half"] == 1 else f"{measured['half']} queries"
+    few = f"; * chosen on {counted}, fewer than {MIN_HALF}: mostly chance"
     return text + few if measured["small"] else text
 
 
@@ -100,7 +109,7 @@ def yardstick_table(measured: Yardstick) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=YARDSTICK_TITLE, caption=yardstick_caption(measured))
+    shown = Table(title=yardstick_title(measured), caption=yardstick_caption(measured))
     for name in yardstick_columns(measured):
         shown.add_column(name, justify="right" if name in ("NDCG@10", "p50 ms") else "left")
     for row in measured["rows"]:
@@ -206,9 +215,11 @@ def _against(name: str, mode: str, how: PairedDict) -> str:
 
 
 def _paired(how: PairedDict) -> str:
+    moved = how["wins"] + how["losses"]
+    few = f", fewer than {MIN_CHANGED} changed: too few for a test" if moved < MIN_CHANGED else ""
     return (
         f"{changed(how['change'], how['interval'])}, p {_p(how['p'])}; queries: {how['wins']} "
-        f"better, {how['losses']} worse, {how['ties']} equal"
+        f"better, {how['losses']} worse, {how['ties']} equal{few}"
     )
 
 
