@@ -46,6 +46,12 @@ def test_a_win_an_exact_name_a_negation_and_a_loss_are_shown(
     assert (loss["reranked"] or 99) > (loss["hybrid"] or 99)
 
 
+def test_the_question_in_the_help_is_the_win() -> None:
+    [win, *_] = command.SHOWN
+    [text] = [question.text for question in handbook.questions() if question.id == win]
+    assert f'"{text}"' in (command.command.__doc__ or "")
+
+
 def test_an_answer_has_all_candidates_with_both_ranks(
     answers: Mapping[str, session.Answer],
 ) -> None:

@@ -52,7 +52,7 @@ def command(
     models. The first searches show where reranking moves the answer; the table
     measures as many judged questions as half a minute allows.
 
-    Example: vecdb-rerank demo "undo a commit that I already pushed"
+    Example: vecdb-rerank demo "converted dates all land in january 1970"
     """
     common.out.print_line(
         "A developer's handbook, an embedded Qdrant and the bundled models: "
