@@ -69,8 +69,8 @@ def script(*arguments: str, **environment: str) -> Ended:
 
 
 def names_files(err: str) -> list[str]:
-    """Return the first word of each line: the files that were written."""
-    return [line.split()[0] for line in err.splitlines()]
+    """Return the files that were written; on a slow machine there is a line of progress too."""
+    return [line.split()[0] for line in err.splitlines() if "written" in line]
 
 
 def plain(text: str) -> str:
