@@ -54,7 +54,8 @@ def _open(
         return kind(**options)
     except (RuntimeError, OSError) as error:
         # The folder of an embedded Qdrant is open elsewhere, or it is not a folder.
-        raise DatabaseError(f"Qdrant at {options.get('path')}: {error}") from error
+        locked = "; stop the other program" if "already accessed" in str(error) else ""
+        raise DatabaseError(f"Qdrant at {options.get('path')}: {error}{locked}") from error
 
 
 def client_options(settings: QdrantSettings, *, use_async: bool = False) -> dict[str, Any]:

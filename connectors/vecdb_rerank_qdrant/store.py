@@ -377,7 +377,11 @@ class QdrantStore(Store[models.QueryResponse]):
         """Create the text index of the layout's field."""
         field = self._layout.text_index
         if field is None:
-            raise ConfigurationError("backend.text_index", "must name the field to index")
+            fields = ", ".join(self._text_fields.paths)
+            raise ConfigurationError(
+                "backend.text_index",
+                f"must name the field to index, one of: {fields}; remove backend.bm25_vector then",
+            )
         return text_index.create(self._client, self._layout.collection, field, self._bm25.language)
 
     def delete(self) -> Flow[None]:

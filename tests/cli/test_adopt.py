@@ -334,11 +334,12 @@ def test_the_doctor_creates_the_text_index_of_the_configuration(place: Place) ->
     langchain_qdrant(place)
     done("adopt", place.name, "--path", "db")
     assert "text_index" in done("doctor")
+    assert "page_content" in str(run("doctor", "--create-text-index").exception)
     file = Path("vecdb_rerank.toml")
     text = file.read_text(encoding="utf-8").replace('bm25_vector = "none"', "")
     file.write_text(text.replace("# text_index", "text_index"), encoding="utf-8")
     assert run("doctor").exit_code == 1
-    done("doctor", "--create-text-index")
+    assert "created" in run("doctor", "--create-text-index").stderr
     assert ANSWER in done("search", "bees", "--mode", "bm25")
 
 

@@ -86,6 +86,7 @@ def command(
     if create_text_index:
         with closing(factory.build(_without_models(settings))) as connector:
             common.run_on(connector, connector.store.create_text_index())
+        common.err.print_line("text index created")
     common.out.print_line(f"vecdb-rerank {__version__}, Python {platform.python_version()}")
     findings = [
         _try("embedder", lambda: _embedder(factory.embedder(settings))),

@@ -96,7 +96,8 @@ def _toml(path: Path, *, required: bool) -> Layer:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigurationError(str(path), f"not valid TOML: {error}") from error
+        hint = "; strings need quotes" if "Invalid value" in str(error) else ""
+        raise ConfigurationError(str(path), f"not valid TOML: {error}{hint}") from error
     except RecursionError:
         raise ConfigurationError(str(path), "TOML that is nested too deeply") from None
     except OSError as error:
@@ -271,14 +272,15 @@ def _explain_one(problem: ErrorDetails, layers: Mapping[str, Layer]) -> tuple[st
         if named in schema.keys(section):
             path = (*path, named)
     source = _origin(layers, path[:-1] if problem["type"] == "missing" else path)
-    return ".".join(path), f"{message} ({source})"
+    where = "" if source == "default" else f" ({source})"
+    return ".".join(path), f"{message}{where}"
 
 
 def _word(problem: ErrorDetails) -> str:
     """Propose the allowed value nearest to a word, which may be a language's code; else all."""
     allowed = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
     given = str(problem["input"])
-    return f"no such value; {registry.nearest(CODES.get(given, given), allowed)}"
+    return f"no such value: {registry.nearest(CODES.get(given, given), allowed)}"
 
 
 _NO_TABLE = ("model_type", "model_attributes_type", "dataclass_type", "dict_type")
