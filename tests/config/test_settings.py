@@ -816,3 +816,16 @@ def test_a_cascade_is_one_of_a_chain_and_holds_another() -> None:
 def test_errors_in_a_cascade_name_the_key(given: dict[str, object], key: str) -> None:
     assert refused(reranker={"type": "cascade", **given}).key == f"reranker.{key}"
     assert refused(rerankers=[{"type": "cascade", **given}]).key == f"rerankers.0.{key}"
+
+
+def test_a_file_with_an_unquoted_word_says_that_strings_need_quotes(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("[backend]\ntype = qdrant\n")
+    with pytest.raises(ConfigurationError, match="quotes"):
+        load(file)
+
+
+def test_a_default_that_does_not_do_is_named_without_a_source() -> None:
+    error = refused(reranker={"type": "http", "url": "http://localhost"})
+    assert error.key == "reranker.model"
+    assert "default" not in error.problem
