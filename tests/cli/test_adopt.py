@@ -343,6 +343,14 @@ def test_the_doctor_creates_the_text_index_of_the_configuration(place: Place) ->
     assert ANSWER in done("search", "bees", "--mode", "bm25")
 
 
+def test_a_text_index_is_created_for_vectors_of_a_known_model(place: Place) -> None:
+    bare_qdrant(place)
+    done("adopt", place.name, "--path", "db", "--create-text-index")
+    backend = settings()["backend"]
+    assert (backend["text_index"], settings()["embedder"]["model"]) == ("body", "bundled")
+    assert ANSWER in done("search", "bees", "--mode", "bm25")
+
+
 def test_vectors_of_more_text_are_likely_and_not_proven(place: Place) -> None:
     with closing(place.qdrant()) as client:
         client.create_collection(place.name, vectors_config=DENSE)
@@ -415,7 +423,9 @@ def test_what_is_missing_is_named(place: Place) -> None:
     assert refused(*options, "--embedder", "http:x").key == "--embedder"
     assert refused(*options, "--dense-vector", "other").key == "--dense-vector"
     assert refused(*options, "--language", "klingon").key == "language"
-    assert refused("adopt", "--url", "http://127.0.0.1:1").key == "--backend"
+    error = refused("adopt", place.name.upper(), "--path", "db")
+    assert (error.key, place.name in error.problem) == ("COLLECTION", True)
+    assert refused("adopt", "--url", "http://127.0.0.1:1").key == "--url"
     for url in (
         "http://user:secret@127.0.0.1:1",
         "http://x y",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import urlsplit
 
 import typer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.adopt.fields import TextField
     from vecdb_rerank.config.settings import Settings
     from vecdb_rerank.request import Language
+    from vecdb_rerank.search.connector import Connector
 
 _NO_MODELS = {"embedder": {"type": "none"}, "reranker": {"type": "none"}}
 _TRIAL_WORDS = 8
@@ -64,6 +66,7 @@ def command(
     from vecdb_rerank.adopt.toml import written
     from vecdb_rerank.config import factory
     from vecdb_rerank.config.loading import load, load_environment
+    from vecdb_rerank.config.settings import NoneSettings
     from vecdb_rerank.errors import ConfigurationError
     from vecdb_rerank.request import check_language
 
@@ -89,7 +92,7 @@ def command(
         settings = settings.model_copy(update={"backend": backend_settings})
     connection["collection"] = collection
     with closing(factory.build(settings)) as connector:
-        description = common.run_on(connector, connector.store.describe())
+        description = _described(connector, collection)
     paths = tuple(text_field or ()) or _text(description)
     answers = Answers(dense_vector, embedder, cast("Language | None", language), create_text_index)
     plan = _plan(description, paths, answers)
@@ -98,7 +101,9 @@ def command(
     common.out.print(text, markup=False, highlight=False)
     common.err.print_line(f"{out} is written")
     if plan.text_index is not None:
-        with closing(factory.build(load(out, **_NO_MODELS).settings)) as connector:
+        none = NoneSettings()
+        update = {"embedder": none, "reranker": none}
+        with closing(factory.build(load(out).settings.model_copy(update=update))) as connector:
             common.run_on(connector, connector.store.create_text_index())
         common.err.print_line(f"text index of {plan.text_index!r} created")
     query = query or _trial(description, paths)
@@ -129,10 +134,30 @@ def _database(url: str) -> str:
             title = json.loads(response.read(100_000)).get("title", "")
     except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
         where = display_url(url)
+        if isinstance(error, OSError) and not isinstance(error, urllib.error.HTTPError):
+            raise ConfigurationError(
+                "--url", f"{where} cannot be reached ({error}): is it up, is the URL right?"
+            ) from None
         raise ConfigurationError(
             "--backend", f"name it: {where} did not say which database it is ({error})"
         ) from None
     return "qdrant" if "qdrant" in str(title) else "opensearch"
+
+
+def _described(connector: Connector[Any], collection: str) -> Description:
+    """Return what a collection is like; name the others if it is missing."""
+    from vecdb_rerank._checks import one_of
+    from vecdb_rerank.errors import DatabaseError
+
+    try:
+        description: Description = common.run_on(connector, connector.store.describe())
+    except DatabaseError:
+        with suppress(DatabaseError):  # a key may be for one collection alone
+            one_of(
+                "COLLECTION", collection, common.run_on(connector, connector.store.collections())
+            )
+        raise
+    return description
 
 
 def _only_collection(settings: Settings) -> str:
