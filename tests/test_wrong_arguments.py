@@ -249,7 +249,7 @@ wrong(
 wrong(
     "dense_vector",
     number=connector(dense_vector=5),
-    opensearch=lambda c: of_opensearch(c, dense_vector=None),
+    opensearch=lambda c: of_opensearch(c, dense_vector=5),
 )
 wrong("bm25_vector", number=connector(bm25_vector=5), empty=connector(bm25_vector=""))
 wrong(
@@ -260,7 +260,7 @@ wrong(
     "bm25_fields",
     text=lambda c: of_opensearch(c, bm25_fields="title"),
     none=lambda c: of_opensearch(c, bm25_fields=None),
-    empty=lambda c: of_opensearch(c, bm25_fields=()),
+    empty=lambda c: of_opensearch(c, bm25_fields=(), dense_vector=None),
     numbers=lambda c: of_opensearch(c, bm25_fields=[1]),
     boost=lambda c: of_opensearch(c, bm25_fields=["title^x"]),
     negative_boost=lambda c: of_opensearch(c, bm25_fields=["title^-1"]),

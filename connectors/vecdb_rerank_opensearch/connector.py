@@ -145,10 +145,11 @@ def _layout(
     index: str, dense_vector: str | None, bm25_fields: Sequence[str], language: Language
 ) -> Layout:
     is_text("index", index, "the name of an index, an alias or a pattern")
-    is_text("dense_vector", dense_vector, "the name of a knn_vector field")
+    if dense_vector is not None:
+        is_text("dense_vector", dense_vector, "the name of a knn_vector field")
     if isinstance(bm25_fields, str):
         raise ConfigurationError("bm25_fields", f"expected a list, got a string: [{bm25_fields!r}]")
-    if not isinstance(bm25_fields, Sequence) or not bm25_fields:
+    if not isinstance(bm25_fields, Sequence):
         raise ConfigurationError("bm25_fields", f"must name fields, got {shown(bm25_fields)}")
     for field in bm25_fields:
         is_text("bm25_fields", field, "names of text fields")

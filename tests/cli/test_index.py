@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,8 +208,9 @@ def test_an_interrupted_command_ends_in_one_line_and_can_be_repeated(run: Run) -
     assert process.stdin is not None
     process.stdin.write(documents)
     process.stdin.flush()
-    while not Path("index").exists():  # it waits for more documents, and is interrupted then
+    while not list(Path("index").rglob("storage.sqlite")):  # it stores, then waits for more
         assert process.poll() is None
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, b""), err

@@ -24,9 +24,10 @@ def parse_object(line: bytes) -> dict[str, object]:
     Raises ValueError, which says why, for anything else.
     """
     try:
-        return as_object(json.loads(line.decode("utf-8-sig")))
+        value = json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(problem(error)) from None
+    return as_object(value)
 
 
 def problem(error: ValueError | RecursionError) -> str:

@@ -100,7 +100,7 @@ def test_a_client_of_the_other_kind_is_refused() -> None:
     for cls, other, named in (
         (RerankingOpenSearch, AsyncOpenSearch("http://localhost:1"), "AsyncRerankingOpenSearch"),
         (AsyncRerankingOpenSearch, OpenSearch("http://localhost:1"), "RerankingOpenSearch"),
-        (RerankingOpenSearch, "http://localhost:1", "str"),
+        (RerankingOpenSearch, "http://localhost:1", "OpenSearch"),
     ):
         make: Any = cls
         with pytest.raises(ConfigurationError, match=named) as caught:
