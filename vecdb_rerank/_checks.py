@@ -69,7 +69,7 @@ def number(key: str, value: float) -> None:
 
 
 def is_text(key: str, value: object, what: str = "") -> None:
-    """Check that ``value`` is a str that is not blank; ``what`` says what it is about."""
+    """Check that ``value`` is a str with text in it; ``what`` describes it in the message."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(key, f"must be {what or 'a non-empty str'}, got {shown(value)}")
 

@@ -32,7 +32,7 @@ _FACETS = ("aggs", "aggregations")
 
 
 def check(body: Mapping[str, Any] | None, filter: object) -> None:
-    """Raise `ConfigurationError` for a wrong body, or a filter that is no query.
+    """Raise `ConfigurationError` for a wrong body or filter.
 
     The search itself sets some keys of the body.
     """

@@ -13,7 +13,7 @@ from vecdb_rerank.cli.terminal import SafeConsole
 def lines(
     monkeypatch: pytest.MonkeyPatch, seconds: float, total: int | None = 3, what: str = "indexing"
 ) -> list[str]:
-    """What three steps of work write to a standard error that is no terminal."""
+    """What three steps of work write to a standard error that is not a terminal."""
     stream = io.StringIO()
     console = SafeConsole()
     console.file = stream

@@ -1,4 +1,4 @@
-"""From a description to settings: pure functions. What cannot be told becomes a question."""
+"""From a description to settings: pure functions. What they cannot decide becomes a question."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What cannot be told: the option that answers it, the question, and the usual answers."""
+    """An open question: the option that answers it, the question, and the usual answers."""
 
     option: str
     text: str

@@ -120,7 +120,7 @@ def progress() -> Iterator[Progress]:
 class Bars:
     """A progress callback that gives each kind of work its own bar.
 
-    If standard error is no terminal, it prints a line every `LINE_SECONDS` instead.
+    If standard error is not a terminal, it prints a line every `LINE_SECONDS` instead.
     """
 
     def __init__(self, shown: Progress) -> None:
