@@ -16,10 +16,11 @@ from tests.faults.server import FaultServer, fault_server
 from vecdb_rerank import Deadline, HttpReranker
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.http.request_limits import estimated_tokens
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.cost import Cost
-from vecdb_rerank.rerankers.wire_formats import FORMATS, estimated_tokens
+from vecdb_rerank.rerankers.wire_formats import FORMATS
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.resilience.ledger import Ledger
 

@@ -105,7 +105,7 @@ def test_each_attempt_is_a_span_with_its_error(api: str) -> None:
     numbers = [dict(span.attributes or {})["vecdb_rerank.number"] for span in attempts]
     assert numbers == [1, 2, 3]
     assert {span.status.status_code for span in attempts} == {trace.StatusCode.ERROR}
-    assert dict(attempts[0].attributes or {})["error.type"] == "ServiceError"
+    assert dict(attempts[0].attributes or {})["error.type"] == "RerankServiceError"
     [whole] = tree()["search"]
     assert whole.status.status_code is trace.StatusCode.UNSET  # there was a response
     assert dict(whole.attributes or {})["vecdb_rerank.status"] == "fell_back"

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecdb_rerank.errors import RerankError
+from vecdb_rerank.http.request_limits import estimated_tokens
 from vecdb_rerank.rerankers.wire_formats import (
     FORMATS,
     FormatName,
     ScoreRequest,
     endpoint,
-    estimated_tokens,
     predicted_units,
     request_body,
     root,

@@ -1,1 +1,1 @@
-"""HTTP with a deadline: transport, clients, proxies, retries."""
+"""Calling services by HTTP: transport, clients, retries, requests within limits, their errors."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 import tenacity
 from tenacity import DoAttempt, DoSleep
 
-from vecdb_rerank.errors import RerankError
+from vecdb_rerank.errors import VecdbRerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, wait
 
@@ -21,8 +21,8 @@ T = TypeVar("T")
 _TRANSIENT = {408, 409, 425, 429}
 
 
-class ServiceError(RerankError):
-    """A remote reranker did not return scores.
+class ServiceError(VecdbRerankError):
+    """A service did not answer as it should.
 
     ``transient`` says that a retry may help, ``retry_after`` after how many seconds the server
     wants it. ``request_rejected`` says that the server refused this request, which implies nothing

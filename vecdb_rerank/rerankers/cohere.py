@@ -17,16 +17,12 @@ from vecdb_rerank.errors import ConfigurationError, RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Compute, Flow, Request, Step
 from vecdb_rerank.http.client_pool import ClientPool, Verify
+from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES
 from vecdb_rerank.http.retry import ServiceError
+from vecdb_rerank.http.server_messages import find_message, mask, parse
+from vecdb_rerank.http.service import checked_url, clean_key
 from vecdb_rerank.http.time_limit import until
-from vecdb_rerank.rerankers.remote import (
-    MAX_RESPONSE_BYTES,
-    RemoteOptions,
-    RemoteReranker,
-    checked_url,
-    clean_key,
-)
-from vecdb_rerank.rerankers.server_messages import find_message, mask, parse
+from vecdb_rerank.rerankers.remote import RemoteOptions, RemoteReranker, RerankServiceError
 from vecdb_rerank.rerankers.wire_formats import FORMATS, Reply, ScoreRequest, root
 
 if TYPE_CHECKING:
@@ -103,7 +99,8 @@ class CohereReranker(RemoteReranker):
             batch_tokens=batch_tokens,
             max_response_bytes=max_response_bytes,
         )
-        super().__init__(_WIRE, "relevance", options)
+        key = None if client else clean_key(api_key or os.environ.get("CO_API_KEY"))
+        super().__init__(_WIRE, "relevance", options, (key,) if key else ())
         is_text("model", model)
         if batch_size > _WIRE.max_documents:
             raise ConfigurationError(
@@ -118,15 +115,13 @@ class CohereReranker(RemoteReranker):
         if max_tokens_per_doc is not None:
             self._arguments["max_tokens_per_doc"] = max_tokens_per_doc
         self._ready = _checked_client(client, api_key, base_url)
+        self._key = key
         if client is not None:
-            self._key = None
             self._where = f"Cohere ({type(client).__name__})"
             return
-        self._key = clean_key(api_key or os.environ.get("CO_API_KEY"))
         self._base_url = _base_url(base_url)
         if self._key is None:
             raise ConfigurationError("api_key", "set it, or the environment variable CO_API_KEY")
-        self._secrets = (self._key,)
         # Naming the classes imports them now rather than in the first search.
         self._classes: tuple[type[ClientV2], type[AsyncClientV2]] = (
             sdk.ClientV2,
@@ -163,7 +158,7 @@ class CohereReranker(RemoteReranker):
                 raise
             except Exception as error:  # a ready client's own, or a bug in the SDK
                 failed = f"{self._where} failed with {type(error).__name__}"
-                raise ServiceError(failed) from error
+                raise RerankServiceError(failed) from error
             else:
                 body = answer.model_dump(warnings=False) if isinstance(answer, BaseModel) else None
                 return (yield from self._reply(body, self._where, request, soon))
@@ -202,10 +197,12 @@ class CohereReranker(RemoteReranker):
         status = error.status_code or 0
         body = parse(error.body) if isinstance(error.body, str) else error.body
         if 200 <= status < 300 and not isinstance(body, str):
-            return ServiceError(f"{self._where} returned a response that is not JSON")
+            return RerankServiceError(f"{self._where} returned a response that is not JSON")
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-        failed = yield from self._refusal(status, headers, body, self._where, request, deadline)
-        said = mask(find_message(body, _WIRE.error), self._secrets)
+        failed = yield from self._service.refusal(
+            status, headers, body, self._where, (request.query, *request.documents), deadline
+        )
+        said = mask(find_message(body, _WIRE.error), self._service.secrets)
         failed.__cause__ = self._api_error(status_code=status, body=said)
         return failed
 

@@ -13,24 +13,15 @@ import httpx
 from vecdb_rerank._checks import check_type, one_of, shown
 from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.steps import Flow, Request, race
-from vecdb_rerank.http.client_pool import ClientPool, Verify
-from vecdb_rerank.http.network import drop_connection
+from vecdb_rerank.flow.steps import Flow, race
+from vecdb_rerank.http.client_pool import Verify
+from vecdb_rerank.http.failover import UrlRotation
+from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES, JsonClient
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.time_limit import until
+from vecdb_rerank.http.service import checked_url, clean_key
 from vecdb_rerank.http.transport import SECRET_QUERY
 from vecdb_rerank.http.urls import display_url, split_url
-from vecdb_rerank.rerankers.failover import UrlRotation
-from vecdb_rerank.rerankers.remote import (
-    MAX_ERROR_BYTES,
-    MAX_RESPONSE_BYTES,
-    RemoteOptions,
-    RemoteReranker,
-    checked_url,
-    clean_key,
-    off_loop,
-)
-from vecdb_rerank.rerankers.server_messages import parse
+from vecdb_rerank.rerankers.remote import RemoteOptions, RemoteReranker
 from vecdb_rerank.rerankers.wire_formats import (
     FORMATS,
     FormatName,
@@ -100,6 +91,9 @@ class HttpReranker(RemoteReranker):
         urls = [url] if isinstance(url, str) else url
         _check(urls, format, model, scale)
         wire = FORMATS[format]
+        key = clean_key(api_key)
+        self._urls = [endpoint(checked_url(given), wire.path) for given in urls]
+        secrets = [secret for each in self._urls for secret in split_url(each).secrets]
         super().__init__(
             wire,
             scale or wire.scale,
@@ -110,11 +104,9 @@ class HttpReranker(RemoteReranker):
                 batch_tokens=wire.max_tokens if batch_tokens is None else batch_tokens,
                 max_response_bytes=max_response_bytes,
             ),
+            tuple(filter(None, (key, *secrets))),
         )
-        self._key = clean_key(api_key)
-        self._urls = [endpoint(checked_url(given), wire.path) for given in urls]
-        split = [secret for each in self._urls for secret in split_url(each).secrets]
-        self._secrets = tuple(filter(None, (self._key, *split)))
+        self._key = key
         self._rotation = UrlRotation(self._urls)
         self._model = model
         if hedge and len(self._urls) < 2:
@@ -122,9 +114,7 @@ class HttpReranker(RemoteReranker):
         self._hedge = hedge
         self._latency = LatencyModel(self.name, warns=False)
         self._extra_body = _checked_body(extra_body or {})
-        self._clients = ClientPool(
-            _same, _same_async, http2=http2, verify=verify, max_bytes=max_response_bytes
-        )
+        self._client = JsonClient(http2=http2, verify=verify, max_bytes=max_response_bytes)
 
     @property
     def name(self) -> str:
@@ -134,7 +124,7 @@ class HttpReranker(RemoteReranker):
 
     def closing(self) -> Flow[None]:
         """Close the connections."""
-        yield Request(self._clients.close, self._clients.aclose)
+        yield from self._client.closing()
 
     def _send(
         self, query: str, batch: Sequence[str], retries: int, deadline: Deadline
@@ -182,21 +172,23 @@ class HttpReranker(RemoteReranker):
     def _ask(
         self, url: str, request: ScoreRequest, retries: int, deadline: Deadline
     ) -> Flow[Reply]:
+        where = display_url(url)
+        sent = (request.query, *request.documents)
+
         def attempt(soon: Deadline) -> Flow[Reply]:
-            message = self._message(url, request)
-            response: httpx.Response = yield Request(
-                lambda: self._exchange(message, soon),
-                lambda: self._exchange_async(message, soon),
-                soon.remaining(),
+            return self._client.exchange(
+                self._service,
+                self._message(url, request),
+                lambda body: self._reply(body, where, request, soon),
+                where,
+                sent,
+                soon,
             )
-            return (yield from self._read(response, url, request, soon))
 
         started = time.monotonic()
         scored = 0
         try:
-            answer = yield from self._attempts(
-                attempt, request, display_url(url), retries, deadline
-            )
+            answer = yield from self._attempts(attempt, request, where, retries, deadline)
             scored = len(request.documents)
             self._rotation.answered(url)
         except (ServiceError, TimeoutError) as error:
@@ -222,32 +214,6 @@ class HttpReranker(RemoteReranker):
             headers=headers,
             extensions={SECRET_QUERY: split.query},
         )
-
-    def _read(
-        self, response: httpx.Response, url: str, request: ScoreRequest, deadline: Deadline
-    ) -> Flow[Reply]:
-        where, content = display_url(url), response.content
-        status, headers = response.status_code, response.headers
-        if status != httpx.codes.OK:
-            content = content[:MAX_ERROR_BYTES]
-        body = yield from off_loop(lambda: parse(content), len(content), deadline)
-        if status != httpx.codes.OK or isinstance(body, str):
-            raise (yield from self._refusal(status, headers, body, where, request, deadline))
-        try:
-            if body is None:
-                raise ServiceError(f"{where} returned a response that is not JSON")
-            return (yield from self._reply(body, where, request, deadline))
-        except ServiceError:
-            drop_connection(response)  # the response may be another request's
-            raise
-
-    def _exchange(self, message: httpx.Request, deadline: Deadline) -> httpx.Response:
-        with until(deadline):
-            return self._clients.sync().send(message)
-
-    async def _exchange_async(self, message: httpx.Request, deadline: Deadline) -> httpx.Response:
-        with until(deadline):
-            return await (await self._clients.of_loop()).send(message)
 
 
 def _is_final(error: Exception, deadline: Deadline) -> bool:
@@ -281,11 +247,3 @@ def _checked_body(body: Mapping[str, object]) -> dict[str, object]:
     except (TypeError, ValueError) as error:
         raise ConfigurationError("extra_body", f"is not JSON: {error}") from error
     return dict(body)
-
-
-def _same(client: httpx.Client) -> httpx.Client:
-    return client
-
-
-def _same_async(client: httpx.AsyncClient) -> httpx.AsyncClient:
-    return client

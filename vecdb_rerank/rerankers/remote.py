@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TypeVar
 
 import httpx
 
 from vecdb_rerank import telemetry
 from vecdb_rerank._checks import above, integer
-from vecdb_rerank.errors import (
-    ConfigurationError,
-    RerankError,
-    RerankerSkippedError,
-    RerankTimeoutError,
-)
+from vecdb_rerank.errors import RerankError, RerankerSkippedError, RerankTimeoutError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
-from vecdb_rerank.flow.steps import Compute, Flow
-from vecdb_rerank.http.retry import ServiceError, is_transient, retry, retry_after, within
-from vecdb_rerank.http.urls import names_server
+from vecdb_rerank.flow.steps import Flow
+from vecdb_rerank.http.failures import Errors, is_fault
+from vecdb_rerank.http.request_limits import LearnedLimit, RequestLimit, RequestPlan
+from vecdb_rerank.http.retry import ServiceError
+from vecdb_rerank.http.server_messages import names_error, value_at
+from vecdb_rerank.http.service import Service
+from vecdb_rerank.http.splitting import SplitCall
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
-from vecdb_rerank.rerankers.failures import advice, failure, is_fault, masked_cause
-from vecdb_rerank.rerankers.request_limits import LearnedLimit, RequestLimit, RequestPlan
-from vecdb_rerank.rerankers.server_messages import (
-    embedded_status,
-    find_message,
-    names_error,
-    presentable,
-)
 from vecdb_rerank.rerankers.wire_formats import (
     Reply,
     Scale,
@@ -41,19 +31,20 @@ from vecdb_rerank.rerankers.wire_formats import (
     predicted_units,
     reply,
     request_tokens,
-    value_at,
 )
 from vecdb_rerank.resilience.ledger import keep_reservation, reserve_more
 from vecdb_rerank.text_fields import valid_unicode
 
-T = TypeVar("T")
-MAX_RESPONSE_BYTES = 8 * 1024 * 1024
-_REJECTED = {400, 413, 422}  # statuses of a request that this server does not accept
-MAX_ERROR_BYTES = 1024 * 1024  # of an error's body that are read: parsing keeps other threads
-_INLINE = 256 * 1024  # bytes or characters; more work than this is kept off the event loop
 # Errors of httpx before a request has reached the server, which cannot have billed it.
 _NOT_SENT = (httpx.ConnectTimeout, httpx.PoolTimeout)
 Attempt = Callable[[Deadline], Flow[Reply]]
+
+
+class RerankServiceError(ServiceError, RerankError):
+    """A remote reranker did not return scores."""
+
+
+ERRORS = Errors(RerankServiceError, RerankTimeoutError, "reranker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +70,26 @@ class RemoteOptions:
                 object.__setattr__(self, name, integer(name, given, low))
 
 
-class _Call:
-    """The state of one call: its plan, and what came of its requests."""
+class _Budget:
+    """The units of one call: those billed, and those reserved for requests that were refused."""
 
-    def __init__(self, plan: RequestPlan, documents: int) -> None:
-        self.plan = plan
-        self.scores: list[float | None] = [None] * documents
+    def __init__(self, units: Callable[[range], float]) -> None:
         self.billed = 0.0
-        self.refusals: list[ServiceError] = []
-        self._spare = 0.0  # units reserved for refused requests, which are not billed
+        self._units = units
+        self._spare = 0.0  # refused requests are not billed
 
-    @property
-    def has_scores(self) -> bool:
-        """Whether any document has been scored."""
-        return any(score is not None for score in self.scores)
-
-    def may_add(self, units: float) -> bool:
+    def may_add(self, part: range) -> bool:
         """Return whether the budget has room for a request beyond the planned ones."""
+        units = self._units(part)
         if units > self._spare and not reserve_more(units - self._spare):
             return False
         self._spare = max(0.0, self._spare - units)
         return True
 
-    def accept(self, part: range, answer: Reply) -> None:
-        """Keep the scores of ``part``."""
-        self.plan.accepted(part)
-        self.scores[part.start : part.stop] = answer.scores
-        self.billed += answer.billed
-
-    def refuse(self, part: range, error: ServiceError, units: float) -> None:
-        """Record that the server refused ``part``, for which ``units`` were reserved."""
-        names_tokens = "token" in str(error).lower()
-        self.plan.refused(part, is_fault=is_fault(error), names_tokens=names_tokens)
+    def refused(self, part: range, error: RerankServiceError) -> None:
+        """Record that the server refused ``part``."""
         self.billed, error.billed = self.billed + error.billed, 0.0
-        self._spare += units
-        self.refusals.append(error)
+        self._spare += self._units(part)
 
 
 class RemoteReranker(BaseReranker, ABC):
@@ -128,13 +104,19 @@ class RemoteReranker(BaseReranker, ABC):
     local = False
     bills = True
 
-    def __init__(self, wire: WireFormat, scale: Scale, options: RemoteOptions) -> None:
+    def __init__(
+        self,
+        wire: WireFormat,
+        scale: Scale,
+        options: RemoteOptions,
+        secrets: tuple[str, ...] = (),
+    ) -> None:
         self.listwise: bool = wire.listwise
         self._wire = wire
         self._scale = scale
         self._options = options
         self._limit = LearnedLimit(RequestLimit(options.batch_size, options.batch_tokens))
-        self._secrets: tuple[str, ...] = ()
+        self._service = Service(ERRORS, options.timeout, wire.error, secrets)
 
     @property
     @abstractmethod
@@ -161,52 +143,36 @@ class RemoteReranker(BaseReranker, ABC):
     def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
         """Do as `score` does, as a flow for synchronous and asynchronous searches."""
         query, documents = valid_unicode(query), [valid_unicode(text) for text in documents]
-        limit = self._limit.current()
-        sent = documents[: limit.documents] if self.listwise else documents
-        call = _Call(RequestPlan(request_tokens(query, sent), limit), len(documents))
+        sent = documents[: self._limit.current().documents] if self.listwise else documents
+        call: SplitCall[float] = SplitCall(request_tokens(query, sent), self._limit, len(documents))
+        budget = _Budget(lambda part: self._units(query, documents[part.start : part.stop]))
+
+        def send(part: range, may_retry: bool) -> Flow[Sequence[float]]:
+            batch = documents[part.start : part.stop]
+            retries = self._options.retries if may_retry else 0
+            answer = yield from self._send(query, batch, retries, deadline)
+            budget.billed += answer.billed
+            return answer.scores
+
+        def split(part: range, error: ServiceError) -> bool:
+            if (may_split := self._may_split(error)) and isinstance(error, RerankServiceError):
+                budget.refused(part, error)
+            return may_split
+
         try:
-            yield from self._ask_all(query, documents, call, deadline)
+            yield from call.run(send, split=split, may_add=budget.may_add)
         except RerankTimeoutError:
-            if not call.has_scores:
-                if call.plan.next_limit != limit:
-                    self._limit.learn(call.plan.next_limit)
+            if not call.has_results:
+                call.learn(late=True)
                 raise
         except RerankError as error:
-            error.billed += call.billed
+            error.billed += budget.billed
             raise
-        if call.plan.limit != limit:
-            self._limit.learn(call.plan.limit)
+        else:
+            call.learn()
         read = Scores.from_logits if self._scale == "logits" else Scores.from_relevance
-        return replace(read(call.scores, billed=call.billed), notes=self._notes(call.plan))
-
-    def _ask_all(
-        self, query: str, documents: Sequence[str], call: _Call, deadline: Deadline
-    ) -> Flow[None]:
-        """Make the requests of ``call``; raise the first refusal if the server refuses them all."""
-        plan = call.plan
-
-        def units(part: range) -> float:
-            return self._units(query, documents[part.start : part.stop])
-
-        while (part := plan.next(lambda one: call.may_add(units(one)))) is not None:
-            batch = documents[part.start : part.stop]
-            # The halves of a request that the server failed at in every retry are not retried.
-            retries = 0 if call.refusals and is_fault(call.refusals[-1]) else self._options.retries
-            try:
-                answer = yield from self._send(query, batch, retries, deadline)
-            except ServiceError as error:
-                if not self._may_split(error):
-                    raise
-                call.refuse(part, error, units(part))
-                if plan.is_hopeless:
-                    break
-            else:
-                call.accept(part, answer)
-                self._limit.accepted()
-        if plan.is_hopeless:
-            if len(documents) > 1:
-                self._limit.refused_all()
-            raise call.refusals[0]
+        scores = read(call.results, billed=budget.billed)
+        return replace(scores, notes=self._notes(call.plan))
 
     def _may_split(self, error: ServiceError) -> bool:
         """Return whether a refused request may be accepted in parts.
@@ -261,7 +227,7 @@ class RemoteReranker(BaseReranker, ABC):
         units = self._units(request.query, request.documents)
         is_late = False
 
-        def one() -> Flow[Reply]:
+        def one(soon: Deadline) -> Flow[Reply]:
             nonlocal is_late
             if (number := next(tries)) > 1:
                 if is_late and not reserve_more(units):
@@ -270,53 +236,14 @@ class RemoteReranker(BaseReranker, ABC):
             is_late = False
             try:
                 with telemetry.span("attempt", {"server.address": where, "number": number}):
-                    return (yield from attempt(deadline.at_most(self._options.timeout)))
-            except (TimeoutError, httpx.RequestError) as error:
-                if isinstance(error, RerankError):
-                    raise
-                is_late = isinstance(error, TimeoutError | httpx.TimeoutException)
-                is_late = is_late and not isinstance(error, _NOT_SENT)
-                if is_late:
+                    return (yield from attempt(soon))
+            except (TimeoutError, httpx.TimeoutException) as error:
+                if not isinstance(error, (RerankError, *_NOT_SENT)):
+                    is_late = True
                     keep_reservation(units)
-                failed = failure(error, where, deadline, self._secrets)
-                cause = masked_cause(error, self._secrets)
-            raise failed from cause
+                raise
 
-        return (yield from retry(one, within(deadline, retries)))
-
-    def _refusal(
-        self,
-        status: int,
-        headers: Mapping[str, str],
-        body: object,
-        where: str,
-        request: ScoreRequest,
-        deadline: Deadline,
-    ) -> Flow[ServiceError]:
-        """Return the error for a response with this ``status`` and parsed ``body``.
-
-        The message is the server's own, unless reading it takes too long.
-        """
-        sent = (request.query, *request.documents)
-        found = find_message(body, self._wire.error)
-
-        def work() -> str:
-            return presentable(found, self._secrets, sent)
-
-        try:
-            said = yield from off_loop(work, sum(map(len, sent)) if found else 0, deadline)
-        except TimeoutError:
-            said = ""
-        inner = embedded_status(body) if status == httpx.codes.OK else None
-        answered = f"{status} with error {inner}" if inner else str(status)
-        effective = inner or status
-        return ServiceError(
-            f"{where} answered {answered}{advice(effective)}{f': {said}' if said else ''}",
-            transient=is_transient(effective),
-            retry_after=retry_after(headers.get("retry-after")),
-            request_rejected=effective in _REJECTED,
-            status=effective,
-        )
+        return (yield from self._service.attempts(one, where, retries, deadline))
 
     def _reply(
         self, answer: object, where: str, request: ScoreRequest, deadline: Deadline
@@ -329,40 +256,10 @@ class RemoteReranker(BaseReranker, ABC):
         try:
             return reply(answer, request, self._wire)
         except RerankError as error:
-            wrong = ServiceError(f"{where}: {error}")
+            wrong: ServiceError = RerankServiceError(f"{where}: {error}")
             results = self._wire.results
             has_results = isinstance(value_at(answer, (results,)) if results else answer, list)
         if names_error(answer, has_results=has_results):
-            wrong = yield from self._refusal(200, {}, answer, where, request, deadline)
+            sent = (request.query, *request.documents)
+            wrong = yield from self._service.refusal(200, {}, answer, where, sent, deadline)
         raise wrong
-
-
-def off_loop(work: Callable[[], T], size: int, deadline: Deadline) -> Flow[T]:
-    """Return what ``work`` does; in a thread if its ``size`` (bytes, characters) may take long.
-
-    Raise `TimeoutError` if it is still running at the deadline.
-    """
-    if size <= _INLINE:
-        return work()
-    result: T = yield Compute(work, deadline.remaining())
-    return result
-
-
-def clean_key(key: str | None) -> str | None:
-    """Return ``key`` without surrounding whitespace; None if there is none.
-
-    Raise `ConfigurationError`, without the key in it, if no header can hold it.
-    """
-    if key is not None and not isinstance(key, str):
-        raise ConfigurationError("api_key", f"must be a str, got {type(key).__name__}")
-    key = (key or "").strip()
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ConfigurationError("api_key", "must be printable ASCII without spaces")
-    return key or None
-
-
-def checked_url(url: str, argument: str = "url") -> str:
-    """Return ``url`` if it names a server; `ConfigurationError` does not repeat it."""
-    if not isinstance(url, str) or not names_server(url):
-        raise ConfigurationError(argument, "must be http://host... or https://host...")
-    return url

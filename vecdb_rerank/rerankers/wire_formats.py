@@ -13,6 +13,8 @@ from typing import Literal, TypeGuard
 from urllib.parse import urlsplit, urlunsplit
 
 from vecdb_rerank.errors import RerankError
+from vecdb_rerank.http.request_limits import estimated_tokens
+from vecdb_rerank.http.server_messages import value_at
 from vecdb_rerank.model import clip_relevance
 
 Scale = Literal["relevance", "logits"]
@@ -142,15 +144,6 @@ def request_body(request: ScoreRequest, wire: WireFormat) -> dict[str, object]:
     return {**body, **wire.constants}
 
 
-def estimated_tokens(text: str) -> float:
-    """Estimate the tokens of ``text``: a quarter of a token per character, one for CJK.
-
-    A character beyond ASCII takes two to four bytes in UTF-8, and correspondingly more tokens.
-    """
-    characters = len(text)
-    return characters / 4 + (len(text.encode()) - characters) * 3 / 8
-
-
 def request_tokens(query: str, documents: Sequence[str]) -> list[float]:
     """Estimate the tokens that each document adds to a request: its own, and the query's again."""
     asked = estimated_tokens(query)
@@ -245,15 +238,6 @@ def _result(entry: object, wire: WireFormat) -> tuple[int, float]:
     if not _is_finite(score):
         raise RerankError(f"a result of the response has no finite {wire.score}")
     return index, float(score)
-
-
-def value_at(body: object, path: Sequence[str]) -> object:
-    """Return the value at ``path`` in a JSON value; None if there is none."""
-    for key in path:
-        if not isinstance(body, Mapping):
-            return None
-        body = body.get(key)
-    return body
 
 
 def _is_finite(value: object) -> TypeGuard[int | float]:

@@ -1,19 +1,33 @@
-"""The errors for requests that a rerank server did not answer as it should."""
+"""The errors for requests that a service did not answer as it should."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import httpx
 
-from vecdb_rerank.errors import RerankError, RerankTimeoutError
+from vecdb_rerank.errors import VecdbRerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.http.decoding import ResponseTooLargeError
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.rerankers.server_messages import mask
+from vecdb_rerank.http.server_messages import mask
 
 _OVERLOADED = {503, 504}
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """The errors of one kind of service.
+
+    ``failed`` is raised for a service that did not answer as it should, ``late`` at the deadline.
+    ``section`` is the section of the settings that messages refer to, such as ``reranker``.
+    """
+
+    failed: type[ServiceError]
+    late: type[VecdbRerankError]
+    section: str
 
 
 def is_fault(error: ServiceError) -> bool:
@@ -22,26 +36,27 @@ def is_fault(error: ServiceError) -> bool:
 
 
 def failure(
-    error: Exception, where: str, deadline: Deadline, secrets: Sequence[str] = ()
-) -> RerankError:
+    error: Exception, where: str, errors: Errors, deadline: Deadline, secrets: Sequence[str] = ()
+) -> VecdbRerankError:
     """Return the error for a request without a usable response."""
+    failed = errors.failed
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         if deadline.remaining() < 1e-3:  # timers may be a little early
-            return RerankTimeoutError(f"{where} did not answer in time")
-        return ServiceError(f"{where} did not answer in time", transient=True)
+            return errors.late(f"{where} did not answer in time")
+        return failed(f"{where} did not answer in time", transient=True)
     why = mask(" ".join(str(error)[:500].split()), secrets) or "no reason is known"
     if isinstance(error, ResponseTooLargeError):
-        return ServiceError(f"{where}: {why} (raise max_response_bytes if that is expected)")
+        return failed(f"{where}: {why} (raise max_response_bytes if that is expected)")
     if isinstance(error, httpx.DecodingError):
-        return ServiceError(f"{where}: {why}")
+        return failed(f"{where}: {why}")
     if _is_tls(error):
-        return ServiceError(
+        return failed(
             f"{where}: no secure connection: {why} (set verify to the file of its authority, "
             "or check the url)"
         )
     is_transport = isinstance(error, httpx.TransportError)
     lasting = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-    return ServiceError(
+    return failed(
         f"{where} cannot be reached ({type(error).__name__}: {why})",
         transient=is_transport and not lasting,
     )
@@ -52,7 +67,9 @@ def masked_cause(error: Exception, secrets: Sequence[str]) -> Exception:
     masked = mask(str(error), secrets)
     if masked == str(error):
         return error
-    return type(error)(masked) if isinstance(error, httpx.RequestError) else RerankError(masked)
+    return (
+        type(error)(masked) if isinstance(error, httpx.RequestError) else VecdbRerankError(masked)
+    )
 
 
 def _is_tls(error: BaseException | None) -> bool:
@@ -65,10 +82,13 @@ def _is_tls(error: BaseException | None) -> bool:
     return False
 
 
-def advice(status: int) -> str:
-    """Return what to do about a response with this status, in parentheses, or ``""``."""
+def advice(status: int, section: str) -> str:
+    """Return what to do about a response with this status, in parentheses, or ``""``.
+
+    ``section`` is that of the settings, such as ``reranker``.
+    """
     if status in (401, 403):
-        return " (check reranker.api_key)"
+        return f" (check {section}.api_key)"
     if status == 404:
         return " (check the url, the format and the model)"
     if 300 <= status < 400:

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from vecdb_rerank.http.failover import UrlRotation
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.rerankers.failover import UrlRotation
 
 A, B, C = "http://a/rerank", "http://user:hunter2@b/rerank?version=1", "http://c/rerank"
 HANGS = ServiceError("b hangs")

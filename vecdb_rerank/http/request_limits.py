@@ -14,6 +14,15 @@ PAUSE = 60.0  # seconds without splitting after a server refused everything
 _SERVER_FAILURES = 3  # in a row: a request and both its halves, which no one document explains
 
 
+def estimated_tokens(text: str) -> float:
+    """Estimate the tokens of ``text``: a quarter of a token per character, one for CJK.
+
+    A character beyond ASCII takes two to four bytes in UTF-8, and correspondingly more tokens.
+    """
+    characters = len(text)
+    return characters / 4 + (len(text.encode()) - characters) * 3 / 8
+
+
 @dataclass(frozen=True, slots=True)
 class RequestLimit:
     """The most that one request may hold; ``tokens`` counts the query with each document."""

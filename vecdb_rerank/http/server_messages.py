@@ -6,8 +6,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from vecdb_rerank.rerankers.wire_formats import value_at
-
 _SHOWN = 200  # characters of a message
 _READ = 2_000  # characters of a message that are looked at
 _SHORT = 3  # characters; a shorter text explains nothing
@@ -50,6 +48,15 @@ _ERROR_KEYS = {
     "fault",
 }  # these say that something is wrong,
 _SAYING_KEYS = {"base_resp", "detail", "message", "msg"}  # these may, if there are no results
+
+
+def value_at(body: object, path: Sequence[str]) -> object:
+    """Return the value at ``path`` in a JSON value; None if there is none."""
+    for key in path:
+        if not isinstance(body, Mapping):
+            return None
+        body = body.get(key)
+    return body
 
 
 def parse(body: bytes | str) -> object:

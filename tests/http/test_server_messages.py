@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecdb_rerank.rerankers.server_messages import (
+from vecdb_rerank.http.server_messages import (
     embedded_status,
     find_message,
     mask,

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecdb_rerank.rerankers.request_limits import LearnedLimit, RequestLimit, RequestPlan
+from vecdb_rerank.http.request_limits import LearnedLimit, RequestLimit, RequestPlan
 
 NARROW, WIDE = RequestLimit(10), RequestLimit(1_000)
 
