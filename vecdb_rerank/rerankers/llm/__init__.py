@@ -1,0 +1,1 @@
+"""Rank by a language model behind an OpenAI-compatible chat endpoint."""
