@@ -62,6 +62,8 @@ class BaseReranker:
     """Whether it runs in this process. Calls to remote ones are trimmed to the time left."""
     listwise: bool = False
     """Whether a text's score depends on the other texts."""
+    by_rank: bool = False
+    """Whether it returns an order alone, from which its relevance follows by rank."""
     bills: bool = False
     """Whether a service charges for it; a budget then needs its price."""
     english_only: bool = False

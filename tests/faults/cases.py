@@ -16,7 +16,7 @@ from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.model import Candidate, Ranking, Scores
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy.blend import Blend
-from vecdb_rerank.protocols import AnyReranker, FirstPass, Vector
+from vecdb_rerank.protocols import AnyReranker, BaseReranker, FirstPass, Vector
 from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.rerankers.remote import RemoteReranker
 from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName
@@ -156,7 +156,7 @@ def search(
 
 
 def score(
-    reranker: RemoteReranker, texts: Sequence[str] = TEXTS, api: str = "sync", seconds: float = 5
+    reranker: BaseReranker, texts: Sequence[str] = TEXTS, api: str = "sync", seconds: float = 5
 ) -> Scores:
     """The scores of ``texts``, and the reranker closed after it."""
 

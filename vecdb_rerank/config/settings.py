@@ -265,6 +265,38 @@ class CohereRerankerSettings(Section):
     max_response_bytes: int = Field(8 * 1024 * 1024, ge=1)
 
 
+class LlmRerankerSettings(Section):
+    """A language model behind an OpenAI-compatible chat endpoint."""
+
+    type: Literal["llm"] = "llm"
+    url: ServiceUrl
+    model: str = Field(min_length=1)
+    mode: Literal["listwise", "pointwise"] = "listwise"
+    api_key: SecretStr | None = None
+    api_version: str | None = None
+    instruction: str | None = None
+    window: int = Field(20, ge=2)
+    stride: int = Field(10, ge=1)
+    shuffle_seed: int | None = Field(None, ge=0)
+    document_tokens: int = Field(400, ge=1)
+    answer_tokens: int | None = Field(None, ge=1)
+    max_calls: int = Field(100, ge=1)
+    max_tokens: int = Field(200_000, ge=1)
+    output_weight: float = Field(1.0, ge=0)
+    timeout: float = Field(30.0, gt=0)
+    retries: int = Field(2, ge=0)
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    http2: bool = False
+    verify: Verify = True
+    max_response_bytes: int = Field(8 * 1024 * 1024, ge=1)
+
+    @model_validator(mode="after")
+    def _overlapping(self) -> Self:
+        if self.stride > self.window:
+            raise ConfigurationError("stride", f"must be at most window ({self.window})")
+        return self
+
+
 class CrossEncoderSettings(Section):
     """A transformers cross-encoder in torch."""
 
@@ -411,6 +443,7 @@ RerankerSettings = Annotated[
     Annotated[OnnxRerankerSettings, Tag("onnx")]
     | Annotated[HttpRerankerSettings, Tag("http")]
     | Annotated[CohereRerankerSettings, Tag("cohere")]
+    | Annotated[LlmRerankerSettings, Tag("llm")]
     | Annotated[CrossEncoderSettings, Tag("cross_encoder")]
     | Annotated[LateInteractionSettings, Tag("late_interaction")]
     | Annotated[FlagEmbeddingSettings, Tag("flag_embedding")]

@@ -86,6 +86,7 @@ class CachedReranker(BaseReranker):
         self.keeps_deadline = self.reranker.keeps_deadline
         self.local = self.reranker.local
         self.listwise = self.reranker.listwise
+        self.by_rank = self.reranker.by_rank
         self.bills = self.reranker.bills
         self.calibration = self.reranker.calibration
         self.batch = self.reranker.batch

@@ -69,6 +69,11 @@ def calibrate(
             raise ConfigurationError(
                 "reranker.type", "must not be 'none': there is nothing to calibrate"
             )
+        for one in pipeline.chain.rerankers:
+            if one.by_rank:
+                raise ConfigurationError(
+                    "reranker", f"{one.name} returns no relevance to calibrate"
+                )
         name = pipeline.chain.name
         plain = {one.name: Calibration() for one in pipeline.chain.rerankers}
         policy = Policy(

@@ -55,6 +55,7 @@ class CascadeReranker(BaseReranker):
         self._first, self._then = (
             GuardedReranker(as_reranker(one), Ledger()) for one in (first, then)
         )
+        self.by_rank: bool = self._first.reranker.by_rank or self._then.reranker.by_rank
         self.bills: bool = self._first.reranker.bills or self._then.reranker.bills
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import get_args
@@ -18,7 +17,7 @@ from vecdb_rerank.http.client_pool import Verify
 from vecdb_rerank.http.failover import UrlRotation
 from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES, JsonClient
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.service import checked_url, clean_key
+from vecdb_rerank.http.service import checked_body, checked_url, clean_key
 from vecdb_rerank.http.transport import SECRET_QUERY
 from vecdb_rerank.http.urls import display_url, split_url
 from vecdb_rerank.rerankers.remote import RemoteOptions, RemoteReranker
@@ -113,7 +112,7 @@ class HttpReranker(RemoteReranker):
             raise ConfigurationError("hedge", "needs a second url")
         self._hedge = hedge
         self._latency = LatencyModel(self.name, warns=False)
-        self._extra_body = _checked_body(extra_body or {})
+        self._extra_body = checked_body(extra_body or {})
         self._client = JsonClient(http2=http2, verify=verify, max_bytes=max_response_bytes)
 
     @property
@@ -237,13 +236,3 @@ def _check(urls: Sequence[str], format: FormatName, model: str | None, scale: st
         raise ConfigurationError("model", f"the format {format!r} needs the model's name")
     if scale is not None:
         one_of("scale", scale, get_args(Scale))
-
-
-def _checked_body(body: Mapping[str, object]) -> dict[str, object]:
-    if not isinstance(body, Mapping):
-        raise ConfigurationError("extra_body", f"must be a mapping, got {shown(body)}")
-    try:
-        json.dumps(dict(body))
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError("extra_body", f"is not JSON: {error}") from error
-    return dict(body)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import TypeVar
 
 import httpx
 
@@ -37,6 +38,7 @@ from vecdb_rerank.text_fields import valid_unicode
 
 # Errors of httpx before a request has reached the server, which cannot have billed it.
 _NOT_SENT = (httpx.ConnectTimeout, httpx.PoolTimeout)
+T = TypeVar("T")
 Attempt = Callable[[Deadline], Flow[Reply]]
 
 
@@ -223,27 +225,12 @@ class RemoteReranker(BaseReranker, ABC):
         A late request keeps its part of a budget, since the service may bill it. A retry after it
         is made only if the budget has room for both.
         """
-        tries = count(1)
         units = self._units(request.query, request.documents)
-        is_late = False
-
-        def one(soon: Deadline) -> Flow[Reply]:
-            nonlocal is_late
-            if (number := next(tries)) > 1:
-                if is_late and not reserve_more(units):
-                    raise RerankerSkippedError(f"{where} was late, and a budget allows no retry")
-                telemetry.count_retry(self.name)
-            is_late = False
-            try:
-                with telemetry.span("attempt", {"server.address": where, "number": number}):
-                    return (yield from attempt(soon))
-            except (TimeoutError, httpx.TimeoutException) as error:
-                if not isinstance(error, (RerankError, *_NOT_SENT)):
-                    is_late = True
-                    keep_reservation(units)
-                raise
-
-        return (yield from self._service.attempts(one, where, retries, deadline))
+        return (
+            yield from counted_attempts(
+                self._service, self.name, attempt, units, where, retries, deadline
+            )
+        )
 
     def _reply(
         self, answer: object, where: str, request: ScoreRequest, deadline: Deadline
@@ -263,3 +250,39 @@ class RemoteReranker(BaseReranker, ABC):
             sent = (request.query, *request.documents)
             wrong = yield from self._service.refusal(200, {}, answer, where, sent, deadline)
         raise wrong
+
+
+def counted_attempts(
+    service: Service,
+    name: str,
+    attempt: Callable[[Deadline], Flow[T]],
+    units: float,
+    where: str,
+    retries: int,
+    deadline: Deadline,
+) -> Flow[T]:
+    """Return what ``attempt``, which may be billed ``units``, returns; count each retry.
+
+    ``name`` is that of the reranker. A late request keeps its part of a budget, since the service
+    may bill it. A retry after it is made only if the budget has room for both.
+    """
+    tries = count(1)
+    is_late = False
+
+    def one(soon: Deadline) -> Flow[T]:
+        nonlocal is_late
+        if (number := next(tries)) > 1:
+            if is_late and not reserve_more(units):
+                raise RerankerSkippedError(f"{where} was late, and a budget allows no retry")
+            telemetry.count_retry(name)
+        is_late = False
+        try:
+            with telemetry.span("attempt", {"server.address": where, "number": number}):
+                return (yield from attempt(soon))
+        except (TimeoutError, httpx.TimeoutException) as error:
+            if not isinstance(error, (RerankError, *_NOT_SENT)):
+                is_late = True
+                keep_reservation(units)
+            raise
+
+    return (yield from service.attempts(one, where, retries, deadline))

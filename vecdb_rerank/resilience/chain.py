@@ -48,9 +48,11 @@ class Chain:
 
     def check(self, policy: Policy) -> None:
         """Raise `ConfigurationError` if ``policy`` does not fit these rerankers."""
-        if not policy.cost.has_budget:
-            return
         for reranker in self.rerankers:
+            if reranker.by_rank:
+                _check_by_rank(reranker.name, policy)
+            if not policy.cost.has_budget:
+                continue
             if reranker.bills and reranker.name not in policy.cost.prices:
                 raise ConfigurationError(
                     "policy.cost.prices",
@@ -121,6 +123,17 @@ def _leave_to_the_next(
             raise RerankerSkippedError(
                 f"{first.name} is too slow for the time left, {other.name} is not"
             )
+
+
+def _check_by_rank(name: str, policy: Policy) -> None:
+    """Raise `ConfigurationError` for what needs a relevance, which an order does not tell."""
+    why = f"{name!r} returns an order and no relevance"
+    if policy.min_relevance is not None:
+        raise ConfigurationError(
+            "policy.min_relevance", f"{why}; unset this, or use the mode 'pointwise'"
+        )
+    if name in policy.calibration:
+        raise ConfigurationError(f"policy.calibration.{name}", f"{why}; remove this")
 
 
 def _joined(last: RerankError, failed: Mapping[str, str]) -> RerankError:

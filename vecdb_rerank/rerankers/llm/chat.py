@@ -12,16 +12,15 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.endpoint import Endpoint
 from vecdb_rerank.http.json_client import JsonClient
+from vecdb_rerank.http.request_limits import estimated_tokens
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.http.server_messages import names_error
 from vecdb_rerank.http.service import Service
-from vecdb_rerank.http.tokens import estimated_tokens
-from vecdb_rerank.rerankers.attempts import counted_attempts
 from vecdb_rerank.rerankers.llm.answers import Reply, reply
 from vecdb_rerank.rerankers.llm.dialect import Dialect, Want
 from vecdb_rerank.rerankers.llm.meter import Meter
 from vecdb_rerank.rerankers.llm.prompts import Message
-from vecdb_rerank.rerankers.remote import RerankServiceError
+from vecdb_rerank.rerankers.remote import RerankServiceError, counted_attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,10 @@ class Question:
     def prompt_tokens(self) -> float:
         """The estimated tokens of the request."""
         return sum(estimated_tokens(message["content"]) for message in self.messages)
+
+
+class CappedError(RerankError):
+    """A request would be beyond the limits of a search."""
 
 
 class Chat:
@@ -116,9 +119,7 @@ class Chat:
 
         def attempt(soon: Deadline) -> Flow[Reply]:
             if not meter.begin(tokens):
-                raise RerankServiceError(
-                    f"{where}: this search has used up its max_calls or max_tokens"
-                )
+                raise CappedError(f"{where}: this search has used up its max_calls or max_tokens")
             message = self._endpoint.post(body)
             found = yield from self._client.exchange(
                 self._service, message, read, where, question.texts, soon

@@ -7,11 +7,12 @@ next one, so that the best documents of the list move to its front.
 from __future__ import annotations
 
 import random
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vecdb_rerank.errors import RerankError, RerankTimeoutError
+from vecdb_rerank.errors import RerankError, RerankerSkippedError, RerankTimeoutError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.retry import ServiceError
@@ -26,6 +27,7 @@ from vecdb_rerank.resilience.latency import LatencyModel
 
 _TOKENS_PER_NUMBER = 6  # of an answer, with what is around the number
 _TOKENS_AROUND = 64
+TOO_FEW_TOKENS = "max_tokens is too low for one request; raise it or lower document_tokens"
 
 
 def windows(count: int, size: int, stride: int) -> list[range]:
@@ -68,7 +70,7 @@ class Windows:
         """Return the order in which the documents of a window are numbered."""
         order = list(range(len(part)))
         if self.seed is not None:
-            random.Random(f"{self.seed} {part.start} {query}").shuffle(order)  # noqa: S311
+            random.Random(f"{self.seed} {part.start} {query}").shuffle(order)
         return order
 
 
@@ -84,6 +86,8 @@ class ListwiseCall:
         self._documents = documents
         self._meter = meter
         self._pending = windows(len(documents), rules.size, rules.stride)
+        self._tokens = [question.tokens for question in rules.questions(query, documents)]
+        self._seconds: list[float] = []  # that windows took
         self._order = list(range(len(documents)))
         self._answers: list[Permutation] = []
         self._kept: list[str] = []  # why windows kept their order
@@ -95,39 +99,38 @@ class ListwiseCall:
         The first window is ranked alone, and the other documents get None, if a whole pass has no
         time or would take too many calls or tokens. Raise `RerankError` if no answer is usable.
         """
-        self._plan(latency, deadline)
-        started, done = time.monotonic(), 0
+        if not self._meter.count_affordable(self._tokens[-1:]):
+            raise RerankerSkippedError(f"{self._chat.name}: {TOO_FEW_TOKENS}")
         while self._pending:
+            if len(self._pending) > 1 and not self._fits(latency, deadline):
+                self._rank_front_alone()
             share = deadline.at_most(deadline.remaining() / len(self._pending))
             part = self._pending.pop(0)
-            begun, ranked = time.monotonic(), 0
+            started = time.monotonic()
             try:
-                yield from self._rank(part, share)
-                ranked = len(part)
+                with latency.timing(len(part), fair=True) as timing:
+                    yield from self._rank(part, share)
+                    timing.scored = len(part)
             except RerankTimeoutError:
                 if not self._pending:
                     raise
                 self._rank_front_alone()
-            finally:
-                latency.record(len(part), time.monotonic() - begun, scored=ranked)
-            done += 1
-            each = (time.monotonic() - started) / done
-            if len(self._pending) > 1 and each * len(self._pending) > deadline.remaining():
-                self._rank_front_alone()
+            self._seconds.append(time.monotonic() - started)
         if not self._answers:
             raise RerankError(f"{self._chat.name} returned no ranking ({self._kept[0]})")
         return self._by_rank()
 
-    def _plan(self, latency: LatencyModel, deadline: Deadline) -> None:
-        """Choose between all windows and the first one."""
-        if len(self._pending) > 1:
-            questions = self._rules.questions(self._query, self._documents)
-            affordable = self._meter.count_affordable([one.tokens for one in questions])
-            self._is_capped = affordable < len(self._pending)
-            estimate = latency.estimate()
-            needed = 0.0 if estimate is None else estimate.seconds(self._rules.size)
-            if self._is_capped or needed * len(self._pending) > deadline.remaining():
-                self._rank_front_alone()
+    def _fits(self, latency: LatencyModel, deadline: Deadline) -> bool:
+        """Return whether the pending windows have the time, calls and tokens that they need."""
+        count = len(self._pending)
+        if self._meter.count_affordable(self._tokens[-count:]) < count:
+            self._is_capped = True
+            return False
+        estimate = latency.estimate()
+        each = 0.0 if estimate is None else estimate.seconds(self._rules.size)
+        if self._seconds:
+            each = statistics.fmean(self._seconds)
+        return count * each <= deadline.remaining()
 
     def _rank_front_alone(self) -> None:
         """Rank the first window as the first pass ordered it, and no other documents."""
@@ -151,7 +154,9 @@ class ListwiseCall:
             return
         found = permutation(reply.text, len(asked))
         if found is None:
-            cut = "its answer was cut: raise answer_tokens" if reply.is_cut else "none in its answer"
+            cut = (
+                "its answer was cut: raise answer_tokens" if reply.is_cut else "none in its answer"
+            )
             self._kept.append(reply.refusal or cut)
             return
         self._answers.append(found)
@@ -182,8 +187,8 @@ class ListwiseCall:
             )
         if self._kept:
             notes["answers_unusable"] = (
-                f"{len(self._kept)} of {total} windows kept their order: {name} returned no ranking "
-                f"({self._kept[0]})"
+                f"{len(self._kept)} of {total} windows kept their order, since {name} returned no "
+                f"ranking ({self._kept[0]})"
             )
         if self._is_capped:
             notes["calls_capped"] = capped(name, len(self._order), len(self._documents))

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from vecdb_rerank.errors import RerankError, RerankTimeoutError
+from vecdb_rerank.errors import RerankError, RerankerSkippedError, RerankTimeoutError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, together
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.model import Scores
 from vecdb_rerank.rerankers.llm.answers import Reply, grade, yes_logit
-from vecdb_rerank.rerankers.llm.chat import Chat, Question
+from vecdb_rerank.rerankers.llm.chat import CappedError, Chat, Question
 from vecdb_rerank.rerankers.llm.dialect import Want
-from vecdb_rerank.rerankers.llm.listwise import capped
+from vecdb_rerank.rerankers.llm.listwise import TOO_FEW_TOKENS, capped
 from vecdb_rerank.rerankers.llm.meter import Meter
 from vecdb_rerank.rerankers.llm.prompts import grade_messages, grade_schema, yes_no_messages
 
@@ -37,6 +37,12 @@ class Judging:
         want = Want(self.answer_tokens or _GRADE_TOKENS, grade_schema())
         return Question(messages, (query, document), want)
 
+    def questions(
+        self, query: str, documents: Sequence[str], *, by_logprobs: bool
+    ) -> list[Question]:
+        """Return what is asked about several documents."""
+        return [self.question(query, text, by_logprobs=by_logprobs) for text in documents]
+
 
 class PointwiseCall:
     """The scores of the documents of one search, several of which are asked for at once."""
@@ -52,6 +58,7 @@ class PointwiseCall:
         self._by_logprobs = chat.has_logprobs
         self._found: list[float | None] = [None] * len(documents)
         self._unusable: list[str] = []  # why documents have no score
+        self._unsent = 0  # documents beyond the limits of a search
         self._error: RerankError | None = None  # that ends the call
 
     def scores(self, deadline: Deadline) -> Flow[Scores]:
@@ -60,26 +67,20 @@ class PointwiseCall:
         Raise `RerankError` if a request fails for another reason than its document, or if no
         document was scored, and `RerankTimeoutError` if the deadline is the reason.
         """
-        first = 0
+        first, count = 0, len(self._documents)
         if not self._chat.is_settled:  # one answer tells whether there are log probabilities
             yield from self._score_first(deadline)
             first = 1
-        questions = [self._question(n) for n in range(first, len(self._documents))]
-        affordable = self._meter.count_affordable([one.tokens for one in questions])
-        stop = first + affordable
-        yield from together([partial(self._score, n, deadline) for n in range(first, stop)])
+        yield from together([partial(self._score, n, deadline) for n in range(first, count)])
         if self._error is not None:
-            self._error.billed += self._meter.billed
             raise self._error
         if all(score is None for score in self._found):
             raise self._why_nothing()
         read = Scores.from_logits if self._by_logprobs else Scores.from_relevance
-        return replace(read(self._found, billed=self._meter.billed), notes=self._notes(stop))
+        return replace(read(self._found, billed=self._meter.billed), notes=self._notes())
 
     def _question(self, n: int) -> Question:
-        return self._rules.question(
-            self._query, self._documents[n], by_logprobs=self._by_logprobs
-        )
+        return self._rules.question(self._query, self._documents[n], by_logprobs=self._by_logprobs)
 
     def _score_first(self, deadline: Deadline) -> Flow[None]:
         """Score the first document; ask for grades if its answer has no probabilities."""
@@ -97,6 +98,9 @@ class PointwiseCall:
             reply = yield from self._chat.ask(self._question(n), self._meter, deadline)
         except RerankTimeoutError:
             return
+        except CappedError:
+            self._unsent += 1
+            return
         except RerankError as error:
             if isinstance(error, ServiceError) and error.request_rejected:
                 self._unusable.append(str(error))
@@ -113,15 +117,15 @@ class PointwiseCall:
         return None if reply.alternatives is None else yes_logit(reply.alternatives)
 
     def _why_nothing(self) -> RerankError:
+        if self._unsent:
+            return RerankerSkippedError(f"{self._chat.name}: {TOO_FEW_TOKENS}")
         if not self._unusable:
             return RerankTimeoutError(f"{self._chat.name} did not answer in time")
         if self._by_logprobs:  # the next call asks for grades
             self._chat.leave_out_logprobs()
-        error = RerankError(f"{self._chat.name} scored no document: {self._unusable[0]}")
-        error.billed = self._meter.billed
-        return error
+        return RerankError(f"{self._chat.name} scored no document: {self._unusable[0]}")
 
-    def _notes(self, stop: int) -> dict[str, str]:
+    def _notes(self) -> dict[str, str]:
         notes = {}
         name, count = self._chat.name, len(self._documents)
         if self._unusable:
@@ -129,6 +133,6 @@ class PointwiseCall:
                 f"{name} scored {len(self._unusable)} of {count} documents not at all: "
                 f"{self._unusable[0]}"
             )
-        if stop < count:
-            notes["calls_capped"] = capped(name, stop, count)
+        if self._unsent:
+            notes["calls_capped"] = capped(name, count - self._unsent, count)
         return notes

@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from vecdb_rerank.http.request_limits import estimated_tokens
+
 Message = Mapping[str, str]
 GRADES = 4
 """The best grade; the worst is 0 (Zhuang et al., Beyond Yes and No, 2023, found 0 to 4 best)."""
@@ -28,7 +30,9 @@ _DATA = (
 )
 
 
-def ranking_messages(query: str, documents: Sequence[str], instruction: str | None) -> list[Message]:
+def ranking_messages(
+    query: str, documents: Sequence[str], instruction: str | None
+) -> list[Message]:
     """Return the messages that ask for the order of ``documents``, which are numbered from 1."""
     count = len(documents)
     example = json.dumps({"ranking": list(range(1, count + 1))[::-1][:3]})
@@ -36,26 +40,25 @@ def ranking_messages(query: str, documents: Sequence[str], instruction: str | No
         f"Rank {count} documents by how well they answer a query. {_DATA} Answer with the numbers "
         f"of all {count} documents, the best first, as JSON and nothing else, such as {example}."
     )
-    numbered = [
-        {"number": n, "text": disarmed(text)} for n, text in enumerate(documents, start=1)
-    ]
+    numbered = [{"number": n, "text": disarmed(text)} for n, text in enumerate(documents, start=1)]
     data = {"query": disarmed(query), "documents": numbered}
     return _messages(task, data, f"Rank the {count} documents for the query.", instruction)
 
 
 def yes_no_messages(query: str, document: str, instruction: str | None) -> list[Message]:
     """Return the messages that ask whether ``document`` answers the query."""
-    task = (
-        f"Judge whether a document answers a query. {_DATA} Answer with one word: yes or no."
+    task = f"Judge whether a document answers a query. {_DATA} Answer with one word: yes or no."
+    return _messages(
+        task, _pair(query, document), "Does the document answer it, yes or no?", instruction
     )
-    return _messages(task, _pair(query, document), "Does the document answer it, yes or no?", instruction)
 
 
 def grade_messages(query: str, document: str, instruction: str | None) -> list[Message]:
     """Return the messages that ask for a grade of ``document``, from 0 to `GRADES`."""
     task = (
-        f"Grade how well a document answers a query, from 0 (has nothing to do with it) to {GRADES} "
-        f'(answers it fully). {_DATA} Answer with JSON and nothing else, such as {{"grade": 2}}.'
+        "Grade how well a document answers a query, from 0 (has nothing to do with it) to "
+        f"{GRADES} (answers it fully). {_DATA} Answer with JSON and nothing else, such as "
+        f"{json.dumps({'grade': 2})}."
     )
     return _messages(task, _pair(query, document), "Grade the document.", instruction)
 
@@ -74,6 +77,13 @@ def grade_schema() -> dict[str, object]:
 def disarmed(text: str) -> str:
     """Return ``text`` with a space inside whatever chat templates read as a special token."""
     return _SPECIAL.sub(r"\1 ", text)
+
+
+def shortened(text: str, tokens: int) -> str:
+    """Return the beginning of ``text`` that has at most ``tokens``, as estimated."""
+    while (found := estimated_tokens(text)) > tokens:
+        text = text[: int(len(text) * tokens / found)]
+    return text
 
 
 def _pair(query: str, document: str) -> dict[str, object]:

@@ -7,21 +7,21 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from vecdb_rerank._checks import above, at_least, check_type, integer, is_text, one_of
-from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
+from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.client_pool import Verify
 from vecdb_rerank.http.endpoint import openai_endpoint
 from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES, JsonClient
-from vecdb_rerank.http.service import Service, clean_key
-from vecdb_rerank.http.tokens import shortened
+from vecdb_rerank.http.service import Service, checked_body
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
-from vecdb_rerank.rerankers.llm.chat import Chat, Question
+from vecdb_rerank.rerankers.llm.chat import Chat
 from vecdb_rerank.rerankers.llm.listwise import ListwiseCall, Windows
 from vecdb_rerank.rerankers.llm.meter import Meter
 from vecdb_rerank.rerankers.llm.pointwise import Judging, PointwiseCall
+from vecdb_rerank.rerankers.llm.prompts import shortened
 from vecdb_rerank.rerankers.remote import ERRORS
 from vecdb_rerank.resilience.latency import LatencyModel
 from vecdb_rerank.text_fields import valid_unicode
@@ -115,8 +115,8 @@ class LlmReranker(BaseReranker):
         self._document_tokens = integer("document_tokens", document_tokens, 1)
         self._limits = integer("max_calls", max_calls, 1), integer("max_tokens", max_tokens, 1)
         self._output_weight = output_weight
-        endpoint = openai_endpoint(url, "/chat/completions", clean_key(api_key), api_version)
-        self.name_ = f"llm:{endpoint.host}/{model}"
+        endpoint = openai_endpoint(url, "/chat/completions", api_key, api_version)
+        self._name = f"llm:{endpoint.host}/{model}"
         self._client = JsonClient(
             http2=http2,
             verify=verify,
@@ -133,6 +133,59 @@ class LlmReranker(BaseReranker):
         )
         self._windows = Windows(window, stride, shuffle_seed, instruction, answer_tokens)
         self._judging = Judging(instruction, answer_tokens)
-        self._window_latency = LatencyModel(self.name, warns=False)
+        self._latency = LatencyModel(self.name, warns=False)
         self.listwise: bool = mode == "listwise"
         self.by_rank: bool = self.listwise
+
+    @property
+    def name(self) -> str:
+        """``llm:``, the server's host and port, and the model."""
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        """Return the scores of ``documents``; None for those that were not read.
+
+        Raise `RerankError` for a wrong answer or none, and `RerankTimeoutError` if the deadline
+        comes before any score.
+        """
+        return run(self.steps(query, documents, deadline=deadline))
+
+    def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
+        """Do as `score` does, as a flow for synchronous and asynchronous searches."""
+        if not documents:
+            return Scores((), ())
+        query, texts = self._texts(query, documents)
+        meter = Meter(*self._limits, self._output_weight)
+        try:
+            if self.listwise:
+                ranking = ListwiseCall(self._chat, self._windows, query, texts, meter)
+                scores = yield from ranking.scores(self._latency, deadline)
+            else:
+                judging = PointwiseCall(self._chat, self._judging, query, texts, meter)
+                scores = yield from judging.scores(deadline)
+        except RerankError as error:
+            error.billed += meter.billed
+            raise
+        cut = sum(len(sent) < len(text) for sent, text in zip(texts, documents, strict=True))
+        return replace(scores, truncated=cut)
+
+    def predicted_units(self, query: str, documents: Sequence[str]) -> float:
+        """Predict the tokens that one call will be billed, those of answers by their weight."""
+        query, texts = self._texts(query, documents)
+        if self.listwise:
+            questions = self._windows.questions(query, texts)
+        else:
+            questions = self._judging.questions(query, texts, by_logprobs=self._chat.has_logprobs)
+        return sum(one.prompt_tokens + self._output_weight * one.want.tokens for one in questions)
+
+    def closing(self) -> Flow[None]:
+        """Close the connections."""
+        yield from self._client.closing()
+
+    def _texts(self, query: str, documents: Sequence[str]) -> tuple[str, list[str]]:
+        """Return what is sent of a query and documents."""
+        valid = (valid_unicode(text) for text in documents)
+        return valid_unicode(query), [shortened(text, self._document_tokens) for text in valid]
