@@ -57,7 +57,7 @@ from vecdb_rerank.rerankers.http import HttpReranker as HttpReranker
 from vecdb_rerank.rerankers.late_interaction import (
     LateInteractionReranker as LateInteractionReranker,
 )
-from vecdb_rerank.rerankers.llm.reranker import LlmReranker as LlmReranker
+from vecdb_rerank.rerankers.llm import LlmReranker as LlmReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker as OnnxReranker
 from vecdb_rerank.resilience.ledger import billed_units as billed_units
 from vecdb_rerank.search.arguments import AddOptions as AddOptions

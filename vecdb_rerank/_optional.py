@@ -13,6 +13,8 @@ from typing import Any
 
 from vecdb_rerank.errors import MissingDependencyError
 
+_OVER_HTTP = {"llm"}  # components of the extra `http` with names of their own
+
 
 def require(module: str, extra: str) -> Any:
     """Return the imported ``module``; `MissingDependencyError` names ``extra`` if it is missing."""
@@ -59,7 +61,8 @@ def missing(error: ModuleNotFoundError, name: str) -> MissingDependencyError | N
         "http": ("httpx", "httpcore"),
         "cohere": ("httpx", "httpcore", "cohere"),
     }
+    extra = "http" if name in _OVER_HTTP else name
     root = (error.name or "").partition(".")[0]
-    if root in libraries.get(name, ()):
-        return MissingDependencyError.for_extra(root, name)
+    if root in libraries.get(extra, ()):
+        return MissingDependencyError.for_extra(root, extra)
     return None

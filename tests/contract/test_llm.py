@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.test_remote import words
-from tests.rerankers.llm.chat_server import Answer, Body, chat_server, data_of, likely
+from tests.rerankers.chat.chat_server import Answer, Body, chat_server, data_of, likely
 from vecdb_rerank import LlmReranker
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.testing import RerankerContract

@@ -24,7 +24,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("fault", REQUESTS)
+@pytest.mark.parametrize("fault", sorted(REQUESTS))
 def test_a_fault_costs_the_rerank_alone(fault: str, api: str) -> None:
     with fault_server(fault) as server:
         one = LlmReranker(server.url, model="m", api_key=SECRET, retries=RETRIES)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.config.settings import RerankerSettings
     from vecdb_rerank.evaluation.speed import Speed
 
-_REMOTE = ("http", "cohere")
+_REMOTE = ("http", "cohere", "llm")
 
 
 def command(

@@ -18,11 +18,11 @@ from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.model import Scores
 from vecdb_rerank.ranking.blending import relevance_by_rank
-from vecdb_rerank.rerankers.llm.answers import Permutation, permutation
-from vecdb_rerank.rerankers.llm.chat import Chat, Question
-from vecdb_rerank.rerankers.llm.dialect import Want
-from vecdb_rerank.rerankers.llm.meter import Meter
-from vecdb_rerank.rerankers.llm.prompts import ranking_messages, ranking_schema
+from vecdb_rerank.rerankers.chat.answers import Permutation, permutation
+from vecdb_rerank.rerankers.chat.client import Chat, Question
+from vecdb_rerank.rerankers.chat.dialect import Want
+from vecdb_rerank.rerankers.chat.meter import Meter
+from vecdb_rerank.rerankers.chat.prompts import ranking_messages, ranking_schema
 from vecdb_rerank.resilience.latency import LatencyModel
 
 _TOKENS_PER_NUMBER = 6  # of an answer, with what is around the number

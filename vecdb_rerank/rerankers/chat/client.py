@@ -16,10 +16,10 @@ from vecdb_rerank.http.request_limits import estimated_tokens
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.http.server_messages import names_error
 from vecdb_rerank.http.service import Service
-from vecdb_rerank.rerankers.llm.answers import Reply, reply
-from vecdb_rerank.rerankers.llm.dialect import Dialect, Want
-from vecdb_rerank.rerankers.llm.meter import Meter
-from vecdb_rerank.rerankers.llm.prompts import Message
+from vecdb_rerank.rerankers.chat.answers import Reply, reply
+from vecdb_rerank.rerankers.chat.dialect import Dialect, Want
+from vecdb_rerank.rerankers.chat.meter import Meter
+from vecdb_rerank.rerankers.chat.prompts import Message
 from vecdb_rerank.rerankers.remote import RerankServiceError, counted_attempts
 
 

@@ -17,11 +17,11 @@ from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES, JsonClient
 from vecdb_rerank.http.service import Service, checked_body
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
-from vecdb_rerank.rerankers.llm.chat import Chat
-from vecdb_rerank.rerankers.llm.listwise import ListwiseCall, Windows
-from vecdb_rerank.rerankers.llm.meter import Meter
-from vecdb_rerank.rerankers.llm.pointwise import Judging, PointwiseCall
-from vecdb_rerank.rerankers.llm.prompts import shortened
+from vecdb_rerank.rerankers.chat.client import Chat
+from vecdb_rerank.rerankers.chat.listwise import ListwiseCall, Windows
+from vecdb_rerank.rerankers.chat.meter import Meter
+from vecdb_rerank.rerankers.chat.pointwise import Judging, PointwiseCall
+from vecdb_rerank.rerankers.chat.prompts import shortened
 from vecdb_rerank.rerankers.remote import ERRORS
 from vecdb_rerank.resilience.latency import LatencyModel
 from vecdb_rerank.text_fields import valid_unicode

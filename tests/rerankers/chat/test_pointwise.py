@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults.cases import APIS, score
-from tests.rerankers.llm.chat_server import (
+from tests.rerankers.chat.chat_server import (
     Answer,
     Body,
     chat_server,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecdb_rerank.http.request_limits import estimated_tokens
-from vecdb_rerank.rerankers.llm.prompts import (
+from vecdb_rerank.rerankers.chat.prompts import (
     disarmed,
     grade_messages,
     ranking_messages,

@@ -11,12 +11,12 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, together
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.model import Scores
-from vecdb_rerank.rerankers.llm.answers import Reply, grade, yes_logit
-from vecdb_rerank.rerankers.llm.chat import CappedError, Chat, Question
-from vecdb_rerank.rerankers.llm.dialect import Want
-from vecdb_rerank.rerankers.llm.listwise import TOO_FEW_TOKENS, capped
-from vecdb_rerank.rerankers.llm.meter import Meter
-from vecdb_rerank.rerankers.llm.prompts import grade_messages, grade_schema, yes_no_messages
+from vecdb_rerank.rerankers.chat.answers import Reply, grade, yes_logit
+from vecdb_rerank.rerankers.chat.client import CappedError, Chat, Question
+from vecdb_rerank.rerankers.chat.dialect import Want
+from vecdb_rerank.rerankers.chat.listwise import TOO_FEW_TOKENS, capped
+from vecdb_rerank.rerankers.chat.meter import Meter
+from vecdb_rerank.rerankers.chat.prompts import grade_messages, grade_schema, yes_no_messages
 
 _GRADE_TOKENS = 32
 

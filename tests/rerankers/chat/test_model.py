@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.faults.cases import APIS, TEXTS, search
-from tests.rerankers.llm.chat_server import Answer, Body, ChatServer, chat_server, said
+from tests.rerankers.chat.chat_server import Answer, Body, ChatServer, chat_server, said
 from tests.torch_engine.checkpoints import qwen3
 from vecdb_rerank import LlmReranker
 
@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     folder = str(qwen3(tmp_path_factory.mktemp("chat")))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = TEMPLATE
-    return AutoModelForCausalLM.from_pretrained(folder).eval(), tokenizer
+    return AutoModelForCausalLM.from_pretrained(folder), tokenizer  # in evaluation mode
 
 
 @pytest.fixture

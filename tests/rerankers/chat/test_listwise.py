@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.faults.cases import APIS, score, search
-from tests.rerankers.llm.chat_server import (
+from tests.rerankers.chat.chat_server import (
     Answer,
     Body,
     chat_server,
@@ -33,7 +33,7 @@ from vecdb_rerank import (
     RerankTimeoutError,
 )
 from vecdb_rerank.model import Scores
-from vecdb_rerank.rerankers.llm.listwise import Windows
+from vecdb_rerank.rerankers.chat.listwise import Windows
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.testing import KeepingReranker
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecdb_rerank.errors import RerankError
-from vecdb_rerank.rerankers.llm.answers import Permutation, grade, permutation, reply, yes_logit
-from vecdb_rerank.rerankers.llm.listwise import windows
+from vecdb_rerank.rerankers.chat.answers import Permutation, grade, permutation, reply, yes_logit
+from vecdb_rerank.rerankers.chat.listwise import windows
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

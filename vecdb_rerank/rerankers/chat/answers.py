@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vecdb_rerank.errors import RerankError
-from vecdb_rerank.rerankers.llm.prompts import GRADES
+from vecdb_rerank.rerankers.chat.prompts import GRADES
 
 Alternatives = Sequence[tuple[str, float]]  # tokens with their log probabilities
 _READ = 65_536  # characters of an answer that are read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from vecdb_rerank.rerankers.llm.answers import Reply
+from vecdb_rerank.rerankers.chat.answers import Reply
 
 
 class Meter:

@@ -1,0 +1,1 @@
+"""Asking a language model for orders and judgments, by an OpenAI-compatible chat endpoint."""

@@ -1,1 +1,0 @@
-"""Rank by a language model behind an OpenAI-compatible chat endpoint."""
