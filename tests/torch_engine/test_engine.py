@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
+from tests.search.test_reading import searched, window
 from tests.torch_engine.test_packing import DOCUMENTS, QUERY, exact, logits
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.effort import Effort
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.resilience.guarded import GuardedReranker
@@ -290,3 +292,11 @@ def test_a_search_sends_it_all_documents_whatever_it_took_before(checkpoint: Che
     scores = run(guard.ask(QUERY, DOCUMENTS, Deadline.after(30), Policy()))
     assert None not in scores.raw
     assert len(scores.raw) == len(DOCUMENTS)
+
+
+def test_a_search_on_a_cpu_ends_its_reading_between_batches(checkpoint: Checkpoint) -> None:
+    candidates, _ = window(0)
+    reranker = exact(checkpoint("bert"))
+    _, outcome = searched(reranker, candidates, effort=Effort(tolerance=0.5))
+    assert 0 < outcome.scored < len({c.text for c in candidates if c.text})
+    assert outcome.stopped == "settled"

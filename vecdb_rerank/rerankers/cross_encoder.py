@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.rerankers.torch_model import TorchReranker
-from vecdb_rerank.torch_engine.hardware import DType
+from vecdb_rerank.torch_engine.hardware import DType, pick_device
 from vecdb_rerank.torch_engine.spec import PROMPTS, Prompt, Spec
+
+_CPU_BATCH = 16  # documents packed together, enough for an efficient matrix product
 
 
 class CrossEncoderReranker(TorchReranker):
@@ -76,6 +78,11 @@ class CrossEncoderReranker(TorchReranker):
     def name(self) -> str:
         """``cross_encoder:`` and the model's name."""
         return f"cross_encoder:{self._spec.model}"
+
+    @property
+    def batch(self) -> int | None:  # type: ignore[override]  # known once torch is imported
+        """16 documents on a CPU; None on a GPU, which scores all of them together fastest."""
+        return _CPU_BATCH if pick_device(self._spec.device).type == "cpu" else None
 
 
 def _prompt(given: str | Mapping[str, str | None] | Prompt | None) -> Prompt | None:
