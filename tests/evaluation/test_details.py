@@ -157,6 +157,10 @@ def result(cached: bool = False) -> EvaluationResult:
         "settings": {"reranker": {"model": EVIL}},
         "environment": environment(),
         "yardstick": measured,
+        "effort_curve": [
+            {"pairs": 5, "estimated": 0.51, "set_aside": 0.5, "latency_ms": 33.0},
+            {"pairs": 10, "estimated": 0.53, "set_aside": 0.53, "latency_ms": None},
+        ],
         "gate": None,
         "details": details.compute(dataset(), runs, RAW, "hybrid", 50, text),
     }
@@ -182,11 +186,18 @@ class Read(HTMLParser):
 
 def test_a_page_has_its_charts_and_its_texts_and_nothing_from_outside() -> None:
     read = Read(html.evaluation(result()))
-    assert read.tags.count("svg") == len(charts.EVALUATION) == 4
+    assert read.tags.count("svg") == len(charts.EVALUATION) == 5
     assert "script" not in read.tags
     assert EVIL in read.text
     assert all(link.startswith("#") for link in read.links)
-    for text in ("first?", "text of d", "rank 1 → rank 2", "milliseconds by stage", "read only"):
+    for text in (
+        "first?",
+        "text of d",
+        "rank 1 → rank 2",
+        "33 ms",
+        "milliseconds by stage",
+        "read only",
+    ):
         assert text in read.text
 
 

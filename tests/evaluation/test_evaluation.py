@@ -396,7 +396,10 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
     result = evaluate(settings, dataset, on_progress=lambda *step: steps.append(step))
 
     assert json.loads(json.dumps(result)) == result
-    structured = ("stages", "details", "yardstick", "verdict", "settings", "environment", "gate")
+    structured = (
+        *("stages", "details", "yardstick", "verdict", "settings", "environment", "gate"),
+        "effort_curve",
+    )
     assert {name: v for name, v in result.items() if name not in structured} == {
         "dataset": "tiny",
         "documents": 40,
@@ -490,6 +493,8 @@ def test_evaluating_gives_every_number_under_its_name(tmp_path: Path) -> None:
     }
     assert found["mode"] == "hybrid"
     assert found["recall_curve"]["recall"]["200"] == 1.0
+    *_, last = result["effort_curve"]
+    assert last["estimated"] == result["stages"]["hybrid+rerank"]["ndcg@10"]
     assert len(found["worst"]) == len(found["changes"]) == 2
     # An embedded Qdrant is kept in memory: the configured folder is left alone.
     assert not (tmp_path / "index").exists()

@@ -67,7 +67,8 @@ def command(
         common.write_json(speed.as_json(speeds))
     else:
         common.out.print(_table(speeds))
-        common.out.print_line(_advice(speeds, budget))
+        k_of_search = common.settings(config).settings.search.k
+        common.out.print_line(_advice(speeds, budget, k_of_search))
     if all(each.error for each in speeds):
         raise typer.Exit(1)
 
@@ -133,11 +134,17 @@ def _cells(speed: Speed, ks: int) -> list[str]:
     return [*times, f"{speed.pairs:,.0f}", f"{speed.tokens:,.0f}", f"{speed.load:.1f} s", memory]
 
 
-def _advice(speeds: Sequence[Speed], budget: float) -> str:
+def _advice(speeds: Sequence[Speed], budget: float, k: int) -> str:
     from vecdb_rerank.evaluation.speed import recommended
 
     best = recommended(speeds, budget)
     if best is None:
         return f"No reranker is within {budget:g} ms (p95): raise the budget, or lower --k."
-    speed, k = best
-    return f"Within {budget:g} ms (p95): {speed.name} with k = {k}."
+    speed, pairs = best
+    advice = f"Within {budget:g} ms (p95): {speed.name} with k = {pairs}"
+    if pairs >= k:
+        return f"{advice}."
+    return (
+        f"{advice}, or with k = {k} and policy.effort = {{ pairs = {pairs} }}, which reads the "
+        f"{pairs} most promising candidates."
+    )

@@ -189,6 +189,8 @@ def _print(result: EvaluationResult) -> None:
         tables.table(result),
         tables.hits_table(result),
     )
+    if result["effort_curve"]:
+        common.out.print(tables.effort_table(result["effort_curve"]))
     if result["details"]["by_class"]:
         common.out.print(tables.class_table(result["details"]["by_class"]))
     if (found := result["gate"]) is not None:

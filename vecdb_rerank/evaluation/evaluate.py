@@ -16,6 +16,7 @@ from vecdb_rerank.evaluation.connector import (
     evaluated_connector,
 )
 from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.effort_curve import effort_curve
 from vecdb_rerank.evaluation.environment import environment, measured_settings
 from vecdb_rerank.evaluation.metrics import Ranked
 from vecdb_rerank.evaluation.result import EvaluationResult, rounded, summary, with_tuned_fusion
@@ -93,6 +94,9 @@ def evaluate(
     # Rounded first, so that the verdict and the tables show the same numbers.
     measured = rounded(yardstick(compared, dataset.qrels, policy=settings.policy))
     on_runs(stages)
+    listwise = chain is None or any(reranker.listwise for reranker in chain.rerankers)
+    reranked = found[f"{main}+rerank"]
+    curve = [] if listwise else effort_curve(reranked, dataset.qrels, settings.policy)
     looked_at = details.compute(dataset, stages, deep, main, k, text, others or {})
     stages |= {
         name: runs.Run({query: [*ids] for query, ids in ranked.items()})
@@ -108,6 +112,7 @@ def evaluate(
         "environment": environment(),
         "yardstick": measured,
         "details": looked_at,
+        "effort_curve": rounded(curve),
         "gate": None,
     }
 

@@ -11,6 +11,7 @@ from typing import TypedDict, TypeVar, cast
 
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.datasets import Dataset, Qrels
+from vecdb_rerank.evaluation.effort_curve import EffortRow
 from vecdb_rerank.evaluation.environment import Environment
 from vecdb_rerank.evaluation.metrics import Percentiles
 from vecdb_rerank.evaluation.runs import Run
@@ -187,7 +188,10 @@ class Gate(TypedDict):
 
 
 class EvaluationResult(EvaluationSummary):
-    """The summary with the details, the comparison with tuned fusion, and what follows from it."""
+    """The summary with the details, the comparison with tuned fusion, and what follows from it.
+
+    ``effort_curve`` is empty where reading fewer candidates was not computed.
+    """
 
     verdict: Verdict
     reranker: str
@@ -195,6 +199,7 @@ class EvaluationResult(EvaluationSummary):
     environment: Environment
     yardstick: Yardstick
     details: Details
+    effort_curve: list[EffortRow]
     gate: Gate | None
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from vecdb_rerank.evaluation.effort_curve import EffortRow
     from vecdb_rerank.evaluation.tuning.summary import TuningSummary
 
 # Colors that can be seen on white and on black.
@@ -95,11 +96,35 @@ def _latency(axes: Axes, result: EvaluationResult) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
+def _effort(axes: Axes, result: EvaluationResult) -> None:
+    """Draw NDCG@10 by the number of candidates that are read."""
+    rows = result["effort_curve"]
+    if not rows:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "reading fewer candidates:\nnot computed", ha="center")
+        return
+    pairs = [row["pairs"] for row in rows]
+    for label, values, color in (
+        ("others set aside", [row["set_aside"] for row in rows], BEFORE),
+        ("others estimated", [row["estimated"] for row in rows], AFTER),
+    ):
+        axes.plot(pairs, values, color=color, marker="o", markersize=3, label=label)
+    axes.set_xticks(pairs, [_pairs_label(row) for row in rows], fontsize=8)
+    axes.set_title("NDCG@10 by documents read")
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _pairs_label(row: EffortRow) -> str:
+    milliseconds = row["latency_ms"]
+    return f"{row['pairs']}" if milliseconds is None else f"{row['pairs']}\n{milliseconds:.0f} ms"
+
+
 EVALUATION: Mapping[str, Draw[EvaluationResult]] = {
     "quality": _quality,
     "recall": _recall,
     "changes": _changes,
     "latency": _latency,
+    "effort": _effort,
 }
 
 

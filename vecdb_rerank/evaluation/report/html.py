@@ -7,6 +7,7 @@ from html import escape
 
 import yaml
 
+from vecdb_rerank.evaluation.effort_curve import EffortRow
 from vecdb_rerank.evaluation.report import charts, tables
 from vecdb_rerank.evaluation.result import (
     ClassRow,
@@ -61,6 +62,7 @@ def evaluation(result: EvaluationResult) -> str:
         *(f"<p>{escape(line)}</p>" for line in tables.sentences(result)),
         f"<h2>{tables.HITS_TITLE}</h2>",
         table(tables.HITS_COLUMNS, hits),
+        *_effort(result["effort_curve"]),
         *_by_class(found["by_class"]),
         f"<h2>Best gains and worst losses ({escape(found['mode'])})</h2>",
         '<div class="beside"><div>',
@@ -92,6 +94,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _row(cells: Sequence[str]) -> str:
     inside = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
     return f'<tr class="strong">{inside}</tr>' if "rerank" in cells[0] else f"<tr>{inside}</tr>"
+
+
+def _effort(rows: Sequence[EffortRow]) -> list[str]:
+    if not rows:
+        return []
+    shown = table(tables.EFFORT_COLUMNS, map(tables.effort_cells, rows))
+    return [f"<h2>{tables.EFFORT_TITLE}</h2>", shown]
 
 
 def _by_class(rows: Sequence[ClassRow]) -> list[str]:

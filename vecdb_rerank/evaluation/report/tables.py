@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vecdb_rerank.evaluation import details
+from vecdb_rerank.evaluation.effort_curve import EffortRow
 from vecdb_rerank.evaluation.metrics import Percentiles
 from vecdb_rerank.evaluation.result import (
     ClassRow,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 HITS_TITLE = "Why not just retrieve more?"
 CLASS_COLUMNS = ("class", "queries", "first pass", "reranked", "change of NDCG@10")
+EFFORT_TITLE = "Why not read fewer candidates?"
+EFFORT_COLUMNS = ("documents read", "NDCG@10, others estimated", "others set aside", "ms")
 HITS_COLUMNS = ("hits", "queries with a relevant one", "recall", "relevant hits", "characters")
 
 
@@ -188,6 +191,29 @@ def hits_table(result: EvaluationResult) -> Table:
         shown.add_column(name, justify="right" if n else "left")
     for row in result["details"]["retrieve_more"]:
         shown.add_row(*hits_cells(row), style="bold" if row["hits"].startswith("reranked") else "")
+    return shown
+
+
+def effort_cells(row: EffortRow) -> list[str]:
+    """Return a row of ``effort_curve`` as text, in the order of `EFFORT_COLUMNS`."""
+    milliseconds = "" if row["latency_ms"] is None else f"{row['latency_ms']:.0f}"
+    return [
+        f"{row['pairs']:,}",
+        f"{row['estimated']:.3f}",
+        f"{row['set_aside']:.3f}",
+        milliseconds,
+    ]
+
+
+def effort_table(rows: Sequence[EffortRow]) -> Table:
+    """Return the quality by the number of candidates that are read as a table."""
+    from rich.table import Table
+
+    shown = Table(title=EFFORT_TITLE)
+    for name in EFFORT_COLUMNS:
+        shown.add_column(name, justify="right")
+    for row in rows:
+        shown.add_row(*effort_cells(row))
     return shown
 
 
