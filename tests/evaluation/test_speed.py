@@ -72,7 +72,7 @@ def test_a_service_is_left_out_and_the_table_says_what_to_use(
         app, ["bench", "--k", "2", "--seconds", "0", "--words", "8", "--budget", "60000"]
     )
     assert result.exit_code == 0, result.output
-    assert "onnx:ms-marco-MiniLM-L-12-v2 with k = 2." in result.stdout
+    assert "onnx:ms-marco-MiniLM-L-12-v2 with k = 2" in result.stdout
     assert "cohere" not in result.stdout
 
 
