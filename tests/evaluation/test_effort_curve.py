@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -19,7 +20,7 @@ WORDS = "wing flow shock heat pipe valve plate jet drag lift spin".split()
 COUNT = 24
 
 
-def run_of(relevance: list[float | None], cached: bool = False) -> Run:
+def run_of(relevance: Sequence[float | None], cached: bool = False) -> Run:
     """Return the run of one query with a candidate for each relevance."""
     draw = random.Random(0)
     candidates = [
