@@ -134,6 +134,21 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Formula:
+    """The caller's own formula over the scores of a first pass, as for stock or freshness.
+
+    ``native`` is the score of each hit under the formula, by the hit's position in the response
+    (from 0); ``ascending`` means that those are distances, and lower is better. ``score`` returns
+    what the formula makes of a hit, given by position, with a native score; it raises `ValueError`
+    where the formula has no value.
+    """
+
+    native: Mapping[int, float]
+    score: Callable[[int, float], float]
+    ascending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FirstPass(Generic[ResponseT]):
     """A completed first pass: the native response and what is known about it.
 
@@ -142,6 +157,9 @@ class FirstPass(Generic[ResponseT]):
     the database's own terms; `Hits.rebuild` removes it. ``ascending`` means that the scores are
     distances, and lower is better. ``notes`` are those of the `Outcome`. ``complete``, if given,
     fetches what the hits of the page lack and returns the response with it, hits in their places.
+    ``formula`` is what the caller's request makes of native scores, and stays in force after
+    reranking. ``obstacle`` is the reason why the hits must keep their order, if the response shows
+    one.
     """
 
     response: ResponseT
@@ -151,6 +169,8 @@ class FirstPass(Generic[ResponseT]):
     ascending: bool = False
     notes: Mapping[str, str] = field(default_factory=dict)
     complete: Callable[[Ranking, Deadline], Flow[ResponseT]] | None = None
+    formula: Formula | None = None
+    obstacle: str | None = None
 
 
 class Hits(Protocol[ResponseT]):

@@ -31,9 +31,9 @@ def deepen(
 
     ``request`` is a `QueryRequest`, or the keyword arguments of ``query_points`` or
     ``query_points_groups``. The limit becomes at least ``k`` (groups: ``k`` hits in all), the
-    offset is dropped, and the payload brings ``text_fields``. Prefetches that are fused become at
-    least ``k`` deep. Prefetches that the query rescores keep their limits, because those decide
-    which points can be hits. `TIES` more hits are fetched: Qdrant orders equal scores differently
+    offset is dropped, and the payload brings ``text_fields`` and what a formula reads. Prefetches
+    that are fused become at least ``k`` deep. Prefetches that the query rescores keep their limits,
+    because those decide which points can be hits. `TIES` more hits are fetched: Qdrant orders equal scores differently
     from call to call, and (score, id) then decides which hit is the k-th.
 
     With ``rerank_depth="own"`` only the payload changes.
@@ -42,11 +42,18 @@ def deepen(
     (recommend, order_by, ...; a page of a dense query past the window).
     """
     arguments = plain.arguments_of(request) if isinstance(request, models.QueryRequest) else request
-    info = request_reader.read(plain.request(arguments), k, rerank_depth)
+    read = plain.request(arguments)
+    info = request_reader.read(read, k, rerank_depth)
     if info.obstacle is not None or (info.tail_follows and info.offset >= k):
         return request
-    projection = project(plain.selector(arguments), (text_fields or TextFields()).paths)
+    paths = needed_paths(text_fields or TextFields(), read)
+    projection = project(plain.selector(arguments), paths)
     return deepen_request(request, arguments, info, k, projection)
+
+
+def needed_paths(text_fields: TextFields, request: request_reader.Request) -> tuple[str, ...]:
+    """Return the paths into the payload that are read: those of the text and of a formula."""
+    return (*text_fields.paths, *request_reader.payload_keys(request))
 
 
 def within(info: RequestInfo, k: int, most: int, *, groups: bool) -> int:

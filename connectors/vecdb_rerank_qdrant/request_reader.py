@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from vecdb_rerank.search.dropin import RequestInfo, RerankDepth
+from vecdb_rerank_qdrant import formula as formulas
 from vecdb_rerank_qdrant.layout import BM25_MODEL
 
 Request = Mapping[str, object]
@@ -28,8 +29,6 @@ _OTHER_SCORES = {
     "sample": "sample: hits are drawn at random",
 }
 _FUSIONS = ("fusion", "rrf")
-# Formulas that only weigh and add the scores of prefetches are a fusion like any other.
-_WEIGHING = ("sum", "mult")
 
 
 def read(request: Request, k: int, rerank_depth: RerankDepth = "window") -> RequestInfo:
@@ -56,7 +55,25 @@ def read(request: Request, k: int, rerank_depth: RerankDepth = "window") -> Requ
 def obstacle(request: Request) -> str | None:
     """Return why the hits of ``request`` must keep their order; None if they may be reranked."""
     query, prefetch = request.get("query"), request.get("prefetch")
-    return _other_score(query, prefetch) or _random_branch(prefetch) or _without_page(request)
+    composed = formula(request)
+    return (
+        (_other_score(query, prefetch) if composed is None else _composed(composed, request))
+        or _random_branch(prefetch)
+        or _without_page(request)
+    )
+
+
+def formula(request: Request) -> object | None:
+    """Return the formula of ``request`` if its score is more than the relevance; else None."""
+    query = request.get("query")
+    found = query.get("formula") if isinstance(query, Mapping) else None
+    return None if found is None or formulas.weighs_scores(found) else found
+
+
+def payload_keys(request: Request) -> tuple[str, ...]:
+    """Return the keys of the payload that are needed to evaluate the request's formula."""
+    found = formula(request)
+    return () if found is None else formulas.payload_keys(found)
 
 
 def texts(request: Request) -> tuple[str, ...]:
@@ -80,9 +97,11 @@ def number(request: Request, name: str, default: int) -> int:
 def tail_follows(request: Request) -> bool:
     """Check whether a deeper request leaves the order of the hits before it alone.
 
-    That holds for dense vectors: Qdrant orders equal scores of other queries differently at each
-    call.
+    That holds for dense vectors, and for a formula, whose prefetch keeps its depth: Qdrant orders
+    equal scores of other queries differently at each call.
     """
+    if formula(request) is not None:
+        return True
     query = request.get("query")
     nearest = query.get("nearest") if isinstance(query, Mapping) else query
     branches = list(_prefetches(request.get("prefetch")))
@@ -129,25 +148,32 @@ def _other_score(query: object, prefetch: object) -> str | None:
     for name, why in _OTHER_SCORES.items():
         if query.get(name) is not None:
             return why
-    formula = query.get("formula")
-    if formula is not None and not _weighs_scores(formula):
+    found = query.get("formula")
+    if found is not None and not formulas.weighs_scores(found):
         return "formula: the score is more than the relevance"
-    if formula is None and not is_fusion(query):
-        return None
+    return None if found is None and not is_fusion(query) else _other_score_below(prefetch)
+
+
+def _other_score_below(prefetch: object) -> str | None:
     found = (_other_score(b.get("query"), b.get("prefetch")) for b in _prefetches(prefetch))
     return next((f"prefetch: {why}" for why in found if why), None)
 
 
-def _weighs_scores(formula: object) -> bool:
-    """Check whether a formula is a sum of scores, each times a weight of at least 0."""
-    if isinstance(formula, Mapping):
-        parts = [formula.get(name) for name in _WEIGHING if formula.get(name) is not None]
-        return bool(parts) and all(
-            isinstance(part, list | tuple) and all(map(_weighs_scores, part)) for part in parts
-        )
-    if isinstance(formula, str):
-        return formula.startswith("$score")
-    return isinstance(formula, int | float) and formula >= 0
+def _composed(found: object, request: Request) -> str | None:
+    """Return why a formula, whose score is more than the relevance, cannot be kept in force."""
+    if request.get("group_by") is not None:
+        return "formula: groups do not bring the scores under it"
+    prefetch = request.get("prefetch")
+    if len(list(_prefetches(prefetch))) != 1:
+        return "formula: it is not over exactly one prefetch"
+    return formulas.obstacle(found) or _other_score_below(prefetch)
+
+
+def may_be_distance(query: object) -> bool:
+    """Check whether the score of ``query`` may be a distance, where less is better."""
+    if is_fusion(query) or (isinstance(query, Mapping) and query.get("formula") is not None):
+        return False
+    return _mode(query, []) not in ("bm25", "sparse")
 
 
 def _random_branch(prefetch: object) -> str | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 from qdrant_client.conversions import common_types as types
@@ -14,11 +15,21 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Ranking
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.protocols import FirstPass, Hits
+from vecdb_rerank.protocols import FirstPass, Formula, Hits
 from vecdb_rerank.search.arguments import Rerank
-from vecdb_rerank.search.dropin import DropIn, Job, Plan, RequestInfo, batch, each, single
-from vecdb_rerank_qdrant import errors, plain, request_reader
-from vecdb_rerank_qdrant.depth import deepen_request, with_text_alone, within
+from vecdb_rerank.search.dropin import (
+    DropIn,
+    Job,
+    Plan,
+    RequestInfo,
+    batch,
+    each,
+    single,
+    single_of,
+)
+from vecdb_rerank_qdrant import errors, plain, queries, request_reader
+from vecdb_rerank_qdrant.depth import deepen_request, needed_paths, with_text_alone, within
+from vecdb_rerank_qdrant.native_scores import NativeScores
 from vecdb_rerank_qdrant.page_payload import PagePayload, Retrieve
 from vecdb_rerank_qdrant.payload_selection import Projection, project
 from vecdb_rerank_qdrant.plain import Arguments
@@ -41,6 +52,7 @@ _REFUSED = "Qdrant refused the deeper search, so the caller's own was sent: {}"
 def points(
     drop_in: DropIn,
     native: Native[types.QueryResponse],
+    native_batch: Native[list[types.QueryResponse]],
     retrieve: Retrieve,
     arguments: Arguments,
     rerank: Rerank,
@@ -48,13 +60,29 @@ def points(
     *,
     over_grpc: bool,
 ) -> Flow[types.QueryResponse]:
-    """Run ``native(**arguments)``, a ``query_points``, with its points reranked."""
+    """Run ``native(**arguments)``, a ``query_points``, with its points reranked.
+
+    One with a formula goes through ``native_batch``, beside the scores under the formula.
+    """
+
+    def send(planned: _Planned[types.QueryResponse], sent: Arguments) -> Flow[types.QueryResponse]:
+        if not planned.beside:
+            return (yield from single(planned.job, lambda: native(**sent)))
+        whole = queries.batch([sent])
+        whole["requests"] += planned.beside
+        return (
+            yield from single_of(
+                planned.job, lambda: native_batch(**whole), lambda got: _split([planned], got)[0]
+            )
+        )
+
     return (
         yield from _deep_or_own(
             drop_in,
             native,
             arguments,
             lambda: _plan_points(drop_in, retrieve, arguments, rerank, rerank_query, over_grpc),
+            send,
         )
     )
 
@@ -76,6 +104,7 @@ def groups(
             native,
             arguments,
             lambda: _plan_groups(drop_in, retrieve, arguments, rerank, rerank_query, over_grpc),
+            lambda planned, sent: single(planned.job, lambda: native(**sent)),
         )
     )
 
@@ -117,10 +146,12 @@ def batch_points(
         ]
         jobs = [one.job for one in planned]
         deep = [one.deepen(request) for one, request in zip(planned, own, strict=True)]
-        if all(new is old for new, old in zip(deep, own, strict=True)):
+        beside = [request for one in planned for request in one.beside]
+        if not beside and all(new is old for new, old in zip(deep, own, strict=True)):
             return (yield from _batch(jobs, native, own_batch))
         try:
-            return (yield from _batch(jobs, native, {**arguments, "requests": deep}))
+            whole = {**arguments, "requests": [*deep, *beside]}
+            return (yield from _batch(jobs, native, whole, partial(_split, planned)))
         except Exception as error:
             if not errors.is_refused(error):
                 raise
@@ -135,15 +166,30 @@ def _batch(
     jobs: Sequence[Job[types.QueryResponse]],
     native: Native[list[types.QueryResponse]],
     arguments: Arguments,
+    split: Callable[[list[types.QueryResponse]], list[types.QueryResponse]] = list,
 ) -> Flow[list[types.QueryResponse]]:
-    _, responses = yield from batch(jobs, lambda: native(**arguments), lambda answer: answer)
+    _, responses = yield from batch(jobs, lambda: native(**arguments), split)
     return responses
 
 
+def _split(
+    planned: Sequence[_Planned[types.QueryResponse]], answer: list[types.QueryResponse]
+) -> list[types.QueryResponse]:
+    """Return the responses to the caller's requests, and keep what came beside them."""
+    beside = iter(answer[len(planned) :])
+    for one in planned:
+        one.came.extend(islice(beside, len(one.beside)))
+    return answer[: len(planned)]
+
+
 def _deep_or_own(
-    drop_in: DropIn, native: Native[R], own: Arguments, plan: Callable[[], _Planned[R]]
+    drop_in: DropIn,
+    native: Native[R],
+    own: Arguments,
+    plan: Callable[[], _Planned[R]],
+    send: Callable[[_Planned[R], Arguments], Flow[R]],
 ) -> Flow[R]:
-    """Send a request as deep as planned.
+    """Send a request as deep as planned, by ``send``.
 
     If the server refuses that for a limit of the collection, the limit is learned and the request
     planned again; if it refuses for another reason, the caller's own is sent.
@@ -151,10 +197,10 @@ def _deep_or_own(
     while True:
         planned = plan()
         sent = planned.deepen(own)
-        if sent is own:
+        if sent is own and not planned.beside:
             return (yield from single(planned.job, lambda: native(**own)))
         try:
-            return (yield from single(planned.job, partial(native, **sent)))
+            return (yield from send(planned, sent))
         except Exception as error:
             if not errors.is_refused(error):
                 raise
@@ -172,10 +218,16 @@ def _learn(drop_in: DropIn, collection: object, error: Exception) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Planned(Generic[R]):
-    """A request's job, and how to make the request deep enough for it."""
+    """A request's job, and how to make the request deep enough for it.
+
+    ``deepen`` takes keyword arguments or a `QueryRequest`, and returns the same kind. The requests
+    ``beside`` go in the same batch; ``came`` takes their responses.
+    """
 
     job: Job[R]
-    deepen: Callable[[Any], Any]  # keyword arguments or a QueryRequest, and the same kind back
+    deepen: Callable[[Any], Any]
+    beside: Sequence[types.QueryRequest] = ()
+    came: list[types.QueryResponse] = field(default_factory=list)
 
 
 def _plan_points(
@@ -200,12 +252,20 @@ def _plan_points(
         )
         return response.model_copy(update={"points": points})
 
-    return _planned(
+    native = None
+    if plan.reason is None and request_reader.formula(read) is not None:
+        native = NativeScores.of(request, most, drop_in.distances)
+        if native is None:
+            plan = replace(plan, reason="formula: the call has arguments that no batch takes")
+    came: list[types.QueryResponse] = []
+    planned = _planned(
         _Read(drop_in, request, read, info, plan, most),
         hits,
         lambda response: ascending(response.points),
         complete,
+        lambda response: None if native is None else native.read(response.points, came),
     )
+    return planned if native is None else replace(planned, beside=native.requests, came=came)
 
 
 def _plan_groups(
@@ -255,7 +315,7 @@ class _Read:
     @property
     def projection(self) -> Projection:
         """The payload selector that brings the text too."""
-        paths = self.plan.pipeline.text_fields.paths
+        paths = needed_paths(self.plan.pipeline.text_fields, self.as_json)
         projection = project(plain.selector(self.request), paths)
         return projection if self.later is None else self.later.first(projection, paths)
 
@@ -285,6 +345,7 @@ def _planned(
     hits: Hits[R],
     is_ascending: Callable[[R], bool],
     complete: Callable[[PagePayload, R, Ranking, Deadline], Flow[R]],
+    formula: Callable[[R], Formula | None] = lambda _: None,
 ) -> _Planned[R]:
     plan, request, info = read.plan, read.request, read.info
     if plan.reason is not None:
@@ -299,6 +360,7 @@ def _planned(
             injected_fields=projection,
             ascending=is_ascending(response),
             complete=None if later is None else partial(complete, later, response),
+            formula=formula(response),
         )
 
     def deepen(given: Any) -> Any:

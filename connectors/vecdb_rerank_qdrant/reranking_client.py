@@ -137,6 +137,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         flow = reranked_calls.points(
             self._drop_in,
             self._wrapped.query_points,
+            self._wrapped.query_batch_points,
             self._wrapped.retrieve,
             arguments,
             rerank,
@@ -327,6 +328,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         flow = reranked_calls.points(
             self._drop_in,
             self._wrapped.query_points,
+            self._wrapped.query_batch_points,
             self._wrapped.retrieve,
             arguments,
             rerank,

@@ -128,7 +128,8 @@ class DropIn:
     made deeper. With ``payload="page"`` the first pass brings only the text to rerank, and a
     second request the rest for the hits of the page. The rest is what the answers have shown of
     the database: which searches go to ``several_shards``, how many hits a search of a collection
-    or index may ask for (``depths``), and which hybrid searches cannot be deeper (``shallow``).
+    or index may ask for (``depths``), which hybrid searches cannot be deeper (``shallow``), and
+    which vectors are compared by ``distances``.
     """
 
     pipeline: Pipeline
@@ -139,6 +140,7 @@ class DropIn:
     several_shards: Learned[bool] = field(default_factory=Learned, compare=False)
     depths: Learned[int] = field(default_factory=Learned, compare=False)
     shallow: Learned[bool] = field(default_factory=Learned, compare=False)
+    distances: Learned[bool] = field(default_factory=Learned, compare=False)
 
     @classmethod
     def of(
@@ -259,10 +261,19 @@ def single(job: Job[R], call: Callable[[], R | Awaitable[R]]) -> Flow[R]:
 
     ``call`` sends it; what it raises reaches the caller as it is.
     """
+    return (yield from single_of(job, call, lambda response: response))
+
+
+def single_of(
+    job: Job[R],
+    call: Callable[[], AnswerT | Awaitable[AnswerT]],
+    response_of: Callable[[AnswerT], R],
+) -> Flow[R]:
+    """Return the flow of `single` for a call whose answer holds more than the response."""
     plan = job.plan
     with plan.pipeline.begin(job.hits.name, plan.search, policy=plan.policy) as run:
-        response = yield from _send(call, run.clock, job.hits.name)
-        completed = yield from _complete(job, response, run)
+        answer = yield from _send(call, run.clock, job.hits.name)
+        completed = yield from _complete(job, response_of(answer), run)
     return deliver(completed, plan.policy)
 
 

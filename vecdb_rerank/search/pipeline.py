@@ -20,7 +20,7 @@ from vecdb_rerank.model import BranchWeight, Candidate, Ranking
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, Vector
-from vecdb_rerank.ranking import branch_weights, ordering, skip_rules
+from vecdb_rerank.ranking import branch_weights, formula, ordering, skip_rules
 from vecdb_rerank.request import Search
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search import outcome_builder
@@ -151,20 +151,23 @@ class Pipeline:
         # Branches that `explain` alone brought are shown, but do not decide.
         decide = run.policy.branch_evidence or first.fused_by == "none"
         candidates = found if decide else [replace(c, branches={}) for c in found]
+        unchanged, first = ordering.unchanged(candidates), _checked(first, found)
+        if first.formula is not None:
+            candidates = formula.under(candidates, first.formula)
         rule = skip_rules.rule(search.query, candidates, run.policy.skip) if run.chain else None
         ranked = RankedSearch(
             search,
             first,
             found,
             tail,
-            ordering.unchanged(candidates),
+            unchanged,
             reranker=run.chain.name if run.chain else "",
             skip_rule=rule,
             notes={**search.notes, **first.notes, **_weak_branch(search)},
             branch_weights=_branch_weights(search, first) if decide else {},
         )
         texts = list(dict.fromkeys(c.text for c in candidates if c.text))  # equal texts: once
-        reason = self._reason_to_skip(search, candidates, texts, rule, run)
+        reason = self._reason_to_skip(search, candidates, texts, rule, run) or first.obstacle
         if run.chain is None or reason is not None:
             return replace(ranked, reason=reason)
         deadline = run.deadline
@@ -176,13 +179,14 @@ class Pipeline:
                 candidates,
                 texts,
                 run.policy,
-                offset=search.offset,
-                limit=search.limit,
+                # A formula may bring any hit of the window to any page.
+                offset=search.offset if first.formula is None else 0,
+                limit=search.limit if first.formula is None else search.k,
                 scores_all=self.scores_all,
                 weights=ranked.branch_weights,
             )
             answer = yield from run.chain.ask(search.query, texts, deadline, run.policy, reading)
-        return ranked.with_answer(candidates, texts, answer, run.policy, reading)
+        return ranked.with_answer(candidates, texts, answer, run.policy, reading).under_formula()
 
     def _reason_to_skip(
         self,
@@ -299,11 +303,17 @@ def _window(
     return window, ordered[search.k :] if search.tail_follows else ()
 
 
+def _checked(first: FirstPass[R], found: Sequence[Candidate]) -> FirstPass[R]:
+    """Return the first pass without its formula if that does not explain the scores of the hits."""
+    why = None if first.formula is None else formula.mismatch(found, first.formula)
+    return first if why is None else replace(first, formula=None, obstacle=why)
+
+
 def _page(ranked: RankedSearch[R], min_relevance: float | None) -> Ranking:
     """Return the page, cut from the window and from the hits past it, which keep their places."""
     search, window = ranked.search, ranked.relevant(min_relevance)
     head = window.page(search.offset, min(search.limit, max(0, search.k - search.offset)))
-    tail = ordering.followed(window, ranked.tail, ranked.rescored).hits
+    tail = ranked.followed(window).hits
     end = search.offset + search.limit
     rest = tail[max(0, search.offset - search.k) : max(0, end - search.k)]
     return replace(head, hits=(*head.hits, *rest))

@@ -12,7 +12,7 @@ from vecdb_rerank.outcome import Outcome, Status, Stopped, publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.protocols import FirstPass
-from vecdb_rerank.ranking import ordering
+from vecdb_rerank.ranking import formula, ordering
 from vecdb_rerank.request import NativeSearch, Search
 from vecdb_rerank.search.reading import SearchReading
 
@@ -83,6 +83,27 @@ class RankedSearch(Generic[R]):
             passages=_passages(scores, texts, candidates),
             notes={**self.notes, **scores.notes, **_uncalibrated(answer, policy.blend)},
         )
+
+    def under_formula(self) -> RankedSearch[R]:
+        """Return the search ordered by the caller's own formula, if the request has one.
+
+        Where it has no value for a score that another hit had, the database's order stays.
+        """
+        if self.first.formula is None or not self.rescored:
+            return self
+        try:
+            ranking = formula.applied(self.ranking, self.window, self.first.formula)
+        except ValueError as error:
+            reason = f"the formula has no value for a score that another hit had: {error}"
+            unchanged = ordering.unchanged(self.window)
+            return replace(self, ranking=unchanged, status="skipped", reason=reason, stopped=None)
+        return replace(self, ranking=ranking)
+
+    def followed(self, window: Ranking) -> Ranking:
+        """Return the hits past ``window``, which is the ranking or a part of it."""
+        if self.first.formula is not None and self.rescored:
+            return formula.followed(window, self.tail)
+        return ordering.followed(window, self.tail, self.rescored)
 
     def relevant(self, minimum: float | None) -> Ranking:
         """Return the ranking without hits below ``minimum`` relevance.
