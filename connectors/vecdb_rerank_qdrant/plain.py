@@ -51,8 +51,8 @@ def value(given: object) -> object:
 
 
 def _is_vector(given: Sequence[object]) -> bool:
-    # A vector holds hundreds of numbers, so its first one speaks for all.
-    return bool(given) and type(given[0]) is float
+    # In a formula, numbers and conditions stand in one list.
+    return bool(given) and type(given[0]) is float and set(map(type, given)) == {float}
 
 
 def _fields(given: Arguments) -> dict[str, object]:

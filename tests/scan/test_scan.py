@@ -114,7 +114,12 @@ NONE = "passed_through: no query text in the request: give rerank_query="
         f"query_points('c', query={TEXT}, prefetch=given)  # -> unclear: given is {LATER}",
         "query_points('c', query=models.FormulaQuery(formula=models.SumExpression(sum=['$score', "
         "'likes'])), prefetch=models.Prefetch(query=v), rerank_query=text)"
-        "  # -> passed_through: formula: the score is more than the relevance",
+        "  # -> reranked: by rerank_query",
+        "query_points('c', query=models.FormulaQuery(formula='likes'), "
+        "prefetch=models.Prefetch(query=v), rerank_query=text)"
+        "  # -> passed_through: formula: it holds no $score",
+        "query_points('c', query=models.FormulaQuery(formula=v), prefetch=models.Prefetch("
+        "query=[0.1]), rerank_query=text)  # -> unclear: v is decided at run time",
         "query_points('c', query=[0.1], offset=60, rerank_query=text)"
         "  # -> passed_through: the page lies past the 50 hits that are reranked",
         "scroll('c')  # -> passed_through: scroll: no ranking",

@@ -198,9 +198,7 @@ def passed(draw: Any) -> Asked:
     pair = models.ContextPair(positive=positive[0], negative=positive[1])
     discover = models.DiscoverInput(target=positive[0], context=[pair])
     near = models.NearestQuery(nearest=draw(vectors), mmr=models.Mmr(diversity=0.3))
-    boosted = models.FormulaQuery(
-        formula=models.SumExpression(sum=["$score", "meta.n"]), defaults={"meta.n": 0.0}
-    )
+    featured = models.FormulaQuery(formula="meta.n", defaults={"meta.n": 0.0})
     by_field = models.OrderByQuery(order_by=models.OrderBy(key="meta.n"))
     query, using = draw(
         st.sampled_from(
@@ -210,13 +208,13 @@ def passed(draw: Any) -> Asked:
                 (models.ContextQuery(context=[pair]), DENSE),
                 (near, DENSE),
                 (by_field, MISSING),
-                (boosted, MISSING),
+                (featured, MISSING),
                 (models.SampleQuery(sample=models.Sample.RANDOM), MISSING),
                 (None, MISSING),
             )
         )
     )
-    prefetch = draw(leaf()) if query is boosted else MISSING
+    prefetch = draw(leaf()) if query is featured else MISSING
     return Asked(present({"query": query, "using": using, "prefetch": prefetch}))
 
 

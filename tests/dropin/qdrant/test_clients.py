@@ -373,11 +373,14 @@ PASSED: dict[str, dict[str, Any]] = {
     "sample": {"query": models.SampleQuery(sample=models.Sample.RANDOM)},
     "mmr": {"query": models.NearestQuery(nearest=VECTOR, mmr=models.Mmr()), "using": DENSE},
     "no query": {"query": None},
-    "formula": {
-        "query": models.FormulaQuery(
-            formula=models.SumExpression(sum=["$score", "meta.n"]), defaults={"meta.n": 0.0}
+    "prefetch: formula": {
+        "query": models.FusionQuery(fusion=models.Fusion.RRF),
+        "prefetch": models.Prefetch(
+            query=models.FormulaQuery(
+                formula=models.SumExpression(sum=["$score", "meta.n"]), defaults={"meta.n": 0.0}
+            ),
+            prefetch=models.Prefetch(query=VECTOR, using=DENSE),
         ),
-        "prefetch": models.Prefetch(query=VECTOR, using=DENSE),
     },
     "prefetch: order_by": {
         "query": models.FusionQuery(fusion=models.Fusion.RRF),
