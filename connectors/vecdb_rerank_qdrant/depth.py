@@ -33,8 +33,8 @@ def deepen(
     ``query_points_groups``. The limit becomes at least ``k`` (groups: ``k`` hits in all), the
     offset is dropped, and the payload brings ``text_fields`` and what a formula reads. Prefetches
     that are fused become at least ``k`` deep. Prefetches that the query rescores keep their limits,
-    because those decide which points can be hits. `TIES` more hits are fetched: Qdrant orders equal scores differently
-    from call to call, and (score, id) then decides which hit is the k-th.
+    because those decide which points can be hits. `TIES` more hits are fetched: Qdrant orders equal
+    scores differently from call to call, and (score, id) then decides which hit is the k-th.
 
     With ``rerank_depth="own"`` only the payload changes.
 

@@ -88,8 +88,10 @@ class NativeScores:
         if best and best[0] and len(set(by_id.values())) > 1:
             to_least, to_most = (abs(best[0][0].score - f(by_id.values())) for f in (min, max))
             self.distances.set(self.vectors, to_least < to_most)
-        native = {n: by_id[str(p.id)] for n, p in enumerate(points) if str(p.id) in by_id}
         ascending = self.distances.get(self.vectors) or False
+        # Of equal scores at its limit, a prefetch finds other points at each call.
+        last = (max if ascending else min)(by_id.values(), default=0.0)
+        native = {n: by_id.get(str(point.id), last) for n, point in enumerate(points)}
         return Formula(native, partial(_evaluate, self.formula, points), ascending)
 
 

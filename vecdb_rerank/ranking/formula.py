@@ -26,15 +26,14 @@ def mismatch(candidates: Sequence[Candidate], formula: Formula) -> str | None:
     for candidate in candidates:
         native = formula.native.get(candidate.position)
         if native is None:
-            return f"the score of hit {candidate.id} under the formula is not known"
+            return f"formula: the score of hit {candidate.id} under it did not come"
         try:
             score = formula.score(candidate.position, native)
         except ValueError as error:
-            return f"the formula cannot be evaluated for hit {candidate.id}: {error}"
+            return f"formula: it cannot be evaluated for hit {candidate.id}: {error}"
         if not math.isclose(score, candidate.score, rel_tol=TOLERANCE, abs_tol=TOLERANCE**2):
-            return (
-                f"the formula gives hit {candidate.id} {score:g}, the database {candidate.score:g}"
-            )
+            found = f"gives {score:g}, the database {candidate.score:g}"
+            return f"formula: as it is read here, it {found} for hit {candidate.id}"
     return None
 
 

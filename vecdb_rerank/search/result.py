@@ -94,7 +94,7 @@ class RankedSearch(Generic[R]):
         try:
             ranking = formula.applied(self.ranking, self.window, self.first.formula)
         except ValueError as error:
-            reason = f"the formula has no value for a score that another hit had: {error}"
+            reason = f"formula: it has no value for a score that another hit had: {error}"
             unchanged = ordering.unchanged(self.window)
             return replace(self, ranking=unchanged, status="skipped", reason=reason, stopped=None)
         return replace(self, ranking=ranking)
