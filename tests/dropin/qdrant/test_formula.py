@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests.dropin.qdrant.collection import (
 )
 from tests.dropin.qdrant.formulas import Composed, composed
 from tests.dropin.qdrant.test_properties import POLICY, QUERY, by_score, properties, wrapped
-from vecdb_rerank import Outcome, TextFields, observe
+from vecdb_rerank import Effort, Outcome, TextFields, observe
 from vecdb_rerank.ranking.fusion import tie_breaker
 from vecdb_rerank.testing import KeepingReranker, RaisingReranker, ReversingReranker
 from vecdb_rerank_qdrant import AsyncRerankingQdrantClient, RerankingQdrantClient
@@ -271,3 +272,19 @@ def test_dates_places_and_text_may_be_weighed() -> None:
         found = client.query_points("c", **arguments, rerank_query=QUERY)
     assert outcomes[0].status == "reranked"
     assert found == inner.query_points("c", **arguments)
+
+
+def test_effort_and_minimum_relevance_hold_under_a_formula(world: World) -> None:
+    """As many texts are read as the effort allows, for all pages the same."""
+    reranker = KeepingReranker()
+    policy = replace(POLICY, effort=Effort(pairs=10), min_relevance=0.2)
+    client = RerankingQdrantClient(world.client, reranker, text_fields=TEXT, policy=policy, k=30)
+    pages = []
+    with observe() as outcomes:
+        for offset in (0, 10, 20):
+            arguments = {"prefetch": NEAR, "limit": 10, "offset": offset, "rerank_query": QUERY}
+            pages += client.query_points(world.name, BOOSTED, **arguments).points
+    assert [outcome.scored for outcome in outcomes] == [10] * 3
+    assert len({p.id for p in pages}) == len(pages)
+    scores = [p.score for p in pages]
+    assert scores == sorted(scores, reverse=True)
