@@ -22,7 +22,8 @@ from tests.dropin.qdrant.collection import (
     opened,
 )
 from tests.dropin.qdrant.formulas import Composed, composed
-from tests.dropin.qdrant.test_properties import POLICY, QUERY, by_score, properties, wrapped
+from tests.dropin.qdrant.generated import QUERY
+from tests.dropin.qdrant.test_properties import POLICY, by_score, hit_id, properties, wrapped
 from vecdb_rerank import Effort, Outcome, TextFields, observe
 from vecdb_rerank.ranking.fusion import tie_breaker
 from vecdb_rerank.testing import KeepingReranker, RaisingReranker, ReversingReranker
@@ -84,7 +85,7 @@ def test_native_scores_are_dealt_out_in_reranked_order(
     for point in whole:  # equal scores at the limit of the prefetch
         native.setdefault(point.id, worst)
     sign = 1 if using == DISTANT else -1
-    order = sorted(window, key=lambda p: (sign * native[p.id], tie_breaker(p.id)))
+    order = sorted(window, key=lambda p: (sign * native[p.id], tie_breaker(hit_id(p))))
     values = [native[p.id] for p in order]
     order.reverse()
     payloads = {r.id: r.payload for r in world.client.retrieve(world.name, [p.id for p in window])}
@@ -113,7 +114,7 @@ NEAR = models.Prefetch(query=VECTOR, using=DENSE, limit=40)
 def test_the_scores_come_in_the_same_round_trip(world: World) -> None:
     """With the points of the query, whatever filters, and only once to see what they are."""
     client = wrapped(world, ReversingReranker(), TEXT, 20)
-    arguments = {"query": BOOSTED, "prefetch": NEAR, "rerank_query": QUERY}
+    arguments: dict[str, Any] = {"query": BOOSTED, "prefetch": NEAR, "rerank_query": QUERY}
     for _ in range(2):
         client.query_points(world.name, **arguments)
     second = world.calls[1]
@@ -267,7 +268,7 @@ def test_dates_places_and_text_may_be_weighed() -> None:
     said = models.FieldCondition(key="text", match=models.MatchText(text="7"))
     formula = models.SumExpression(sum=["$score", near, fresh, said])
     client = RerankingQdrantClient(inner, KeepingReranker(), text_fields=TEXT, policy=POLICY)
-    arguments = {"query": models.FormulaQuery(formula=formula), "prefetch": NEAR}
+    arguments: dict[str, Any] = {"query": models.FormulaQuery(formula=formula), "prefetch": NEAR}
     with observe() as outcomes:
         found = client.query_points("c", **arguments, rerank_query=QUERY)
     assert outcomes[0].status == "reranked"
@@ -279,11 +280,18 @@ def test_effort_and_minimum_relevance_hold_under_a_formula(world: World) -> None
     reranker = KeepingReranker()
     policy = replace(POLICY, effort=Effort(pairs=10), min_relevance=0.2)
     client = RerankingQdrantClient(world.client, reranker, text_fields=TEXT, policy=policy, k=30)
-    pages = []
+    pages: list[models.ScoredPoint] = []
     with observe() as outcomes:
         for offset in (0, 10, 20):
-            arguments = {"prefetch": NEAR, "limit": 10, "offset": offset, "rerank_query": QUERY}
-            pages += client.query_points(world.name, BOOSTED, **arguments).points
+            response = client.query_points(
+                world.name,
+                BOOSTED,
+                prefetch=NEAR,
+                limit=10,
+                offset=offset,
+                rerank_query=QUERY,
+            )
+            pages += response.points
     assert [outcome.scored for outcome in outcomes] == [10] * 3
     assert len({p.id for p in pages}) == len(pages)
     scores = [p.score for p in pages]
