@@ -71,23 +71,31 @@ environment it is JSON: `VECDB_RERANK__RERANKERS='[{"type": "cohere"}, {"type": 
 """
 
 
-def _section(section: type[Any], path: tuple[str, ...]) -> Iterator[str]:
-    """Yield a section's docstring and keys, then the sections in it."""
+def _section(section: type[Any], path: tuple[str, ...], *, in_list: bool = False) -> Iterator[str]:
+    """Yield a section's docstring and keys, then the sections in it.
+
+    The keys of one ``in_list`` have no variables.
+    """
     yield f"{_unindented(section.__doc__)}\n"
     if not keys(section):
         return
     yield "| key | type | default | meaning |\n| --- | --- | --- | --- |"
     inner = {}
+    listed = {}
     for key in keys(section):
+        if found := kinds(section, key):
+            listed[key] = found
+            continue
         if (nested := part(section, key)) is not None:
             inner[key] = nested
             continue
-        variable = ENV_PREFIX + ENV_DELIMITER.join((*path, key)).upper()
+        named = ENV_PREFIX + ENV_DELIMITER.join((*path, key)).upper()
+        variable = "" if in_list else f"<br><small>`{named}`</small>"
         cells = (
             f"`{key}`",
             type_name(section, key),
             _literal(default(section, key)),
-            f"{meaning(section, key)}<br><small>`{variable}`</small>",
+            f"{meaning(section, key)}{variable}",
         )
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""
@@ -99,6 +107,12 @@ def _section(section: type[Any], path: tuple[str, ...]) -> Iterator[str]:
         word = f" Default: `{key} = {json.dumps(given)}`." if isinstance(given, str) else ""
         yield f"#### `[{'.'.join(inside)}]`\n\n{meaning(section, key)}{off}{word}\n"
         yield from _section(nested, inside)
+    for key, classes in listed.items():
+        inside = (*path, key)
+        yield f"#### `[[{'.'.join(inside)}]]`\n\n{meaning(section, key)}\n"
+        for kind in classes:
+            yield f'##### `type = "{default(kind, "type")}"`\n'
+            yield from _section(kind, inside, in_list=True)
 
 
 def keys(section: type[Any]) -> list[str]:
@@ -180,6 +194,15 @@ def _schema(section: type[Any], key: str) -> Mapping[str, Any] | None:
         return TypeAdapter(get_type_hints(section, include_extras=True)[key]).json_schema()
     except PydanticInvalidForJsonSchema:
         return None
+
+
+def kinds(section: type[Any], key: str) -> list[type[Any]]:
+    """Return the classes of the sections that a key holds as a list, each of another ``type``."""
+    annotation = get_type_hints(section)[key]
+    if get_origin(annotation) is not tuple:
+        return []
+    found: tuple[type[Any], ...] = get_args(get_args(annotation)[0])
+    return [kind for kind in found if dataclasses.is_dataclass(kind)]
 
 
 def part(section: type[Any], key: str) -> type[Any] | None:

@@ -14,16 +14,15 @@ import vecdb_rerank
 from vecdb_rerank import integrations
 
 CORE = """
-AddOptions AnyReranker AsyncConnector AsyncReranker BaseReranker Blend BranchHit Breaker
+AddOptions AnyReranker AsyncConnector AsyncReranker BaseReranker Blend Boost BranchHit Breaker Bury
 Calibration Candidate CascadeReranker CohereReranker ConfigurationError Connector ConnectorOptions
-Cost CrossEncoderReranker DatabaseError Deadline Document Effort Embedder Estimate ExactTerms
-ExplainedHit Failure Finding FirstPassError FirstPassTimeoutError FlagEmbeddingReranker
-FunctionEmbedder FunctionReranker Fusion HttpReranker IngestError IngestReport
-InvalidRerankerError LateInteractionReranker LlmReranker MissingDependencyError OnnxEmbedder
-OnnxReranker
-Outcome Passages Policy RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError
-Scores SearchDefaults SearchOptions SentenceTransformersEmbedder Skip TextFields VecdbRerankError
-__version__ billed_units connect connect_async observe rerank_query
+Cost CrossEncoderReranker DatabaseError Deadline Decay Document Effort Embedder Estimate ExactTerms
+ExplainedHit Failure FieldSignal Finding FirstPassError FirstPassTimeoutError FlagEmbeddingReranker
+FunctionEmbedder FunctionReranker Fusion HttpReranker IngestError IngestReport InvalidRerankerError
+LateInteractionReranker LlmReranker MaxPer MissingDependencyError Mmr OnnxEmbedder OnnxReranker
+Outcome Passages Pin Policy RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError Scores
+SearchDefaults SearchOptions SentenceTransformersEmbedder Skip StageEffect TextFields
+VecdbRerankError __version__ billed_units connect connect_async observe rerank_query
 """
 EXPORTS = {
     "vecdb_rerank": CORE,
@@ -79,9 +78,11 @@ def test_every_integration_is_listed() -> None:
 
 def test_every_part_of_a_policy_is_public() -> None:
     from vecdb_rerank import policy
+    from vecdb_rerank.policy.after import TYPES
 
     parts = {kind.__name__ for kind in policy._PARTS.values()}
-    assert parts | {"Calibration", "Policy"} <= set(CORE.split())
+    stages = {kind.__name__ for kind in TYPES.values()}
+    assert parts | stages | {"Calibration", "Policy"} <= set(CORE.split())
 
 
 def test_a_star_import_brings_all_of_them() -> None:

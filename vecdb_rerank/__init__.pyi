@@ -31,8 +31,16 @@ from vecdb_rerank.model import Estimate as Estimate
 from vecdb_rerank.model import Scores as Scores
 from vecdb_rerank.outcome import ExplainedHit as ExplainedHit
 from vecdb_rerank.outcome import Outcome as Outcome
+from vecdb_rerank.outcome import StageEffect as StageEffect
 from vecdb_rerank.outcome import observe as observe
 from vecdb_rerank.policy import Policy as Policy
+from vecdb_rerank.policy.after import Boost as Boost
+from vecdb_rerank.policy.after import Bury as Bury
+from vecdb_rerank.policy.after import Decay as Decay
+from vecdb_rerank.policy.after import FieldSignal as FieldSignal
+from vecdb_rerank.policy.after import MaxPer as MaxPer
+from vecdb_rerank.policy.after import Mmr as Mmr
+from vecdb_rerank.policy.after import Pin as Pin
 from vecdb_rerank.policy.blend import Blend as Blend
 from vecdb_rerank.policy.breaker import Breaker as Breaker
 from vecdb_rerank.policy.calibration import Calibration as Calibration

@@ -76,7 +76,8 @@ class Outcome:
 class ExplainedHit:
     """How a hit came to its rank: its ranks (from 1), scores and relevance.
 
-    ``estimate`` stood in for a relevance that is None.
+    ``estimate`` stood in for a relevance that is None. ``after`` tells what each stage of
+    `Policy.after` made of it.
     """
 
     id: HitId
@@ -88,6 +89,22 @@ class ExplainedHit:
     relevance: float | None
     branches: Mapping[str, BranchHit]
     estimate: Estimate | None = None
+    after: tuple[StageEffect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageEffect:
+    """A hit after a stage of `Policy.after`: its score, and its rank (from 1) in the window.
+
+    ``stage`` is the stage's type, with its field if it has one: ``decay(published)``. ``value`` is
+    the factor or addend of a boost that the hit matches, and the value (0 to 1) of its field in a
+    decay or signal.
+    """
+
+    stage: str
+    score: float
+    rank: int
+    value: float | None = None
 
 
 _observers: ContextVar[tuple[list[Outcome], ...]] = ContextVar("observers", default=())

@@ -6,7 +6,7 @@ The suites in `vecdb_rerank.testing` check them.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -160,6 +160,8 @@ class FirstPass(Generic[ResponseT]):
     ``formula`` is what the caller's request makes of native scores, and stays in force after
     reranking. ``obstacle`` is the reason why the hits must keep their order, if the response shows
     one.
+    ``matching`` holds the positions of the hits (from 0) that match each of the search's
+    ``extras.filters``, in their order.
     """
 
     response: ResponseT
@@ -171,6 +173,7 @@ class FirstPass(Generic[ResponseT]):
     complete: Callable[[Ranking, Deadline], Flow[ResponseT]] | None = None
     formula: Formula | None = None
     obstacle: str | None = None
+    matching: Sequence[Collection[int]] = ()
 
 
 class Hits(Protocol[ResponseT]):

@@ -150,6 +150,19 @@ class SearchDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class Extras:
+    """What a first pass brings for `Policy.after`, beside the text.
+
+    ``fields`` are dotted paths of the payload; they are not shown to the caller unless requested.
+    ``filters`` are native filters by their settings' keys; `FirstPass.matching` tells which hits
+    match each.
+    """
+
+    fields: tuple[str, ...] = ()
+    filters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """A checked search.
 
@@ -173,6 +186,7 @@ class Search:
     native: Mapping[str, Any] = field(default_factory=dict)
     evidence: bool = False
     payload: Payload = "auto"
+    extras: Extras = field(default_factory=Extras)
 
     def __post_init__(self) -> None:
         check_query(self.query)

@@ -19,12 +19,12 @@ from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.search import dropin
 from vecdb_rerank.search.arguments import Rerank
 from vecdb_rerank.search.dropin import DropIn, Job, Plan, each
-from vecdb_rerank_opensearch import depth, errors, page_source, request_reader
+from vecdb_rerank_opensearch import conditions, depth, errors, page_source, request_reader
 from vecdb_rerank_opensearch.depth import Body
 from vecdb_rerank_opensearch.page_source import PageSource
 from vecdb_rerank_opensearch.request_reader import Request
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
-from vecdb_rerank_opensearch.source_selection import NOTHING, Forced
+from vecdb_rerank_opensearch.source_selection import NOTHING, Forced, fields_of
 
 T = TypeVar("T")
 # A native method, of a synchronous or an asynchronous client.
@@ -62,6 +62,7 @@ class Sent:
     ``wide`` is the caller's body made deeper, without the fields that bring the text.
     ``available`` is how many hits there are, if the deeper search finds more; it is known only for
     a search that goes to one shard. ``later`` is what comes for the page alone, by ``fetch``.
+    ``filters`` counts the filters of boosts, which the hits tell whether they match.
     """
 
     plan: Plan
@@ -72,6 +73,7 @@ class Sent:
     available: int | None = None
     later: PageSource | None = None
     fetch: Fetch | None = None
+    filters: int = 0
 
     def check(self, drop_in: DropIn, target: str, response: object) -> None:
         """Raise `_Learned` if the response shows something that changes the plan.
@@ -110,6 +112,7 @@ class Sent:
             "database" if hybrid else "none",
             injected_fields=self.injected_fields,
             complete=None if self.later is None else partial(self._complete, response),
+            matching=conditions.matching(response["hits"].get("hits") or [], self.filters),
         )
 
     def _complete(self, response: Response, page: Ranking, deadline: Deadline) -> Flow[Response]:
@@ -264,7 +267,9 @@ def _learn_depth(drop_in: DropIn, target: str, answer: object) -> bool:
 
 def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, target: str) -> Sent:
     """Plan how to send a request."""
-    paths = drop_in.pipeline.text_fields.paths
+    extras = drop_in.extras(rerank)
+    conditions.check(extras.filters)
+    paths = (*drop_in.pipeline.text_fields.paths, *fields_of(extras))
     one_shard = not drop_in.several_shards.get(target)
     window = drop_in.depths.get(target)
     k = drop_in.k if window is None else min(drop_in.k, window)
@@ -275,6 +280,9 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
         info = replace(info, notes={**info.notes, "own_depth": why})
     if not info.own_depth:
         drop_in, info = drop_in.within(k, info, f"the index's max_result_window is {window}")
+    if extras.filters and not request.shows([f"hits.hits.{conditions.MATCHED}"]):
+        why = f"filter_path: hides hits.hits.{conditions.MATCHED}, which boosts need"
+        info = replace(info, obstacle=info.obstacle or why)
     plan = drop_in.plan(info, rerank, query)
     own = request.body if request.body is not None else {}
     if plan.reason is not None:
@@ -289,7 +297,10 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
             plan = replace(plan, search=replace(plan.search, notes=notes))
         elif (later := PageSource.of(own.get("_source"), paths)) is not None:
             body = {**body, "_source": later.first}
-    return Sent(plan, own, wide, body, projection.injected_fields, info.available, later)
+    if extras.filters:
+        body = {**body, **conditions.asking(body, extras.filters)}
+    injected, count = projection.injected_fields, len(extras.filters)
+    return Sent(plan, own, wide, body, injected, info.available, later, filters=count)
 
 
 def _second(arguments: Arguments, body: Body, left: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from vecdb_rerank.search.arguments import AnyPolicy, Rerank, Rerankers, check_cl
 from vecdb_rerank.search.delegate import Delegate
 from vecdb_rerank.search.dropin import DropIn, DropInPayload, MissingQuery, RerankDepth
 from vecdb_rerank.text_fields import TextFields
-from vecdb_rerank_opensearch import request_reader, reranked_calls
+from vecdb_rerank_opensearch import conditions, request_reader, reranked_calls
 from vecdb_rerank_opensearch.client import address
 from vecdb_rerank_opensearch.reranked_calls import Queries, Reranks
 
@@ -92,6 +92,7 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
             rerank_depth=rerank_depth,
             payload=payload,
         )
+        conditions.check(self._drop_in.extras(True).filters)
 
     def search(
         self,
@@ -192,6 +193,7 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
             rerank_depth=rerank_depth,
             payload=payload,
         )
+        conditions.check(self._drop_in.extras(True).filters)
 
     # The client's methods are no coroutine functions either, though they return coroutines; what
     # replaces them in a test (`mock.patch`) depends on it.

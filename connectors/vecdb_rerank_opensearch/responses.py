@@ -11,6 +11,7 @@ from vecdb_rerank.protocols import Evidence, FirstPass
 from vecdb_rerank.ranking import fusion
 from vecdb_rerank.request import Fusion
 from vecdb_rerank.text_fields import TextFields
+from vecdb_rerank_opensearch import conditions
 from vecdb_rerank_opensearch.source_selection import NOTHING, Forced
 
 Response = dict[str, Any]
@@ -184,6 +185,7 @@ def unflatten(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without(hit: Mapping[str, Any], injected_fields: Forced) -> Mapping[str, Any]:
+    hit = conditions.stripped(hit)
     if not injected_fields.paths or "fields" not in hit:
         return hit
     kept = {name: values for name, values in hit["fields"].items() if name not in injected_fields}

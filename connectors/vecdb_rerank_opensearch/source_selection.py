@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from vecdb_rerank.model import DOC_ID
+from vecdb_rerank.request import Extras
 from vecdb_rerank_opensearch.layout import BM25_TEXT, Layout
 
 
@@ -51,6 +53,11 @@ def project(shape: Mapping[str, object], paths: Sequence[str], layout: Layout) -
     if source is None:
         return Projection({"_source": {"excludes": list(hidden(layout))}})
     return bringing(paths, shape)
+
+
+def fields_of(extras: Extras) -> tuple[str, ...]:
+    """Return the fields that stages read; OpenSearch keeps no ids in a field."""
+    return tuple(field for field in extras.fields if field != DOC_ID)
 
 
 def hidden(layout: Layout) -> tuple[str, ...]:

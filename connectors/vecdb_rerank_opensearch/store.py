@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vecdb_rerank.adopt.description import Description
 from vecdb_rerank.flow.deadline import Deadline
@@ -23,6 +23,7 @@ from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import (
     check,
+    conditions,
     describe,
     errors,
     page_source,
@@ -38,6 +39,7 @@ from vecdb_rerank_opensearch.layout import Layout
 from vecdb_rerank_opensearch.page_source import PageSource
 from vecdb_rerank_opensearch.queries import URL_PARAMS, Body
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
+from vecdb_rerank_opensearch.source_selection import fields_of
 
 T = TypeVar("T")
 
@@ -95,6 +97,10 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         self._payload_size = PayloadSize()
         self._mapping: Expiring[_Known] = Expiring()
         self._window: Expiring[int] = Expiring()
+
+    def check_filters(self, filters: Mapping[str, Any]) -> None:
+        """Raise `ConfigurationError` for a filter of a boost that is none."""
+        conditions.check(filters)
 
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
@@ -177,27 +183,31 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         params = {name: search.native[name] for name in URL_PARAMS if name in search.native}
         shape = {**search.native.get("body", {})}
         shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}
-        given, paths = shape.get("_source"), self._text_fields.paths
-        later, notes = self._page_source(search, shape)
+        extras, given = search.extras, shape.get("_source")
+        paths = (*self._text_fields.paths, *fields_of(extras))
+        later, notes = self._page_source(search, shape, paths)
         projection = source_selection.project(shape, paths, self._layout)
-        shape |= projection.parts
+        shape |= {**projection.parts, **conditions.asking(shape, extras.filters)}
         if later is not None:
             shape["_source"] = later.first
         sending = _Sending(search, vector, layout, shape, params, deadline)
         first = yield from self._fused_or_not(sending)
+        hits = first.response["hits"]["hits"]
         first = replace(
-            first, injected_fields=projection.injected_fields, notes={**first.notes, **notes}
+            first,
+            injected_fields=projection.injected_fields,
+            notes={**first.notes, **notes},
+            matching=conditions.matching(hits, len(extras.filters)),
         )
         if later is not None:
             complete = partial(self._complete, first.response, later, params)
             return replace(first, complete=lambda p, d: self.completing(complete(p, d), d))
         if given in (None, True):
-            hits = first.response["hits"]["hits"]
             self._payload_size.measure([hit.get("_source") for hit in hits], paths)
         return first
 
     def _page_source(
-        self, search: Search, shape: Mapping[str, object]
+        self, search: Search, shape: Mapping[str, object], paths: Sequence[str]
     ) -> tuple[PageSource | None, Mapping[str, str]]:
         """Return what of the source comes for the page alone, and notes.
 
@@ -209,7 +219,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             return None, page_source.note(reason) if search.payload == "page" else {}
         given = shape.get("_source")
         hidden = source_selection.hidden(self._layout) if given is None else ()
-        return PageSource.of(given, self._text_fields.paths, hidden), {}
+        return PageSource.of(given, paths, hidden), {}
 
     def _complete(
         self,

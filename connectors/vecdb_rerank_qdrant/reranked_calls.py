@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 from qdrant_client.conversions import common_types as types
+from qdrant_client.http import models
 
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
@@ -28,6 +29,7 @@ from vecdb_rerank.search.dropin import (
     single_of,
 )
 from vecdb_rerank_qdrant import errors, plain, queries, request_reader
+from vecdb_rerank_qdrant.conditions import Conditions
 from vecdb_rerank_qdrant.depth import deepen_request, needed_paths, with_text_alone, within
 from vecdb_rerank_qdrant.native_scores import NativeScores
 from vecdb_rerank_qdrant.page_payload import PagePayload, Retrieve
@@ -38,7 +40,6 @@ from vecdb_rerank_qdrant.responses import (
     Groups,
     Points,
     ascending,
-    groups_ascending,
     points_of,
     with_points,
 )
@@ -241,6 +242,9 @@ def _plan_points(
     read, most = plain.request(request), drop_in.depths.get(str(request["collection_name"]))
     drop_in, info = _read(drop_in, read, most)
     plan = drop_in.plan(info, rerank, query)
+    extras = drop_in.extras(rerank)
+    conditions = Conditions.of(extras.filters)
+    fields = (*extras.fields, *conditions.fields)
     hits = Points(over_grpc)
 
     def complete(
@@ -259,9 +263,9 @@ def _plan_points(
             plan = replace(plan, reason="formula: the call has arguments that no batch takes")
     came: list[types.QueryResponse] = []
     planned = _planned(
-        _Read(drop_in, request, read, info, plan, most),
+        _Read(drop_in, request, read, info, plan, conditions, fields, most),
         hits,
-        lambda response: ascending(response.points),
+        lambda response: response.points,
         complete,
         lambda response: None if native is None else native.read(response.points, came),
     )
@@ -279,6 +283,9 @@ def _plan_groups(
     read, most = plain.request(request), drop_in.depths.get(str(request["collection_name"]))
     drop_in, info = _read(drop_in, read, most)
     plan = drop_in.plan(info, rerank, query)
+    extras = drop_in.extras(rerank)
+    conditions = Conditions.of(extras.filters)
+    fields = (*extras.fields, *conditions.fields)
     hits = Groups(over_grpc, info.limit)
     if plan.reason is None:  # `hits` cuts to the limit of groups; the ranking keeps all their hits
         plan = replace(plan, search=replace(plan.search, limit=sys.maxsize))
@@ -294,7 +301,10 @@ def _plan_groups(
         return with_points(response, points)
 
     return _planned(
-        _Read(drop_in, request, read, info, plan, most), hits, groups_ascending, complete
+        _Read(drop_in, request, read, info, plan, conditions, fields, most),
+        hits,
+        points_of,
+        complete,
     )
 
 
@@ -302,7 +312,8 @@ def _plan_groups(
 class _Read:
     """A request that has been read: what it asks for, and how it is handled.
 
-    ``most`` is how many hits the collection allows, if it is known to limit them.
+    ``conditions`` are the filters of its policy's boosts, ``fields`` what its stages read beside
+    the text. ``most`` is how many hits the collection allows, if it is known to limit them.
     """
 
     drop_in: DropIn
@@ -310,12 +321,15 @@ class _Read:
     as_json: Request
     info: RequestInfo
     plan: Plan
+    conditions: Conditions
+    fields: tuple[str, ...]
     most: int | None
 
     @property
     def projection(self) -> Projection:
         """The payload selector that brings the text too."""
-        paths = needed_paths(self.plan.pipeline.text_fields, self.as_json)
+        text = needed_paths(self.plan.pipeline.text_fields, self.as_json)
+        paths = (*text, *self.fields)
         projection = project(plain.selector(self.request), paths)
         return projection if self.later is None else self.later.first(projection, paths)
 
@@ -343,7 +357,7 @@ def _read(drop_in: DropIn, request: Request, most: int | None) -> tuple[DropIn, 
 def _planned(
     read: _Read,
     hits: Hits[R],
-    is_ascending: Callable[[R], bool],
+    points: Callable[[R], Sequence[models.ScoredPoint]],
     complete: Callable[[PagePayload, R, Ranking, Deadline], Flow[R]],
     formula: Callable[[R], Formula | None] = lambda _: None,
 ) -> _Planned[R]:
@@ -354,13 +368,15 @@ def _planned(
     fused_by = request_reader.fused_by(read.as_json)
 
     def first(response: R) -> FirstPass[R]:
+        found = points(response)
         return FirstPass(
             response,
             fused_by,
             injected_fields=projection,
-            ascending=is_ascending(response),
+            ascending=ascending(found),
             complete=None if later is None else partial(complete, later, response),
             formula=formula(response),
+            matching=read.conditions.matching(found),
         )
 
     def deepen(given: Any) -> Any:

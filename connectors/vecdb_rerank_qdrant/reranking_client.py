@@ -15,6 +15,7 @@ from vecdb_rerank.search.dropin import DropIn, DropInPayload, MissingQuery, Rera
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import reranked_calls
 from vecdb_rerank_qdrant.client import is_grpc
+from vecdb_rerank_qdrant.conditions import Conditions
 from vecdb_rerank_qdrant.depth import K
 
 Query = (
@@ -82,6 +83,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             rerank_depth=rerank_depth,
             payload=payload,
         )
+        Conditions.of(self._drop_in.extras(True).filters)
 
     def query_points(
         self,
@@ -283,6 +285,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
             rerank_depth=rerank_depth,
             payload=payload,
         )
+        Conditions.of(self._drop_in.extras(True).filters)
 
     async def query_points(
         self,

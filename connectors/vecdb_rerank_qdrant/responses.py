@@ -182,11 +182,6 @@ def ascending(points: Sequence[models.ScoredPoint]) -> bool:
     return bool(points) and points[0].score < max(point.score for point in points)
 
 
-def groups_ascending(response: models.GroupsResult) -> bool:
-    """Check whether lower scores are better in groups."""
-    return ascending(points_of(response))
-
-
 def with_points(
     response: models.GroupsResult, points: Sequence[models.ScoredPoint]
 ) -> models.GroupsResult:

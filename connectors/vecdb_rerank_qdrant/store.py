@@ -37,6 +37,7 @@ from vecdb_rerank_qdrant import (
 from vecdb_rerank_qdrant.bm25 import Bm25
 from vecdb_rerank_qdrant.check import Checked, check, empty_branches
 from vecdb_rerank_qdrant.client import Client, address, grpc_address, is_grpc, is_local, timeout
+from vecdb_rerank_qdrant.conditions import Conditions
 from vecdb_rerank_qdrant.layout import Layout
 from vecdb_rerank_qdrant.limits import Limits
 from vecdb_rerank_qdrant.page_payload import PagePayload
@@ -70,6 +71,10 @@ class QdrantStore(Store[models.QueryResponse]):
         self._limits: Expiring[Limits] = Expiring()
         self._alive: Expiring[bool] = Expiring()
         self._dead: Expiring[Mapping[str, str]] = Expiring(_LOOK_AGAIN_AFTER)
+
+    def check_filters(self, filters: Mapping[str, Any]) -> None:
+        """Raise `ConfigurationError` for a filter of a boost that cannot be evaluated."""
+        Conditions.of(filters)
 
     def first_pass(
         self, search: Search, vector: Vector | None, deadline: Deadline
@@ -158,7 +163,9 @@ class QdrantStore(Store[models.QueryResponse]):
         self, limits: Limits, search: Search, vector: Vector | None, deadline: Deadline
     ) -> Flow[FirstPass[models.QueryResponse]]:
         search = limits.within(search)
-        selector, paths = search.native.get("with_payload", True), self._text_fields.paths
+        conditions = Conditions.of(search.extras.filters)
+        selector = search.native.get("with_payload", True)
+        paths = (*self._text_fields.paths, *search.extras.fields, *conditions.fields)
         projection = payload_selection.project(selector, paths)
         native = {**search.native, "with_payload": projection.selector}
         later = self._page_payload(search, selector)
@@ -176,7 +183,8 @@ class QdrantStore(Store[models.QueryResponse]):
             if search.mode == "dense":
                 responses.require_similarity(response, self._where)
             first = responses.first_pass(search.mode, response)
-        first = replace(first, injected_fields=projection)
+        matching = conditions.matching(first.response.points)
+        first = replace(first, injected_fields=projection, matching=matching)
         if later is not None:
             complete = partial(self._complete, first.response, later)
             return replace(first, complete=lambda p, d: self.completing(complete(p, d), d))

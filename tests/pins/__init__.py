@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from vecdb_rerank.cli.app import app
 from vecdb_rerank.config import schema
 from vecdb_rerank.config.settings import Settings, section_types
+from vecdb_rerank.policy.after import TYPES
 
 FOLDER = Path(__file__).parent
 IN_CODE_ONLY = "on_outcome"
@@ -52,6 +53,11 @@ def _keys(path: tuple[str, ...], location: tuple[str, ...]) -> Iterator[str]:
             default = _default(section, key)
             if default is None or isinstance(default, str):
                 yield f"{'.'.join((*path, key))} = {_json(default)}"
+        elif key == "after":
+            for word, kind in TYPES.items():
+                for name in (each for each in schema.keys(kind) if each != "type"):
+                    default = _json(_default(kind, name))
+                    yield f"{'.'.join((*path, key))}.{word}.{name} = {default}"
         elif key not in ("type", IN_CODE_ONLY):
             yield f"{'.'.join((*path, key))} = {_json(_default(section, key))}"
             if schema.place(Settings, (*location, key, "NAME")).section is not None:

@@ -19,6 +19,7 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores
 from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.after import Pin
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.calibration import Calibration
@@ -214,6 +215,12 @@ def passages(make: Make) -> None:
     assert len(surface.knob.sent) == 12
 
 
+def after(make: Make) -> None:
+    pinning = changed(after=(Pin((1,)),))
+    assert make(PLAIN).ids(pinning)[0] == 1
+    assert make(pinning).ids(PLAIN)[-1] == 1
+
+
 def record_query(make: Make) -> None:
     records: list[logging.LogRecord] = []
 
@@ -259,6 +266,7 @@ CASES: dict[str, Callable[[Make], None]] = {
         skip,
         exact_terms,
         passages,
+        after,
         record_query,
         on_outcome,
     )

@@ -45,7 +45,7 @@ def command(
 def _leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    if path == ("rerankers",) and isinstance(value, tuple):
+    if isinstance(value, tuple) and value and all(isinstance(one, Mapping) for one in value):
         value = {str(n): section for n, section in enumerate(value)}
     if not isinstance(value, Mapping):
         yield path, value

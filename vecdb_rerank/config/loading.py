@@ -269,7 +269,9 @@ def _explain_one(problem: ErrorDetails, layers: Mapping[str, Layer]) -> tuple[st
     elif isinstance(cause, ConfigurationError):  # of a section's own check
         message = cause.problem
         named = cause.key.rpartition(".")[2]
-        if named in schema.keys(section):
+        if cause.key.startswith(".".join((*path, ""))):  # of a stage in a list
+            path = tuple(cause.key.split("."))
+        elif named in schema.keys(section):
             path = (*path, named)
     source = _origin(layers, path[:-1] if problem["type"] == "missing" else path)
     where = "" if source == "default" else f" ({source})"

@@ -42,6 +42,7 @@ from vecdb_rerank.config import schema
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.http.urls import names_server, with_slashes
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.after import stages
 from vecdb_rerank.request import NONE, Bm25Params, Language, SearchDefaults
 from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName, Scale
 from vecdb_rerank.secrets import concealed, shown
@@ -467,11 +468,19 @@ def inside(
         yield from inside(section.then, (*path, "then"))
 
 
-def _breaker_off(policy: object) -> object:
-    """Read ``breaker = false`` or ``"none"`` as None, which TOML and the environment lack."""
-    if isinstance(policy, Mapping) and policy.get("breaker") in (False, "false", "none"):
-        return {**policy, "breaker": None}
-    return policy
+def _plain_policy(policy: object) -> object:
+    """Read ``breaker = false`` or ``"none"`` as None, which TOML and the environment lack.
+
+    The stages ``after`` are read as `Policy` reads them, which names what is wrong.
+    """
+    if not isinstance(policy, Mapping):
+        return policy
+    plain = {**policy}
+    if plain.get("breaker") in (False, "false", "none"):
+        plain["breaker"] = None
+    if "after" in plain:
+        plain["after"] = stages(plain["after"])
+    return plain
 
 
 class Settings(BaseSettings):
@@ -493,7 +502,7 @@ class Settings(BaseSettings):
     """The fields of a stored document that are its text."""
     search: SearchDefaults = Field(default_factory=SearchDefaults)
     """Defaults for the arguments of a search."""
-    policy: Annotated[Policy, BeforeValidator(_breaker_off)] = Field(default_factory=Policy)
+    policy: Annotated[Policy, BeforeValidator(_plain_policy)] = Field(default_factory=Policy)
     """Deadline, budgets, blending, and what happens on failure."""
 
     @property

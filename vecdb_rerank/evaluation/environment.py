@@ -41,4 +41,7 @@ def measured_settings(settings: Settings) -> dict[str, object]:
     )
     sections.pop("reranker" if settings.rerankers else "rerankers")
     sections["blend"] = asdict(settings.policy.blend)
+    if settings.policy.after:
+        dumped = settings.model_dump(mode="json", include={"policy": {"after"}})
+        sections["after"] = dumped["policy"]["after"]
     return {name: shown(name, value) for name, value in sections.items()}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 from vecdb_rerank._checks import above, check_names, in_range, is_bool, is_mapping, one_of, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.outcome import Outcome
+from vecdb_rerank.policy.after import Stage, stages
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.calibration import Calibration
@@ -71,6 +72,8 @@ class Policy:
     """Keep hits with rare exact terms of the query near the top; None turns it off."""
     passages: Passages | None = None
     """How long documents are split into passages; None reads their beginning."""
+    after: tuple[Stage, ...] = ()
+    """Stages between the final score and the page, in this order: boosts, decay, pins, variety."""
     record_query: bool = False
     """Record the query in traces and log records."""
     on_outcome: Callable[[Outcome], None] | None = field(default=None, repr=False)
@@ -105,6 +108,7 @@ class Policy:
                 raise ConfigurationError(
                     f"policy.{name}", f"must be {kind.__name__}(...), got {shown(part)}"
                 )
+        object.__setattr__(self, "after", stages(self.after))
         is_mapping("policy.calibration", self.calibration)
         is_bool("policy.branch_evidence", self.branch_evidence)
         is_bool("policy.record_query", self.record_query)

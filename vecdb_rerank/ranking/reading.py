@@ -8,7 +8,7 @@ gradient in Frazier, Powell and Dayanik, 2008). Reading ends when the values add
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from vecdb_rerank.model import Candidate
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float64]
+
+# Returns the scores of candidates after all stages, and how much each changes with its own before.
+After = Callable[[Sequence[float]], "tuple[Array, Array]"]
 
 FIRST = 12  # documents that are read before any estimate
 PAGE = 10  # ranks that count: the value of an order is that of its first ten hits
@@ -37,6 +40,7 @@ def next_batch(
     placed: Collection[int] = (),
     page: int = PAGE,
     weights: Weights = EQUAL,
+    after: After | None = None,
 ) -> list[int]:
     """Return the positions in ``candidates`` to read next, most valuable first; none to stop.
 
@@ -44,7 +48,8 @@ def next_batch(
     ``placed`` are those on an earlier page, which neither move nor need to be read. The batch
     holds ``size`` documents, the first one at least 12. Reading stops when all that is unread is
     expected to raise the discounted sum of the next ``page`` scores by no more than ``tolerance``
-    of its discounts' sum. ``weights`` are those of the branches, by name.
+    of its discounts' sum. ``weights`` are those of the branches, by name. ``after`` applies the
+    stages of `Policy.after`: the order that counts is the one after them.
     """
     import numpy as np
 
@@ -52,15 +57,20 @@ def next_batch(
     if not unread:
         return []
     if len(unread) == len(candidates):
-        best = promising(candidates, blend, weights)
+        best = promising(candidates, blend, weights, after)
         return best[: max(FIRST, size)]
-    worth = gains(candidates, relevance, blend, placed, page, weights)[unread]
+    worth = gains(candidates, relevance, blend, placed, page, weights, after)[unread]
     if tolerance and worth.sum() <= tolerance:
         return []
     return [unread[n] for n in np.argsort(-worth, kind="stable")[:size]]
 
 
-def promising(candidates: Sequence[Candidate], blend: Blend, weights: Weights = EQUAL) -> list[int]:
+def promising(
+    candidates: Sequence[Candidate],
+    blend: Blend,
+    weights: Weights = EQUAL,
+    after: After | None = None,
+) -> list[int]:
     """Return the positions of ``candidates``, best first by the first pass smoothed over texts."""
     scores = smoothing.smooth_scores(
         blending.first_pass_shares(candidates, weights),
@@ -68,6 +78,8 @@ def promising(candidates: Sequence[Candidate], blend: Blend, weights: Weights = 
         feedback=blend.feedback,
         smoothing=blend.smoothing,
     )
+    if after is not None:
+        scores = after(scores)[0].tolist()
     return sorted(range(len(candidates)), key=lambda n: -scores[n])
 
 
@@ -87,6 +99,7 @@ def gains(
     placed: Collection[int] = (),
     page: int = PAGE,
     weights: Weights = EQUAL,
+    after: After | None = None,
 ) -> Array:
     """Return what reading each candidate alone is expected to add to the page's value (0 to 1).
 
@@ -99,7 +112,10 @@ def gains(
     known, deviation = estimate(candidates, relevance)
     values = known.tolist()
     scores = np.array(blending.final_scores(candidates, values, blend, weights))
-    spread = deviation * blending.own_share(candidates, values, blend)
+    spread = np.full(len(candidates), deviation * blending.own_share(candidates, values, blend))
+    if after is not None:
+        scores, slopes = after(scores.tolist())
+        spread *= slopes
     result = np.zeros(len(candidates))
     free = np.array([n for n in range(len(candidates)) if n not in placed])
     unread = np.array([n for n in free if relevance[n] is None])
@@ -115,17 +131,17 @@ def gains(
     top = scores[order]
     below = np.arange(last) < place[unread, None]
     distance = np.abs(scores[unread, None] - np.where(below, top[:last], top[1 : last + 1]))
-    result[unread] = _expected_excess(distance, spread) @ drops / discounts.sum()
+    result[unread] = _expected_excess(distance, spread[unread, None]) @ drops / discounts.sum()
     return result
 
 
-def _expected_excess(distance: Array, deviation: float) -> Array:
+def _expected_excess(distance: Array, deviation: Array) -> Array:
     """Return the mean of how far a value passes a threshold that its mean is ``distance`` below.
 
     The value has a logistic distribution, whose excess has a closed form.
     """
     import numpy as np
 
-    scale = max(deviation, 1e-9) * math.sqrt(3) / math.pi
+    scale = np.maximum(deviation, 1e-9) * math.sqrt(3) / math.pi
     result: Array = scale * np.logaddexp(0.0, -distance / scale)
     return result

@@ -17,6 +17,7 @@ from vecdb_rerank.errors import (
 )
 from vecdb_rerank.flow.steps import Flow, call, compute
 from vecdb_rerank.model import Candidate
+from vecdb_rerank.policy.after import extras
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.request import UNSPACED, Language, Search, SearchDefaults, available
 from vecdb_rerank.search import misfit
@@ -76,6 +77,7 @@ class Core(Generic[ResponseT]):
             text_fields=options.get("text_fields") or TextFields(),
             policy=make_policy(options.get("policy")),
         )
+        store.check_filters(extras(self.pipeline.policy.after).filters)
         self._close_client = options.get("close_client", False)
         self._search_options = frozenset(search_options.__annotations__)
         self._warn_of_language()
@@ -112,6 +114,8 @@ class Core(Generic[ResponseT]):
         shape = {name: given[name] for name in _SHAPE if name in given}
         chosen = replace(self.defaults, **{"limit": None, **shape})
         policy = make_rerank(given.get("rerank", True), self.pipeline.policy)
+        if policy is not None:
+            self.store.check_filters(extras(policy.after).filters)
         explain = given.get("explain", False)
         is_bool("explain", explain)
         search = Search(

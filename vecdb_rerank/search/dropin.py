@@ -22,8 +22,9 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Call, Flow, together
 from vecdb_rerank.outcome import publish
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.after import extras
 from vecdb_rerank.protocols import FirstPass, Hits
-from vecdb_rerank.request import MAX_K, NativeSearch
+from vecdb_rerank.request import MAX_K, Extras, NativeSearch
 from vecdb_rerank.search.arguments import (
     AnyPolicy,
     Rerank,
@@ -168,6 +169,11 @@ class DropIn:
             policy=make_policy(policy),
         )
         return cls(pipeline, integer("k", k, 1, MAX_K), on_missing_query, rerank_depth, payload)
+
+    def extras(self, rerank: Rerank) -> Extras:
+        """Return what the stages of a call's policy need beside the text."""
+        chosen = make_rerank(rerank, self.pipeline.policy)
+        return Extras() if chosen is None else extras(chosen.after)
 
     def plan(self, info: RequestInfo, rerank: Rerank = True, query: str | None = None) -> Plan:
         """Return how to handle a request; ``query`` is the text that the call itself was given.

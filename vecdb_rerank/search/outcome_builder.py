@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from vecdb_rerank.model import Answer, Ranking
-from vecdb_rerank.outcome import ExplainedHit, Outcome
+from vecdb_rerank.outcome import ExplainedHit, Outcome, StageEffect
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.ranking import ordering
 from vecdb_rerank.search.result import RankedSearch
@@ -72,10 +72,24 @@ def _change(one: Ranking, other: Ranking) -> float:
     return missing / len(one.hits) if one.hits else 0.0
 
 
+def _effects(ranked: RankedSearch[R]) -> Mapping[int, list[StageEffect]]:
+    """Return what each stage of `Policy.after` did, by the position of the hit."""
+    found: dict[int, list[StageEffect]] = {}
+    for traced in ranked.trace:
+        first = len(ranked.shown.hits) - len(traced.order) + 1  # after those of settled pages
+        scores, values = traced.scores.tolist(), traced.step.values
+        for rank, n in enumerate(traced.order, start=first):
+            value = values[n] if values else None
+            effect = StageEffect(traced.step.name, scores[n], rank, value)
+            found.setdefault(ranked.window[n].position, []).append(effect)
+    return found
+
+
 def _explained(ranked: RankedSearch[R], page: Ranking) -> tuple[ExplainedHit, ...]:
     everything = (*ranked.window, *ranked.tail)
     first_rank = {c.position: n for n, c in enumerate(everything, start=1)}
     branches = {c.position: c.branches for c in everything}
+    effects = _effects(ranked)
     return tuple(
         ExplainedHit(
             id=hit.candidate.id,
@@ -87,6 +101,7 @@ def _explained(ranked: RankedSearch[R], page: Ranking) -> tuple[ExplainedHit, ..
             relevance=hit.relevance,
             branches=branches[hit.candidate.position],
             estimate=hit.estimate,
+            after=tuple(effects.get(hit.candidate.position, ())),
         )
         for rank, hit in enumerate(page.hits, start=ranked.search.offset + 1)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,9 +19,10 @@ from vecdb_rerank.errors import (
 from vecdb_rerank.flow.steps import Compute, Flow
 from vecdb_rerank.model import BranchWeight, Candidate, Ranking
 from vecdb_rerank.outcome import Outcome
-from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy import Policy, after
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, Vector
 from vecdb_rerank.ranking import branch_weights, formula, ordering, skip_rules
+from vecdb_rerank.ranking.after_steps import prepare
 from vecdb_rerank.request import Search
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search import outcome_builder
@@ -98,6 +100,8 @@ class Pipeline:
         evidence = (policy or self.policy).branch_evidence and self.chain is not None
         # The same first pass with and without rerank: equal ranks are broken the same way.
         search = replace(search, evidence=explain or evidence)
+        if rerank and self.chain is not None:
+            search = replace(search, extras=after.extras((policy or self.policy).after))
         with self.begin(
             database.name, search, policy=policy, rerank=rerank, explain=explain
         ) as run:
@@ -114,7 +118,7 @@ class Pipeline:
     ) -> Flow[CompletedSearch[R]]:
         """Return the second half of a search: from the first pass to the native response."""
         ranked = yield from self._rank(hits, search, first, run)
-        page = _page(ranked, run.policy.min_relevance)
+        page = _page(ranked)
         first = yield from _completed(hits.name, first, page, run)
         outcome = outcome_builder.build(
             ranked,
@@ -161,6 +165,7 @@ class Pipeline:
             found,
             tail,
             unchanged,
+            unchanged,
             reranker=run.chain.name if run.chain else "",
             skip_rule=rule,
             notes={**search.notes, **first.notes, **_weak_branch(search)},
@@ -168,8 +173,11 @@ class Pipeline:
         )
         texts = list(dict.fromkeys(c.text for c in candidates if c.text))  # equal texts: once
         reason = self._reason_to_skip(search, candidates, texts, rule, run) or first.obstacle
+        stages = None
+        if run.policy.after and run.chain is not None:
+            stages = prepare(run.policy.after, search.query, found, first.matching, time.time())
         if run.chain is None or reason is not None:
-            return replace(ranked, reason=reason)
+            return replace(ranked.staged_by_rank(stages if reason == rule else None), reason=reason)
         deadline = run.deadline
         if first.complete is not None:  # about as long as the first pass, as far as is known
             deadline = deadline.reserving_for([run.clock.seconds("first_pass")])
@@ -184,9 +192,11 @@ class Pipeline:
                 limit=search.limit if first.formula is None else search.k,
                 scores_all=self.scores_all,
                 weights=ranked.branch_weights,
+                after=stages if first.formula is None else None,
             )
             answer = yield from run.chain.ask(search.query, texts, deadline, run.policy, reading)
-        return ranked.with_answer(candidates, texts, answer, run.policy, reading).under_formula()
+        ranked = ranked.with_answer(candidates, texts, answer, run.policy, reading, stages)
+        return ranked.under_formula(run.policy.min_relevance, stages)
 
     def _reason_to_skip(
         self,
@@ -309,9 +319,9 @@ def _checked(first: FirstPass[R], found: Sequence[Candidate]) -> FirstPass[R]:
     return first if why is None else replace(first, formula=None, obstacle=why)
 
 
-def _page(ranked: RankedSearch[R], min_relevance: float | None) -> Ranking:
+def _page(ranked: RankedSearch[R]) -> Ranking:
     """Return the page, cut from the window and from the hits past it, which keep their places."""
-    search, window = ranked.search, ranked.relevant(min_relevance)
+    search, window = ranked.search, ranked.shown
     head = window.page(search.offset, min(search.limit, max(0, search.k - search.offset)))
     tail = ranked.followed(window).hits
     end = search.offset + search.limit

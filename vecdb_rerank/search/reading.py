@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from vecdb_rerank.model import Candidate, Estimate, RankedHit, Ranking, Scores
 from vecdb_rerank.outcome import Stopped
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.effort import Effort
 from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.ranking import after as stages_after
 from vecdb_rerank.ranking import exact_terms, ordering, reading
+from vecdb_rerank.ranking.after import Prepared, Traced
 from vecdb_rerank.ranking.blending import EQUAL, Weights
 from vecdb_rerank.ranking.estimates import estimates
+
+if TYPE_CHECKING:
+    from vecdb_rerank.ranking.after import Array
 
 # The blends whose estimates were measured.
 _MEASURED = ("confidence", "convex")
@@ -25,7 +32,8 @@ class SearchReading:
     ``texts`` are the distinct texts of ``candidates``, which are in first-pass order. The page
     starts at ``offset`` and has ``limit`` hits. The pages before it are settled first, by the same
     rule, and keep their hits: all pages of a search agree. With ``scores_all``, the policy ``auto``
-    reads all texts. ``weights`` are those of the branches in the blend, by name.
+    reads all texts. ``weights`` are those of the branches in the blend, by name, ``after`` the
+    stages of `Policy.after` for the candidates.
     """
 
     def __init__(
@@ -39,6 +47,7 @@ class SearchReading:
         limit: int,
         scores_all: bool = False,
         weights: Weights = EQUAL,
+        after: Prepared | None = None,
     ) -> None:
         self._query = query
         self._candidates = candidates
@@ -47,6 +56,8 @@ class SearchReading:
         self._weights = weights
         self._index = {text: n for n, text in enumerate(texts)}
         self._readable = [candidate for candidate in candidates if candidate.text]
+        self._after = after
+        self._number = {candidate.position: n for n, candidate in enumerate(candidates)}
         self._first_end, self._limit, self._end = offset % limit or limit, limit, offset + limit
         self.start(BaseReranker())
 
@@ -74,14 +85,30 @@ class SearchReading:
                 return self._take(allowed)
 
     def ranking(self, scores: Scores) -> Ranking:
-        """Return the final order of all candidates; ``scores`` are those of the texts."""
+        """Return all candidates by their final scores; ``scores`` are those of the texts."""
         known = replace(
             self._by_candidate(self._candidates, scores), estimates=self._estimates(scores)
         )
         ranking = ordering.rerank(self._candidates, known, self._policy.blend, self._weights)
         if self._policy.exact_terms is not None:
             ranking = exact_terms.protect(ranking, self._query, self._policy.exact_terms)
-        return ordering.continued(self._placed, ranking)
+        return ranking
+
+    def shown(self, ranking: Ranking, scores: Scores, trace: list[Traced] | None = None) -> Ranking:
+        """Return what pages are cut from: the relevant hits of ``ranking``, after all stages.
+
+        Hits of settled pages keep their places. ``trace`` gets the state after each stage.
+        """
+        minimum = None if "scale_suspect" in scores.notes else self._policy.min_relevance
+        kept = ordering.keep_relevant(ranking, minimum)
+        hits = {self._number[hit.candidate.position]: hit for hit in kept.hits}
+        numbers = [self._number[hit.candidate.position] for hit in self._placed]
+        placed = [n for n in numbers if n in hits]
+        if self._after is not None:
+            given = self._on_scale([hit.score for hit in kept.hits], scores)
+            kept = stages_after.arrange(hits, given, self._after, placed, trace) or kept
+        settled = [hit for hit, n in zip(self._placed, numbers, strict=True) if n in hits]
+        return ordering.continued(settled, kept)
 
     def stopped(self, scores: Scores) -> Stopped:
         """Return why no more than ``scores`` was read."""
@@ -124,10 +151,30 @@ class SearchReading:
             tolerance=effort.tolerance,
             placed={n for n, c in enumerate(self._readable) if c.position in placed},
             weights=self._weights,
+            after=None if self._after is None else partial(self._after_stages, self._after, scores),
         )
         if not batch and self._passing(scores) < self._page_end:
             batch = reading.most_relevant(self._readable, relevance)[:size]
         return list(dict.fromkeys(self._index[self._readable[n].text] for n in batch))
+
+    def _after_stages(
+        self, stages: Prepared, scores: Scores, final: Sequence[float]
+    ) -> tuple[Array, Array]:
+        """Return the ``final`` scores of readable candidates after all stages, and their slopes."""
+        import numpy as np
+
+        readable = np.array([self._number[candidate.position] for candidate in self._readable])
+        best_first = np.argsort(-np.asarray(final), kind="stable")
+        order, given = readable[best_first], np.zeros(stages.count)
+        given[order] = self._on_scale(np.asarray(final)[best_first].tolist(), scores)
+        placed = [self._number[hit.candidate.position] for hit in self._placed]
+        rest = [n for n in order.tolist() if n not in placed]
+        _, result = stages.apply(rest, given, placed)
+        return result[readable], stages.slopes()[readable]
+
+    def _on_scale(self, final: Sequence[float], scores: Scores) -> list[float]:
+        blend = self._policy.blend
+        return stages_after.on_scale(final, blend, calibrated=scores.calibrated)
 
     def _passing(self, scores: Scores) -> float:
         """Return how many candidates are known to have the minimum relevance."""
@@ -141,8 +188,8 @@ class SearchReading:
         """Keep the hits of the page that is settled; return whether a further page follows."""
         if self._page_end >= self._end or None not in scores.raw:
             return False
-        kept = ordering.keep_relevant(self.ranking(scores), self._policy.min_relevance)
-        self._placed = kept.hits[: self._page_end]
+        shown = self.shown(self.ranking(scores), scores)
+        self._placed = shown.hits[: self._page_end]
         self._page_end = min(self._page_end + self._limit, self._end)
         return True
 

@@ -12,7 +12,9 @@ from vecdb_rerank.outcome import Outcome, Status, Stopped, publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.protocols import FirstPass
+from vecdb_rerank.ranking import after as stages_after
 from vecdb_rerank.ranking import formula, ordering
+from vecdb_rerank.ranking.after import Prepared, Traced
 from vecdb_rerank.request import NativeSearch, Search
 from vecdb_rerank.search.reading import SearchReading
 
@@ -25,8 +27,11 @@ class RankedSearch(Generic[R]):
     """A search whose window is in final order.
 
     ``window`` and ``tail`` (the hits that follow it) are in first-pass order, ``ranking`` is the
-    window in final order. ``skip_rule`` is the rule of `Skip` that applied. ``branch_weights`` are
-    those of the branches in fusion and blend, by name, if their hits are known.
+    window by final score. ``shown`` is what pages are cut from: the relevant hits after the stages
+    of `Policy.after`, whose effects are in ``trace``. ``rescored`` tells whether its scores are
+    this package's, not the database's. ``skip_rule`` is the rule of `Skip` that applied.
+    ``branch_weights`` are those of the branches in fusion and blend, by name, if their hits are
+    known.
     """
 
     search: AnySearch
@@ -34,6 +39,9 @@ class RankedSearch(Generic[R]):
     window: Sequence[Candidate]
     tail: Sequence[Candidate]
     ranking: Ranking
+    shown: Ranking
+    rescored: bool = False
+    trace: Sequence[Traced] = ()
     status: Status = "skipped"
     reranker: str = ""
     reason: str | None = None
@@ -45,11 +53,6 @@ class RankedSearch(Generic[R]):
     notes: Mapping[str, str] = field(default_factory=dict)
     branch_weights: Mapping[str, BranchWeight] = field(default_factory=dict)
 
-    @property
-    def rescored(self) -> bool:
-        """Whether the scores are the blended ones, not the database's."""
-        return self.status in ("reranked", "partial")
-
     def with_answer(
         self,
         candidates: Sequence[Candidate],
@@ -57,12 +60,13 @@ class RankedSearch(Generic[R]):
         answer: Answer,
         policy: Policy,
         reading: SearchReading,
+        after: Prepared | None,
     ) -> RankedSearch[R]:
         """Return the search with ``candidates`` ordered by the scores of the distinct ``texts``."""
         scores = answer.scores
         if scores is None:
             return replace(
-                self,
+                self.staged_by_rank(after),
                 status="fell_back",
                 reason=str(answer.error),
                 error=answer.error,
@@ -72,9 +76,14 @@ class RankedSearch(Generic[R]):
         scored = sum(score is not None for score in scores.raw)
         stopped = reading.stopped(scores)
         complete = stopped != "deadline"
+        ranking = reading.ranking(scores)
+        trace: list[Traced] = []
         return replace(
             self,
-            ranking=reading.ranking(scores),
+            ranking=ranking,
+            shown=reading.shown(ranking, scores, trace),
+            rescored=True,
+            trace=trace,
             stopped=stopped,
             status="reranked" if complete else "partial",
             reason=None if complete else _why_partial(scores, scored, len(texts)),
@@ -84,20 +93,26 @@ class RankedSearch(Generic[R]):
             notes={**self.notes, **scores.notes, **_uncalibrated(answer, policy.blend)},
         )
 
-    def under_formula(self) -> RankedSearch[R]:
+    def under_formula(self, minimum: float | None, after: Prepared | None) -> RankedSearch[R]:
         """Return the search ordered by the caller's own formula, if the request has one.
 
-        Where it has no value for a score that another hit had, the database's order stays.
+        Where it has no value for a score that another hit had, the database's order stays. Hits
+        below ``minimum`` relevance are left out, and the stages work on the order by rank.
         """
-        if self.first.formula is None or not self.rescored:
+        if self.first.formula is None or self.status not in ("reranked", "partial"):
             return self
         try:
             ranking = formula.applied(self.ranking, self.window, self.first.formula)
         except ValueError as error:
             reason = f"formula: it has no value for a score that another hit had: {error}"
-            unchanged = ordering.unchanged(self.window)
-            return replace(self, ranking=unchanged, status="skipped", reason=reason, stopped=None)
-        return replace(self, ranking=ranking)
+            native = ordering.unchanged(self.window)
+            plain = replace(self, ranking=native, shown=native, rescored=False, trace=())
+            return replace(plain, status="skipped", reason=reason, stopped=None).staged_by_rank(
+                after
+            )
+        suspect = "scale_suspect" in self.notes
+        kept = ranking if suspect else ordering.keep_relevant(ranking, minimum)
+        return replace(self, ranking=ranking, shown=kept).staged_by_rank(after)
 
     def followed(self, window: Ranking) -> Ranking:
         """Return the hits past ``window``, which is the ranking or a part of it."""
@@ -105,14 +120,20 @@ class RankedSearch(Generic[R]):
             return formula.followed(window, self.tail)
         return ordering.followed(window, self.tail, self.rescored)
 
-    def relevant(self, minimum: float | None) -> Ranking:
-        """Return the ranking without hits below ``minimum`` relevance.
+    def staged_by_rank(self, after: Prepared | None) -> RankedSearch[R]:
+        """Return the search after the stages, which work on the ranks of what is shown.
 
-        A relevance that is suspected of being on another scale drops nothing.
+        Its scores are the database's or those of a formula, on no known scale.
         """
-        if "scale_suspect" in self.notes:
-            return self.ranking
-        return ordering.keep_relevant(self.ranking, minimum)
+        if after is None:
+            return self
+        number = {candidate.position: n for n, candidate in enumerate(self.window)}
+        hits = {number[hit.candidate.position]: hit for hit in self.shown.hits}
+        trace = list[Traced]()
+        shown = stages_after.arrange(hits, stages_after.by_rank(len(hits)), after, trace=trace)
+        if shown is None:
+            return self
+        return replace(self, shown=shown, rescored=True, trace=trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,14 @@ class Store(Database[ResponseT]):
                 raise FirstPassTimeoutError(described) from error
             raise FirstPassError(described) from error
 
+    def check_filters(self, filters: Mapping[str, Any]) -> None:
+        """Raise `ConfigurationError` if a filter of a boost cannot be evaluated.
+
+        ``filters`` are native filters by their settings' keys, as in `Search.extras`.
+        """
+        for key in filters:
+            raise ConfigurationError(key, f"{self.name} evaluates no filters of boosts")
+
     def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
         """Create the collection if it is missing; return whether this call did.
 

@@ -1,0 +1,146 @@
+"""Prepare the stages of `policy.after` for the candidates of one search: pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from vecdb_rerank.model import Candidate
+from vecdb_rerank.policy.after import (
+    Boost,
+    Decay,
+    FieldSignal,
+    MaxPer,
+    Mmr,
+    Pin,
+    Stage,
+)
+from vecdb_rerank.ranking import signals
+from vecdb_rerank.ranking.after import Order, Prepared, Step
+from vecdb_rerank.ranking.similarity import MAX_TEXTS, similarity
+
+if TYPE_CHECKING:
+    from vecdb_rerank.ranking.after import Array
+
+
+def prepare(
+    stages: Sequence[Stage],
+    query: str,
+    candidates: Sequence[Candidate],
+    matching: Sequence[Collection[int]],
+    now: float,
+) -> Prepared:
+    """Return the stages for one search; ``now`` is in seconds since 1970.
+
+    ``matching`` holds the positions of the hits that match the filter of each boost, in the order
+    of the boosts.
+    """
+    boosts = iter(matching)
+    steps = (_step(stage, query, candidates, boosts, now) for stage in stages)
+    return Prepared(len(candidates), tuple(step for step in steps if step is not None))
+
+
+def _step(
+    stage: Stage,
+    query: str,
+    candidates: Sequence[Candidate],
+    boosts: Iterator[Collection[int]],
+    now: float,
+) -> Step | None:
+    """Return a stage prepared for the candidates; None if it is not for this query."""
+    name = stage.type
+    payloads = (candidate.payload for candidate in candidates)
+    if isinstance(stage, Boost):
+        return _boost(name, stage, candidates, next(boosts, ()))
+    if isinstance(stage, Decay):
+        return _scaled(f"{name}({stage.field})", signals.decay_values(payloads, stage, now), stage)
+    if isinstance(stage, FieldSignal):
+        return _scaled(f"{name}({stage.field})", signals.field_values(payloads, stage), stage)
+    if isinstance(stage, Mmr):
+        texts = [candidate.text for candidate in candidates]
+        return Step(name, reorder=partial(_varied, texts, stage.lambda_mult))
+    if isinstance(stage, MaxPer):
+        keys = signals.group_keys(payloads, stage)
+        return Step(f"{name}({stage.field})", reorder=partial(_at_most, keys, stage.n))
+    if stage.query is not None and not re.search(stage.query, query, re.IGNORECASE):
+        return None
+    chosen = signals.positions_of(stage.ids, ((c.id, c.doc_id) for c in candidates))
+    if isinstance(stage, Pin):
+        return Step(name, reorder=partial(_pinned, chosen, stage.place), fixed=chosen)
+    return Step(name, reorder=partial(_buried, chosen), fixed=chosen)
+
+
+def _boost(
+    name: str, stage: Boost, candidates: Sequence[Candidate], matching: Collection[int]
+) -> Step:
+    import numpy as np
+
+    matches = [candidate.position in matching for candidate in candidates]
+    change = stage.factor if stage.factor is not None else stage.add or 0.0
+    values = [change if match else None for match in matches]
+    if stage.factor is None:
+        return Step(name, addends=np.where(matches, change, 0.0), values=values)
+    return Step(name, factors=np.where(matches, change, 1.0), values=values)
+
+
+def _scaled(name: str, values: Sequence[float], stage: Decay | FieldSignal) -> Step:
+    import numpy as np
+
+    return Step(name, factors=1 - stage.weight * (1 - np.array(values)), values=values)
+
+
+def _pinned(
+    chosen: Sequence[int], place: int, order: Order, _: Array, placed: Sequence[int]
+) -> Order:
+    present, pinned = set(order), set(chosen)
+    rest = [n for n in order if n not in pinned]
+    start = max(0, place - 1 - len(placed))
+    return [*rest[:start], *(n for n in chosen if n in present), *rest[start:]]
+
+
+def _buried(chosen: Sequence[int], order: Order, _: Array, __: Sequence[int]) -> Order:
+    buried = set(chosen)
+    return [*(n for n in order if n not in buried), *(n for n in order if n in buried)]
+
+
+def _at_most(
+    keys: Sequence[Hashable | None], most: int, order: Order, _: Array, placed: Sequence[int]
+) -> Order:
+    count = Counter(keys[n] for n in placed)
+    kept: Order = []
+    left_out: Order = []
+    for n in order:
+        key = keys[n]
+        count[key] += 1
+        (kept if key is None or count[key] <= most else left_out).append(n)
+    return kept + left_out
+
+
+def _varied(
+    texts: Sequence[str], weight: float, order: Order, scores: Array, placed: Sequence[int]
+) -> Order:
+    """Return the order by maximal marginal relevance."""
+    import numpy as np
+
+    compared = [*placed, *order][:MAX_TEXTS]
+    if weight == 1 or len(compared) <= len(placed):
+        return order
+    rows = sorted(compared)  # the same for each call, so that similarities are computed once
+    place = {n: at for at, n in enumerate(rows)}
+    inner = np.array([place[n] for n in compared])
+    similar = similarity(tuple(texts[n] for n in rows))[np.ix_(inner, inner)]
+    value = weight * scores[compared]
+    after_each = value - (1 - weight) * similar  # the value beside each hit
+    for at in range(len(placed)):
+        np.minimum(value, after_each[at], out=value)
+    value[: len(placed)] = -np.inf
+    taken = []
+    for _ in range(len(compared) - len(placed)):
+        best = int(value.argmax())
+        taken.append(compared[best])
+        np.minimum(value, after_each[best], out=value)
+        value[best] = -np.inf
+    return [*taken, *order[len(taken) :]]
