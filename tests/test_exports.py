@@ -20,7 +20,8 @@ Cost CrossEncoderReranker DatabaseError Deadline Decay Document Effort Embedder 
 ExplainedHit Failure FieldSignal Finding FirstPassError FirstPassTimeoutError FlagEmbeddingReranker
 FunctionEmbedder FunctionReranker Fusion HttpReranker IngestError IngestReport InvalidRerankerError
 LateInteractionReranker LlmReranker MaxPer MissingDependencyError Mmr OnnxEmbedder OnnxReranker
-Outcome Passages Pin Policy RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError Scores
+Outcome Passages Pin Policy RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError
+Scores
 SearchDefaults SearchOptions SentenceTransformersEmbedder Skip StageEffect TextFields
 VecdbRerankError __version__ billed_units connect connect_async observe rerank_query
 """
