@@ -67,7 +67,7 @@ def _step(
         return Step(f"{name}({stage.field})", reorder=partial(_at_most, keys, stage.n))
     if stage.query is not None and not re.search(stage.query, query, re.IGNORECASE):
         return None
-    chosen = signals.positions_of(stage.ids, ((c.id, c.doc_id) for c in candidates))
+    chosen = signals.positions_of(stage.ids, candidates)
     if isinstance(stage, Pin):
         return Step(name, reorder=partial(_pinned, chosen, stage.place), fixed=chosen)
     return Step(name, reorder=partial(_buried, chosen), fixed=chosen)
@@ -86,10 +86,8 @@ def _boost(
     return Step(name, factors=np.where(matches, change, 1.0), values=values)
 
 
-def _scaled(name: str, values: Sequence[float], stage: Decay | FieldSignal) -> Step:
-    import numpy as np
-
-    return Step(name, factors=1 - stage.weight * (1 - np.array(values)), values=values)
+def _scaled(name: str, values: Array, stage: Decay | FieldSignal) -> Step:
+    return Step(name, factors=1 - stage.weight * (1 - values), values=values.tolist())
 
 
 def _pinned(

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from vecdb_rerank.model import DOC_ID, Candidate
 from vecdb_rerank.policy import distances
 from vecdb_rerank.policy.after import Decay, FieldSignal, MaxPer, Shape
 from vecdb_rerank.text_fields import lookup
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
 
 Payloads = Iterable[object]
 # "now" moves in steps of a part of the scale, so that pages which are requested soon after each
@@ -16,35 +24,29 @@ Payloads = Iterable[object]
 _STEPS = 1_000
 
 
-def decay_values(payloads: Payloads, stage: Decay, now: float) -> list[float]:
+def decay_values(payloads: Payloads, stage: Decay, now: float) -> Array:
     """Return the value (0 to 1) of each payload; ``now`` is in seconds since 1970."""
-    distance, places = _distance(stage, now)
+    import numpy as np
+
     kind = distances.kind_of("origin", stage.origin)
-    offset = distances.length("offset", stage.offset, kind)
-    curve = _curve(stage.shape, distances.length("scale", stage.scale, kind), stage.midpoint)
-    values = []
-    for payload in payloads:
-        found = [d for one in _values(payload, stage.field, places) if (d := distance(one)) >= 0]
-        values.append(curve(max(0.0, min(found) - offset)) if found else stage.missing)
-    return values
+    scale = distances.length("scale", stage.scale, kind)
+    distance = np.array(_column(payloads, stage.field, _reader(stage, kind, scale, now), min))
+    beyond = np.maximum(0.0, distance - distances.length("offset", stage.offset, kind))
+    values = _curve(stage.shape, beyond / scale, stage.midpoint)
+    return np.where(np.isnan(distance), stage.missing, values)
 
 
-def field_values(payloads: Payloads, stage: FieldSignal) -> list[float]:
+def field_values(payloads: Payloads, stage: FieldSignal) -> Array:
     """Return the value (0 to 1) of the number that each payload has in a field."""
-    pivot, half = stage.pivot, math.log1p(stage.pivot)
-    values = []
-    for payload in payloads:
-        numbers = [distances.plain_number(one) for one in _values(payload, stage.field)]
-        number = max((n for n in numbers if n is not None), default=None)
-        if number is None:
-            values.append(stage.missing)
-        elif number <= 0:
-            values.append(0.0)
-        elif stage.curve == "saturation":
-            values.append(number / (number + pivot))
-        else:
-            values.append(min(1.0, math.log1p(number) / half / 2))
-    return values
+    import numpy as np
+
+    given = np.array(_column(payloads, stage.field, distances.plain_number, max))
+    number = np.maximum(0.0, given)
+    if stage.curve == "saturation":
+        values = number / (number + stage.pivot)
+    else:
+        values = np.minimum(1.0, np.log1p(number) / math.log1p(stage.pivot) / 2)
+    return np.where(np.isnan(given), stage.missing, values)
 
 
 def group_keys(payloads: Payloads, stage: MaxPer) -> list[Hashable | None]:
@@ -66,55 +68,76 @@ def _key(value: object, stage: MaxPer) -> Hashable | None:
     return value or None
 
 
-def _values(payload: object, field: str, pairs: bool = False) -> Iterator[object]:
-    """Yield the values of a field; with ``pairs``, a list of two numbers is one value."""
-    value = lookup(payload, field)
-    if not isinstance(value, list) or (pairs and distances.place(value) is not None):
-        yield value
-    else:
-        yield from value
+def _column(
+    payloads: Payloads,
+    field: str,
+    read: Callable[[object], float | None],
+    best: Callable[[Sequence[float]], float],
+) -> list[float]:
+    """Return the number that ``read`` makes of each payload's field; NaN for none.
 
-
-def _distance(stage: Decay, now: float) -> tuple[Callable[[object], float], bool]:
-    """Return the distance of a stored value from the origin, -1 for none; and if it is a place."""
-    origin = stage.origin
-    if (at := distances.place_of_setting(origin)) is not None:
-        return lambda value: _from_place(distances.place(value), at), True
-    if isinstance(origin, int | float):
-        number = float(origin)
-        return lambda value: _from_number(distances.plain_number(value), number), False
-    step = distances.length("scale", stage.scale, "date") / _STEPS
-    moment = now // step * step if origin == "now" else distances.moment(origin)
-    assert moment is not None  # checked when the stage was made
-    return lambda value: _from_number(distances.moment(value), moment), False
-
-
-def _from_number(value: float | None, origin: float) -> float:
-    return -1.0 if value is None else abs(value - origin)
-
-
-def _from_place(value: distances.Place | None, origin: distances.Place) -> float:
-    return -1.0 if value is None else distances.metres(value, origin)
-
-
-def _curve(shape: Shape, scale: float, midpoint: float) -> Callable[[float], float]:
-    """Return the decay function of a distance: 1 at 0, ``midpoint`` at ``scale``."""
-    rate = math.log(midpoint) / scale
-    if shape == "exp":
-        return lambda distance: math.exp(rate * distance)
-    if shape == "gauss":
-        return lambda distance: math.exp(rate / scale * distance * distance)
-    slope = (1 - midpoint) / scale
-    return lambda distance: max(0.0, 1 - slope * distance)
-
-
-def positions_of(ids: Sequence[object], held: Iterable[Sequence[object]]) -> list[int]:
-    """Return the places of documents with these ``ids``, in the order of the ids.
-
-    ``held`` are the ids that each document goes by. A number is the same id as its digits.
+    Of several values the ``best`` counts.
     """
-    places: dict[str, list[int]] = {}
-    for place, names in enumerate(held):
-        for name in dict.fromkeys(map(str, names)):
-            places.setdefault(name, []).append(place)
-    return list(dict.fromkeys(place for one in ids for place in places.get(str(one), ())))
+    column = []
+    for payload in payloads:
+        value = lookup(payload, field)
+        number = None if value is None else read(value)
+        if number is None and isinstance(value, list):
+            numbers = [found for one in value if (found := read(one)) is not None]
+            number = best(numbers) if numbers else None
+        column.append(math.nan if number is None else number)
+    return column
+
+
+def _reader(
+    stage: Decay, kind: distances.Kind, scale: float, now: float
+) -> Callable[[object], float | None]:
+    """Return the function from a stored value to its distance from the origin, None for none."""
+    origin = stage.origin
+    if kind == "place":
+        at = distances.place_of_setting(origin)
+        assert at is not None  # checked when the stage was made
+
+        def from_place(value: object) -> float | None:
+            place = distances.place(value)
+            return None if place is None else distances.metres(place, at)
+
+        return from_place
+    read = distances.plain_number if kind == "number" else distances.moment
+    step = scale / _STEPS
+    zero = now // step * step if origin == "now" else read(origin) or 0.0
+
+    def from_number(value: object) -> float | None:
+        number = read(value)
+        return None if number is None else abs(number - zero)
+
+    return from_number
+
+
+def _curve(shape: Shape, distance: Array, midpoint: float) -> Array:
+    """Return the decay of distances in scales: 1 at 0, ``midpoint`` at 1."""
+    import numpy as np
+
+    result: Array
+    if shape == "linear":
+        result = np.maximum(0.0, 1 - (1 - midpoint) * distance)
+    else:
+        result = np.power(midpoint, distance if shape == "exp" else distance * distance)
+    return result
+
+
+def positions_of(ids: Sequence[int | str], candidates: Sequence[Candidate]) -> list[int]:
+    """Return the places of the documents with these ``ids``, in the order of the ids.
+
+    A document goes by its id in the database and by the one it was added under. A number is the
+    same id as its digits.
+    """
+    wanted = {str(one): n for n, one in enumerate(ids)}
+    found = []
+    for place, candidate in enumerate(candidates):
+        n = wanted.get(str(candidate.id))
+        if n is None and DOC_ID in candidate.payload:
+            n = wanted.get(str(candidate.doc_id))
+        if n is not None:
+            found.append((n, place))
+    return [place for _, place in sorted(found)]
