@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 from vecdb_rerank.model import Candidate, RankedHit
-from vecdb_rerank.policy.after import stages
+from vecdb_rerank.policy.stages import stages
 from vecdb_rerank.ranking import after
 from vecdb_rerank.ranking.after_steps import prepare
 from vecdb_rerank.ranking.similarity import similarity

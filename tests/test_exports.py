@@ -79,7 +79,7 @@ def test_every_integration_is_listed() -> None:
 
 def test_every_part_of_a_policy_is_public() -> None:
     from vecdb_rerank import policy
-    from vecdb_rerank.policy.after import TYPES
+    from vecdb_rerank.policy.stages import TYPES
 
     parts = {kind.__name__ for kind in policy._PARTS.values()}
     stages = {kind.__name__ for kind in TYPES.values()}

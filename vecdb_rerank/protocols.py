@@ -159,9 +159,9 @@ class FirstPass(Generic[ResponseT]):
     fetches what the hits of the page lack and returns the response with it, hits in their places.
     ``formula`` is what the caller's request makes of native scores, and stays in force after
     reranking. ``obstacle`` is the reason why the hits must keep their order, if the response shows
-    one.
-    ``matching`` holds the positions of the hits (from 0) that match each of the search's
-    ``extras.filters``, in their order.
+    one. ``matching`` holds the positions of the hits (from 0) that match each of the search's
+    ``extras.filters``, in their order. ``vectors`` are the stored dense vectors of hits by
+    position, as far as the caller requested them.
     """
 
     response: ResponseT
@@ -174,6 +174,7 @@ class FirstPass(Generic[ResponseT]):
     formula: Formula | None = None
     obstacle: str | None = None
     matching: Sequence[Collection[int]] = ()
+    vectors: Mapping[int, Vector] = field(default_factory=dict)
 
 
 class Hits(Protocol[ResponseT]):

@@ -155,11 +155,13 @@ class Extras:
 
     ``fields`` are dotted paths of the payload; they are not shown to the caller unless requested.
     ``filters`` are native filters by their settings' keys; `FirstPass.matching` tells which hits
-    match each.
+    match each. With ``vectors``, stored vectors that the caller requests come with the first pass
+    (`FirstPass.vectors`).
     """
 
     fields: tuple[str, ...] = ()
     filters: Mapping[str, Any] = field(default_factory=dict)
+    vectors: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,12 @@ def evidence(branches: Mapping[str, Response]) -> Evidence:
     }
 
 
+def vectors(hits: Sequence[Mapping[str, Any]], field: str) -> dict[int, Sequence[float]]:
+    """Return the vectors of hits by their places, as far as their source holds them."""
+    found = ((place, (hit.get("_source") or {}).get(field)) for place, hit in enumerate(hits))
+    return {place: vector for place, vector in found if isinstance(vector, list) and vector}
+
+
 def notes(parts: Sequence[Response]) -> dict[str, str]:
     """Return a note if a response lacks the hits of some shards or clusters."""
     found = list(dict.fromkeys(filter(None, map(_missing_part, parts))))

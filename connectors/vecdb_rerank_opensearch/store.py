@@ -185,7 +185,11 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         shape |= {n: v for n, v in search.native.items() if n not in (*URL_PARAMS, "body")}
         extras, given = search.extras, shape.get("_source")
         paths = (*self._text_fields.paths, *fields_of(extras))
-        later, notes = self._page_source(search, shape, paths)
+        dense = self._layout.dense_vector or ""
+        # Vectors of the whole source come with the first pass if a stage compares them.
+        with_vectors = extras.vectors and given is True
+        first_paths = (*paths, dense) if with_vectors and dense else paths
+        later, notes = self._page_source(search, shape, first_paths)
         projection = source_selection.project(shape, paths, self._layout)
         shape |= {**projection.parts, **conditions.asking(shape, extras.filters)}
         if later is not None:
@@ -198,6 +202,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
             injected_fields=projection.injected_fields,
             notes={**first.notes, **notes},
             matching=conditions.matching(hits, len(extras.filters)),
+            vectors=responses.vectors(hits, dense) if extras.vectors else {},
         )
         if later is not None:
             complete = partial(self._complete, first.response, later, params)

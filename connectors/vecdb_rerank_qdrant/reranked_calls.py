@@ -40,6 +40,7 @@ from vecdb_rerank_qdrant.responses import (
     Groups,
     Points,
     ascending,
+    dense_vectors,
     points_of,
     with_points,
 )
@@ -244,7 +245,7 @@ def _plan_points(
     plan = drop_in.plan(info, rerank, query)
     extras = drop_in.extras(rerank)
     conditions = Conditions.of(extras.filters)
-    fields = (*extras.fields, *conditions.fields)
+    beside = (conditions, (*extras.fields, *conditions.fields), extras.vectors)
     hits = Points(over_grpc)
 
     def complete(
@@ -263,7 +264,7 @@ def _plan_points(
             plan = replace(plan, reason="formula: the call has arguments that no batch takes")
     came: list[types.QueryResponse] = []
     planned = _planned(
-        _Read(drop_in, request, read, info, plan, conditions, fields, most),
+        _Read(drop_in, request, read, info, plan, *beside, most),
         hits,
         lambda response: response.points,
         complete,
@@ -285,7 +286,7 @@ def _plan_groups(
     plan = drop_in.plan(info, rerank, query)
     extras = drop_in.extras(rerank)
     conditions = Conditions.of(extras.filters)
-    fields = (*extras.fields, *conditions.fields)
+    beside = (conditions, (*extras.fields, *conditions.fields), extras.vectors)
     hits = Groups(over_grpc, info.limit)
     if plan.reason is None:  # `hits` cuts to the limit of groups; the ranking keeps all their hits
         plan = replace(plan, search=replace(plan.search, limit=sys.maxsize))
@@ -301,7 +302,7 @@ def _plan_groups(
         return with_points(response, points)
 
     return _planned(
-        _Read(drop_in, request, read, info, plan, conditions, fields, most),
+        _Read(drop_in, request, read, info, plan, *beside, most),
         hits,
         points_of,
         complete,
@@ -313,7 +314,8 @@ class _Read:
     """A request that has been read: what it asks for, and how it is handled.
 
     ``conditions`` are the filters of its policy's boosts, ``fields`` what its stages read beside
-    the text. ``most`` is how many hits the collection allows, if it is known to limit them.
+    the text. ``wants_vectors`` tells whether a stage compares hits. ``most`` is how many hits the
+    collection allows, if it is known to limit them.
     """
 
     drop_in: DropIn
@@ -323,7 +325,13 @@ class _Read:
     plan: Plan
     conditions: Conditions
     fields: tuple[str, ...]
+    wants_vectors: bool
     most: int | None
+
+    @property
+    def using(self) -> str | None:
+        """The name of the vector that the request searches."""
+        return cast("str | None", self.request.get("using"))
 
     @property
     def projection(self) -> Projection:
@@ -377,6 +385,7 @@ def _planned(
             complete=None if later is None else partial(complete, later, response),
             formula=formula(response),
             matching=read.conditions.matching(found),
+            vectors=dense_vectors(found, read.using) if read.wants_vectors else {},
         )
 
     def deepen(given: Any) -> Any:

@@ -107,6 +107,23 @@ def fuse(
     )
 
 
+def dense_vectors(
+    points: Sequence[models.ScoredPoint], using: str | None
+) -> dict[int, Sequence[float]]:
+    """Return the dense vectors of points by their places, if these are what came with them.
+
+    Of several named vectors it is the one named ``using``.
+    """
+    found: dict[int, Sequence[float]] = {}
+    for place, point in enumerate(points):
+        vector: Any = point.vector
+        if isinstance(vector, Mapping):
+            vector = vector.get(using or "")
+        if isinstance(vector, list) and vector and isinstance(vector[0], float | int):
+            found[place] = vector
+    return found
+
+
 def _hit_id(point: models.ScoredPoint) -> HitId:
     return point.id if isinstance(point.id, int | str) else str(point.id)
 

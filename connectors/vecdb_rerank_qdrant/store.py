@@ -171,7 +171,9 @@ class QdrantStore(Store[models.QueryResponse]):
         later = self._page_payload(search, selector)
         if later is not None:
             projection = later.first(projection, paths)
-            native |= {"with_payload": projection.selector, "with_vectors": False}
+            native["with_payload"] = projection.selector
+            if not search.extras.vectors:
+                native["with_vectors"] = False
         if not self._local:
             left = min(deadline.remaining(), self._client_timeout)
             native["timeout"] = queries.timeout(limits.seconds(left))
@@ -183,8 +185,13 @@ class QdrantStore(Store[models.QueryResponse]):
             if search.mode == "dense":
                 responses.require_similarity(response, self._where)
             first = responses.first_pass(search.mode, response)
-        matching = conditions.matching(first.response.points)
-        first = replace(first, injected_fields=projection, matching=matching)
+        points, using = first.response.points, self._layout.dense_vector
+        first = replace(
+            first,
+            injected_fields=projection,
+            matching=conditions.matching(points),
+            vectors=responses.dense_vectors(points, using) if search.extras.vectors else {},
+        )
         if later is not None:
             complete = partial(self._complete, first.response, later)
             return replace(first, complete=lambda p, d: self.completing(complete(p, d), d))

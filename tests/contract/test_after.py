@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.contract.backends import Backend, Remembering
@@ -89,7 +90,9 @@ class Surface:
         self, reranker: Any, policy: Any, limit: int, offset: int, explain: bool, shown: Any
     ) -> Any:
         connector = self.backend.connect(self.collection, embedder=EMBEDDER, reranker=reranker)
-        payload = {"with_payload": shown} if self.is_qdrant else {"body": {"_source": shown}}
+        # The whole source of OpenSearch, asked for by name, includes the vector.
+        narrowed = {} if shown is True else {"_source": shown}
+        payload = {"with_payload": shown} if self.is_qdrant else {"body": narrowed}
         found = connector.search(
             QUERY, k=K, limit=limit, offset=offset, rerank=policy, explain=explain, **payload
         )
@@ -230,22 +233,41 @@ def test_stages_place_hits_as_documented(surface: Surface, reranker: Any) -> Non
         assert [hit.score for hit in places] == [hit.score for hit in before]  # dealt out again
 
 
-def test_variety_is_maximal_marginal_relevance(surface: Surface, reranker: Any) -> None:
-    before, _ = surface.search(reranker)
-    texts = tuple(PRODUCTS[one]["text"] for one in ids(before))
-    cosines = similarity(texts)
-    left, expected = list(range(len(before))), list[int]()
+def by_mmr(before: Sequence[Hit], cosines: Any) -> list[str]:
+    """The ids in the order of maximal marginal relevance with equal weights, step by step."""
+    left, taken = list(range(len(before))), list[int]()
     while left:
         best = max(
             left,
             key=lambda n: (
-                0.5 * before[n].score - 0.5 * max((cosines[n, m] for m in expected), default=0)
+                0.5 * before[n].score - 0.5 * max((cosines[n, m] for m in taken), default=0)
             ),
         )
         left.remove(best)
-        expected.append(best)
+        taken.append(best)
+    return [before[n].id for n in taken]
+
+
+def test_variety_is_maximal_marginal_relevance(surface: Surface, reranker: Any) -> None:
+    before, _ = surface.search(reranker)
+    cosines = similarity(tuple(PRODUCTS[one]["text"] for one in ids(before)))
     found, _ = surface.search(reranker, after(Mmr(0.5)))
-    assert ids(found)[:10] == [before[n].id for n in expected[:10]]
+    assert ids(found)[:10] == by_mmr(before, cosines)[:10]
+
+
+@pytest.mark.parametrize("payload", ["all", "page"])
+def test_stored_vectors_count_for_variety_if_they_are_requested(
+    payload: Any, backend: Backend, collection: str
+) -> None:
+    surface = Surface(backend, collection, "connector")
+    before, _ = surface.search(Overlap("logits"))
+    vectors = np.array(EMBEDDER.embed_documents([PRODUCTS[one]["text"] for one in ids(before)]))
+    expected = by_mmr(before, np.clip(vectors @ vectors.T, 0, 1))
+    connector = backend.connect(collection, embedder=EMBEDDER, reranker=Overlap("logits"))
+    native = {"with_vectors": True} if surface.is_qdrant else {"body": {"_source": True}}
+    options = {"k": K, "limit": 10, "rerank": after(Mmr(0.5)), "payload": payload, **native}
+    found = _hits(backend.call(connector.search(QUERY, **options)))
+    assert ids(found) == expected[:10]
 
 
 def test_stages_act_in_their_order(surface: Surface, reranker: Any) -> None:

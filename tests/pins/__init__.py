@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from vecdb_rerank.cli.app import app
 from vecdb_rerank.config import schema
 from vecdb_rerank.config.settings import Settings, section_types
-from vecdb_rerank.policy.after import TYPES
+from vecdb_rerank.policy.stages import TYPES
 
 FOLDER = Path(__file__).parent
 IN_CODE_ONLY = "on_outcome"

@@ -17,8 +17,8 @@ from vecdb_rerank.policy.after import (
     MaxPer,
     Mmr,
     Pin,
-    extras,
 )
+from vecdb_rerank.policy.stages import extras
 from vecdb_rerank.request import Extras
 
 GOOD: list[dict[str, Any]] = [

@@ -42,7 +42,7 @@ from vecdb_rerank.config import schema
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.http.urls import names_server, with_slashes
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.policy.after import stages
+from vecdb_rerank.policy.stages import stages
 from vecdb_rerank.request import NONE, Bm25Params, Language, SearchDefaults
 from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName, Scale
 from vecdb_rerank.secrets import concealed, shown

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 from vecdb_rerank._checks import above, check_names, in_range, is_bool, is_mapping, one_of, shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.outcome import Outcome
-from vecdb_rerank.policy.after import Stage, stages
+from vecdb_rerank.policy.after import Stage
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.calibration import Calibration
@@ -18,6 +18,7 @@ from vecdb_rerank.policy.effort import Effort, EffortName
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.passages import Passages
 from vecdb_rerank.policy.skip import Skip
+from vecdb_rerank.policy.stages import stages
 
 T = TypeVar("T")
 OnError = Literal["fallback", "raise"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Literal, get_args
 
 from vecdb_rerank._checks import (
     above,
-    check_names,
     in_range,
     integer,
     is_text,
@@ -19,15 +18,12 @@ from vecdb_rerank._checks import (
     shown,
 )
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.model import DOC_ID
 from vecdb_rerank.policy.distances import Origin, kind_of, length
-from vecdb_rerank.request import Extras
 
 Shape = Literal["exp", "gauss", "linear"]
 Curve = Literal["saturation", "log"]
 Part = Literal["value", "host"]
 MAX_PINS, MAX_BURIED = 10, 1_000  # ids of one stage
-MAX_STAGES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +176,9 @@ class Mmr:
     """Trade relevance for variety: maximal marginal relevance (Carbonell and Goldstein, 1998).
 
     The next hit is the one with the largest ``lambda_mult * score - (1 - lambda_mult) * s``, where
-    s is its largest similarity to a hit before it: that of their texts, as in `Blend`. The 128 best
-    hits take part; the others follow.
+    s is its largest similarity to a hit before it (0 to 1): the cosine of their stored vectors if
+    the caller requests these, else that of their texts, as in `Blend`. The 128 best hits take part;
+    the others follow.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -218,61 +215,6 @@ class MaxPer:
 
 
 Stage = Boost | Decay | FieldSignal | Pin | Bury | Mmr | MaxPer
-TYPES: Mapping[str, type[Stage]] = {
-    "boost": Boost,
-    "decay": Decay,
-    "field": FieldSignal,
-    "pin": Pin,
-    "bury": Bury,
-    "mmr": Mmr,
-    "max_per": MaxPer,
-}
-
-
-def stages(given: object, key: str = "policy.after") -> tuple[Stage, ...]:
-    """Return the stages that a list of stages or of mappings with a ``type`` stands for.
-
-    Raises `ConfigurationError`, whose key names the place in the list (from 0) and the field.
-    """
-    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
-        raise ConfigurationError(key, f"must be a list of stages, got {shown(given)}")
-    if len(given) > MAX_STAGES:
-        raise ConfigurationError(key, f"must hold at most {MAX_STAGES} stages, got {len(given)}")
-    return tuple(_stage(one, f"{key}.{n}") for n, one in enumerate(given))
-
-
-def extras(given: Sequence[Stage]) -> Extras:
-    """Return what a first pass has to bring for these stages."""
-    fields = [stage.field for stage in given if isinstance(stage, Decay | FieldSignal | MaxPer)]
-    if any(isinstance(stage, Pin | Bury) for stage in given):
-        fields.append(DOC_ID)
-    filters = {
-        f"policy.after.{n}.filter": stage.filter
-        for n, stage in enumerate(given)
-        if isinstance(stage, Boost)
-    }
-    return Extras(tuple(dict.fromkeys(fields)), filters)
-
-
-def _stage(given: object, key: str) -> Stage:
-    if isinstance(given, Stage):
-        return given
-    if not isinstance(given, Mapping):
-        known = ", ".join(kind.__name__ for kind in TYPES.values())
-        raise ConfigurationError(key, f"must be one of: {known}; got {shown(given)}")
-    values = dict(given)
-    name = values.pop("type", None)
-    one_of(f"{key}.type", name, TYPES)
-    kind = TYPES[name]
-    taken = {each.name: each for each in fields(kind) if each.init}
-    check_names(values, taken, key)
-    for each in taken.values():
-        if each.name not in values and each.default is MISSING:
-            raise ConfigurationError(f"{key}.{each.name}", f"is required for type {name!r}")
-    try:
-        return kind(**values)
-    except ConfigurationError as error:
-        raise error.within(key) from None
 
 
 def _ids(given: object, most: int) -> tuple[int | str, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vecdb_rerank.model import Candidate
@@ -24,6 +25,9 @@ from vecdb_rerank.ranking.similarity import MAX_TEXTS, similarity
 
 if TYPE_CHECKING:
     from vecdb_rerank.ranking.after import Array
+    from vecdb_rerank.ranking.similarity import Vectors
+
+    Similar = Callable[[Sequence[int]], Array | Vectors]
 
 
 def prepare(
@@ -32,14 +36,17 @@ def prepare(
     candidates: Sequence[Candidate],
     matching: Sequence[Collection[int]],
     now: float,
+    vectors: Mapping[int, Sequence[float]] = MappingProxyType({}),
 ) -> Prepared:
     """Return the stages for one search; ``now`` is in seconds since 1970.
 
     ``matching`` holds the positions of the hits that match the filter of each boost, in the order
-    of the boosts.
+    of the boosts. ``vectors`` are those of the hits by position; unless all of them are given, the
+    similarity of texts counts.
     """
     boosts = iter(matching)
-    steps = (_step(stage, query, candidates, boosts, now) for stage in stages)
+    similar = _similarity(candidates, vectors)
+    steps = (_step(stage, query, candidates, boosts, now, similar) for stage in stages)
     return Prepared(len(candidates), tuple(step for step in steps if step is not None))
 
 
@@ -49,6 +56,7 @@ def _step(
     candidates: Sequence[Candidate],
     boosts: Iterator[Collection[int]],
     now: float,
+    similar: Similar,
 ) -> Step | None:
     """Return a stage prepared for the candidates; None if it is not for this query."""
     name = stage.type
@@ -60,8 +68,7 @@ def _step(
     if isinstance(stage, FieldSignal):
         return _scaled(f"{name}({stage.field})", signals.field_values(payloads, stage), stage)
     if isinstance(stage, Mmr):
-        texts = [candidate.text for candidate in candidates]
-        return Step(name, reorder=partial(_varied, texts, stage.lambda_mult))
+        return Step(name, reorder=partial(_varied, similar, stage.lambda_mult))
     if isinstance(stage, MaxPer):
         keys = signals.group_keys(payloads, stage)
         return Step(f"{name}({stage.field})", reorder=partial(_at_most, keys, stage.n))
@@ -117,8 +124,26 @@ def _at_most(
     return kept + left_out
 
 
+def _similarity(candidates: Sequence[Candidate], vectors: Mapping[int, Sequence[float]]) -> Similar:
+    """Return the function from candidates by their numbers to their similarities."""
+    stored = [vectors.get(candidate.position, ()) for candidate in candidates]
+    if len({len(vector) for vector in stored}) == 1 and len(stored[0]):
+        return lambda rows: _cosines([stored[n] for n in rows])
+    return lambda rows: similarity(tuple(candidates[n].text for n in rows))
+
+
+def _cosines(vectors: Sequence[Sequence[float]]) -> Array:
+    """Return the cosines (0 to 1) of vectors, a negative one as 0."""
+    import numpy as np
+
+    given = np.array(vectors, float)
+    lengths = np.linalg.norm(given, axis=1, keepdims=True)
+    unit = given / np.where(lengths > 0, lengths, 1.0)
+    return np.clip(unit @ unit.T, 0.0, 1.0)
+
+
 def _varied(
-    texts: Sequence[str], weight: float, order: Order, scores: Array, placed: Sequence[int]
+    similar_to: Similar, weight: float, order: Order, scores: Array, placed: Sequence[int]
 ) -> Order:
     """Return the order by maximal marginal relevance."""
     import numpy as np
@@ -129,7 +154,7 @@ def _varied(
     rows = sorted(compared)  # the same for each call, so that similarities are computed once
     place = {n: at for at, n in enumerate(rows)}
     inner = np.array([place[n] for n in compared])
-    similar = similarity(tuple(texts[n] for n in rows))[np.ix_(inner, inner)]
+    similar = similar_to(rows)[np.ix_(inner, inner)]
     value = weight * scores[compared]
     after_each = value - (1 - weight) * similar  # the value beside each hit
     for at in range(len(placed)):

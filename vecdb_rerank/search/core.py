@@ -17,7 +17,7 @@ from vecdb_rerank.errors import (
 )
 from vecdb_rerank.flow.steps import Flow, call, compute
 from vecdb_rerank.model import Candidate
-from vecdb_rerank.policy.after import extras
+from vecdb_rerank.policy.stages import extras
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.request import UNSPACED, Language, Search, SearchDefaults, available
 from vecdb_rerank.search import misfit

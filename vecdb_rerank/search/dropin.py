@@ -22,7 +22,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Call, Flow, together
 from vecdb_rerank.outcome import publish
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.policy.after import extras
+from vecdb_rerank.policy.stages import extras
 from vecdb_rerank.protocols import FirstPass, Hits
 from vecdb_rerank.request import MAX_K, Extras, NativeSearch
 from vecdb_rerank.search.arguments import (

@@ -19,7 +19,8 @@ from vecdb_rerank.errors import (
 from vecdb_rerank.flow.steps import Compute, Flow
 from vecdb_rerank.model import BranchWeight, Candidate, Ranking
 from vecdb_rerank.outcome import Outcome
-from vecdb_rerank.policy import Policy, after
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.stages import extras
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, Vector
 from vecdb_rerank.ranking import branch_weights, formula, ordering, skip_rules
 from vecdb_rerank.ranking.after_steps import prepare
@@ -101,7 +102,7 @@ class Pipeline:
         # The same first pass with and without rerank: equal ranks are broken the same way.
         search = replace(search, evidence=explain or evidence)
         if rerank and self.chain is not None:
-            search = replace(search, extras=after.extras((policy or self.policy).after))
+            search = replace(search, extras=extras((policy or self.policy).after))
         with self.begin(
             database.name, search, policy=policy, rerank=rerank, explain=explain
         ) as run:
@@ -175,7 +176,9 @@ class Pipeline:
         reason = self._reason_to_skip(search, candidates, texts, rule, run) or first.obstacle
         stages = None
         if run.policy.after and run.chain is not None:
-            stages = prepare(run.policy.after, search.query, found, first.matching, time.time())
+            stages = prepare(
+                run.policy.after, search.query, found, first.matching, time.time(), first.vectors
+            )
         if run.chain is None or reason is not None:
             return replace(ranked.staged_by_rank(stages if reason == rule else None), reason=reason)
         deadline = run.deadline
