@@ -174,6 +174,19 @@ def demo() -> None:
     cli()
 
 
+def bedrock() -> None:
+    from vecdb_rerank import HttpReranker
+
+    arn = "arn:aws:bedrock:us-west-2::foundation-model/amazon.rerank-v1:0"
+    assert HttpReranker("http://127.0.0.1:9", format="bedrock", model=arn).name
+
+
+def vertex() -> None:
+    from vecdb_rerank import HttpReranker
+
+    assert HttpReranker("http://127.0.0.1:9", format="vertex", model="m").name
+
+
 USES = {
     "qdrant": qdrant,
     "opensearch": opensearch,
@@ -181,6 +194,8 @@ USES = {
     "offline": offline,
     "http": http,
     "cohere": cohere,
+    "bedrock": bedrock,
+    "vertex": vertex,
     "sentence-transformers": sentence_transformers,
     "torch": torch,
     "flagembedding": flagembedding,

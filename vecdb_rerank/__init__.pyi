@@ -67,6 +67,7 @@ from vecdb_rerank.rerankers.late_interaction import (
 )
 from vecdb_rerank.rerankers.llm import LlmReranker as LlmReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker as OnnxReranker
+from vecdb_rerank.rerankers.wire_format import WireFormat as WireFormat
 from vecdb_rerank.resilience.ledger import billed_units as billed_units
 from vecdb_rerank.search.arguments import AddOptions as AddOptions
 from vecdb_rerank.search.arguments import ConnectorOptions as ConnectorOptions

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Compute, Flow
@@ -66,6 +67,8 @@ class BaseReranker:
     """Whether it returns an order alone, from which its relevance follows by rank."""
     bills: bool = False
     """Whether a service charges for it; a budget then needs its price."""
+    takes_instruction: bool = False
+    """Whether an instruction can say what counts as relevant; see `with_instruction`."""
     english_only: bool = False
     """Whether it reads English alone; a connector warns if the texts are in another language."""
     batch: int | None = None
@@ -93,6 +96,14 @@ class BaseReranker:
     def predicted_units(self, query: str, documents: Sequence[str]) -> float:  # noqa: ARG002 - overridden
         """Return the units that the service will charge for a call."""
         return 0.0
+
+    def with_instruction(self, instruction: str) -> BaseReranker:  # noqa: ARG002 - overridden
+        """Return this reranker as one that follows ``instruction``; ``""`` is none.
+
+        Both share their state, such as connections. It replaces the reranker's own instruction.
+        Raise `ConfigurationError` (key ``instruction``) if the reranker has no place for one.
+        """
+        raise ConfigurationError("instruction", f"{self.name} has no place for one")
 
     def warmup(self) -> object:
         """Load the model, so that no search waits for it; send nothing to a server."""

@@ -273,6 +273,14 @@ def check_query(query: object) -> None:
         raise ConfigurationError("query", "must not be empty")
 
 
+def check_instruction(instruction: object) -> None:
+    """Raise `ConfigurationError` unless ``instruction`` is a text; it may be empty."""
+    if not isinstance(instruction, str):
+        raise ConfigurationError("instruction", f"must be a str, got {shown(instruction)}")
+    if valid_unicode(instruction) != instruction:
+        raise ConfigurationError("instruction", "must not contain a lone surrogate")
+
+
 def check_vector(key: str, vector: object) -> None:
     """Raise `ConfigurationError` unless ``vector`` is a sequence of finite numbers."""
     try:

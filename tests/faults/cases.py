@@ -19,7 +19,7 @@ from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.protocols import AnyReranker, BaseReranker, FirstPass, Vector
 from vecdb_rerank.request import Fusion, Search
 from vecdb_rerank.rerankers.remote import RemoteReranker
-from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName
+from vecdb_rerank.rerankers.wire_formats import FormatName
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search.pipeline import Pipeline
 from vecdb_rerank.search.result import deliver
@@ -91,9 +91,12 @@ def http(format: FormatName) -> Client:
     return lambda url, **options: HttpReranker(url, format=format, model="m", **options)
 
 
+# Of each shape one: results in an object, under another key, in a bare list; plain documents, and
+# objects. What each format sends and reads is in tests/rerankers.
+SHAPES: tuple[FormatName, ...] = ("cohere", "voyage", "tei", "nim")
 CLIENTS: dict[str, Client] = {
     "cohere SDK": lambda url, **options: CohereReranker(base_url=url, **options),
-    **{f"http {name}": http(name) for name in FORMATS},
+    **{f"http {name}": http(name) for name in SHAPES},
 }
 APIS = ("sync", "async")
 

@@ -27,6 +27,7 @@ import trustme
 
 Connection = socket.socket
 Json = dict[str, object]
+SCORE_KEYS = ("score", "relevance_score", "logit")
 UNITS, TOKENS = 3, 321  # billed for every answer
 Behaviour = Callable[["FaultServer", Connection, Json], None]
 
@@ -155,13 +156,19 @@ def _read(connection: Connection) -> tuple[str, Json] | None:
     return head.decode(), json.loads(body)
 
 
+def documents_of(body: Json) -> list[str]:
+    """The texts to score, in whatever format they came."""
+    documents = body.get("documents", body.get("texts", body.get("passages")))
+    assert isinstance(documents, list)
+    return [one["text"] if isinstance(one, dict) else one for one in documents]
+
+
 def _results(body: Json) -> list[Json]:
     """The last document is the most relevant; best first, as servers answer."""
-    documents = body.get("documents", body.get("texts"))
-    assert isinstance(documents, list)
-    count = len(documents)
-    if body.get("raw_scores"):
-        return [{"index": n, "score": n - count / 2} for n in reversed(range(count))]
+    count = len(documents_of(body))
+    if body.get("raw_scores") or "passages" in body:
+        logits = {n: n - count / 2 for n in reversed(range(count))}
+        return [{"index": n, "score": s, "logit": s} for n, s in logits.items()]
     scores = {n: (n + 1) / (count + 1) for n in reversed(range(count))}
     return [{"index": n, "score": s, "relevance_score": s} for n, s in scores.items()]
 
@@ -169,7 +176,14 @@ def _results(body: Json) -> list[Json]:
 def _answer(body: Json, results: list[Json] | None = None) -> bytes:
     results = _results(body) if results is None else results
     billed = {"meta": {"billed_units": {"search_units": UNITS}}, "usage": {"total_tokens": TOKENS}}
-    whole: object = results if "texts" in body else {"results": results, "data": results, **billed}
+    whole: object = (
+        results
+        if "texts" in body
+        else {
+            **dict.fromkeys(("results", "data", "rankings"), results),
+            **billed,
+        }
+    )
     return json.dumps(whole).encode()
 
 
@@ -294,8 +308,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "no index": _other(index=None),
     "too few results": _changed(lambda results: results[1:]),
     "no results": _changed(lambda _results: []),
-    "NaN": _other(score=float("nan"), relevance_score=float("nan")),
-    "text for a score": _other(score="high", relevance_score="high"),
+    "NaN": _other(**dict.fromkeys(SCORE_KEYS, float("nan"))),
+    "text for a score": _other(**dict.fromkeys(SCORE_KEYS, "high")),
     "tls, unknown authority": _ok,
     "no tls": _ok,
 }

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -20,7 +19,6 @@ from vecdb_rerank.http.request_limits import estimated_tokens
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.policy.breaker import Breaker
 from vecdb_rerank.policy.cost import Cost
-from vecdb_rerank.rerankers.wire_formats import FORMATS
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.resilience.ledger import Ledger
 
@@ -48,9 +46,7 @@ def picky_server(refuses: Refuses) -> Iterator[FaultServer]:
 
 
 def sizes_of(body: faults.Json) -> list[str]:
-    documents = body.get("documents", body.get("texts"))
-    assert isinstance(documents, list)
-    return documents
+    return faults.documents_of(body)
 
 
 def sizes(server: FaultServer) -> list[int]:
@@ -171,14 +167,12 @@ def test_other_refusals_are_never_split(status: str) -> None:
     assert sizes(server) == [30]
 
 
-def test_a_listwise_service_is_never_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    listwise = replace(FORMATS["cohere"], listwise=True, max_documents=20)
-    monkeypatch.setitem(FORMATS, "cohere", listwise)
+def test_a_listwise_service_is_never_split() -> None:
     with picky_server(over(19)) as server, pytest.raises(ServiceError):
-        score(HttpReranker(server.url, model="m"), texts(30))
+        score(HttpReranker(server.url, model="m", listwise=True, batch_size=20), texts(30))
     assert sizes(server) == [20]
     with picky_server(over(20)) as server:
-        scores = score(HttpReranker(server.url, model="m"), texts(30))
+        scores = score(HttpReranker(server.url, model="m", listwise=True, batch_size=20), texts(30))
     assert sizes(server) == [20]
     assert [raw is None for raw in scores.raw] == [False] * 20 + [True] * 10
 

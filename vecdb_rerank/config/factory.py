@@ -141,6 +141,8 @@ def component(kind: registry.Kind, section: Section | PluginSettings) -> Any:
 def _option(kind: registry.Kind, key: str, value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
+    if isinstance(value, dict):
+        return {name: _option(kind, key, inner) for name, inner in value.items()}
     if isinstance(value, Section | PluginSettings):
         with _at(key):
             return component(kind, value)

@@ -44,7 +44,8 @@ from vecdb_rerank.http.urls import names_server, with_slashes
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.stages import stages
 from vecdb_rerank.request import NONE, Bm25Params, Language, SearchDefaults
-from vecdb_rerank.rerankers.wire_formats import FORMATS, FormatName, Scale
+from vecdb_rerank.rerankers.wire_format import Scale, WireFormat
+from vecdb_rerank.rerankers.wire_formats import FormatName, described
 from vecdb_rerank.secrets import concealed, shown
 from vecdb_rerank.text_fields import TextFields
 
@@ -218,18 +219,24 @@ ServiceUrls = Annotated[tuple[ServiceUrl, ...], BeforeValidator(_listed), Field(
 
 
 class HttpRerankerSettings(Section):
-    """A rerank server, or several of one service: TEI, Jina, Voyage, or Cohere's API."""
+    """A rerank service or server, or several addresses of one, with any of the wire formats."""
 
     type: Literal["http"] = "http"
-    url: ServiceUrls
+    url: ServiceUrls | None = None
+    endpoint: ServiceUrls | None = None
     format: FormatName = "cohere"
+    custom: WireFormat | None = None
     model: str | None = None
     api_key: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    query_params: dict[str, SecretStr] = Field(default_factory=dict)
     timeout: float = Field(10.0, gt=0)
     retries: int = Field(2, ge=0)
     batch_size: int | None = Field(None, ge=1)
     batch_tokens: int | None = Field(None, ge=1)
     scale: Scale | None = None
+    instruction: str | None = None
+    listwise: bool | None = None
     extra_body: dict[str, Any] = Field(default_factory=dict)
     hedge: bool = False
     http2: bool = False
@@ -237,14 +244,17 @@ class HttpRerankerSettings(Section):
     max_response_bytes: int = Field(8 * 1024 * 1024, ge=1)
 
     @model_validator(mode="after")
-    def _two_urls(self) -> Self:
-        if self.hedge and len(self.url) < 2:
+    def _one_address(self) -> Self:
+        if (self.url is None) == (self.endpoint is None):
+            raise ConfigurationError("url", "set url or endpoint, and not both")
+        if self.hedge and len(self.url or self.endpoint or ()) < 2:
             raise ConfigurationError("hedge", "needs a second url")
         return self
 
     @model_validator(mode="after")
-    def _named_model(self) -> Self:
-        if not self.model and FORMATS[self.format].model is not None:
+    def _described(self) -> Self:
+        wire = described(self.format, self.custom)
+        if not self.model and wire.needs_model:
             raise ConfigurationError("model", f"format {self.format!r} needs the model's name")
         return self
 

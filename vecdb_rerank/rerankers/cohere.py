@@ -23,7 +23,9 @@ from vecdb_rerank.http.server_messages import find_message, mask, parse
 from vecdb_rerank.http.service import checked_url, clean_key
 from vecdb_rerank.http.time_limit import until
 from vecdb_rerank.rerankers.remote import RemoteOptions, RemoteReranker, RerankServiceError
-from vecdb_rerank.rerankers.wire_formats import FORMATS, Reply, ScoreRequest, root
+from vecdb_rerank.rerankers.wire_formats import FORMATS
+from vecdb_rerank.rerankers.wire_reply import Reply
+from vecdb_rerank.rerankers.wire_request import ScoreRequest, root
 
 if TYPE_CHECKING:
     from cohere import AsyncClientV2, ClientV2
@@ -200,9 +202,9 @@ class CohereReranker(RemoteReranker):
             return RerankServiceError(f"{self._where} returned a response that is not JSON")
         headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         failed = yield from self._service.refusal(
-            status, headers, body, self._where, (request.query, *request.documents), deadline
+            status, headers, body, self._where, request.texts, deadline
         )
-        said = mask(find_message(body, _WIRE.error), self._service.secrets)
+        said = mask(find_message(body, (_WIRE.error,)), self._service.secrets)
         failed.__cause__ = self._api_error(status_code=status, body=said)
         return failed
 

@@ -1,4 +1,4 @@
-"""A reranker behind HTTP: TEI, Jina AI, Voyage AI, and servers with Cohere's API."""
+"""A reranker behind HTTP: any service or server with a row in the table of wire formats."""
 
 from __future__ import annotations
 
@@ -9,27 +9,22 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from vecdb_rerank._checks import check_type, one_of, shown
+from vecdb_rerank._checks import check_type, is_bool, one_of
 from vecdb_rerank.errors import ConfigurationError, RerankerSkippedError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.steps import Flow, race
+from vecdb_rerank.flow.steps import Flow, compute, race
 from vecdb_rerank.http.client_pool import Verify
 from vecdb_rerank.http.failover import UrlRotation
 from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES, JsonClient
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.service import checked_body, checked_url, clean_key
-from vecdb_rerank.http.transport import SECRET_QUERY
-from vecdb_rerank.http.urls import display_url, split_url
+from vecdb_rerank.http.urls import display_url
+from vecdb_rerank.rerankers.http_messages import Messages, Urls
 from vecdb_rerank.rerankers.remote import RemoteOptions, RemoteReranker
-from vecdb_rerank.rerankers.wire_formats import (
-    FORMATS,
-    FormatName,
-    Reply,
-    Scale,
-    ScoreRequest,
-    endpoint,
-    request_body,
-)
+from vecdb_rerank.rerankers.signing import make_signer
+from vecdb_rerank.rerankers.wire_format import Scale, WireFormat
+from vecdb_rerank.rerankers.wire_formats import FormatName, described
+from vecdb_rerank.rerankers.wire_reply import Reply, has_results, page
+from vecdb_rerank.rerankers.wire_request import ScoreRequest
 from vecdb_rerank.resilience.latency import LatencyModel
 from vecdb_rerank.resilience.ledger import keep_reservation, reserve_more
 
@@ -38,22 +33,33 @@ class HttpReranker(RemoteReranker):
     """Scores documents by a server.
 
     Args:
-        url: the server's address, or several of the same service. The next one is called if one
-            fails, unless it refused the documents, and each has its share of the time left. One
-            that failed is called last for 10 s. A query string is sent and never logged.
-        format: the server's wire format, such as ``cohere`` (/v2/rerank), ``cohere_v1``
-            (/v1/rerank) or ``tei``.
+        url: the server's address, to which the format's path is added, or several of the same
+            service. The next one is called if one fails, unless it refused the documents, and each
+            has its share of the time left. One that failed is called last for 10 s. A query string
+            is sent and never logged.
+        endpoint: instead of ``url``, the whole address to post to, used as it is; or several.
+        format: the server's wire format, such as ``cohere`` (/v2/rerank), ``vllm`` or ``tei``, or
+            ``custom`` for one of your own.
+        custom: the description of a ``custom`` format: a `WireFormat`, or a mapping of its fields.
         model: the model's name, which all formats but ``tei`` need.
         api_key: sent in the header that the format names, such as a bearer token; user and
-            password in the url are sent as basic authentication.
+            password in the url are sent as basic authentication. Without one, ``bedrock`` signs
+            requests with AWS credentials, and ``vertex`` uses Google's default credentials.
+        headers: further headers of each request, such as those of a gateway; they are secret.
+        query_params: parameters that are added to the address and never logged.
         timeout: seconds for one request; the deadline of the search bounds all of them together.
         retries: retries per url on 408, 409, 425, 429, 5xx, timeouts and lost connections.
         batch_size: documents per request (default: what the format allows); the requests of one
             call are made one after another.
         batch_tokens: estimated tokens per request, the query counted with each document (default:
-            100,000 for ``voyage``, which its newer models exceed; no limit for other formats).
+            the format's smallest limit: 100,000 for ``voyage`` and 30,000 for ``dashscope``, which
+            newer models exceed, 120,000 for ``dashscope_compatible``, none for other formats).
         scale: what the server's numbers are: ``relevance`` (0 to 1) or ``logits``, which the
             sigmoid maps to 0 to 1 (default: the format's; llama.cpp answers with logits).
+        instruction: what counts as relevant, such as "prefer official documentation", for formats
+            that have a place for it; an instruction of a search replaces it.
+        listwise: a score depends on the other documents, so that no call is split (default: true
+            for ``jina-reranker-v3`` and its successors at Jina AI).
         extra_body: further keys of each request's body, such as ``max_tokens_per_doc``,
             ``truncate_prompt_tokens`` (vLLM), ``truncation`` (Voyage) or ``truncate`` (TEI).
         hedge: send the request to a second url, too, if the first takes longer than 95 % of the
@@ -71,28 +77,40 @@ class HttpReranker(RemoteReranker):
 
     def __init__(
         self,
-        url: str | Sequence[str],
+        url: Urls = None,
         *,
+        endpoint: Urls = None,
         format: FormatName = "cohere",
+        custom: WireFormat | Mapping[str, object] | None = None,
         model: str | None = None,
         api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        query_params: Mapping[str, str] | None = None,
         timeout: float = 10.0,
         retries: int = 2,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
         scale: Scale | None = None,
+        instruction: str | None = None,
+        listwise: bool | None = None,
         extra_body: Mapping[str, object] | None = None,
         hedge: bool = False,
         http2: bool = False,
         verify: Verify = True,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
-        urls = [url] if isinstance(url, str) else url
-        _check(urls, format, model, scale)
-        wire = FORMATS[format]
-        key = clean_key(api_key)
-        self._urls = [endpoint(checked_url(given), wire.path) for given in urls]
-        secrets = [secret for each in self._urls for secret in split_url(each).secrets]
+        wire = _wire(format, custom, model, scale, listwise)
+        self._messages = Messages(
+            wire,
+            url,
+            endpoint,
+            model,
+            api_key,
+            headers or {},
+            query_params or {},
+            extra_body or {},
+        )
+        urls = self._messages.urls
         super().__init__(
             wire,
             scale or wire.scale,
@@ -103,22 +121,27 @@ class HttpReranker(RemoteReranker):
                 batch_tokens=wire.max_tokens if batch_tokens is None else batch_tokens,
                 max_response_bytes=max_response_bytes,
             ),
-            tuple(filter(None, (key, *secrets))),
+            self._messages.secrets,
+            instruction,
         )
-        self._key = key
-        self._rotation = UrlRotation(self._urls)
+        if listwise is None:
+            listwise = wire.is_listwise(model)
+        self.listwise = listwise
         self._model = model
-        if hedge and len(self._urls) < 2:
+        self._rotation = UrlRotation(urls)
+        if hedge and len(urls) < 2:
             raise ConfigurationError("hedge", "needs a second url")
         self._hedge = hedge
         self._latency = LatencyModel(self.name, warns=False)
-        self._extra_body = checked_body(extra_body or {})
         self._client = JsonClient(http2=http2, verify=verify, max_bytes=max_response_bytes)
+        self._signer = None
+        if wire.signing is not None and not self._messages.api_key:
+            self._signer = make_signer(wire.signing, model or "", verify=verify)
 
     @property
     def name(self) -> str:
         """``http:``, the first server's host and port, and the model if it has a name."""
-        host = urlsplit(self._urls[0]).netloc.rpartition("@")[2]
+        host = urlsplit(self._messages.urls[0]).netloc.rpartition("@")[2]
         return f"http:{host}/{self._model}" if self._model else f"http:{host}"
 
     def closing(self) -> Flow[None]:
@@ -128,7 +151,7 @@ class HttpReranker(RemoteReranker):
     def _send(
         self, query: str, batch: Sequence[str], retries: int, deadline: Deadline
     ) -> Flow[Reply]:
-        request = ScoreRequest(self._model, query, batch, self._scale)
+        request = ScoreRequest(self._model, query, batch, self._scale, self._instruction)
         after = self._latency.p95() if self._hedge else None
         first, *others = urls = self._rotation.order()
         if after is None:
@@ -172,17 +195,9 @@ class HttpReranker(RemoteReranker):
         self, url: str, request: ScoreRequest, retries: int, deadline: Deadline
     ) -> Flow[Reply]:
         where = display_url(url)
-        sent = (request.query, *request.documents)
 
         def attempt(soon: Deadline) -> Flow[Reply]:
-            return self._client.exchange(
-                self._service,
-                self._message(url, request),
-                lambda body: self._reply(body, where, request, soon),
-                where,
-                sent,
-                soon,
-            )
+            return self._exchange(url, request, soon)
 
         started = time.monotonic()
         scored = 0
@@ -199,20 +214,39 @@ class HttpReranker(RemoteReranker):
             self._latency.record(len(request.documents), seconds, scored=scored)
         return answer
 
-    def _message(self, url: str, request: ScoreRequest) -> httpx.Request:
-        split = split_url(url)
-        headers = {}
-        if self._key:
-            headers[self._wire.auth_header] = f"{self._wire.auth_prefix}{self._key}"
-        elif split.basic:
-            headers["Authorization"] = split.basic
-        return httpx.Request(
-            "POST",
-            split.address,
-            json={**request_body(request, self._wire), **self._extra_body},
-            headers=headers,
-            extensions={SECRET_QUERY: split.query},
-        )
+    def _exchange(self, url: str, request: ScoreRequest, deadline: Deadline) -> Flow[Reply]:
+        """Return the scores that the server returns, in one page or several."""
+        where, results = display_url(url), list[object]()
+        token: str | None = None
+
+        def read(body: object) -> Flow[Reply | None]:
+            nonlocal token
+            if self._wire.next_page is None or not has_results(body, self._wire):
+                return (yield from self._reply(body, where, request, deadline))
+            token = page(body, results, self._wire)
+            if token is not None and len(results) < len(request.documents):
+                return None
+            whole = {self._wire.results: results}
+            return (yield from self._reply(whole, where, request, deadline))
+
+        while True:
+            message, query = self._messages.message(url, request, token)
+            if self._signer is not None:
+                message.headers.update((yield from self._signature(message, query, deadline)))
+            answer = yield from self._client.exchange(
+                self._service, message, read, where, request.texts, deadline
+            )
+            if answer is not None:
+                return answer
+
+    def _signature(
+        self, message: httpx.Request, query: str, deadline: Deadline
+    ) -> Flow[Mapping[str, str]]:
+        signer = self._signer
+        assert signer is not None
+        if signer.ready:
+            return signer.headers(message, query)
+        return (yield from compute(lambda: signer.headers(message, query), deadline.remaining()))
 
 
 def _is_final(error: Exception, deadline: Deadline) -> bool:
@@ -225,14 +259,20 @@ def _rejects_request(error: Exception) -> bool:
     return isinstance(error, ServiceError) and error.request_rejected
 
 
-def _check(urls: Sequence[str], format: FormatName, model: str | None, scale: str | None) -> None:
-    one_of("format", format, FORMATS)
-    if not isinstance(urls, Sequence) or not urls:
-        raise ConfigurationError("url", f"must be a url, or several; got {shown(urls)}")
-    for url in urls:
-        checked_url(url)
+def _wire(
+    format: FormatName,
+    custom: WireFormat | Mapping[str, object] | None,
+    model: str | None,
+    scale: str | None,
+    listwise: bool | None,
+) -> WireFormat:
+    """Return the format; raise `ConfigurationError` for options that do not fit."""
+    wire = described(format, custom)
     check_type("model", model, str)
-    if not model and FORMATS[format].model is not None:
+    if not model and wire.needs_model:
         raise ConfigurationError("model", f"the format {format!r} needs the model's name")
     if scale is not None:
         one_of("scale", scale, get_args(Scale))
+    if listwise is not None:
+        is_bool("listwise", listwise)
+    return wire

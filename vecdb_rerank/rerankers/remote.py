@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import httpx
 
 from vecdb_rerank import telemetry
 from vecdb_rerank._checks import above, integer
-from vecdb_rerank.errors import RerankError, RerankerSkippedError, RerankTimeoutError
+from vecdb_rerank.errors import (
+    ConfigurationError,
+    RerankError,
+    RerankerSkippedError,
+    RerankTimeoutError,
+)
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.failures import Errors, is_fault
 from vecdb_rerank.http.request_limits import LearnedLimit, RequestLimit, RequestPlan
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.server_messages import names_error, value_at
+from vecdb_rerank.http.server_messages import names_error
 from vecdb_rerank.http.service import Service
 from vecdb_rerank.http.splitting import SplitCall
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
-from vecdb_rerank.rerankers.wire_formats import (
-    Reply,
-    Scale,
-    ScoreRequest,
-    WireFormat,
-    predicted_units,
-    reply,
-    request_tokens,
-)
+from vecdb_rerank.request import check_instruction
+from vecdb_rerank.rerankers.wire_format import Scale, WireFormat
+from vecdb_rerank.rerankers.wire_reply import Reply, has_results, reply
+from vecdb_rerank.rerankers.wire_request import ScoreRequest, predicted_units, request_tokens
 from vecdb_rerank.resilience.ledger import keep_reservation, reserve_more
 from vecdb_rerank.text_fields import valid_unicode
 
@@ -112,13 +113,17 @@ class RemoteReranker(BaseReranker, ABC):
         scale: Scale,
         options: RemoteOptions,
         secrets: tuple[str, ...] = (),
+        instruction: str | None = None,
     ) -> None:
         self.listwise: bool = wire.listwise
+        self.takes_instruction: bool = wire.takes_instruction
+        self._instruction = self._checked(instruction or "")
         self._wire = wire
         self._scale = scale
         self._options = options
         self._limit = LearnedLimit(RequestLimit(options.batch_size, options.batch_tokens))
-        self._service = Service(ERRORS, options.timeout, wire.error, secrets)
+        path = tuple(wire.error.split("."))
+        self._service = Service(ERRORS, options.timeout, path, secrets)
 
     @property
     @abstractmethod
@@ -134,6 +139,18 @@ class RemoteReranker(BaseReranker, ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
+    def with_instruction(self, instruction: str) -> Self:
+        """Return a reranker that follows ``instruction`` and shares this one's state."""
+        other = copy.copy(self)
+        other._instruction = self._checked(instruction)
+        return other
+
+    def _checked(self, instruction: str) -> str:
+        check_instruction(instruction)
+        if instruction and not self.takes_instruction:
+            raise ConfigurationError("instruction", "the service has no place for one")
+        return valid_unicode(instruction)
+
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Return the server's scores; None for documents that it refused or had no time for.
 
@@ -146,7 +163,9 @@ class RemoteReranker(BaseReranker, ABC):
         """Do as `score` does, as a flow for synchronous and asynchronous searches."""
         query, documents = valid_unicode(query), [valid_unicode(text) for text in documents]
         sent = documents[: self._limit.current().documents] if self.listwise else documents
-        call: SplitCall[float] = SplitCall(request_tokens(query, sent), self._limit, len(documents))
+        call: SplitCall[float] = SplitCall(
+            request_tokens(self._read_with(query), sent), self._limit, len(documents)
+        )
         budget = _Budget(lambda part: self._units(query, documents[part.start : part.stop]))
 
         def send(part: range, may_retry: bool) -> Flow[Sequence[float]]:
@@ -173,7 +192,9 @@ class RemoteReranker(BaseReranker, ABC):
         else:
             call.learn()
         read = Scores.from_logits if self._scale == "logits" else Scores.from_relevance
-        scores = read(call.results, billed=budget.billed)
+        most = self._wire.max_chars
+        cut = sum(len(text) > most for text in documents) if most else 0
+        scores = read(call.results, billed=budget.billed, truncated=cut)
         return replace(scores, notes=self._notes(call.plan))
 
     def _may_split(self, error: ServiceError) -> bool:
@@ -211,11 +232,15 @@ class RemoteReranker(BaseReranker, ABC):
         """Predict what one call will be billed, in the service's units; 0 if it bills nothing."""
         if self._wire.unit is None:
             return 0.0
-        parts = self._limit.current().parts(request_tokens(query, documents))
+        parts = self._limit.current().parts(request_tokens(self._read_with(query), documents))
         return sum(self._units(query, documents[part.start : part.stop]) for part in parts)
 
     def _units(self, query: str, documents: Sequence[str]) -> float:
-        return predicted_units(self._wire, query, documents)
+        return predicted_units(self._wire, self._read_with(query), documents)
+
+    def _read_with(self, query: str) -> str:
+        """Return what a server reads with each document, to count its tokens."""
+        return f"{self._instruction}\n{query}" if self._instruction else query
 
     def _attempts(
         self, attempt: Attempt, request: ScoreRequest, where: str, retries: int, deadline: Deadline
@@ -244,11 +269,10 @@ class RemoteReranker(BaseReranker, ABC):
             return reply(answer, request, self._wire)
         except RerankError as error:
             wrong: ServiceError = RerankServiceError(f"{where}: {error}")
-            results = self._wire.results
-            has_results = isinstance(value_at(answer, (results,)) if results else answer, list)
-        if names_error(answer, has_results=has_results):
-            sent = (request.query, *request.documents)
-            wrong = yield from self._service.refusal(200, {}, answer, where, sent, deadline)
+        if names_error(answer, has_results=has_results(answer, self._wire)):
+            wrong = yield from self._service.refusal(
+                200, {}, answer, where, request.texts, deadline
+            )
         raise wrong
 
 

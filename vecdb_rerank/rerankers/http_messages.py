@@ -1,0 +1,122 @@
+"""The requests to one rerank service: where they go, and what they carry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import httpx
+
+from vecdb_rerank._checks import check_type, shown
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.http.service import checked_body, checked_url, clean_key
+from vecdb_rerank.http.transport import SECRET_QUERY
+from vecdb_rerank.http.urls import split_url
+from vecdb_rerank.rerankers.wire_format import WireFormat
+from vecdb_rerank.rerankers.wire_request import (
+    ScoreRequest,
+    endpoint,
+    merged_query,
+    request_body,
+)
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a name of a header (RFC 9110)
+_OURS = {"content-length", "content-type", "host", "transfer-encoding", "connection"}
+_SHORT = 4  # characters; a shorter value of a header or parameter is no secret
+Urls = str | Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Makes the requests; raise `ConfigurationError` for arguments that no request could have.
+
+    ``url`` and ``endpoint`` are those of `HttpReranker`, of which one is given; the others, too.
+    """
+
+    wire: WireFormat
+    url: Urls = field(repr=False)
+    endpoint: Urls = field(repr=False)
+    model: str | None
+    api_key: str | None = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    query_params: Mapping[str, str] = field(repr=False)
+    extra_body: Mapping[str, object] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "api_key", clean_key(self.api_key))
+        _check_headers(self.headers)
+        _check_texts("query_params", self.query_params)
+        checked_body(self.extra_body)
+        names = {name.lower() for name in self.headers}
+        if self.api_key and self.wire.auth_header.lower() in names:
+            raise ConfigurationError(
+                "headers",
+                f"{self.wire.auth_header} is the header of api_key; leave one of them out",
+            )
+        self.urls  # noqa: B018 - checks them
+
+    @cached_property
+    def urls(self) -> tuple[str, ...]:
+        """The addresses to post to."""
+        if (self.url is None) == (self.endpoint is None):
+            raise ConfigurationError("url", "set url or endpoint, and not both")
+        key, given = ("endpoint", self.endpoint) if self.url is None else ("url", self.url)
+        several = [given] if isinstance(given, str) else given
+        if not isinstance(several, Sequence) or not several:
+            raise ConfigurationError(key, f"must be a url, or several; got {shown(given)}")
+        checked = [checked_url(one, key) for one in several]
+        if key == "endpoint":
+            return tuple(checked)
+        return tuple(endpoint(one, self.wire.path, self.model) for one in checked)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may repeat."""
+        found = [secret for url in self.urls for secret in split_url(url).secrets]
+        for value in (*self.headers.values(), *self.query_params.values()):
+            found += [value, *value.split()[1:]]  # as in: Bearer <token>
+        secret = (each for each in found if len(each) >= _SHORT)
+        return tuple(dict.fromkeys(filter(None, (self.api_key, *secret))))
+
+    def message(
+        self, url: str, request: ScoreRequest, page: str | None = None
+    ) -> tuple[httpx.Request, str]:
+        """Return the request to ``url``, and its query string, which is kept out of logs.
+
+        ``page`` is the token of a further page of results.
+        """
+        split = split_url(url)
+        headers = {**self.wire.headers, **self.headers}
+        if self.api_key:
+            headers[self.wire.auth_header] = f"{self.wire.auth_prefix}{self.api_key}"
+        elif split.basic:
+            headers.setdefault("Authorization", split.basic)
+        body = {**request_body(request, self.wire), **self.extra_body}
+        if page is not None and self.wire.next_page is not None:
+            body[self.wire.next_page] = page
+        query = merged_query(split.query, self.query_params)
+        message = httpx.Request(
+            "POST", split.address, json=body, headers=headers, extensions={SECRET_QUERY: query}
+        )
+        return message, query
+
+
+def _check_texts(key: str, given: Mapping[str, str]) -> None:
+    check_type(key, given, Mapping)
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str) or not name:
+            raise ConfigurationError(key, "must map names to str; write numbers as str, too")
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError`, without the values, for headers that cannot be sent."""
+    _check_texts("headers", headers)
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
+            raise ConfigurationError("headers", f"{name!r} cannot be set")
+        if not (value.isascii() and value.isprintable()) or value != value.strip():
+            raise ConfigurationError(
+                "headers", f"the value of {name} must be printable ASCII without spaces at its ends"
+            )
