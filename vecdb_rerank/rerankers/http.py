@@ -99,7 +99,8 @@ class HttpReranker(RemoteReranker):
         verify: Verify = True,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
-        wire = _wire(format, custom, model, scale, listwise)
+        wire = described(format, custom)
+        check_type("model", model, str)
         self._messages = Messages(
             wire,
             url,
@@ -111,6 +112,12 @@ class HttpReranker(RemoteReranker):
             extra_body or {},
         )
         urls = self._messages.urls
+        if not model and wire.needs_model:
+            raise ConfigurationError("model", f"the format {format!r} needs the model's name")
+        if scale is not None:
+            one_of("scale", scale, get_args(Scale))
+        if listwise is not None:
+            is_bool("listwise", listwise)
         super().__init__(
             wire,
             scale or wire.scale,
@@ -257,22 +264,3 @@ def _is_final(error: Exception, deadline: Deadline) -> bool:
 def _rejects_request(error: Exception) -> bool:
     """Check whether the request was refused, which implies nothing about the url."""
     return isinstance(error, ServiceError) and error.request_rejected
-
-
-def _wire(
-    format: FormatName,
-    custom: WireFormat | Mapping[str, object] | None,
-    model: str | None,
-    scale: str | None,
-    listwise: bool | None,
-) -> WireFormat:
-    """Return the format; raise `ConfigurationError` for options that do not fit."""
-    wire = described(format, custom)
-    check_type("model", model, str)
-    if not model and wire.needs_model:
-        raise ConfigurationError("model", f"the format {format!r} needs the model's name")
-    if scale is not None:
-        one_of("scale", scale, get_args(Scale))
-    if listwise is not None:
-        is_bool("listwise", listwise)
-    return wire

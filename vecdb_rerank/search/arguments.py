@@ -179,6 +179,15 @@ def _named(key: Literal["reranker", "embedder"], name: str) -> Any:
     try:
         signature(factory).bind()
     except TypeError as error:
-        why = f"{name!r} needs arguments ({error}); create {factory.__name__}(...)"
-        raise ConfigurationError(key, why) from None
-    return factory()
+        raise _needs_arguments(key, name, factory, error) from None
+    try:
+        return factory()
+    except MissingDependencyError:
+        raise
+    except ConfigurationError as error:
+        raise _needs_arguments(key, name, factory, error) from None
+
+
+def _needs_arguments(key: str, name: str, factory: Any, error: Exception) -> ConfigurationError:
+    why = f"{name!r} needs arguments ({error}); create {factory.__name__}(...)"
+    return ConfigurationError(key, why)
