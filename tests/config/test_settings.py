@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import traceback
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import DEFAULT_FILE, Loaded, load
 from vecdb_rerank.config.settings import (
     ENV_PREFIX,
@@ -25,6 +27,7 @@ from vecdb_rerank.config.settings import (
 )
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.policy.effort import Effort
+from vecdb_rerank.rerankers.wire_request import ScoreRequest
 
 HTTP = "[reranker]\ntype = 'http'\nurl = 'http://h'\nmodel = 'm'"
 SECRET = "s3cr3t-that-nobody-may-see"
@@ -627,6 +630,66 @@ def test_the_key_of_a_remote_reranker_is_kept_but_never_shown(env: Any, kind: st
     assert section.api_key is not None
     assert section.api_key.get_secret_value() == SECRET
     assert SECRET not in f"{loaded!r} {loaded} {section!r} {section} {loaded.settings}"
+
+
+def test_secret_headers_and_parameters_reach_the_reranker_and_are_never_shown(env: Any) -> None:
+    env(RERANKER__HEADERS=json.dumps({"X-Gateway": SECRET}))
+    given = {"type": "http", "endpoint": "http://h/rank", "query_params": {"code": SECRET}}
+    loaded = load(reranker={**given, "model": "m"})
+    section = loaded.settings.reranker
+    assert isinstance(section, HttpRerankerSettings)
+    built: Any = factory.reranker(loaded.settings)
+    message, query = built._messages.message("http://h/rank", ScoreRequest("m", "q", [], "logits"))
+    assert (message.headers["X-Gateway"], query) == (SECRET, f"code={SECRET}")
+    shown = f"{loaded!r} {section!r} {section.model_dump()} {loaded.settings} {built!r}"
+    assert SECRET not in shown
+    assert "http://h/rank" in shown
+
+
+def test_a_wire_format_is_described_in_a_file() -> None:
+    write(
+        """
+        [reranker]
+        type = "http"
+        url = "http://h"
+        format = "custom"
+        [reranker.custom]
+        path = "/rank"
+        body = { q = "{query}", texts = ["{document}"], task = "{instruction}" }
+        results = "scores"
+        index = ""
+        score = ""
+        """
+    )
+    built: Any = factory.reranker(load().settings)
+    request = ScoreRequest(None, "q", ["a", "b"], "relevance")
+    message, _ = built._messages.message("http://h/rank", request)
+    assert json.loads(message.content) == {"q": "q", "texts": ["a", "b"]}
+    assert built.takes_instruction
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ({}, "reranker.url"),
+        ({"url": "http://h", "endpoint": "http://h"}, "reranker.url"),
+        ({"endpoint": "h"}, "reranker.endpoint"),
+        ({"url": "http://h", "format": "custom"}, "reranker.custom"),
+        ({"url": "http://h", "custom": {"body": {"q": "{query}{documents}"}}}, "reranker.custom"),
+        (
+            {"url": "http://h", "format": "custom", "custom": {"body": {}}},
+            "reranker.custom.body",
+        ),
+        (
+            {"url": "http://h", "format": "custom", "custom": {"scores": "s"}},
+            "reranker.custom.scores",
+        ),
+    ],
+)
+def test_an_address_and_a_format_that_do_not_fit_are_named(wrong: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(reranker={"type": "http", "model": "m", **wrong})
+    assert caught.value.key == key
 
 
 def test_one_url_or_several() -> None:

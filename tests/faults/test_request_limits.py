@@ -105,13 +105,13 @@ def test_a_small_limit_costs_one_search_a_few_requests(limit: int, status: str) 
 
 
 def test_a_limit_on_tokens_is_kept_and_may_be_set() -> None:
-    long = ["word " * 8_000] * 25  # 10,000 tokens each
+    long = ["word " * 8_000] * 35  # 10,000 tokens each
 
     def refuses(documents: list[str]) -> str | None:
         tokens = sum(estimated_tokens(text) for text in documents)
-        return "400 Bad Request" if tokens > 100_000 else None
+        return "400 Bad Request" if tokens > 300_000 else None
 
-    for batch_tokens, most in ((None, 9), (50_000, 4)):
+    for batch_tokens, most in ((None, 29), (50_000, 4)):
         with picky_server(refuses) as server:
             one = HttpReranker(server.url, format="voyage", model="m", batch_tokens=batch_tokens)
             assert None not in score(one, long).raw

@@ -178,7 +178,7 @@ def test_wrong_arguments_are_named(options: dict[str, Any], key: str) -> None:
     ("custom", "answer"),
     [
         (
-            {"path": "/rank", "results": "out.scores", "index": None, "score": ""},
+            {"path": "/rank", "results": "out.scores", "index": "", "score": ""},
             {"out": {"scores": SCORES}},
         ),
         (

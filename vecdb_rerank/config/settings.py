@@ -46,6 +46,7 @@ from vecdb_rerank.policy.stages import stages
 from vecdb_rerank.request import NONE, Bm25Params, Language, SearchDefaults
 from vecdb_rerank.rerankers.wire_format import Scale, WireFormat
 from vecdb_rerank.rerankers.wire_formats import FormatName, described
+from vecdb_rerank.rerankers.wire_request import one_address
 from vecdb_rerank.secrets import concealed, shown
 from vecdb_rerank.text_fields import TextFields
 
@@ -245,8 +246,7 @@ class HttpRerankerSettings(Section):
 
     @model_validator(mode="after")
     def _one_address(self) -> Self:
-        if (self.url is None) == (self.endpoint is None):
-            raise ConfigurationError("url", "set url or endpoint, and not both")
+        one_address(self.url, self.endpoint)
         if self.hedge and len(self.url or self.endpoint or ()) < 2:
             raise ConfigurationError("hedge", "needs a second url")
         return self

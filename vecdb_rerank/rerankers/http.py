@@ -52,7 +52,7 @@ class HttpReranker(RemoteReranker):
         batch_size: documents per request (default: what the format allows); the requests of one
             call are made one after another.
         batch_tokens: estimated tokens per request, the query counted with each document (default:
-            the format's smallest limit: 100,000 for ``voyage`` and 30,000 for ``dashscope``, which
+            the format's smallest limit: 300,000 for ``voyage`` and 30,000 for ``dashscope``, which
             newer models exceed, 120,000 for ``dashscope_compatible``, none for other formats).
         scale: what the server's numbers are: ``relevance`` (0 to 1) or ``logits``, which the
             sigmoid maps to 0 to 1 (default: the format's; llama.cpp answers with logits).

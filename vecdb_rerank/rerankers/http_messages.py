@@ -19,6 +19,7 @@ from vecdb_rerank.rerankers.wire_request import (
     ScoreRequest,
     endpoint,
     merged_query,
+    one_address,
     request_body,
 )
 
@@ -60,8 +61,7 @@ class Messages:
     @cached_property
     def urls(self) -> tuple[str, ...]:
         """The addresses to post to."""
-        if (self.url is None) == (self.endpoint is None):
-            raise ConfigurationError("url", "set url or endpoint, and not both")
+        one_address(self.url, self.endpoint)
         key, given = ("endpoint", self.endpoint) if self.url is None else ("url", self.url)
         several = [given] if isinstance(given, str) else given
         if not isinstance(several, Sequence) or not several:

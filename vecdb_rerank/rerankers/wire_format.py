@@ -44,7 +44,8 @@ class WireFormat:
     results: str = "results"
     """The place of the list of results; ``""``: the response is the list."""
     index: str | None = "index"
-    """The place of the document's index in a result; None: results are in the documents' order."""
+    """The place of the document's index in a result; None or ``""``: results are in the documents'
+    order."""
     id: str | None = None
     """The place of the document's ``{id}`` in a result, instead of an index."""
     score: str = "relevance_score"
@@ -73,6 +74,7 @@ class WireFormat:
 
     def __post_init__(self) -> None:
         is_text("custom.auth_header", self.auth_header)
+        object.__setattr__(self, "index", self.index or None)
         for name in ("path", "results", "index", "id", "score", "next_page", "usage", "error"):
             check_type(f"custom.{name}", getattr(self, name), str)
         check_type("custom.body", self.body, Mapping)

@@ -48,7 +48,7 @@ _RANKING = {
 # of their SDKs (``tests/rerankers/sdk_requests.json``).
 # - cohere*, cohere_v1*: also the format of Infinity, LocalAI and llama.cpp, which returns logits.
 # - jina: returns documents by default; v3 reads all documents together. voyage*: at most 1,000
-#   documents; 100,000 tokens for the oldest models, 600,000 since rerank-2; reads instructions in
+#   documents; 300,000 tokens for rerank-1, 600,000 for later models; reads instructions in
 #   the query.
 # - tei: max-client-batch-size 32; without `truncate` one long document fails the request; logits
 #   distinguish scores that a server's 16-bit sigmoid makes equal.
@@ -92,7 +92,7 @@ FORMATS: Mapping[FormatName, WireFormat] = {
         results="data",
         usage="usage.total_tokens",
         error="detail",
-        max_tokens=100_000,
+        max_tokens=300_000,
         unit="token",
     ),
     "vllm": WireFormat(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.http.request_limits import estimated_tokens
 from vecdb_rerank.rerankers.wire_format import Scale, WireFormat
 from vecdb_rerank.rerankers.wire_template import fill
@@ -81,6 +82,14 @@ def root(url: str) -> str:
     """Return ``url`` without the path of Cohere's API: ``/rerank``, ``/v1``, ``/v2``."""
     base = url.rstrip("/").removesuffix("/rerank")
     return base.removesuffix("/v1").removesuffix("/v2").rstrip("/")
+
+
+def one_address(url: object, endpoint: object) -> None:
+    """Raise `ConfigurationError` unless one of the two arguments is given."""
+    if url is None and endpoint is None:
+        raise ConfigurationError("url", "is missing; set it to the server's address")
+    if url is not None and endpoint is not None:
+        raise ConfigurationError("url", "set it or endpoint, not both")
 
 
 def endpoint(url: str, path: str, model: str | None = None) -> str:
