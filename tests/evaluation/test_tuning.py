@@ -35,8 +35,10 @@ from vecdb_rerank.evaluation.tuning import (
     summary,
 )
 from vecdb_rerank.evaluation.tuning.as_runs import as_runs
+from vecdb_rerank.evaluation.yardstick import yardstick
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores
+from vecdb_rerank.policy.after import Boost, Mmr, Pin
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.exact_terms import ExactTerms
 from vecdb_rerank.policy.skip import Skip
@@ -289,6 +291,35 @@ def test_a_collection_with_one_branch_is_tuned_as_it_is_searched(
     with pytest.raises(ConfigurationError) as caught:
         modes(settings, live, ["bm25", "hybrid"])
     assert caught.value.key == "--modes"
+
+
+def test_stages_are_part_of_the_order_of_a_setting(
+    dataset: Dataset, scores: Path, connector: Any
+) -> None:
+    title = "Sailing 1"
+    stages = (
+        Boost({"must": [{"key": "title", "match": {"value": title}}]}, factor=3),
+        Mmr(0.6),
+        Pin(("sailing-2",)),
+    )
+    policy = replace(SETTINGS.policy, after=stages)
+    settings = SETTINGS.model_copy(update={"policy": policy})
+    one = replace(dataset, queries=dict(list(QUERIES.items())[:1]))
+    found = collect(settings, one, TRIED, sections(settings), scores=scores)
+    [query] = found.queries
+    assert query.matching == [{i for i, p in query.payloads.items() if p["title"] == title}]
+    for setting in TRIED:
+        given = replace(policy, blend=setting.blend)
+        shape = {"k": setting.k, "depth": setting.depth, "fusion": setting.fusion}
+        response = connector.search(query.query, limit=setting.k, rerank=given, **shape)
+        candidates = query.first_pass(setting.depth, setting.fusion, setting.k)
+        searched = [str(c.doc_id) for c in connector.candidates(response)]
+        assert query.reranked(candidates, setting, given) == searched
+    tuned = as_runs(found, TRIED[0])
+    rows = {
+        row["name"]: row["ndcg@10"] for row in yardstick(tuned, one.qrels, policy=policy)["rows"]
+    }
+    assert rows["reranked"] != rows["reranked, without policy.after"]
 
 
 def test_there_is_a_quality_for_every_query_under_every_setting(collected: Collected) -> None:

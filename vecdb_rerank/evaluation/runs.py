@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Unpack
 
 from vecdb_rerank.errors import ConfigurationError, FirstPassError
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.connector import EvaluatedConnector
 from vecdb_rerank.evaluation.document_ids import OWN, DocumentIds, distinct
-from vecdb_rerank.evaluation.scored import Scored
+from vecdb_rerank.evaluation.scored import Scored, boosted
 from vecdb_rerank.model import Candidate, HitId, Scores
 from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.ranking.fusion import by_score
@@ -93,7 +93,8 @@ def run(
     """
     runs: dict[str, Run] = {}
     # The branches of a hit, if they decide its place: no other request is sent than by a search.
-    explain = rerank and connector.pipeline.policy.branch_evidence
+    policy = connector.pipeline.policy
+    explain = rerank and (policy.branch_evidence or bool(policy.after))
     for mode in modes:
         texts: dict[str, str] = {}
         raw, reranked = Run(texts=texts), Run(texts=texts)
@@ -149,7 +150,9 @@ def _scored(
     estimates = {hit.id: hit.estimate for hit in outcome.hits}
     order = (i for i, _ in by_score(outcome.first_pass_score.items()) if i in found)
     candidates = [
-        Candidate(n, i, found[i].text, outcome.first_pass_score[i], branches=branches.get(i, {}))
+        replace(
+            found[i], position=n, score=outcome.first_pass_score[i], branches=branches.get(i, {})
+        )
         for n, i in enumerate(order)
     ]
     scores = Scores(
@@ -158,7 +161,8 @@ def _scored(
         calibrated="uncalibrated" not in outcome.notes,
         estimates=[estimates.get(candidate.id) for candidate in candidates],
     )
-    return Scored(query, candidates, scores, names, outcome.branch_weights)
+    matching = boosted(outcome.hits)
+    return Scored(query, candidates, scores, names, outcome.branch_weights, matching)
 
 
 def search(

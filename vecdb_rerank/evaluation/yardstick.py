@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 SPLITS = 200
 MIN_HALF = 30  # queries; on fewer, a choice is mostly chance
 TUNED_FUSION, RERANKED, TUNED_RERANKING = "tuned fusion", "reranked", "tuned reranking"
+WITHOUT_STAGES = "reranked, without policy.after"
 PERFECT = "perfect order"
-WITH_RERANKER = (RERANKED, TUNED_RERANKING, PERFECT)
+WITH_RERANKER = (RERANKED, WITHOUT_STAGES, TUNED_RERANKING, PERFECT)
 FUSIONS = (
     *(Fusion("min_max", weights=(n / 10, (10 - n) / 10)) for n in range(11)),
     *(Fusion("rrf", c, (n / 10, (10 - n) / 10)) for c in (10, 60) for n in range(1, 10)),
@@ -120,6 +122,8 @@ def yardstick(
         rows[TUNED_FUSION] = tuned(first, _fused(runs))
     if reranked is not None:
         rows[RERANKED] = fixed(reranked)
+        if policy is not None and policy.after:
+            rows[WITHOUT_STAGES] = measured(_without_stages(reranked, policy)), None, ""
         if len(queries) > 1:
             rows[TUNED_RERANKING] = tuned(reranked, _blended(reranked, policy or Policy()))
     perfect = measured(lambda query: best_first(first.ranked[query], qrels.get(query, {})))
@@ -191,6 +195,12 @@ def _fused(runs: Mapping[str, Run]) -> dict[str, Order]:
         return lambda query: [str(document) for document, _ in fusion.fuse(branches[query], rule)]
 
     return {described_fusion(rule): by(rule) for rule in FUSIONS}
+
+
+def _without_stages(reranked: Run, policy: Policy) -> Order:
+    """Return the order of the scored candidates as if ``policy.after`` had no stages."""
+    plain = replace(policy, after=())
+    return lambda query: reranked.scored[query].order(plain.blend, plain)
 
 
 def _blended(reranked: Run, policy: Policy) -> dict[str, Order]:

@@ -20,17 +20,22 @@ from vecdb_rerank.evaluation.connector import (
     evaluated_connector,
 )
 from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.scored import boosted
 from vecdb_rerank.evaluation.scoring import all_scores
 from vecdb_rerank.evaluation.tuning.collected import Collected, Scorer, Searched
 from vecdb_rerank.evaluation.tuning.grid import MAX_DEPTH, Setting, first_passes
+from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
-from vecdb_rerank.model import BranchHit, HitId
+from vecdb_rerank.model import BranchHit, HitId, Scores
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.calibration import Calibration
+from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.ranking.fusion import branch, tie_breaker
 from vecdb_rerank.request import Fusion
 from vecdb_rerank.resilience.adapt import adapt
 from vecdb_rerank.resilience.guarded import GuardedReranker
+from vecdb_rerank.search.arguments import make_chain
 
 
 def sections(settings: Settings, max_lengths: Sequence[int] = ()) -> list[RerankerSettings]:
@@ -90,6 +95,9 @@ def collect(
         _score_collectors(rerankers, settings.policy, scores) as collectors,
         evaluated_connector(without, dataset, on_progress, on_note=on_note) as connector,
     ):
+        if settings.policy.after:  # the stages are part of a reranked search
+            chain = make_chain(_Equal())
+            connector.pipeline = replace(connector.pipeline, chain=chain)
         connector.search("warm up", k=1, limit=1)  # loads lazily loaded models
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             searched, milliseconds = _search(connector, dataset, query_id, wanted)
@@ -125,7 +133,7 @@ def _search(
             k=both,
             limit=both,
             depth=MAX_DEPTH,
-            rerank=False,
+            rerank=bool(connector.pipeline.policy.after),
             explain=True,
         )
     [outcome] = outcomes
@@ -146,7 +154,22 @@ def _search(
     }
     texts = {i: text for i in sorted(ids, key=tie_breaker) if (text := candidates[i].text)}
     milliseconds = outcome.timings.get("embed", 0.0) + outcome.timings["first_pass"]
-    return replace(searched, texts=texts), milliseconds
+    if not connector.pipeline.policy.after:
+        return replace(searched, texts=texts), milliseconds
+    payloads = {i: candidates[i].payload for i in ids}
+    return replace(
+        searched, texts=texts, payloads=payloads, matching=boosted(outcome.hits)
+    ), milliseconds
+
+
+class _Equal(BaseReranker):
+    """Scores all texts alike."""
+
+    keeps_deadline = True
+    calibration = Calibration()
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:  # noqa: ARG002
+        return Scores.from_relevance([0.5] * len(documents))
 
 
 class _ScoreCollector:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from vecdb_rerank.config.settings import RerankerSettings
 from vecdb_rerank.evaluation.datasets import Qrels
@@ -23,7 +24,8 @@ class Searched:
 
     ``branches`` are those of the collection by name, bm25 before dense, with at least `MAX_DEPTH`
     hits each, if so many are found. ``names`` are the documents' own ids
-    by hit, ``texts`` the texts that a reranker reads under any setting. ``scores`` has one mapping
+    by hit, ``texts`` the texts that a reranker reads under any setting. ``payloads`` and
+    ``matching`` are what the stages of `Policy.after` need. ``scores`` has one mapping
     per reranker, from hits to raw score and relevance (0 to 1); ``calibrated`` says for each
     reranker whether its relevance is on the common scale.
     """
@@ -33,6 +35,8 @@ class Searched:
     branches: Mapping[str, Mapping[HitId, BranchHit]]
     names: Mapping[HitId, str]
     texts: Mapping[HitId, str] = field(default_factory=dict, repr=False)
+    payloads: Mapping[HitId, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    matching: Sequence[Collection[HitId]] = ()
     scores: tuple[Mapping[HitId, tuple[float, float]], ...] = ()
     calibrated: tuple[bool, ...] = ()
 
@@ -52,6 +56,7 @@ class Searched:
                 hit_id,
                 self.texts.get(hit_id, ""),
                 score,
+                self.payloads.get(hit_id, {}),
                 branches={name: hits[hit_id] for name, hits in cut.items() if hit_id in hits},
             )
             for n, (hit_id, score) in enumerate(found[:k])
@@ -90,7 +95,7 @@ class Searched:
         )
         hits = self._cut(setting.depth)
         weights = branch_weights.decide(hits, setting.fusion) if len(hits) > 1 else {}
-        return Scored(self.query, candidates, scores, self.names, weights)
+        return Scored(self.query, candidates, scores, self.names, weights, self.matching)
 
 
 @dataclass(slots=True)
