@@ -300,7 +300,7 @@ def test_stages_are_part_of_the_order_of_a_setting(
     stages = (
         Boost({"must": [{"key": "title", "match": {"value": title}}]}, factor=3),
         Mmr(0.6),
-        Pin(("sailing-2",)),
+        Pin(("sailing-1",)),
     )
     policy = replace(SETTINGS.policy, after=stages)
     settings = SETTINGS.model_copy(update={"policy": policy})
