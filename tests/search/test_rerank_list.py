@@ -12,6 +12,7 @@ from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.model import Scores
 from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.after import Boost, MaxPer, Mmr, Pin
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.policy.exact_terms import ExactTerms
@@ -180,3 +181,15 @@ def test_what_is_no_reranker_is_refused() -> None:
         ListReranker("mine", 7)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="KeepingReranker"):
         ListReranker("mine", KeepingReranker)
+
+
+def test_the_stages_of_a_policy_read_the_payloads_of_a_list() -> None:
+    texts = ["first one", "second one", "third one", "fourth one"]
+    payloads = [{"source": "a"}, {"source": "a"}, {"source": "b", "_doc_id": "1"}, {}]
+    stages = Policy(after=(MaxPer("source"), Pin(("1",))))
+    listed = ListReranker("test", lambda _, given: [0.5] * len(given), stages)
+    places = run(listed.steps("q", texts, [4, 3, 2, 1], payloads=payloads))
+    assert [place.position for place in places] == [2, 0, 3, 1]
+    with pytest.raises(ConfigurationError) as caught:
+        ListReranker("test", "none", Policy(after=(Mmr(), Boost({"term": {"a": 1}}, factor=2))))
+    assert caught.value.key == "policy.after.1.filter"

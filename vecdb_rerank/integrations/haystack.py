@@ -27,6 +27,7 @@ from vecdb_rerank.integrations.shared import (
     check_connector,
     check_documents,
     check_top,
+    payload_of,
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
@@ -175,7 +176,8 @@ class VecdbRerankRanker:
         texts = [self._text_fields.text({**d.meta, _CONTENT: d.content}) for d in documents]
         limit = self.top_k if top_k is None else check_top("top_k", top_k)
         scores = [document.score for document in documents]
-        return self._warm().steps(query, texts, scores, limit, _policy(policy))
+        held = [payload_of(document.meta, document.id) for document in documents]
+        return self._warm().steps(query, texts, scores, limit, _policy(policy), held)
 
     def _settings_of_rerankers(self) -> list[Options]:
         """Return the settings of the rerankers, or nothing if they were given as objects."""

@@ -22,6 +22,7 @@ from vecdb_rerank.integrations.shared import (
     check_connector,
     check_documents,
     check_top,
+    payload_of,
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
@@ -139,7 +140,8 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         rules = None if policy is None else make_policy(policy)
         texts = [self.text_fields.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
         scores = [document.metadata.get("score") for document in documents]
-        return self._reorder.steps(query, texts, scores, top_n or self.top_n, rules)
+        held = [payload_of(document.metadata, document.id) for document in documents]
+        return self._reorder.steps(query, texts, scores, top_n or self.top_n, rules, held)
 
 
 class VecdbRerankRetriever(BaseRetriever):

@@ -24,6 +24,7 @@ from vecdb_rerank.integrations.shared import (
     check_connector,
     check_documents,
     check_top,
+    payload_of,
     score_metadata,
 )
 from vecdb_rerank.policy import Policy
@@ -158,7 +159,9 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
 
     def _steps(self, query: str, nodes: Sequence[NodeWithScore]) -> Flow[list[Place]]:
         texts = [node.node.get_content(metadata_mode=self.metadata_mode) for node in nodes]
-        return self._reorder.steps(query, texts, [node.score for node in nodes], self.top_n)
+        held = [payload_of(node.node.metadata, node.node.node_id) for node in nodes]
+        scores = [node.score for node in nodes]
+        return self._reorder.steps(query, texts, scores, self.top_n, payloads=held)
 
     def _placed(self, node: NodeWithScore, place: Place) -> NodeWithScore:
         score = node.score if place.score is None else place.score

@@ -53,6 +53,11 @@ def score_metadata(
     return known
 
 
+def payload_of(metadata: Mapping[str, Any], document_id: str | None) -> Mapping[str, Any]:
+    """Return what the stages of `Policy.after` read of a framework's document."""
+    return metadata if document_id is None else {**metadata, DOC_ID: document_id}
+
+
 @dataclass(frozen=True, slots=True)
 class FoundDocument:
     """A hit of a search: ``score`` is that of the response, ``scores`` is `score_metadata`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from vecdb_rerank.model import DOC_ID, Candidate
+from vecdb_rerank.model import Candidate
 from vecdb_rerank.policy import distances
 from vecdb_rerank.policy.after import Decay, FieldSignal, MaxPer, Shape
 from vecdb_rerank.text_fields import lookup
@@ -129,15 +129,9 @@ def _curve(shape: Shape, distance: Array, midpoint: float) -> Array:
 def positions_of(ids: Sequence[int | str], candidates: Sequence[Candidate]) -> list[int]:
     """Return the places of the documents with these ``ids``, in the order of the ids.
 
-    A document goes by its id in the database and by the one it was added under. A number is the
-    same id as its digits.
+    A document goes by the id it was added under. A number is the same id as its digits.
     """
     wanted = {str(one): n for n, one in enumerate(ids)}
-    found = []
-    for place, candidate in enumerate(candidates):
-        n = wanted.get(str(candidate.id))
-        if n is None and DOC_ID in candidate.payload:
-            n = wanted.get(str(candidate.doc_id))
-        if n is not None:
-            found.append((n, place))
+    names = (str(candidate.doc_id) for candidate in candidates)
+    found = [(wanted[name], place) for place, name in enumerate(names) if name in wanted]
     return [place for _, place in sorted(found)]

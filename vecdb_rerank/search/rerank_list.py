@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from vecdb_rerank._checks import check_type
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.steps import Flow
-from vecdb_rerank.model import Candidate, Ranking
+from vecdb_rerank.model import DOC_ID, Candidate, Ranking
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.stages import extras
 from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.ranking.ordering import unchanged
 from vecdb_rerank.request import NativeSearch
@@ -50,6 +53,7 @@ class ListReranker:
     ) -> None:
         self._list = _List(source)
         self._pipeline = Pipeline(make_chain(reranker), policy=make_policy(policy), scores_all=True)
+        _check_stages(self._pipeline.policy)
 
     @property
     def chain(self) -> Chain | None:
@@ -63,17 +67,24 @@ class ListReranker:
         scores: Sequence[object],
         limit: int | None = None,
         policy: Policy | None = None,
+        payloads: Sequence[Mapping[str, Any]] = (),
     ) -> Flow[list[Place]]:
         """Return the flow that ends in the first ``limit`` places, best first; None for all.
 
         ``scores`` are those of the list, None for a text without one. ``policy`` holds for this
-        list alone. No text is dropped but for ``min_relevance``. Raises `RerankError` only under
-        ``on_error="raise"``.
+        list alone. ``payloads`` are the metadata of the texts, for the stages of `Policy.after`;
+        their key ``_doc_id`` is a document's id. No text is dropped but for ``min_relevance``.
+        Raises `RerankError` only under ``on_error="raise"``.
         """
+        if policy is not None:
+            _check_stages(policy)
+        held = payloads or [{}] * len(texts)
+        rows = enumerate(zip(texts, _falling(scores), held, strict=True))
         given = unchanged(
             [
-                Candidate(position=n, id=n, text=valid_unicode(text).strip(), score=score)
-                for n, (text, score) in enumerate(zip(texts, _falling(scores), strict=True))
+                # A position is not an id to pin a document by.
+                Candidate(n, n, valid_unicode(text).strip(), score, {DOC_ID: "", **payload})
+                for n, (text, score, payload) in rows
             ]
         )
         check_type("query", query, str)
@@ -83,6 +94,14 @@ class ListReranker:
             completed = yield from self._pipeline.rerank(self._list, search, FirstPass(given), run)
         ranking = deliver(completed, run.policy)
         return _places(ranking)[:limit]
+
+
+def _check_stages(policy: Policy) -> None:
+    """Raise `ConfigurationError` for a boost, whose filter only a database evaluates."""
+    for key in extras(policy.after).filters:
+        raise ConfigurationError(
+            key, "cannot be evaluated for a list; use a retriever over the database for boosts"
+        )
 
 
 def _places(ranking: Ranking) -> list[Place]:
