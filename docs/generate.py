@@ -151,13 +151,18 @@ def meaning(section: type[Any], key: str) -> str:
 
 
 def _arguments(section: type[Any]) -> Mapping[str, str]:
-    """Return the arguments of the class that a section's ``type`` names, as it documents them."""
+    """Return the arguments of the class that a section's ``type`` names, as it documents them.
+
+    A class without such documentation has that of its base class.
+    """
     for name, group in (("reranker", "rerankers"), ("embedder", "embedders")):
         for kind, known in section_types(name).items():
             if known is section and kind != "none":
                 [point] = entry_points(group=f"vecdb_rerank.{group}", name=kind)
                 module = point.module.partition(".")[2]
-                return dict(_documented(_package()[f"{module}.{point.attr}"]))
+                named = _package()[f"{module}.{point.attr}"]
+                documented = (dict(_documented(one)) for one in (named, *named.mro()))
+                return next(filter(None, documented), {})
     return {}
 
 

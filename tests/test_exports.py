@@ -15,15 +15,15 @@ from vecdb_rerank import integrations
 
 CORE = """
 AddOptions AnyReranker AsyncConnector AsyncReranker BaseReranker Blend Boost BranchHit Breaker Bury
-Calibration Candidate CascadeReranker CohereReranker ConfigurationError Connector ConnectorOptions
-Cost CrossEncoderReranker DatabaseError Deadline Decay Document Effort Embedder Estimate ExactTerms
-ExplainedHit Failure FieldSignal Finding FirstPassError FirstPassTimeoutError FlagEmbeddingReranker
-FunctionEmbedder FunctionReranker Fusion HttpReranker IngestError IngestReport InvalidRerankerError
-LateInteractionReranker LlmReranker MaxPer MissingDependencyError Mmr OnnxEmbedder OnnxReranker
-Outcome Passages Pin Policy RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError
-Scores
-SearchDefaults SearchOptions SentenceTransformersEmbedder Skip StageEffect TextFields
-VecdbRerankError __version__ billed_units connect connect_async observe rerank_query
+Calibration Candidate CascadeReranker CohereEmbedder CohereReranker ConfigurationError Connector
+ConnectorOptions Cost CrossEncoderReranker DatabaseError Deadline Decay Document Effort Embedder
+EmbedderError EmbedderTimeoutError Estimate ExactTerms ExplainedHit Failure FieldSignal Finding
+FirstPassError FirstPassTimeoutError FlagEmbeddingReranker FunctionEmbedder FunctionReranker Fusion
+HttpReranker IngestError IngestReport InvalidRerankerError JinaEmbedder LateInteractionReranker
+LlmReranker MaxPer MissingDependencyError Mmr OnnxEmbedder OnnxReranker OpenAIEmbedder Outcome
+Passages Pin Policy RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError Scores
+SearchDefaults SearchOptions SentenceTransformersEmbedder Skip StageEffect TeiEmbedder TextFields
+VecdbRerankError VoyageEmbedder __version__ billed_units connect connect_async observe rerank_query
 """
 EXPORTS = {
     "vecdb_rerank": CORE,

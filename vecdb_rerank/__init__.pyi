@@ -4,13 +4,20 @@
 from vecdb_rerank._version import __version__ as __version__
 from vecdb_rerank.config.factory import connect as connect
 from vecdb_rerank.config.factory import connect_async as connect_async
+from vecdb_rerank.embedders.cohere import CohereEmbedder as CohereEmbedder
 from vecdb_rerank.embedders.function import FunctionEmbedder as FunctionEmbedder
+from vecdb_rerank.embedders.jina import JinaEmbedder as JinaEmbedder
 from vecdb_rerank.embedders.onnx import OnnxEmbedder as OnnxEmbedder
+from vecdb_rerank.embedders.openai import OpenAIEmbedder as OpenAIEmbedder
 from vecdb_rerank.embedders.sentence_transformers import (
     SentenceTransformersEmbedder as SentenceTransformersEmbedder,
 )
+from vecdb_rerank.embedders.tei import TeiEmbedder as TeiEmbedder
+from vecdb_rerank.embedders.voyage import VoyageEmbedder as VoyageEmbedder
 from vecdb_rerank.errors import ConfigurationError as ConfigurationError
 from vecdb_rerank.errors import DatabaseError as DatabaseError
+from vecdb_rerank.errors import EmbedderError as EmbedderError
+from vecdb_rerank.errors import EmbedderTimeoutError as EmbedderTimeoutError
 from vecdb_rerank.errors import FirstPassError as FirstPassError
 from vecdb_rerank.errors import FirstPassTimeoutError as FirstPassTimeoutError
 from vecdb_rerank.errors import IngestError as IngestError

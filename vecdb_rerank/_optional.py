@@ -13,7 +13,8 @@ from typing import Any
 
 from vecdb_rerank.errors import MissingDependencyError
 
-_OVER_HTTP = {"llm"}  # components of the extra `http` with names of their own
+# Components of the extra `http` that have names of their own.
+_OVER_HTTP = {"llm", "openai", "tei", "voyage", "jina"}
 
 
 def require(module: str, extra: str) -> Any:

@@ -10,6 +10,8 @@
     ├── DatabaseError                the database refused or could not be reached
     │   └── FirstPassError           ... in a search, or the query could not be embedded
     │       └── FirstPassTimeoutError    ... or was late (also a TimeoutError)
+    ├── EmbedderError                an embedding service did not return vectors
+    │   └── EmbedderTimeoutError     ... or was late (also a TimeoutError)
     ├── RerankError                  the reranker failed (raised under ``on_error="raise"``)
     │   ├── RerankTimeoutError       ... or was late (also a TimeoutError)
     │   └── RerankerSkippedError     ... or was left out: breaker, budget, too little time
@@ -75,6 +77,14 @@ class FirstPassError(DatabaseError):
 
 class FirstPassTimeoutError(FirstPassError, TimeoutError):
     """The first pass did not answer before the deadline."""
+
+
+class EmbedderError(VecdbRerankError):
+    """An embedding service did not return vectors; in a search this becomes a `FirstPassError`."""
+
+
+class EmbedderTimeoutError(EmbedderError, TimeoutError):
+    """An embedding service did not answer before the deadline."""
 
 
 class RerankError(VecdbRerankError):

@@ -144,6 +144,25 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
+class FlowEmbedder(Embedder, Protocol):
+    """An `Embedder` that also yields its I/O, so that it keeps deadlines and event loops."""
+
+    def query_steps(self, text: str, *, deadline: Deadline) -> Flow[Vector]:
+        """Return the vector of a query, as a flow."""
+        ...
+
+    def document_steps(
+        self, texts: Sequence[str], *, deadline: Deadline
+    ) -> Flow[Sequence[Vector | None]]:
+        """Return the vectors of documents, as a flow; None for a text that was refused."""
+        ...
+
+    def closing(self) -> Flow[None]:
+        """Return the flow that closes its connections."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Formula:
     """The caller's own formula over the scores of a first pass, as for stock or freshness.

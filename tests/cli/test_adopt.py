@@ -28,6 +28,8 @@ from opensearchpy import OpenSearch
 from qdrant_client import QdrantClient, models
 from typer.testing import CliRunner, Result
 
+from tests.embedders.embed_server import answer
+from tests.scripted_server import Answer, Body, scripted_server
 from vecdb_rerank.cli import adopt
 from vecdb_rerank.cli.app import app
 from vecdb_rerank.config.settings import ENV_PREFIX
@@ -401,6 +403,38 @@ def test_bm25_vectors_and_their_language_are_recognised(place: Place) -> None:
     backend = settings()["backend"]
     assert (backend["bm25_vector"], backend["language"]) == ("bm25", "german")
     assert "Katze" in done("search", "schlafende Katzen")
+
+
+@pytest.mark.parametrize("usual", [384, 512])
+def test_a_service_is_compared_if_it_is_named(
+    usual: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(body: Body) -> Answer:
+        if body.get("dimensions", usual) != 384:
+            return answer("openai", [[1.0] * 512] * len(body["input"]))
+        return answer("openai", place.vectors(body["input"]))
+
+    bare_qdrant(place)
+    with scripted_server(script) as server:
+        monkeypatch.setenv(f"{ENV_PREFIX}EMBEDDER__URL", server.url)
+        monkeypatch.setenv(f"{ENV_PREFIX}EMBEDDER__API_KEY", "k")
+        done("adopt", place.name, "--path", "db", "--embedder", "openai:m", "--query", QUERY)
+        assert all(head["authorization"] == "Bearer k" for head in server.heads)
+    written = settings()["embedder"]
+    dimensions = {} if usual == 384 else {"dimensions": 384}
+    assert written == {"type": "openai", "model": "m", **dimensions}
+    assert "api_key" not in Path("vecdb_rerank.toml").read_text(encoding="utf-8")
+
+
+def test_the_usual_services_are_named_as_the_option_takes_them(place: Place) -> None:
+    with closing(place.qdrant()) as client:
+        params = models.VectorParams(size=1536, distance=models.Distance.COSINE)
+        client.create_collection(place.name, vectors_config=params)
+        point = models.PointStruct(id=1, vector=[1.0] * 1536, payload={"text": TEXTS[0]})
+        client.upsert(place.name, [point])
+    done("adopt", place.name, "--path", "db", "--create-text-index")
+    text = Path("vecdb_rerank.toml").read_text(encoding="utf-8")
+    assert "openai:text-embedding-3-small" in text
 
 
 def test_what_is_missing_is_named(place: Place) -> None:

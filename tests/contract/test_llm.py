@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.test_remote import words
-from tests.rerankers.chat.chat_server import Answer, Body, chat_server, data_of, likely
+from tests.rerankers.chat.answers import data_of, likely
+from tests.scripted_server import Answer, Body, scripted_server
 from vecdb_rerank import LlmReranker
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.testing import RerankerContract
@@ -27,7 +28,7 @@ class TestLlmReranker(RerankerContract):
     @pytest.fixture(scope="class")
     @classmethod
     def reranker(cls) -> Iterator[LlmReranker]:
-        with chat_server(overlap) as server:
+        with scripted_server(overlap) as server:
             made = LlmReranker(server.url, model="m", mode="pointwise", max_tokens=10**7)
             yield made
             run(made.closing())

@@ -11,7 +11,7 @@ from vecdb_rerank.adopt.fields import plain_text
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.request import NONE, UNSPACED, Language
 
-Value = str | list[str]
+Value = str | int | list[str]
 CREATE = "--create-text-index"
 
 

@@ -14,7 +14,7 @@ PROVEN = 0.99  # mean cosine from which the model is the one
 LIKELY = 0.75  # the same model with other text around it; other models are near 0
 _COMPARED = 3  # documents
 
-# Models that are in wide use, by the size of their vectors.
+# Models that are in wide use, by the size of their vectors; services with the type of embedder.
 USUAL: Mapping[int, tuple[str, ...]] = {
     256: ("minishlab/potion-base-8M",),
     384: (
@@ -34,11 +34,18 @@ USUAL: Mapping[int, tuple[str, ...]] = {
         "BAAI/bge-large-en-v1.5",
         "intfloat/multilingual-e5-large",
         "mixedbread-ai/mxbai-embed-large-v1",
-        "Cohere's embed-v3",
-        "Voyage's voyage-3",
+        "cohere:embed-multilingual-v3.0",
+        "cohere:embed-english-v3.0",
+        "voyage:voyage-3.5",
+        "jina:jina-embeddings-v3",
     ),
-    1536: ("OpenAI's text-embedding-3-small", "OpenAI's text-embedding-ada-002"),
-    3072: ("OpenAI's text-embedding-3-large", "Google's gemini-embedding-001"),
+    1536: (
+        "openai:text-embedding-3-small",
+        "openai:text-embedding-ada-002",
+        "cohere:embed-v4.0",
+    ),
+    2048: ("jina:jina-embeddings-v4", "voyage:voyage-3-large"),
+    3072: ("openai:text-embedding-3-large", "Google's gemini-embedding-001"),
     4096: ("Qwen/Qwen3-Embedding-8B", "intfloat/e5-mistral-7b-instruct"),
 }
 
@@ -50,13 +57,14 @@ class Candidate:
     ``agreement`` is None if it was not compared: its size differs, or no vectors could be read.
     """
 
-    settings: Mapping[str, str]
+    settings: Mapping[str, str | int]
     agreement: float | None = None
 
     @property
     def name(self) -> str:
         """The candidate as an option names it."""
-        kind, model = self.settings["type"], self.settings.get("model", "")
+        kind = self.settings["type"]
+        model = str(self.settings.get("model") or self.settings.get("url", ""))
         return model if model == "bundled" else f"{kind}:{model}"
 
     @property

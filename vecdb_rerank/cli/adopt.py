@@ -46,7 +46,7 @@ def command(
     ] = None,
     dense_vector: Annotated[str | None, typer.Option(help="Vector to search, or none.")] = None,
     embedder: Annotated[
-        str | None, typer.Option(help="Model of the vectors: bundled, TYPE:MODEL or none.")
+        str | None, typer.Option(help="Model of the vectors: bundled, TYPE:MODEL, tei:URL or none.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="Language of the texts.")] = None,
     create_text_index: Annotated[
@@ -56,9 +56,10 @@ def command(
 ) -> None:
     """Write the configuration for a collection that exists, and search once.
 
-    Reads at most 64 documents, sends their text nowhere, and changes nothing
-    without --create-text-index. Asks what it cannot tell. Keys and passwords
-    come from the environment (VECDB_RERANK__BACKEND__API_KEY).
+    Reads at most 64 documents, sends their text nowhere but to a service that
+    --embedder names, and changes nothing without --create-text-index. Asks what
+    it cannot tell. Keys and passwords come from the environment
+    (VECDB_RERANK__BACKEND__API_KEY, VECDB_RERANK__EMBEDDER__API_KEY).
 
     Example: vecdb-rerank adopt --url http://localhost:6333 documents
     """
@@ -82,6 +83,7 @@ def command(
     kind = backend or ("qdrant" if url is None else _database(url))
     connection = {"type": kind, **{key: value for key, value in place.items() if value is not None}}
     settings = load_environment(
+        ("backend",),
         backend=connection if collection is None else {**connection, "collection": collection},
         **_NO_MODELS,
     )

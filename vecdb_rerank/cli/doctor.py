@@ -122,15 +122,20 @@ def _diagnosed(settings: Settings, dataset: Dataset) -> list[Finding]:
 
 
 def _embedder(embedder: Embedder | None) -> Finding:
+    from vecdb_rerank.embedders.flows import closing as closing_embedder
+    from vecdb_rerank.flow.drivers import run
     from vecdb_rerank.search.store import Finding
 
     if embedder is None:
         return Finding("", "ok", "none: dense searches need a query_vector")
-    started = time.perf_counter()
-    embedder.embed_query("warm up")
-    started, loaded = time.perf_counter(), time.perf_counter() - started
-    embedder.embed_query("how long does one query take?")
-    took = (time.perf_counter() - started) * 1e3
+    try:
+        started = time.perf_counter()
+        embedder.embed_query("warm up")
+        started, loaded = time.perf_counter(), time.perf_counter() - started
+        embedder.embed_query("how long does one query take?")
+        took = (time.perf_counter() - started) * 1e3
+    finally:
+        run(closing_embedder(embedder))
     name = getattr(embedder, "name", type(embedder).__name__)  # not part of the protocol
     speed = f"{loaded:.1f} s to load, {took:.0f} ms per query"
     return Finding("", "ok", f"{name}, {embedder.dimension} dimensions; {speed}")
@@ -159,7 +164,9 @@ def _reranker(section: RerankerSettings, k: int) -> Finding:
 def _database(settings: Settings) -> list[Finding]:
     from vecdb_rerank.config import factory
     from vecdb_rerank.errors import VecdbRerankError
+    from vecdb_rerank.request import NONE
     from vecdb_rerank.search import self_retrieval
+    from vecdb_rerank.search.directions import directions
     from vecdb_rerank.search.store import Finding
 
     try:
@@ -169,9 +176,13 @@ def _database(settings: Settings) -> list[Finding]:
             if any(found.level == "error" for found in findings):
                 return findings
             measured = connector.self_retrieval()
-            if measured is None:
-                return findings
-            return [*findings, self_retrieval.finding(measured, settings.search.fusion)]
+            if measured is not None:
+                findings.append(self_retrieval.finding(measured, settings.search.fusion))
+            vector = getattr(settings.backend, "dense_vector", None) or ""
+            if settings.search.mode != "bm25" and vector != NONE:
+                checking = directions(connector.pipeline, connector.store, vector, measured)
+                findings += filter(None, [common.run_on(connector, checking)])
+            return findings
     except VecdbRerankError as error:
         problem, _, fix = str(error).partition("; ")
         fix = fix or "correct the section [backend]"
@@ -182,13 +193,18 @@ def _without_models(settings: Settings) -> Settings:
     """Return settings for checking the database even if a model does not load."""
     from vecdb_rerank.config import factory
     from vecdb_rerank.config.settings import NoneSettings
+    from vecdb_rerank.embedders.flows import closing as closing_embedder
     from vecdb_rerank.errors import VecdbRerankError
+    from vecdb_rerank.flow.drivers import run
 
     none = NoneSettings()
     without_reranker = settings.model_copy(update={"reranker": none, "rerankers": ()})
     try:
         if (embedder := factory.embedder(settings)) is not None:
-            _ = embedder.dimension
+            try:
+                _ = embedder.dimension
+            finally:
+                run(closing_embedder(embedder))
     except VecdbRerankError:
         return without_reranker.model_copy(update={"embedder": none})
     return without_reranker

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -64,9 +64,15 @@ def load(file: Path | str | None = None, **arguments: object) -> Loaded:
     return _validated(layers)
 
 
-def load_environment(**arguments: object) -> Settings:
-    """Return the settings of the environment and ``arguments``, of no file; raises like `load`."""
-    return _validated({"arguments": arguments, "environment": _environment()}).settings
+def load_environment(sections: Collection[str] | None = None, /, **arguments: object) -> Settings:
+    """Return the settings of the environment and ``arguments``, of no file; raises like `load`.
+
+    Of the environment, only these ``sections`` are read, by default all.
+    """
+    found = _environment()
+    if sections is not None:
+        found = {name: value for name, value in found.items() if name in sections}
+    return _validated({"arguments": arguments, "environment": found}).settings
 
 
 def check(**arguments: object) -> Settings:

@@ -39,6 +39,7 @@ from pydantic_settings import (
 
 from vecdb_rerank import registry
 from vecdb_rerank.config import schema
+from vecdb_rerank.embedders.formats import FORMATS as EMBED_FORMATS
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.http.urls import names_server, with_slashes
 from vecdb_rerank.policy import Policy
@@ -284,7 +285,6 @@ class LlmRerankerSettings(Section):
     model: str = Field(min_length=1)
     mode: Literal["listwise", "pointwise"] = "listwise"
     api_key: SecretStr | None = None
-    api_version: str | None = None
     instruction: str | None = None
     window: int = Field(20, ge=2)
     stride: int = Field(10, ge=1)
@@ -352,6 +352,68 @@ class FlagEmbeddingSettings(Section):
     cutoff_layer: int | None = None
     batch_size: int = Field(32, ge=1)
     trust_remote_code: bool = False
+
+
+class RemoteEmbedderSettings(Section):
+    """What the embedders of all services take."""
+
+    type: str
+    model: str | None = Field(None, min_length=1)
+    url: ServiceUrl | None = None
+    api_key: SecretStr | None = None
+    dimensions: int | None = Field(None, ge=1)
+    query_prefix: str = ""
+    document_prefix: str = ""
+    query_kind: str | None = None
+    document_kind: str | None = None
+    normalize: bool = True
+    timeout: float = Field(10.0, gt=0)
+    retries: int = Field(2, ge=0)
+    batch_size: int | None = Field(None, ge=1)
+    batch_tokens: int | None = Field(None, ge=1)
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    http2: bool = False
+    verify: Verify = True
+    max_response_bytes: int = Field(64 * 1024 * 1024, ge=1)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        wire = EMBED_FORMATS[self.type]
+        if self.model is None and wire.model is not None:
+            raise ConfigurationError("model", "must be the model's name")
+        if self.url is None and wire.url is None:
+            raise ConfigurationError("url", "must be the server's URL")
+        return self
+
+
+class OpenAIEmbedderSettings(RemoteEmbedderSettings):
+    """OpenAI's API, or a server that is compatible with it."""
+
+    type: Literal["openai"] = "openai"
+
+
+class CohereEmbedderSettings(RemoteEmbedderSettings):
+    """Cohere's API."""
+
+    type: Literal["cohere"] = "cohere"
+
+
+class TeiEmbedderSettings(RemoteEmbedderSettings):
+    """A server of text-embeddings-inference."""
+
+    type: Literal["tei"] = "tei"
+
+
+class VoyageEmbedderSettings(RemoteEmbedderSettings):
+    """Voyage AI's API."""
+
+    type: Literal["voyage"] = "voyage"
+
+
+class JinaEmbedderSettings(RemoteEmbedderSettings):
+    """Jina AI's API."""
+
+    type: Literal["jina"] = "jina"
 
 
 class SentenceTransformersSettings(Section):
@@ -446,6 +508,11 @@ BackendSettings = Annotated[
 EmbedderSettings = Annotated[
     Annotated[OnnxEmbedderSettings, Tag("onnx")]
     | Annotated[SentenceTransformersSettings, Tag("sentence_transformers")]
+    | Annotated[OpenAIEmbedderSettings, Tag("openai")]
+    | Annotated[CohereEmbedderSettings, Tag("cohere")]
+    | Annotated[TeiEmbedderSettings, Tag("tei")]
+    | Annotated[VoyageEmbedderSettings, Tag("voyage")]
+    | Annotated[JinaEmbedderSettings, Tag("jina")]
     | Annotated[NoneSettings, Tag("none")]
     | Annotated[PluginEmbedder, Tag(PLUGIN)],
     _tag("embedder"),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vecdb_rerank.cache_folder import SCORES, VECTORS, cache_folder
+from vecdb_rerank.embedders.flows import closing
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
@@ -64,6 +65,10 @@ class CachedEmbedder:
             # As rounded as they will be read: both evaluations must search the same vectors.
             known |= self._table.write(dict(zip(missing, vectors, strict=True)))
         return [known[key].tolist() for key in keys]
+
+    def closing(self) -> Flow[None]:
+        """Close the connections of the embedder."""
+        yield from closing(self._embedder)
 
     def close(self) -> None:
         """Close the file."""

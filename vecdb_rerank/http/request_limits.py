@@ -23,6 +23,13 @@ def estimated_tokens(text: str) -> float:
     return characters / 4 + (len(text.encode()) - characters) * 3 / 8
 
 
+def shortened(text: str, tokens: int) -> str:
+    """Return the beginning of ``text`` that has at most ``tokens``, as estimated."""
+    while (found := estimated_tokens(text)) > tokens:
+        text = text[: int(len(text) * tokens / found)]
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class RequestLimit:
     """The most that one request may hold; ``tokens`` counts the query with each document."""

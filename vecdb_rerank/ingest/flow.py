@@ -13,8 +13,10 @@ from typing import Generic, NamedTuple, TypeVar
 import tenacity
 from more_itertools import chunked, constrained_batches
 
-from vecdb_rerank.errors import ConfigurationError, IngestError
-from vecdb_rerank.flow.steps import Compute, Flow
+from vecdb_rerank.embedders.flows import document_vectors
+from vecdb_rerank.errors import ConfigurationError, EmbedderError, IngestError
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.retry import retry
 from vecdb_rerank.ingest.model import (
     Cause,
@@ -62,7 +64,8 @@ def ingest(
 
     Raises `ConfigurationError` for a document without a valid id (before anything is sent, if
     ``source`` is a sequence; else before the batch that it would be in), and `IngestError` if the
-    database accepts nothing for ``give_up_after`` seconds, or never will.
+    database accepts nothing for ``give_up_after`` seconds, or never will, or if an embedding
+    service returns nothing for so long.
     """
     started = time.monotonic()
     batches = _BatchWriter(writer, options.give_up_after)
@@ -76,7 +79,12 @@ def ingest(
         get_len=_size,
         strict=False,
     ):
-        items, unfit = yield from _prepare(writer, batch, embedder)
+        try:
+            deadline = Deadline.after(options.give_up_after)
+            items, unfit = yield from _prepare(writer, batch, embedder, deadline)
+        except EmbedderError as error:
+            stored = len(batches.stored)
+            raise IngestError(f"{error}; {stored} documents are stored, run again") from error
         failed += [*unfit, *(yield from batches.write(items))]
         without_text -= {_key(read.id) for read in batch}
         without_text |= {_key(read.id) for read in batch if not read.text.strip()}
@@ -125,21 +133,24 @@ def _key(doc_id: HitId) -> int:
 
 
 def _prepare(
-    writer: Writer[ItemT], batch: Sequence[_Read], embedder: Embedder | None
+    writer: Writer[ItemT], batch: Sequence[_Read], embedder: Embedder | None, deadline: Deadline
 ) -> Flow[tuple[list[_Item[ItemT]], list[Failure]]]:
     """Return the items to write, and the documents that cannot be written.
 
     Of several documents with the same id the last is written.
     """
-    made: Mapping[int, Vector] = {}
+    made: Mapping[int, Vector | None] = {}
     missing = [n for n, read in enumerate(batch) if read.document.vector is None]
     if embedder is not None and missing:
         texts = [batch[n].text for n in missing]
-        vectors = yield Compute(lambda: embedder.embed_documents(texts))
+        vectors = yield from document_vectors(embedder, texts, deadline)
         made = dict(zip(missing, vectors, strict=True))
     items: dict[str, _Item[ItemT]] = {}
     unfit: list[Failure] = []
     for n, (doc_id, document, text) in enumerate(batch):
+        if n in made and made[n] is None:
+            unfit.append(Failure(doc_id, "the embedding service refused its text"))
+            continue
         try:
             native = writer.item(document, text, made.get(n, document.vector))
         except (ValueError, TypeError) as error:

@@ -12,8 +12,9 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.client_pool import Verify
-from vecdb_rerank.http.endpoint import openai_endpoint
+from vecdb_rerank.http.endpoint import endpoint
 from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES, JsonClient
+from vecdb_rerank.http.request_limits import shortened
 from vecdb_rerank.http.service import Service, checked_body
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
@@ -21,7 +22,6 @@ from vecdb_rerank.rerankers.chat.client import Chat
 from vecdb_rerank.rerankers.chat.listwise import ListwiseCall, Windows
 from vecdb_rerank.rerankers.chat.meter import Meter
 from vecdb_rerank.rerankers.chat.pointwise import Judging, PointwiseCall
-from vecdb_rerank.rerankers.chat.prompts import shortened
 from vecdb_rerank.rerankers.remote import ERRORS
 from vecdb_rerank.resilience.latency import LatencyModel
 from vecdb_rerank.text_fields import valid_unicode
@@ -34,13 +34,13 @@ class LlmReranker(BaseReranker):
 
     Args:
         url: the server's address, such as ``http://localhost:8000`` (vLLM), ``…:11434`` (Ollama)
-            or ``https://api.openai.com/v1``; with or without ``/chat/completions``.
+            or ``https://api.openai.com/v1``; with or without ``/chat/completions``. A query string
+            is sent and never logged; ``?api-version=…`` names a deployment of Azure's.
         model: the model's name.
         mode: ``listwise`` asks for the order of a window of documents, and ``pointwise`` whether
             one document answers the query: the probability of "yes" by the log probabilities of
             the first token, or a grade from 0 to 4 if the server has none.
-        api_key: sent as a bearer token, and in the header ``api-key`` with ``api_version``.
-        api_version: the parameter ``api-version`` of Azure's deployments.
+        api_key: sent as a bearer token, or to Azure in the header ``api-key``.
         instruction: what the search prefers, such as ``prefer official documentation``.
         window: documents of one request in the mode ``listwise``, at least 2.
         stride: how many documents further ahead the next window begins (1 to ``window``). Windows
@@ -84,7 +84,6 @@ class LlmReranker(BaseReranker):
         model: str,
         mode: Mode = "listwise",
         api_key: str | None = None,
-        api_version: str | None = None,
         instruction: str | None = None,
         window: int = 20,
         stride: int = 10,
@@ -115,8 +114,8 @@ class LlmReranker(BaseReranker):
         self._document_tokens = integer("document_tokens", document_tokens, 1)
         self._limits = integer("max_calls", max_calls, 1), integer("max_tokens", max_tokens, 1)
         self._output_weight = output_weight
-        endpoint = openai_endpoint(url, "/chat/completions", api_key, api_version)
-        self._name = f"llm:{endpoint.host}/{model}"
+        where = endpoint(url, "/chat/completions", api_key)
+        self._name = f"llm:{where.host}/{model}"
         self._client = JsonClient(
             http2=http2,
             verify=verify,
@@ -125,8 +124,8 @@ class LlmReranker(BaseReranker):
         self._chat = Chat(
             self.name,
             model,
-            endpoint,
-            Service(ERRORS, timeout, ("error", "message"), endpoint.secrets),
+            where,
+            Service(ERRORS, timeout, ("error", "message"), where.secrets),
             self._client,
             retries=integer("retries", retries, 0),
             extra_body=checked_body(extra_body or {}),

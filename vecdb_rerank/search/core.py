@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from vecdb_rerank._checks import check_names, check_type, is_bool
+from vecdb_rerank.embedders.flows import closing
 from vecdb_rerank.errors import (
     ConfigurationError,
     DatabaseError,
@@ -18,7 +19,7 @@ from vecdb_rerank.errors import (
 from vecdb_rerank.flow.steps import Flow, call, compute
 from vecdb_rerank.model import Candidate
 from vecdb_rerank.policy.stages import extras
-from vecdb_rerank.protocols import FirstPass
+from vecdb_rerank.protocols import FirstPass, FlowEmbedder
 from vecdb_rerank.request import UNSPACED, Language, Search, SearchDefaults, available
 from vecdb_rerank.search import misfit
 from vecdb_rerank.search.arguments import (
@@ -180,9 +181,9 @@ class Core(Generic[ResponseT]):
         return report
 
     def warmup(self) -> Flow[None]:
-        """Load the models of the embedder and the rerankers."""
+        """Load the models of the embedder and the rerankers; send nothing to a service."""
         embedder, chain = self.pipeline.embedder, self.pipeline.chain
-        if embedder is not None:
+        if embedder is not None and not isinstance(embedder, FlowEmbedder):
             yield from compute(partial(embedder.embed_query, "warm up"))
         if chain is not None:
             yield from compute(chain.warmup)
@@ -218,7 +219,8 @@ class Core(Generic[ResponseT]):
         return self._converting_errors(self.store.delete())
 
     def close(self) -> Flow[None]:
-        """Close the rerankers' connections, and the client if ``close_client`` was given."""
+        """Close the connections of embedder and rerankers, and the client if ``close_client``."""
+        yield from closing(self.pipeline.embedder)
         if self.pipeline.chain is not None:
             yield from self.pipeline.chain.closing()
         if self._close_client:

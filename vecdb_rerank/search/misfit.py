@@ -11,7 +11,8 @@ from vecdb_rerank.search.store import Finding
 
 ADOPT = "or let `vecdb-rerank adopt` write the configuration"
 OTHER_EMBEDDER = (
-    "configure the embedder that made the vectors, set search.mode to bm25, or index it anew"
+    "configure the embedder that made the vectors, or its embedder.dimensions, set search.mode to "
+    "bm25, or index it anew"
 )
 
 

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from vecdb_rerank import telemetry
+from vecdb_rerank.embedders.flows import query_vector
 from vecdb_rerank.errors import (
     ConfigurationError,
+    EmbedderError,
     FirstPassError,
     FirstPassTimeoutError,
     VecdbRerankError,
 )
-from vecdb_rerank.flow.steps import Compute, Flow
+from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import BranchWeight, Candidate, Ranking
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy import Policy
@@ -238,13 +240,13 @@ class Pipeline:
             )
         with run.clock.stage("embed"):
             try:
-                vector: Vector = yield Compute(
-                    lambda: embedder.embed_query(search.query), run.deadline.remaining()
-                )
+                vector = yield from query_vector(embedder, search.query, run.deadline)
             except TimeoutError as error:
                 raise FirstPassTimeoutError("embedding the query took too long") from error
-            except VecdbRerankError:
-                raise
+            except VecdbRerankError as error:
+                if not isinstance(error, EmbedderError):
+                    raise
+                raise FirstPassError(f"embedding the query failed: {error}") from error
             except Exception as error:
                 raise FirstPassError(f"embedding the query failed: {error}") from error
         return _plain(vector)

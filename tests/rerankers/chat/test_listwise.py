@@ -10,18 +10,8 @@ from typing import Any
 import pytest
 
 from tests.faults.cases import APIS, score, search
-from tests.rerankers.chat.chat_server import (
-    Answer,
-    Body,
-    chat_server,
-    data_of,
-    last_first,
-    numbered,
-    ranks,
-    refused,
-    said,
-    texts_of,
-)
+from tests.rerankers.chat.answers import data_of, last_first, numbered, ranks, said, texts_of
+from tests.scripted_server import Answer, Body, refused, scripted_server
 from vecdb_rerank import (
     Calibration,
     CascadeReranker,
@@ -52,7 +42,7 @@ def order(scores: Scores) -> list[int]:
 
 @both_apis
 def test_the_best_documents_move_from_the_end_to_the_front(api: str) -> None:
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         scores = score(made(server.url), numbered(50), api)
     assert order(scores)[:10] == list(range(49, 39, -1))
     assert None not in scores.raw
@@ -64,7 +54,7 @@ def test_the_best_documents_move_from_the_end_to_the_front(api: str) -> None:
 
 
 def test_what_is_sent() -> None:
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         score(made(server.url, api_key="k", extra_body={"top_p": 1}), ["a 1", "b 2"])
     [body] = server.requests
     [head] = server.heads
@@ -87,15 +77,15 @@ def test_what_is_sent() -> None:
     ],
 )
 def test_where_it_is_sent(path: str, posted: str) -> None:
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         score(made(server.url + path), ["a 1"])
     assert server.paths == [posted]
 
 
 def test_a_deployment_of_azure_has_its_version_and_its_own_header() -> None:
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         url = f"{server.url}/openai/deployments/d"
-        score(made(url, api_key="k", api_version="2024-10-21"), ["a 1"])
+        score(made(f"{url}?api-version=2024-10-21", api_key="k"), ["a 1"])
     assert server.paths == ["/openai/deployments/d/chat/completions?api-version=2024-10-21"]
     assert server.heads[0]["api-key"] == "k"
     assert "authorization" not in server.heads[0]
@@ -112,7 +102,7 @@ def test_without_time_for_all_windows_the_first_is_ranked_alone() -> None:
             hold.wait(10)
         return ranks(last_first)(body)
 
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         scores = score(made(server.url), numbered(50), seconds=0.8)
         hold.set()
     assert order(scores) == list(range(19, -1, -1))
@@ -124,7 +114,7 @@ def test_once_it_is_known_to_be_slow_only_the_first_window_is_asked_for() -> Non
     one = LlmReranker("http://127.0.0.1:9", model="m")
     for _ in range(10):
         one._latency.record(20, 2.0)
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         other = made(server.url)
         other._latency = one._latency
         scores = score(other, numbered(50), seconds=5.0)
@@ -134,7 +124,7 @@ def test_once_it_is_known_to_be_slow_only_the_first_window_is_asked_for() -> Non
 
 def test_a_deadline_before_any_answer_is_an_error() -> None:
     hold = threading.Event()
-    with chat_server(lambda _: Answer(hold.wait(10))) as server:
+    with scripted_server(lambda _: Answer(hold.wait(10))) as server:
         with pytest.raises(RerankTimeoutError):
             score(made(server.url), numbered(50), seconds=0.3)
         hold.set()
@@ -144,7 +134,7 @@ def test_a_deadline_before_any_answer_is_an_error() -> None:
 def test_a_pass_beyond_the_limits_of_a_search_is_cut_to_the_first_window(
     cap: dict[str, int],
 ) -> None:
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         scores = score(made(server.url, **cap), numbered(50))
     assert order(scores) == list(range(19, -1, -1))
     assert "20 of 50" in scores.notes["calls_capped"]
@@ -152,21 +142,21 @@ def test_a_pass_beyond_the_limits_of_a_search_is_cut_to_the_first_window(
 
 
 def test_a_limit_below_one_request_is_an_error_before_any_is_made() -> None:
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         with pytest.raises(RerankError, match="max_tokens"):
             score(made(server.url, max_tokens=50), numbered(50))
         assert server.requests == []
 
 
 def test_retries_count_as_calls() -> None:
-    with chat_server(lambda _: refused("busy", 503)) as server:
+    with scripted_server(lambda _: refused("busy", 503)) as server:
         with pytest.raises(RerankError, match="max_calls"):
             score(made(server.url, retries=5, max_calls=2), ["a 1"])
         assert len(server.requests) == 2
 
 
 def test_the_cost_is_in_the_outcome() -> None:
-    with chat_server(ranks(lambda text: text)) as server:
+    with scripted_server(ranks(lambda text: text)) as server:
         one = made(server.url, output_weight=4)
         found = search(one, "sync", 5, cost=Cost(prices={one.name: 0.001}))
     assert found.outcome.status == "reranked"
@@ -175,7 +165,7 @@ def test_the_cost_is_in_the_outcome() -> None:
 
 
 def test_a_budget_leaves_it_out() -> None:
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         one = made(server.url)
         cost = Cost(prices={one.name: 1.0}, per_day=10)
         found = search(one, "sync", 5, cost=cost)
@@ -184,7 +174,7 @@ def test_a_budget_leaves_it_out() -> None:
 
 
 def test_long_documents_are_cut_and_counted() -> None:
-    with chat_server(ranks(len)) as server:
+    with scripted_server(ranks(len)) as server:
         scores = score(made(server.url, document_tokens=10), ["x" * 50, "x" * 30])
     assert [len(text) for text in texts_of(server.requests[0])] == [40, 30]
     assert scores.truncated == 1
@@ -198,7 +188,7 @@ def saying(text: str | None, **more: Any) -> Callable[[Body], Answer]:
 
 
 def test_a_repaired_permutation_is_noted() -> None:
-    with chat_server(saying("Sure: [3] > [3] > [9] > [1]")) as server:
+    with scripted_server(saying("Sure: [3] > [3] > [9] > [1]")) as server:
         scores = score(made(server.url), ["a", "b", "c"])
     assert order(scores) == [2, 0, 1]
     assert "1 missing, 1 doubled, 1 unknown" in scores.notes["ranking_repaired"]
@@ -210,7 +200,7 @@ def test_a_window_without_an_answer_keeps_its_order() -> None:
             return said("I cannot do that.")
         return ranks(last_first)(body)
 
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         scores = score(made(server.url), numbered(30))
     assert order(scores)[:20] == list(range(19, -1, -1))
     assert order(scores)[20:] == list(range(20, 30))
@@ -232,13 +222,13 @@ def test_a_window_without_an_answer_keeps_its_order() -> None:
     ],
 )
 def test_no_usable_answer_is_an_error(answer: Answer, word: str) -> None:
-    with chat_server(lambda _: answer) as server, pytest.raises(RerankError, match=word):
+    with scripted_server(lambda _: answer) as server, pytest.raises(RerankError, match=word):
         score(made(server.url), ["a", "b"])
 
 
 @both_apis
 def test_a_failed_search_keeps_the_first_pass(api: str) -> None:
-    with chat_server(lambda _: refused("slow down", 429, **{"Retry-After": "60"})) as server:
+    with scripted_server(lambda _: refused("slow down", 429, **{"Retry-After": "60"})) as server:
         found = search(made(server.url, retries=2), api, 5)
     assert found.ids == [0, 1, 2, 3, 4]
     assert found.outcome.status == "fell_back"
@@ -251,14 +241,14 @@ def test_a_busy_server_is_asked_again() -> None:
     def script(body: Body) -> Answer:
         return answers.pop() if answers else ranks(last_first)(body)
 
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         assert order(score(made(server.url, retries=2), numbered(3))) == [2, 1, 0]
 
 
 def test_a_breaker_ends_the_calls_of_a_failing_server() -> None:
     from vecdb_rerank import Breaker
 
-    with chat_server(lambda _: refused("oops", 500)) as server:
+    with scripted_server(lambda _: refused("oops", 500)) as server:
         chain = Chain([made(server.url)])
         breaker = Breaker()
         for _ in range(breaker.failures + 2):
@@ -270,7 +260,7 @@ def test_keys_and_texts_are_in_no_error(caplog: pytest.LogCaptureFixture) -> Non
     key, text = "sk-Tr0ub4dor-and-3-Horses", "a very private sentence of a document"
     with (
         caplog.at_level("DEBUG"),
-        chat_server(lambda body: refused(f"{key} may not send {text}", 403)) as server,
+        scripted_server(lambda body: refused(f"{key} may not send {text}", 403)) as server,
         pytest.raises(RerankError) as caught,
     ):
         one = made(f"{server.url}?code={key}", api_key=key)
@@ -300,7 +290,7 @@ def refusing(*words: str) -> tuple[Callable[[Body], Answer], list[str]]:
 
 def test_fields_that_a_server_refuses_are_left_out_from_then_on() -> None:
     script, told = refusing("max_tokens", "temperature", "response_format")
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         one = made(server.url)
         assert order(score(one, numbered(3))) == [2, 1, 0]
         assert told == ["max_tokens", "temperature", "response_format"]
@@ -315,7 +305,7 @@ def test_a_server_that_does_not_say_what_it_refuses_is_asked_without_a_schema() 
             return Answer({"detail": [{"msg": "Extra inputs are not permitted"}]}, 422)
         return ranks(last_first)(body)
 
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         assert order(score(made(server.url), numbered(3))) == [2, 1, 0]
         assert len(server.requests) == 2
 
@@ -324,7 +314,7 @@ def test_a_server_that_does_not_say_what_it_refuses_is_asked_without_a_schema() 
 
 
 def test_an_order_enters_by_rank_and_is_no_relevance() -> None:
-    with chat_server(ranks(last_first)) as server:
+    with scripted_server(ranks(last_first)) as server:
         one = made(server.url)
         scores = score(one, numbered(3))
     assert one.by_rank
@@ -347,7 +337,7 @@ def test_an_order_enters_by_rank_and_is_no_relevance() -> None:
 def test_shuffled_windows_are_numbered_by_seed_alone() -> None:
     asked: list[Any] = []
     for seed in (None, 7, 7, 8):
-        with chat_server(ranks(last_first)) as server:
+        with scripted_server(ranks(last_first)) as server:
             scores = score(made(server.url, shuffle_seed=seed), numbered(20))
         assert order(scores) == list(range(19, -1, -1))
         asked.append(texts_of(server.requests[0]))
@@ -369,7 +359,7 @@ def test_a_document_gains_nothing_by_its_instructions() -> None:
         order = sorted(range(len(texts)), key=lambda n: (n not in obeyed, texts[n]))
         return said(json.dumps({"ranking": [n + 1 for n in order]}))
 
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         texts = ["an apple", "a banana", f"z {attack}"]
         assert order(score(made(server.url), texts)) == [1, 0, 2]  # by alphabet
     assert data_of(server.requests[0])["documents"][2]["text"] == texts[2]
@@ -395,7 +385,6 @@ def test_a_document_gains_nothing_by_its_instructions() -> None:
         ({"retries": -1}, "retries"),
         ({"extra_body": {"a": {1}}}, "extra_body"),
         ({"instruction": 3}, "instruction"),
-        ({"api_version": 3}, "api_version"),
     ],
 )
 def test_wrong_arguments_are_named(options: dict[str, Any], key: str) -> None:

@@ -11,7 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.faults.cases import APIS, TEXTS, search
-from tests.rerankers.chat.chat_server import Answer, Body, ChatServer, chat_server, said
+from tests.rerankers.chat.answers import said
+from tests.scripted_server import Answer, Body, ScriptedServer, scripted_server
 from tests.torch_engine.checkpoints import qwen3
 from vecdb_rerank import LlmReranker
 
@@ -30,7 +31,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 
 @pytest.fixture
-def server(model: tuple[Any, Any]) -> Iterator[ChatServer]:
+def server(model: tuple[Any, Any]) -> Iterator[ScriptedServer]:
     """An endpoint that generates greedily, and gives log probabilities."""
     weights, tokenizer = model
 
@@ -58,12 +59,12 @@ def server(model: tuple[Any, Any]) -> Iterator[ChatServer]:
             listed = {"content": [{**listed[0], "top_logprobs": listed}]}
         return said(tokenizer.decode(new), logprobs=listed, usage=usage)
 
-    with chat_server(script) as found:
+    with scripted_server(script) as found:
         yield found
 
 
 @pytest.mark.parametrize("api", APIS)
-def test_a_model_that_judges_documents_reranks_a_search(server: ChatServer, api: str) -> None:
+def test_a_model_that_judges_documents_reranks_a_search(server: ScriptedServer, api: str) -> None:
     one = LlmReranker(server.url, model="random", mode="pointwise")
     found = search(one, api, 30)
     assert found.outcome.status == "reranked"
@@ -73,7 +74,9 @@ def test_a_model_that_judges_documents_reranks_a_search(server: ChatServer, api:
     assert found.outcome.billed[one.name] > 100 * len(TEXTS)
 
 
-def test_a_model_that_ranks_nothing_costs_the_search_only_the_rerank(server: ChatServer) -> None:
+def test_a_model_that_ranks_nothing_costs_the_search_only_the_rerank(
+    server: ScriptedServer,
+) -> None:
     found = search(LlmReranker(server.url, model="random"), "sync", 30)
     assert found.outcome.status == "fell_back"
     assert "no ranking" in str(found.outcome.reason)

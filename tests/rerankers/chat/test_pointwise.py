@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 
 from tests.faults.cases import APIS, score
-from tests.rerankers.chat.chat_server import (
-    Answer,
-    Body,
-    chat_server,
-    data_of,
-    likely,
-    refused,
-    said,
-)
+from tests.rerankers.chat.answers import data_of, likely, said
+from tests.scripted_server import Answer, Body, refused, scripted_server
 from vecdb_rerank import LlmReranker, RerankError, RerankTimeoutError
 
 TEXTS = [f"text {n}" for n in range(12)]
@@ -48,7 +41,7 @@ def graded(body: Body) -> Answer:
 
 @both_apis
 def test_the_relevance_is_the_probability_of_yes(api: str) -> None:
-    with chat_server(probable) as server:
+    with scripted_server(probable) as server:
         scores = score(made(server.url), TEXTS, api)
     assert scores.relevance == pytest.approx([(n + 1) / 20 for n in range(12)])
     assert scores.raw[0] == pytest.approx(math.log(1 / 19))
@@ -61,7 +54,7 @@ def test_the_relevance_is_the_probability_of_yes(api: str) -> None:
 
 @both_apis
 def test_a_server_without_log_probabilities_is_asked_for_grades(api: str) -> None:
-    with chat_server(graded) as server:
+    with scripted_server(graded) as server:
         one = made(server.url)
         scores = score(one, TEXTS, api)
         assert scores.relevance == [n % 5 / 4 for n in range(12)]
@@ -80,11 +73,13 @@ def test_a_server_that_refuses_log_probabilities_is_asked_for_fewer_then_for_gra
         return probable(body) if body.get("logprobs") else graded(body)
 
     most = 5
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         assert score(made(server.url), TEXTS).relevance[0] == pytest.approx(0.05)
         assert len(server.requests) == 13
     most = -1
-    with chat_server(lambda body: script(body) if "logprobs" in body else graded(body)) as server:
+    with scripted_server(
+        lambda body: script(body) if "logprobs" in body else graded(body)
+    ) as server:
         assert score(made(server.url), TEXTS).relevance[1] == 0.25
 
 
@@ -92,7 +87,7 @@ def test_a_model_that_says_something_else_is_asked_for_grades() -> None:
     def script(body: Body) -> Answer:
         return likely(("<think>", -0.01), ("Well", -5.0)) if body.get("logprobs") else graded(body)
 
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         assert score(made(server.url), TEXTS).relevance[3] == 0.75
 
 
@@ -102,7 +97,7 @@ def test_documents_without_a_usable_answer_stay_unscored() -> None:
             return likely(("Perhaps", -0.1))
         return refused("too long") if number(body) == 5 else probable(body)
 
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         scores = score(made(server.url), TEXTS)
     assert [n for n, raw in enumerate(scores.raw) if raw is None] == [3, 5]
     assert "2 of 12" in scores.notes["answers_unusable"]
@@ -116,13 +111,13 @@ def test_documents_that_there_was_no_time_for_stay_unscored() -> None:
             hold.wait(10)
         return probable(body)
 
-    with chat_server(script) as server:
+    with scripted_server(script) as server:
         one = made(server.url)
         scores = score(one, TEXTS, seconds=0.8)
         hold.set()
         assert [n for n, raw in enumerate(scores.raw) if raw is not None] == [0, 1, 2, 3]
     hold.clear()
-    with chat_server(lambda _: Answer(hold.wait(10))) as server:
+    with scripted_server(lambda _: Answer(hold.wait(10))) as server:
         with pytest.raises(RerankTimeoutError):
             score(made(server.url), TEXTS, seconds=0.3)
         hold.set()
@@ -130,7 +125,7 @@ def test_documents_that_there_was_no_time_for_stay_unscored() -> None:
 
 @both_apis
 def test_a_failing_server_is_not_asked_for_each_document(api: str) -> None:
-    with chat_server(lambda _: refused("no such key", 401)) as server:
+    with scripted_server(lambda _: refused("no such key", 401)) as server:
         with pytest.raises(RerankError, match="api_key"):
             score(made(server.url), TEXTS, api)
         assert len(server.requests) == 1
@@ -138,7 +133,7 @@ def test_a_failing_server_is_not_asked_for_each_document(api: str) -> None:
 
 def test_refusals_for_all_documents_are_an_error() -> None:
     with (
-        chat_server(lambda _: said(None, refusal="I can't help with that.")) as server,
+        scripted_server(lambda _: said(None, refusal="I can't help with that.")) as server,
         pytest.raises(RerankError, match="can't help"),
     ):
         score(made(server.url), TEXTS)
@@ -146,7 +141,7 @@ def test_refusals_for_all_documents_are_an_error() -> None:
 
 @pytest.mark.parametrize("cap", [{"max_calls": 5}, {"max_tokens": 1_000}])
 def test_the_limits_of_a_search_hold(cap: dict[str, int]) -> None:
-    with chat_server(probable) as server:
+    with scripted_server(probable) as server:
         scores = score(made(server.url, **cap), TEXTS)
     count = sum(raw is not None for raw in scores.raw)
     assert 0 < count < 12

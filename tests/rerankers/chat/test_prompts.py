@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecdb_rerank.http.request_limits import estimated_tokens
+from vecdb_rerank.http.request_limits import estimated_tokens, shortened
 from vecdb_rerank.rerankers.chat.prompts import (
     disarmed,
     grade_messages,
     ranking_messages,
-    shortened,
     yes_no_messages,
 )
 

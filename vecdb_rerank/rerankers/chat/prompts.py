@@ -10,8 +10,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from vecdb_rerank.http.request_limits import estimated_tokens
-
 Message = Mapping[str, str]
 GRADES = 4
 """The best grade; the worst is 0 (Zhuang et al., Beyond Yes and No, 2023, found 0 to 4 best)."""
@@ -77,13 +75,6 @@ def grade_schema() -> dict[str, object]:
 def disarmed(text: str) -> str:
     """Return ``text`` with a space inside whatever chat templates read as a special token."""
     return _SPECIAL.sub(r"\1 ", text)
-
-
-def shortened(text: str, tokens: int) -> str:
-    """Return the beginning of ``text`` that has at most ``tokens``, as estimated."""
-    while (found := estimated_tokens(text)) > tokens:
-        text = text[: int(len(text) * tokens / found)]
-    return text
 
 
 def _pair(query: str, document: str) -> dict[str, object]:

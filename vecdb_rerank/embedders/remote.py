@@ -1,0 +1,310 @@
+"""What all embedders behind HTTP share: batches within limits, retries, and checked vectors."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import httpx
+import numpy as np
+
+from vecdb_rerank._checks import above, check_type, integer, is_bool, is_text
+from vecdb_rerank.embedders.formats import (
+    FORMATS,
+    EmbedFormat,
+    EmbedRequest,
+    Side,
+    request_body,
+)
+from vecdb_rerank.embedders.replies import Array, vectors
+from vecdb_rerank.errors import ConfigurationError, EmbedderError, EmbedderTimeoutError
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.flow.steps import Flow
+from vecdb_rerank.http.client_pool import Verify
+from vecdb_rerank.http.endpoint import endpoint
+from vecdb_rerank.http.failures import Errors, is_fault
+from vecdb_rerank.http.json_client import JsonClient
+from vecdb_rerank.http.request_limits import (
+    LearnedLimit,
+    RequestLimit,
+    estimated_tokens,
+    shortened,
+)
+from vecdb_rerank.http.retry import ServiceError
+from vecdb_rerank.http.server_messages import names_error
+from vecdb_rerank.http.service import Service, checked_body
+from vecdb_rerank.http.splitting import SplitCall
+from vecdb_rerank.protocols import Vector
+from vecdb_rerank.text_fields import valid_unicode
+
+_BATCH = 128  # texts; more make responses of many megabytes
+_BLANK = "."  # in place of an empty text, which services refuse
+_TOO_LONG = re.compile(r"token|length|too (long|large)|context|exceed", re.IGNORECASE)
+_SHORTEST = 64  # characters; a text of fewer is not refused for its length
+_UNTIL_THE_DEADLINE = 1_000  # retries
+
+
+class EmbedServiceError(ServiceError, EmbedderError):
+    """A service did not return vectors."""
+
+
+class RemoteEmbedder:
+    """Embeds texts by a service.
+
+    Args:
+        model: the model's name.
+        url: the service's address, if it is not the usual one. A query string is sent and never
+            logged.
+        api_key: sent as a bearer token.
+        dimensions: the length of the vectors, for models that offer several (default: the model's).
+        query_prefix: text before each query, for models that were trained with one.
+        document_prefix: text before each document.
+        query_kind: what queries are called in a request (default: as the service documents it; ""
+            leaves it out). Queries and documents of the wrong kind are found worse without any
+            sign of it; ``vecdb-rerank doctor`` compares both.
+        document_kind: what documents are called in a request.
+        normalize: scale each vector to the length 1.
+        timeout: seconds for one request; the deadline of a search bounds all of them together.
+        retries: retries on 408, 409, 425, 429, 5xx, timeouts and lost connections. While documents
+            are added, retries go on until ``give_up_after``.
+        batch_size: texts per request (default: what the service allows, at most 128).
+        batch_tokens: estimated tokens per request (default: what the service allows).
+        extra_body: further keys of each request's body.
+        http2: use HTTP/2 in asynchronous searches.
+        verify: check TLS certificates; or the file of an authority to trust.
+        max_response_bytes: the size of a response, before and after decompression, above which it
+            is an error.
+
+    A text that the service refuses for its length is cut to half until it is accepted. Raises
+    `ConfigurationError` for wrong arguments; embedding raises `EmbedderError` or
+    `EmbedderTimeoutError`.
+
+    """
+
+    format: ClassVar[str]
+    """The service's row in the table of wire formats."""
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        url: str | None = None,
+        api_key: str | None = None,
+        dimensions: int | None = None,
+        query_prefix: str = "",
+        document_prefix: str = "",
+        query_kind: str | None = None,
+        document_kind: str | None = None,
+        normalize: bool = True,
+        timeout: float = 10.0,
+        retries: int = 2,
+        batch_size: int | None = None,
+        batch_tokens: int | None = None,
+        extra_body: Mapping[str, object] | None = None,
+        http2: bool = False,
+        verify: Verify = True,
+        max_response_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        wire = FORMATS[self.format]
+        self._wire = wire
+        self._model = _checked_model(model, wire)
+        texts = {"query_prefix": query_prefix, "document_prefix": document_prefix}
+        kinds = {"query_kind": query_kind, "document_kind": document_kind}
+        for name, text in {**texts, **kinds}.items():
+            check_type(name, text, str)
+            if wire.kind is None and name in kinds and text:
+                raise ConfigurationError(name, f"{self.format} has none; use {name[:-4]}prefix")
+        self._prefixes: dict[Side, str] = {"query": query_prefix, "document": document_prefix}
+        self._kinds: dict[Side, str] = {
+            "query": wire.query_kind if query_kind is None else query_kind,
+            "document": wire.document_kind if document_kind is None else document_kind,
+        }
+        self._dimensions = None if dimensions is None else integer("dimensions", dimensions, 1)
+        self._known_dimension = self._dimensions
+        is_bool("normalize", normalize)
+        self._normalize = normalize
+        above("timeout", timeout, 0, "seconds")
+        self._retries = integer("retries", retries, 0)
+        most = min(wire.max_texts, _BATCH) if batch_size is None else batch_size
+        tokens = wire.max_tokens if batch_tokens is None else batch_tokens
+        self._limit = LearnedLimit(
+            RequestLimit(
+                integer("batch_size", most, 1, wire.max_texts),
+                None if tokens is None else integer("batch_tokens", tokens, 1),
+            )
+        )
+        if url is None and wire.url is None:
+            raise ConfigurationError("url", f"{self.format} needs the server's url")
+        self._endpoint = endpoint(url or wire.url or "", wire.path, api_key, version=wire.version)
+        self._is_usual = url is None
+        self._extra_body = checked_body(extra_body or {})
+        self._service = Service(_ERRORS, timeout, wire.error, self._endpoint.secrets)
+        self._client = JsonClient(
+            http2=http2,
+            verify=verify,
+            max_bytes=integer("max_response_bytes", max_response_bytes, 1),
+        )
+
+    @property
+    def name(self) -> str:
+        """The service, the model, and everything else that the vectors depend on."""
+        where = [] if self._is_usual else [self._endpoint.host]
+        parts = [self.format, *where, self._model or ""]
+        if self._dimensions is not None:
+            parts.append(str(self._dimensions))
+        wire = self._wire
+        usual = {"query": wire.query_kind, "document": wire.document_kind}
+        for side, kind in self._kinds.items():
+            if self._prefixes[side] or kind != usual[side]:
+                parts.append(f"{side}={kind}{self._prefixes[side]!r}")
+        return ":".join(filter(None, parts))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector; a request finds it out unless ``dimensions`` is set."""
+        if self._known_dimension is None:
+            self.embed_query("dimension")
+        assert self._known_dimension is not None
+        return self._known_dimension
+
+    def embed_query(self, text: str) -> Vector:
+        """Return the vector of a query, shape (dimension,)."""
+        return run(self.query_steps(text, deadline=Deadline()))
+
+    def embed_documents(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """Return the vectors of documents, shape (len(texts), dimension).
+
+        Raise `EmbedderError` if the service refuses any of them.
+        """
+        found = run(self.document_steps(texts, deadline=Deadline()))
+        embedded = [vector for vector in found if vector is not None]
+        if refused := len(found) - len(embedded):
+            raise EmbedderError(f"{self.name} refused {refused} of {len(found)} texts")
+        return embedded
+
+    def query_steps(self, text: str, *, deadline: Deadline) -> Flow[Vector]:
+        """Do as `embed_query` does, as a flow; raise `EmbedderTimeoutError` at the deadline."""
+        return (yield from self._one("query", self._prepared("query", text), deadline))
+
+    def document_steps(
+        self, texts: Sequence[str], *, deadline: Deadline
+    ) -> Flow[Sequence[Vector | None]]:
+        """Do as `embed_documents` does, as a flow; None for a text that the service refuses.
+
+        With a deadline, failures that may pass are retried until then.
+        """
+        prepared = [self._prepared("document", text) for text in texts]
+        tokens = [estimated_tokens(text) for text in prepared]
+        call: SplitCall[Vector] = SplitCall(tokens, self._limit, len(texts))
+        patient = self._retries if math.isinf(deadline.remaining()) else _UNTIL_THE_DEADLINE
+
+        def send(part: range, may_retry: bool) -> Flow[Sequence[Vector]]:
+            batch = prepared[part.start : part.stop]
+            retries = patient if may_retry else 0
+            return (yield from self._send("document", batch, retries, deadline))
+
+        try:
+            yield from call.run(send, split=lambda _part, error: self._may_split(error))
+        except EmbedServiceError as error:
+            if not _is_too_long(error):
+                raise
+        call.learn()
+        found = call.results
+        for n in [n for n, vector in enumerate(found) if vector is None]:
+            try:
+                found[n] = yield from self._one("document", prepared[n], deadline)
+            except EmbedServiceError as error:
+                if not error.request_rejected:
+                    raise
+        return found
+
+    def closing(self) -> Flow[None]:
+        """Close the connections."""
+        yield from self._client.closing()
+
+    def _prepared(self, side: Side, text: str) -> str:
+        """Return what is sent of a text: never nothing, and no more than the service takes."""
+        text = self._prefixes[side] + (valid_unicode(text) if text.strip() else _BLANK)
+        most = self._wire.text_tokens
+        return text if most is None else shortened(text, most)
+
+    def _one(self, side: Side, text: str, deadline: Deadline) -> Flow[Vector]:
+        """Return the vector of one text, cut to half until it is short enough."""
+        while True:
+            try:
+                [vector] = yield from self._send(side, [text], self._retries, deadline)
+            except EmbedServiceError as error:
+                if not _is_too_long(error) or len(text) < _SHORTEST:
+                    raise
+                text = text[: len(text) // 2]
+            else:
+                return vector
+
+    def _may_split(self, error: ServiceError) -> bool:
+        """Return whether a refused request may be accepted in parts."""
+        if error.retry_after is not None or not self._limit.may_split:
+            return False
+        return error.request_rejected or is_fault(error)
+
+    def _send(
+        self, side: Side, texts: Sequence[str], retries: int, deadline: Deadline
+    ) -> Flow[Sequence[Vector]]:
+        where = self._endpoint.shown
+        request = EmbedRequest(self._model, texts, self._kinds[side], self._dimensions)
+        body = {**request_body(request, self._wire), **self._extra_body}
+
+        def attempt(soon: Deadline) -> Flow[Sequence[Vector]]:
+            message = self._endpoint.post(body)
+            return (
+                yield from self._client.exchange(self._service, message, read, where, texts, soon)
+            )
+
+        def read(answer: object) -> Flow[Sequence[Vector]]:
+            try:
+                return self._checked(vectors(answer, len(texts), self._wire))
+            except EmbedderError as error:
+                wrong: ServiceError = EmbedServiceError(f"{where}: {error}")
+            if names_error(answer, has_results=False):
+                wrong = yield from self._service.refusal(
+                    httpx.codes.OK, {}, answer, where, texts, deadline
+                )
+            raise wrong
+
+        return (yield from self._service.attempts(attempt, where, retries, deadline))
+
+    def _checked(self, found: Array) -> list[Vector]:
+        """Return vectors of the known dimension, normalized; raise `EmbedderError` for others."""
+        dimension = found.shape[1]
+        expected = self._known_dimension
+        if expected is not None and dimension != expected:
+            raise EmbedderError(
+                f"the vectors have {dimension} dimensions instead of {expected}; "
+                "set embedder.dimensions to what the model makes"
+            )
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        if not lengths.all():
+            raise EmbedderError("a vector of the response is zero, which has no direction")
+        self._known_dimension = dimension
+        rows: list[Vector] = (found / lengths if self._normalize else found).tolist()
+        return rows
+
+
+_ERRORS = Errors(EmbedServiceError, EmbedderTimeoutError, "embedder")
+
+
+def _is_too_long(error: ServiceError) -> bool:
+    """Return whether a text may have been refused for its length."""
+    return error.request_rejected and (error.status == 413 or bool(_TOO_LONG.search(str(error))))
+
+
+def _checked_model(model: str | None, wire: EmbedFormat) -> str | None:
+    if model is None and wire.model is None:
+        return None
+    is_text("model", model, "the model's name")
+    return model
