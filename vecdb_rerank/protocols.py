@@ -145,8 +145,11 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
-class FlowEmbedder(Embedder, Protocol):
-    """An `Embedder` that also yields its I/O, so that it keeps deadlines and event loops."""
+class FlowEmbedder(Protocol):
+    """What an `Embedder` may offer as well: its I/O yielded, so that deadlines are kept.
+
+    It has no ``dimension``, which to ask for may load a model.
+    """
 
     def query_steps(self, text: str, *, deadline: Deadline) -> Flow[Vector]:
         """Return the vector of a query, as a flow."""

@@ -282,24 +282,25 @@ def test_keys_and_texts_are_in_no_error(caplog: pytest.LogCaptureFixture) -> Non
 # -- failures
 
 
-def failing(times: int, status: int = 503, **headers: str) -> Any:
-    left = [refused("busy", status, **headers)] * times
+def failing(times: int, status: int = 503) -> Any:
+    """A service that is busy for a few requests."""
+    left = [refused("busy", status, **{"Retry-After": "0"})] * times
     return lambda body: left.pop() if left else embeds("tei", by_words)(body)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_what_may_pass_is_retried(status: int) -> None:
-    with scripted_server(failing(2, status, **{"Retry-After": "0"})) as server:
+    with scripted_server(failing(2, status)) as server:
         assert len(made("tei", server.url, retries=2).embed_query("t")) == 64
         assert len(server.requests) == 3
-    with scripted_server(failing(3, status, **{"Retry-After": "0"})) as server:
+    with scripted_server(failing(3, status)) as server:
         with pytest.raises(EmbedderError, match="busy"):
             made("tei", server.url, retries=2).embed_query("t")
         assert len(server.requests) == 3
 
 
 def test_documents_are_retried_until_the_deadline() -> None:
-    with scripted_server(failing(5, **{"Retry-After": "0"})) as server:
+    with scripted_server(failing(5)) as server:
         one = made("tei", server.url, retries=0)
         found = run(one.document_steps(["t"], deadline=Deadline.after(30)))
         assert len(found) == 1

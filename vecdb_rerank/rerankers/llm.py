@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
-from vecdb_rerank._checks import above, at_least, check_type, integer, is_text, one_of
+from vecdb_rerank._checks import above, at_least, integer, is_text, one_of
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
@@ -18,6 +19,7 @@ from vecdb_rerank.http.request_limits import shortened
 from vecdb_rerank.http.service import Service, checked_body
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.request import check_instruction
 from vecdb_rerank.rerankers.chat.client import Chat
 from vecdb_rerank.rerankers.chat.listwise import ListwiseCall, Windows
 from vecdb_rerank.rerankers.chat.meter import Meter
@@ -41,7 +43,8 @@ class LlmReranker(BaseReranker):
             one document answers the query: the probability of "yes" by the log probabilities of
             the first token, or a grade from 0 to 4 if the server has none.
         api_key: sent as a bearer token, or to Azure in the header ``api-key``.
-        instruction: what the search prefers, such as ``prefer official documentation``.
+        instruction: what counts as relevant, such as ``prefer official documentation``; an
+            instruction of a search replaces it.
         window: documents of one request in the mode ``listwise``, at least 2.
         stride: how many documents further ahead the next window begins (1 to ``window``). Windows
             go from the end of the list to its front (RankGPT; Sun et al., 2023). If the time left
@@ -76,6 +79,7 @@ class LlmReranker(BaseReranker):
     keeps_deadline = True
     local = True  # it fits its own calls into the time left
     bills = True
+    takes_instruction = True
 
     def __init__(
         self,
@@ -102,7 +106,7 @@ class LlmReranker(BaseReranker):
     ) -> None:
         is_text("model", model)
         one_of("mode", mode, get_args(Mode))
-        check_type("instruction", instruction, str)
+        check_instruction(instruction or "")
         above("timeout", timeout, 0, "seconds")
         at_least("output_weight", output_weight, 0)
         window = integer("window", window, 2)
@@ -143,6 +147,14 @@ class LlmReranker(BaseReranker):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+    def with_instruction(self, instruction: str) -> Self:
+        """Return a reranker that follows ``instruction`` and shares this one's state."""
+        check_instruction(instruction)
+        other = copy.copy(self)
+        other._windows = replace(self._windows, instruction=instruction)
+        other._judging = replace(self._judging, instruction=instruction)
+        return other
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Return the scores of ``documents``; None for those that were not read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -391,6 +392,20 @@ def test_wrong_arguments_are_named(options: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         LlmReranker(**{"url": "http://h", "model": "m", **options})
     assert caught.value.key == key
+
+
+@pytest.mark.parametrize("mode", ["listwise", "pointwise"])
+def test_an_instruction_of_a_search_replaces_its_own(mode: str) -> None:
+    with scripted_server(ranks(last_first)) as server:
+        one = made(server.url, mode=mode, instruction="prefer long texts")
+        assert one.takes_instruction
+        for reranker in (one, one.with_instruction("prefer short texts")):
+            with suppress(RerankError):
+                score(reranker, ["a 1"])
+        first, *_, last = (body["messages"][0]["content"] for body in server.requests)
+    assert "prefer long texts" in first
+    assert "prefer short texts" in last
+    assert "prefer long texts" not in last
 
 
 def test_what_a_call_costs_is_predicted_by_its_windows() -> None:
