@@ -39,12 +39,25 @@ def reason(body: Mapping[str, object], texts: Sequence[str]) -> str | None:
     """
     if body.get("rescore"):
         return "rescore: the order is composed of two scores"
+    return beside_query(body) or reason_of(body.get("query"), texts, optional=False)
+
+
+def beside_query(body: Mapping[str, object]) -> str | None:
+    """Return what orders the hits apart from the scores of query and rescore."""
     if body.get("indices_boost"):
         return "indices_boost: hits of one index are boosted"
     if "personalize_search_ranking" in processors(body, "response_processors"):
         return "search_pipeline: the order is the user's own"
+    return None
+
+
+def reason_of(query: object, texts: Sequence[str], *, optional: bool) -> str | None:
+    """Return what the score of a query is besides relevance; ``optional`` if it is beside others.
+
+    An optional clause adds its score to some hits and not to others.
+    """
     said = {text.casefold() for text in texts}
-    return next(_reasons(body.get("query"), said, optional=False), None)
+    return next(_reasons(query, said, optional=optional), None)
 
 
 def processors(body: Mapping[str, object], phase: str) -> set[str]:
@@ -64,7 +77,7 @@ def _reasons(query: object, texts: set[str], *, optional: bool) -> Iterator[str]
         if name in _OTHER:
             yield f"{name}: {_OTHER[name]}"
         elif name == "function_score":
-            if isinstance(parameters, Mapping) and _has_functions(parameters):
+            if isinstance(parameters, Mapping) and has_functions(parameters):
                 yield "function_score: the score is more than the relevance"
         elif name == "script_score":
             if isinstance(parameters, Mapping) and not _is_similarity(parameters.get("script")):
@@ -103,7 +116,8 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(one)
 
 
-def _has_functions(function_score: Mapping[str, object]) -> bool:
+def has_functions(function_score: Mapping[str, object]) -> bool:
+    """Check whether a `function_score` has any function."""
     functions = (v for name, v in function_score.items() if name not in _PLAIN_FUNCTION_SCORE)
     return any(function is not None and function != [] for function in functions)
 

@@ -16,9 +16,10 @@ from vecdb_rerank_opensearch import clauses
 from vecdb_rerank_opensearch.composed_order import processors
 
 Body = Mapping[str, object]
-# OpenSearch's defaults: hits on a page, and neighbours that a `neural` query looks for.
+# OpenSearch's defaults: hits on a page, neighbours that a `neural` query looks for.
 SIZE = 10
 NEURAL_K = 10
+WINDOW = 10  # hits of each shard that a rescore scores
 # With one of these, a vector query finds what is near enough and not the k nearest.
 _RADIAL = ("max_distance", "min_score")
 # With one of these, the hits or the total of k neighbours do not follow from those of more.
@@ -58,15 +59,17 @@ def deepen(
     query without a `pagination_depth` gets one of ``k``. A `knn` or `neural` query that stands
     alone looks for at least ``k`` neighbours; its first hits are those that the caller's own `k`
     finds on an index of ``one_shard``, and only there. All other branches keep their depth, as
-    does a page past the window: OpenSearch continues there. With ``rerank_depth="own"``
-    nothing changes.
+    does a page past the window: OpenSearch continues there. With a `rescore`, `size` becomes at
+    most its `window_size`. With ``rerank_depth="own"`` nothing changes.
 
     The function is pure. It returns ``body`` itself if that is deep enough. ``k`` is 1 to 10,000
     (OpenSearch's default `index.max_result_window`). Raises `ValueError` if `from` or `size` is
     not a number of hits.
     """
-    page = Page.of(body)
-    if rerank_depth == "own" or acts_on_page(body) or body.get("rescore") or page.offset >= k:
+    page, window = Page.of(body), window_size(body)
+    if body.get("rescore"):
+        k = 0 if window is None or page.end > window else min(k, window)
+    if rerank_depth == "own" or acts_on_page(body) or page.offset >= k:
         return body
     deep = _deeper_branches(body, k, one_shard=one_shard)
     size = max(k, page.end)
@@ -102,6 +105,16 @@ def kept(body: Body, k: int, *, one_shard: bool = True) -> str | None:
             ):
                 return f"{name} keeps its k of {own}: it decides which hits there are"
     return None
+
+
+def window_size(body: Body) -> int | None:
+    """Return how many hits of each shard the only rescore of a body scores; else None."""
+    given = body.get("rescore")
+    rescores = given if isinstance(given, list | tuple) else [given]
+    if len(rescores) != 1 or not isinstance(rescores[0], Mapping):
+        return None
+    size = rescores[0].get("window_size", WINDOW)
+    return size if isinstance(size, int) else None
 
 
 def acts_on_page(body: Body) -> bool:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from vecdb_rerank.request import Mode
 from vecdb_rerank.search.dropin import RequestInfo, RerankDepth
-from vecdb_rerank_opensearch import clauses, composed_order, depth, source_selection
+from vecdb_rerank_opensearch import clauses, composed_order, depth, formula, source_selection
 from vecdb_rerank_opensearch.depth import Body, Page
 from vecdb_rerank_opensearch.filter_path import first_missing
+from vecdb_rerank_opensearch.formula import Composition
+from vecdb_rerank_opensearch.native_scores import NAMED
 from vecdb_rerank_opensearch.query_text import query_texts
 from vecdb_rerank_opensearch.source_selection import Projection
 
@@ -178,8 +180,8 @@ def _obstacles(body: Body, request: Request, paths: Sequence[str]) -> Iterator[s
     if not _by_score(body.get("sort")):
         yield "sort: other than by score alone"
     yield from _without_page(body)
-    if (composed := composed_order.reason(body, query_texts(body))) is not None:
-        yield composed
+    if (why := _not_kept(body, request)) is not None:
+        yield why
     if "_none_" in listed(body.get("stored_fields")):
         yield "stored_fields: _none_ hides the ids"
     in_source = _text_in_source(body, request, paths)
@@ -189,6 +191,35 @@ def _obstacles(body: Body, request: Request, paths: Sequence[str]) -> Iterator[s
     hidden = request.first_hidden(["hits.hits._id", "hits.hits._score", *text], request.needed)
     if hidden is not None:
         yield f"filter_path: hides {hidden}, or the text to rerank"
+
+
+def composition(request: Request) -> Composition | None:
+    """Return how the score of a request is composed; None if it is the relevance alone.
+
+    Raises `formula.NotKept` if that cannot be kept in force after reranking.
+    """
+    return formula.read(request.effective, query_texts(request.effective))
+
+
+def _not_kept(body: Body, request: Request) -> str | None:
+    """Return why the order of a body is composed and cannot be kept in force."""
+    try:
+        if (found := composition(request)) is None:
+            return None
+    except formula.NotKept as why:
+        return str(why)
+    name = str(composed_order.reason(body, query_texts(body))).partition(":")[0]
+    if request.root:
+        return f"{name}: an _msearch does not bring the scores under it"
+    if request.first_hidden([NAMED]) is not None:
+        return f"filter_path: hides {NAMED}, the scores under {name}"
+    try:
+        page = Page.of(body)
+    except ValueError:
+        return None
+    if found.window is not None and page.end > found.window:
+        return f"rescore: the page ends past its window_size of {found.window}"
+    return None
 
 
 def _without_page(body: Body) -> Iterator[str]:

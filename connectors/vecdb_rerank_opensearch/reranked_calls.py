@@ -19,8 +19,17 @@ from vecdb_rerank.protocols import FirstPass
 from vecdb_rerank.search import dropin
 from vecdb_rerank.search.arguments import Rerank
 from vecdb_rerank.search.dropin import DropIn, Job, Plan, each
-from vecdb_rerank_opensearch import conditions, depth, errors, page_source, request_reader
+from vecdb_rerank_opensearch import (
+    conditions,
+    depth,
+    errors,
+    native_scores,
+    page_source,
+    request_reader,
+)
 from vecdb_rerank_opensearch.depth import Body
+from vecdb_rerank_opensearch.formula import Composition
+from vecdb_rerank_opensearch.native_scores import WITH_SCORES
 from vecdb_rerank_opensearch.page_source import PageSource
 from vecdb_rerank_opensearch.request_reader import Request
 from vecdb_rerank_opensearch.responses import OpenSearchHits, Response
@@ -35,6 +44,7 @@ Fetch = Callable[[Body, float], Response | Awaitable[Response]]  # a body, the s
 Query = str | None
 Queries = Query | Sequence[Query]
 Reranks = Rerank | Sequence[Rerank]
+_TRUE = (True, "true", "")
 _NO_URL = ("body", "index", "params", "headers")
 PAGE = (*request_reader.PAGE, "from_")
 # URL arguments that say where a search goes and how long it may take.
@@ -63,6 +73,8 @@ class Sent:
     ``available`` is how many hits there are, if the deeper search finds more; it is known only for
     a search that goes to one shard. ``later`` is what comes for the page alone, by ``fetch``.
     ``filters`` counts the filters of boosts, which the hits tell whether they match.
+    ``composition`` is how the score is composed, if it is more than relevance; ``with_scores`` says
+    whether the caller asked for scores of named queries.
     """
 
     plan: Plan
@@ -74,6 +86,8 @@ class Sent:
     later: PageSource | None = None
     fetch: Fetch | None = None
     filters: int = 0
+    composition: Composition | None = None
+    with_scores: bool = False
 
     def check(self, drop_in: DropIn, target: str, response: object) -> None:
         """Raise `_Learned` if the response shows something that changes the plan.
@@ -107,12 +121,20 @@ class Sent:
             return "the response has no hits"
         hybrid = self.plan.search.mode == "hybrid"
         response = depth.with_total_at_most(response, self.available)
+        formula, obstacle = None, None
+        if self.composition is not None:
+            response, scores = native_scores.taken(response, with_scores=self.with_scores)
+            formula = native_scores.formula(self.composition, scores)
+            if self.composition.window is not None and depth.shards(response) != 1:
+                obstacle = "rescore: each of several shards has its own window"
         return FirstPass(
             response,
             "database" if hybrid else "none",
             injected_fields=self.injected_fields,
             complete=None if self.later is None else partial(self._complete, response),
             matching=conditions.matching(response["hits"].get("hits") or [], self.filters),
+            formula=formula,
+            obstacle=obstacle,
         )
 
     def _complete(self, response: Response, page: Ranking, deadline: Deadline) -> Flow[Response]:
@@ -157,6 +179,8 @@ def search(
     deeper = _deepen_arguments(
         arguments, sent.body, without=PAGE if sent.wide is not sent.own else ()
     )
+    if sent.composition is not None:
+        deeper = {**_without(deeper, (WITH_SCORES,)), WITH_SCORES: True}
 
     def first(response: Response) -> FirstPass[Response] | str:
         sent.check(drop_in, target, response)
@@ -271,7 +295,10 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
     conditions.check(extras.filters)
     paths = (*drop_in.pipeline.text_fields.paths, *fields_of(extras))
     one_shard = not drop_in.several_shards.get(target)
-    window = drop_in.depths.get(target)
+    window, limit = drop_in.depths.get(target), "the index's max_result_window"
+    rescored = depth.window_size(request.effective)
+    if rescored is not None and (window is None or rescored < window):
+        window, limit = rescored, "the window_size of the rescore"
     k = drop_in.k if window is None else min(drop_in.k, window)
     info = request_reader.read(request, paths, k, drop_in.rerank_depth, one_shard=one_shard)
     if info.mode == "hybrid" and drop_in.shallow.get(target) and not info.own_depth:
@@ -279,7 +306,7 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
         why = "the index's max_result_window allows no deeper pagination_depth"
         info = replace(info, notes={**info.notes, "own_depth": why})
     if not info.own_depth:
-        drop_in, info = drop_in.within(k, info, f"the index's max_result_window is {window}")
+        drop_in, info = drop_in.within(k, info, f"{limit} is {window}")
     if extras.filters and not request.shows([f"hits.hits.{conditions.MATCHED}"]):
         why = f"filter_path: hides hits.hits.{conditions.MATCHED}, which boosts need"
         info = replace(info, obstacle=info.obstacle or why)
@@ -290,6 +317,9 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
     wide = request_reader.deepen_request(request, info, drop_in.k)
     projection = request_reader.projection(request, paths)
     body = {**wide, **projection.parts} if projection.parts else wide
+    composition = request_reader.composition(request)
+    if composition is not None:
+        body = native_scores.asking(body, composition)
     later = None
     if drop_in.by_page(info):
         if (reason := page_source.reason_for_all(request.effective, request.url)) is not None:
@@ -299,8 +329,18 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
             body = {**body, "_source": later.first}
     if extras.filters:
         body = {**body, **conditions.asking(body, extras.filters)}
-    injected, count = projection.injected_fields, len(extras.filters)
-    return Sent(plan, own, wide, body, injected, info.available, later, filters=count)
+    return Sent(
+        plan,
+        own,
+        wide,
+        body,
+        projection.injected_fields,
+        info.available,
+        later,
+        filters=len(extras.filters),
+        composition=composition,
+        with_scores=request.url.get(WITH_SCORES) in _TRUE,
+    )
 
 
 def _second(arguments: Arguments, body: Body, left: float) -> dict[str, Any]:

@@ -22,7 +22,10 @@ TOLERANCE = 1e-5
 
 
 def mismatch(candidates: Sequence[Candidate], formula: Formula) -> str | None:
-    """Return why the formula does not explain the scores of ``candidates``; None if it does."""
+    """Return why the formula cannot be applied to other scores of ``candidates``; None if it can.
+
+    It has to explain the scores that they have, and those under it have to differ.
+    """
     for candidate in candidates:
         native = formula.native.get(candidate.position)
         if native is None:
@@ -34,6 +37,8 @@ def mismatch(candidates: Sequence[Candidate], formula: Formula) -> str | None:
         if not math.isclose(score, candidate.score, rel_tol=TOLERANCE, abs_tol=TOLERANCE**2):
             found = f"gives {score:g}, the database {candidate.score:g}"
             return f"formula: as it is read here, it {found} for hit {candidate.id}"
+    if len(candidates) > 1 and len({formula.native[c.position] for c in candidates}) == 1:
+        return "formula: every hit has the same score under it"
     return None
 
 
