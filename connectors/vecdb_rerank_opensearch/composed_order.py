@@ -119,7 +119,7 @@ def _strings(value: object) -> Iterator[str]:
 def has_functions(function_score: Mapping[str, object]) -> bool:
     """Check whether a `function_score` has any function."""
     functions = (v for name, v in function_score.items() if name not in _PLAIN_FUNCTION_SCORE)
-    return any(function is not None and function != [] for function in functions)
+    return any(given is not None and not (type(given) is list and not given) for given in functions)
 
 
 def _is_similarity(script: object) -> bool:

@@ -2,8 +2,8 @@
 
 The parts that do not depend on relevance (the value of all functions of a `function_score`, the
 score of a boosting clause, whether a hit is demoted, the score of a rescore query) are queries of
-their own. OpenSearch scores them beside the search (`native_scores`), so scripts aside nothing has
-to be computed here that a field decides. The arithmetic that joins them follows its documentation:
+their own. OpenSearch scores them beside the search (`native_scores`), so that no field has to be
+read here. The arithmetic that joins them follows its documentation:
 https://docs.opensearch.org/latest/query-dsl/compound/ and
 https://docs.opensearch.org/latest/search-plugins/searching-data/rescore/
 """
@@ -21,7 +21,7 @@ from vecdb_rerank_opensearch.query_text import RELEVANCE
 Named = Mapping[str, float]
 # What a query makes of a native score and the scores of the named queries, times a boost.
 Score = Callable[[float, Named, float], float]
-Body = Mapping[str, object]
+Body = Mapping[str, Any]
 
 NATIVE = "native"
 _OPERATIONS: Mapping[str, Callable[[float, float], float]] = {
@@ -33,7 +33,7 @@ _OPERATIONS: Mapping[str, Callable[[float, float], float]] = {
     "max": max,
 }
 # Parts of a `function_score` that the value of its functions does not depend on.
-_NO_FUNCTION = ("query", "boost", "boost_mode", "min_score", "_name")
+_NO_FUNCTION = ("query", "boost", "boost_mode", "min_score")
 # Clauses whose hits are others than those that match a text.
 _NEVER = ("percolate", "pinned", "sltr")
 _SCRIPTS = ("random_score", "script", "script_score")
@@ -53,11 +53,11 @@ class Composition:
     window: int | None = None
 
     def value(self, native: float, named: Named) -> float:
-        """Return the score of a hit with another native score; `ValueError` if one is missing."""
+        """Return the score of a hit with another native score; `ValueError` if it has none."""
         try:
             return self.score(native, named, 1.0)
-        except KeyError as error:
-            raise ValueError(f"the score of {error} did not come") from error
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a part of it is missing: {error}") from error
 
 
 class NotKept(Exception):
@@ -98,13 +98,11 @@ class _Reading:
             raise NotKept(f"rescore: {script} computes a score")
         name = self.ask(how.get("rescore_query"))
         operation = _operation("rescore", how.get("score_mode", "total"))
-        weight, second_weight = (
-            _number("rescore", how, of) for of in ("query_weight", "rescore_query_weight")
-        )
+        weight, second_weight = how.get("query_weight", 1), how.get("rescore_query_weight", 1)
 
         def score(native: float, named: Named, boost: float) -> float:
-            own = first(native, named, boost) * weight
-            return operation(own, named[name] * second_weight) if name in named else own
+            own = first(native, named, boost) * float(weight)
+            return operation(own, named[name] * float(second_weight)) if name in named else own
 
         return score, window_size(body)
 
@@ -115,7 +113,7 @@ class _Reading:
             return found
         if NATIVE in self.asked:
             raise NotKept("query: several of its clauses are about relevance")
-        self.asked[NATIVE] = query
+        self.asked[NATIVE] = _unnamed(query)
         return lambda native, _, boost: native * boost
 
     def composed(self, query: object) -> Score | None:
@@ -138,32 +136,34 @@ class _Reading:
         """Read a `function_score`: all of its functions are one query, of their value alone."""
         given = {n: value for n, value in parameters.items() if n not in _NO_FUNCTION}
         inner, mode = parameters.get("query"), parameters.get("boost_mode", "multiply")
-        if (script := _script(given)) is not None:
+        if (script := _script([given, *_listed(given.get("functions"))])) is not None:
             raise NotKept(f"function_score: {script} computes a score")
         if inner is None or mode == "replace":
             raise NotKept("function_score: the score is that of its functions")
-        below, boost = self.part(inner), _number("function_score", parameters, "boost")
+        below, boost = self.part(inner), parameters.get("boost", 1)
         operation = _operation("function_score", mode)
         if not composed_order.has_functions(parameters):
-            return lambda native, named, outer: below(native, named, outer * boost)
+            return lambda native, named, outer: below(native, named, outer * float(boost))
         alone = {**given, "query": {"match_all": {}}, "boost_mode": "replace"}
         value = self.ask({"function_score": alone})
         # The boost counts for the query alone.
         return lambda native, named, outer: operation(
-            below(native, named, outer * boost), named[value]
+            below(native, named, outer * float(boost)), named[value]
         )
 
     def demoted(self, parameters: Body) -> Score:
         """Read a `boosting`: a hit that matches the negative query has a part of its score."""
-        below, boost = (
+        below, negative = (
             self.part(parameters.get("positive")),
-            _number("boosting", parameters, "boost"),
+            self.ask(parameters.get("negative")),
         )
-        factor = _number("boosting", parameters, "negative_boost")
-        negative = self.ask(parameters.get("negative"))
-        return lambda native, named, outer: (
-            below(native, named, outer * boost) * (factor if negative in named else 1.0)
-        )
+        boost, factor = parameters.get("boost", 1), parameters.get("negative_boost")
+
+        def score(native: float, named: Named, outer: float) -> float:
+            own = below(native, named, outer * float(boost))
+            return own * float(factor) if negative in named else own
+
+        return score
 
     def summed(self, parameters: Body) -> Score:
         """Read a `bool`: its relevance, and clauses that add something else to that."""
@@ -178,11 +178,14 @@ class _Reading:
         if len(about) > 1 and any(kind == "composed" for _, kind in kinds):
             raise NotKept("bool: a composed score stands beside other clauses about relevance")
         below = self.part(about[0] if len(about) == 1 else {"bool": {"should": about}})
-        boost = _number("bool", parameters, "boost")
+        boost = parameters.get("boost", 1)
         added = self.ask({"bool": {"should": addends}}) if addends else ""
-        return lambda native, named, outer: (
-            below(native, named, outer * boost) + named.get(added, 0.0) * outer * boost
-        )
+
+        def score(native: float, named: Named, outer: float) -> float:
+            inner = outer * float(boost)
+            return below(native, named, inner) + named.get(added, 0.0) * inner
+
+        return score
 
     def kind(self, clause: object, *, optional: bool) -> Literal["relevance", "composed", "addend"]:
         """Return what a clause of a `bool` is: relevance, that and more, or something else."""
@@ -200,7 +203,7 @@ class _Reading:
     def ask(self, query: object) -> str:
         """Have the score of a query come, and return its name."""
         name = f"part {len(self.asked)}"
-        self.asked[name] = query
+        self.asked[name] = _unnamed(query)
         return name
 
 
@@ -212,6 +215,15 @@ def _listed(given: object) -> list[Any]:
     return list(given) if isinstance(given, list | tuple) else [given] if given else []
 
 
+def _unnamed(query: object) -> object:
+    """Return a query without the caller's own names: the hits tell those of the search itself."""
+    if isinstance(query, str):
+        return query
+    if isinstance(query, Mapping):
+        return {name: _unnamed(value) for name, value in query.items() if name != "_name"}
+    return [_unnamed(one) for one in query] if isinstance(query, list | tuple) else query
+
+
 def _operation(where: str, name: object) -> Callable[[float, float], float]:
     found = _OPERATIONS.get(name) if isinstance(name, str) else None
     if found is None:
@@ -219,16 +231,10 @@ def _operation(where: str, name: object) -> Callable[[float, float], float]:
     return found
 
 
-def _number(where: str, parameters: Body, name: str) -> float:
-    """Return a weight or boost, 1 by default."""
-    value = parameters.get(name, 1.0)
-    if not isinstance(value, int | float):
-        raise NotKept(f"{where}: {name} is not a number")
-    return float(value)
-
-
 def _script(value: object) -> str | None:
     """Return the name of a script or random score somewhere inside ``value``."""
+    if isinstance(value, str):
+        return None
     if isinstance(value, Mapping):
         inner = (_script(one) for one in value.values())
         return next((n for n in _SCRIPTS if n in value), None) or next(filter(None, inner), None)

@@ -184,11 +184,19 @@ BY_QUERY = "reranked: by the text in the query"
         f'search(body={{"query": {MATCH}}}, filter_path=given)  # -> unclear: given is {LATER}',
         f'search(body={{"query": {MATCH}}}, params=given)  # -> unclear: given is {LATER}',
         f'search(body={{"query": {MATCH}, "rescore": {{"window_size": 3}}}})'
-        "  # -> passed_through: rescore: the order is composed of two scores",
+        "  # -> passed_through: rescore: several, or not by a query",
         'search(body={"query": {"bool": {"must": '
         + MATCH
         + ', "should": {"term": {"a": given}}}}})'
-        "  # -> passed_through: term: hits that match it are boosted",
+        f"  # -> {BY_QUERY}",
+        'search(body={"query": {"function_score": {"query": '
+        + MATCH
+        + f', "weight": v, "boost": v}}}}}})  # -> {BY_QUERY}',
+        'search(body={"query": {"function_score": {"query": '
+        + MATCH
+        + f', "functions": given}}}}}})  # -> unclear: given is {LATER}',
+        'search(body={"query": {"function_score": {"query": ' + MATCH + ', "random_score": {}}}})'
+        "  # -> passed_through: function_score: random_score computes a score",
         'search(body={"query": {"bool": {"must": ' + MATCH + ', "should": {"term": {"a": text}}}}})'
         f"  # -> {BY_QUERY}",
         f'search({{"query": {{"bool": {{"must": {MATCH}, "filter": given}}}}}})  # -> {BY_QUERY}',

@@ -204,21 +204,21 @@ def as_sent(url: Arguments) -> Arguments:
 
 
 MATCH = {"match": {"text": "honey"}}
-# Queries whose score is more than relevance.
+# Queries whose score is more than relevance, in a way that cannot be kept in force.
 composed: tuple[Any, ...] = (
-    {"function_score": {"query": MATCH, "field_value_factor": {"field": "year"}}},
+    {"function_score": {"query": MATCH, "weight": 2, "boost_mode": "replace"}},
+    {"function_score": {"query": MATCH, "random_score": {}}},
+    {"function_score": {"query": MATCH, "script_score": {"script": {"source": "_score"}}}},
     {"script_score": {"query": MATCH, "script": {"source": "doc['year'].value"}}},
-    {"boosting": {"positive": MATCH, "negative": {"term": {"lang": "en"}}, "negative_boost": 0.1}},
-    {"bool": {"must": MATCH, "should": [{"ids": {"values": ["7", "9"], "boost": 100}}]}},
-    {"bool": {"must": MATCH, "should": {"constant_score": {"filter": {"term": {"lang": "de"}}}}}},
-    {"bool": {"should": [MATCH, {"range": {"year": {"gte": 2003, "boost": 9}}}]}},
+    {"bool": {"must": [MATCH, {"function_score": {"query": MATCH, "weight": 3}}]}},
     {"dis_max": {"queries": [MATCH, {"term": {"lang": {"value": "fr", "boost": 5}}}]}},
     {"distance_feature": {"field": "date", "origin": "2024-01-09", "pivot": "7d"}},
     {"more_like_this": {"like": [{"_id": "3"}], "min_term_freq": 1, "min_doc_freq": 1}},
 )
 rescores = st.builds(
     lambda window, text: {
-        "rescore": {"window_size": window, "query": {"rescore_query": {"match": {"text": text}}}}
+        "rescore": 2
+        * [{"window_size": window, "query": {"rescore_query": {"match": {"text": text}}}}]
     },
     st.sampled_from((3, 30, 100)),
     texts,

@@ -36,6 +36,7 @@ EXACT = {
         "space_type": "cosinesimil",
     },
 }
+RESCORE = {"window_size": 12, "query": {"rescore_query": {"match": {"text": "hive"}}}}
 AGGS = {"years": {"terms": {"field": "year"}}}
 
 
@@ -113,25 +114,46 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
     "`sort` by anything else": (PASSED, m(sort=[{"year": "asc"}, "_score"]), "sort: "),
     "`search_after`": (PASSED, m(search_after=[2001], sort="year"), "search_after: "),
     "`scroll`": (PASSED, {**m(), "scroll": "1m"}, "scroll: "),
-    "`rescore`": (
+    "`rescore` by a query, inside its `window_size`, on one shard": (
+        RERANKED,
+        {**m(rescore=RESCORE), "index": 1},
+        "",
+    ),
+    "`rescore` over several shards, or past its `window_size`": (
         PASSED,
-        m(rescore={"window_size": 5, "query": {"rescore_query": {"match": {"text": "hive"}}}}),
+        m(size=15, rescore=RESCORE),
         "rescore: ",
     ),
-    "`function_score`, `script_score`, `boosting`": (
-        PASSED,
+    "`rescore`, several, or with a script": (PASSED, m(rescore=[RESCORE, RESCORE]), "rescore: "),
+    "`function_score`, `boosting`": (
+        RERANKED,
         q({"function_score": {"query": MATCH, "field_value_factor": {"field": "year"}}}),
+        "",
+    ),
+    '`function_score` with `boost_mode: "replace"`, `random_score` or a script; `script_score`': (
+        PASSED,
+        q({"function_score": {"query": MATCH, "random_score": {}}}),
         "function_score: ",
     ),
-    "`rank_feature`, `distance_feature`, `pinned`, `percolate`": (
-        PASSED,
+    "`rank_feature`, `distance_feature` beside a text": (
+        RERANKED,
         q({"bool": {"must": MATCH, "should": {"distance_feature": NEAR}}}),
-        "distance_feature: ",
+        "",
     ),
     "`term`, `ids`, `range`, `constant_score`, … in `should`": (
-        PASSED,
+        RERANKED,
         q({"bool": {"must": MATCH, "should": {"ids": {"values": ["7"], "boost": 100}}}}),
+        "",
+    ),
+    "a composed score beside another text, in `dis_max`, `nested` or `hybrid`": (
+        PASSED,
+        q({"dis_max": {"queries": [MATCH, {"ids": {"values": ["7"]}}]}}),
         "ids: ",
+    ),
+    "`pinned`, `percolate`; `rank_feature`, `distance_feature` alone": (
+        PASSED,
+        q({"distance_feature": NEAR}),
+        "distance_feature: ",
     ),
     "`more_like_this` a document": (
         PASSED,

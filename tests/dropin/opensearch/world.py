@@ -22,6 +22,7 @@ MAPPING: dict[str, Any] = {
     "year": {"type": "integer"},
     "lang": {"type": "keyword"},
     "date": {"type": "date"},
+    "rank": {"type": "rank_feature"},
     "meta": {
         "properties": {
             "n": {"type": "integer"},
@@ -144,6 +145,7 @@ def document(number: int, n: int) -> dict[str, Any]:
         "year": 2000 + n % 7,
         "lang": LANGUAGES[n % 3],
         "date": f"2024-01-{n % 28 + 1:02}",
+        "rank": n % 13 + 1,
         "meta": {"n": n, "summary": f"on {words[0]}", "author": {"name": words[-1]}},
         "tags": [{"a": words[0], "b": n % 4}, {"a": words[1], "b": n % 5}],
         "dense": [chosen.uniform(0.1, 1) for _ in range(4)],
