@@ -157,7 +157,7 @@ class _Reading:
             self.part(parameters.get("positive")),
             self.ask(parameters.get("negative")),
         )
-        boost, factor = parameters.get("boost", 1), parameters.get("negative_boost")
+        boost, factor = parameters.get("boost", 1), parameters.get("negative_boost", 1)
 
         def score(native: float, named: Named, outer: float) -> float:
             own = below(native, named, outer * float(boost))
