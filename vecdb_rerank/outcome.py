@@ -37,7 +37,8 @@ class Outcome:
 
     ``would_skip`` names the skip rule that applied in shadow mode, and ``skip_change`` is the
     share (0 to 1) of the page's hits that skipping would have replaced. ``passages`` gives the
-    best passage (characters of the text) of each document that was read in several.
+    best passage (characters of the text) of each document that was read in several, or from the
+    first to the last sentence of each that was read in parts.
 
     ``notes`` maps a code, such as ``partial_first_pass``, to a sentence about something that
     lowered the quality of the result.

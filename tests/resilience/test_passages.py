@@ -18,7 +18,7 @@ from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Answer, Scores
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.policy.passages import Passages
+from vecdb_rerank.policy.passages import HEAD, Passages
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.resilience.passages import spans, split
 from vecdb_rerank.search.rerank_list import ListReranker
@@ -59,7 +59,7 @@ def test_a_passage_ends_with_a_sentence_where_one_ends_near() -> None:
     assert text[slice(*second)] == "eight nine ten eleven twelve"
 
 
-def ask(texts: Sequence[str], rules: Passages | None, **options: Any) -> Answer:
+def ask(texts: Sequence[str], rules: Passages, **options: Any) -> Answer:
     chain = Chain([OnnxReranker(**options)])
     return run(chain.ask(QUERY, texts, Deadline(), Policy(passages=rules)))
 
@@ -75,7 +75,7 @@ def relevance(answer: Answer) -> list[float]:
 
 def test_an_answer_at_the_end_of_a_long_document_is_found() -> None:
     texts = [FILLER + ANSWER, FILLER]
-    beginning, whole = ask(texts, None), ask(texts, SHORT)
+    beginning, whole = ask(texts, HEAD), ask(texts, SHORT)
     assert scores(beginning).truncated == 2
     assert scores(whole).truncated == 0
     assert relevance(beginning)[0] < 0.1
@@ -88,7 +88,7 @@ def test_an_answer_at_the_end_of_a_long_document_is_found() -> None:
 
 def test_short_documents_are_read_as_they_are() -> None:
     texts = [str(d["text"]) for d in CORPUS[:8]]
-    plain, parted = ask(texts, None), ask(texts, Passages())
+    plain, parted = ask(texts, HEAD), ask(texts, Passages())
     assert relevance(parted) == relevance(plain)
     assert scores(parted).passages == [None] * 8
 

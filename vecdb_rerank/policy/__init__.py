@@ -16,7 +16,7 @@ from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.policy.cost import Cost
 from vecdb_rerank.policy.effort import Effort, EffortName
 from vecdb_rerank.policy.exact_terms import ExactTerms
-from vecdb_rerank.policy.passages import Passages
+from vecdb_rerank.policy.passages import HEAD, Passages
 from vecdb_rerank.policy.skip import Skip
 from vecdb_rerank.policy.stages import stages
 
@@ -33,7 +33,7 @@ _PARTS = {
     "passages": Passages,
 }
 _WORDS = {"effort": get_args(EffortName)}  # what may stand for a part
-_MAY_BE_NONE = {"breaker", "exact_terms", "passages"}
+_MAY_BE_NONE = {"breaker", "exact_terms"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Policy:
     """Which searches are not reranked."""
     exact_terms: ExactTerms | None = None
     """Keep hits with rare exact terms of the query near the top; None turns it off."""
-    passages: Passages | None = None
-    """How long documents are split into passages; None reads their beginning."""
+    passages: Passages = HEAD
+    """What is read of long documents: by default, as much of the beginning as fits."""
     after: tuple[Stage, ...] = ()
     """Stages between the final score and the page, in this order: boosts, decay, pins, variety."""
     record_query: bool = False

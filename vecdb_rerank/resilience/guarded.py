@@ -21,6 +21,7 @@ from vecdb_rerank.protocols import AnyReranker
 from vecdb_rerank.resilience.adapt import adapt, call_steps
 from vecdb_rerank.resilience.checks import check_scores, scores_of
 from vecdb_rerank.resilience.circuit import Circuit
+from vecdb_rerank.resilience.focus import Focus, Focused
 from vecdb_rerank.resilience.latency import LatencyModel
 from vecdb_rerank.resilience.ledger import LEDGER, Ledger
 from vecdb_rerank.resilience.passages import Split, split
@@ -72,6 +73,7 @@ class GuardedReranker:
         `RerankerSkippedError` if the reranker is left out, else what it raises.
         """
         reading = reading or ReadAll()
+        focus = Focus(query, texts) if policy.passages.mode == "focus" else None
         reading.start(self.reranker)
         answer = self._scale.answer()
         unread: list[float | None] = [None] * len(texts)
@@ -81,7 +83,7 @@ class GuardedReranker:
         while indices := reading.next(scores):
             batch = [texts[n] for n in indices]
             try:
-                part = yield from self._read(query, batch, deadline, policy, answer)
+                part = yield from self._read(query, batch, deadline, policy, answer, focus)
             except TimeoutError:
                 if not read:
                     raise
@@ -99,15 +101,21 @@ class GuardedReranker:
         deadline: Deadline,
         policy: Policy,
         answer: WatchedAnswer,
+        focus: Focus | None,
     ) -> Flow[Scores]:
-        """Score ``texts`` in one call, passage by passage if the policy says so."""
-        if policy.passages is None:
-            return (yield from self._ask(query, texts, deadline, policy, answer))
+        """Score in one call what the policy says to read of ``texts``."""
         rules = policy.passages
-        parts: Split = yield Compute(
-            lambda: split(self.reranker, query, texts, rules), deadline.remaining()
+        if rules.mode == "head":
+            return (yield from self._ask(query, texts, deadline, policy, answer))
+        parts: Split | Focused = yield Compute(
+            lambda: (
+                focus.select(self.reranker, query, texts, rules)
+                if focus
+                else split(self.reranker, query, texts, rules)
+            ),
+            deadline.remaining(),
         )
-        self._passages_per_document = len(parts.places) / max(1, len(texts))
+        self._passages_per_document = len(parts.pieces) / max(1, len(texts))
         scores = yield from self._ask(query, parts.pieces, deadline, policy, answer)
         return parts.joined(scores)
 
@@ -154,7 +162,7 @@ class GuardedReranker:
 
     def _pieces(self, documents: int, policy: Policy) -> int:
         """How many texts ``documents`` are sent as, judging by the last search."""
-        each = 1.0 if policy.passages is None else self._passages_per_document
+        each = self._passages_per_document if policy.passages.mode == "all" else 1.0
         return max(1, round(documents * each))
 
     def _max_documents(self, documents: int, deadline: Deadline) -> int:

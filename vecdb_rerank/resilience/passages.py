@@ -12,11 +12,7 @@ from vecdb_rerank.policy.passages import Join, Passages
 from vecdb_rerank.protocols import BaseReranker
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-
-
-_SENTENCE_END = re.compile("[.!?]['\")\\]]*\\s|[\u3002\uff01\uff1f\n]")
-
-
+SENTENCE_END = re.compile("[.!?]['\")\\]]*\\s|[\u3002\uff01\uff1f\n]")
 # Words that fit beside a query if tokens are unknown: of 512 tokens, at 4 tokens for 3 words.
 _WORDS = 340
 _LATEST = 0.7  # of a window, after which the end of a sentence ends the passage
@@ -74,7 +70,7 @@ def split(reranker: BaseReranker, query: str, texts: Sequence[str], rules: Passa
     overlap = min(rules.overlap, window // 2)
     tokens = [reranker.token_offsets(text) for text in texts]
     cuts = [
-        spans(text, _words(text) if own is None else own, window, overlap)
+        spans(text, words(text) if own is None else own, window, overlap)
         for text, own in zip(texts, tokens, strict=True)
     ]
     kept = [found[: rules.most] for found in cuts]
@@ -101,12 +97,13 @@ def _sentence_end(text: str, tokens: Sequence[Span], first: int, last: int) -> i
     """Return the end of a passage: after a sentence, if one ends late in it."""
     earliest = first + max(1, int(_LATEST * (last - first)))
     for end in range(last, earliest, -1):
-        if _SENTENCE_END.search(text, tokens[end - 1][0], tokens[end][0] + 1):
+        if SENTENCE_END.search(text, tokens[end - 1][0], tokens[end][0] + 1):
             return end
     return last
 
 
-def _words(text: str) -> list[Span]:
+def words(text: str) -> list[Span]:
+    """Return the words and marks of a text, which stand for tokens that are unknown."""
     return [match.span() for match in _WORD.finditer(text)]
 
 
