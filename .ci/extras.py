@@ -73,10 +73,14 @@ def offline() -> None:
 
 
 def http() -> None:
-    from vecdb_rerank import HttpReranker
+    from vecdb_rerank import EmbedderError, HttpReranker, LlmReranker, TeiEmbedder
 
     reranker = HttpReranker(NOWHERE, format="tei", retries=0)
     _fails(lambda: reranker.score("q", ["d"], deadline=Deadline()), RerankError, "reached")
+    llm = LlmReranker(NOWHERE, model="m", retries=0)
+    _fails(lambda: llm.score("q", ["d"], deadline=Deadline()), RerankError, "reached")
+    embedder = TeiEmbedder(url=NOWHERE, retries=0)
+    _fails(lambda: embedder.embed_query("q"), EmbedderError, "reached")
 
 
 def cohere() -> None:

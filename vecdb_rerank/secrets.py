@@ -17,11 +17,12 @@ _SECRET = re.compile(
 # or a service's secret, so that its texts are hidden.
 SHOWN = frozenset(
     """
-    backend base_url bm25_fields bm25_vector collection combination dense_vector device dtype
-    endpoint engine field fields file format fusion join kind label language level method mode
-    model name native normalization note on_error path payload pooling precision prices prompt
-    query query_prefix reason reranker revision rule scale technique template terms text
-    text_index tokenizer type url user verify version weights window
+    backend base_url bm25_fields bm25_vector collection combination dense_vector device
+    document_kind document_prefix dtype endpoint engine field fields file format fusion join kind
+    label language level method mode model name native normalization note on_error path payload
+    pooling precision prices prompt query query_kind query_prefix reason reranker revision rule
+    scale technique template terms text text_index tokenizer type url user verify version weights
+    window
     """.split()
 )
 # Parameters of a URL that name a version, a region or the like.

@@ -92,12 +92,14 @@ BODIES: dict[str, tuple[str, Body, Body]] = {
 def test_what_is_sent(kind: str) -> None:
     path, body, of_query = BODIES[kind]
     with scripted_server(embeds(kind, lambda *_: [1, 0, 0, 0])) as server:
-        one = made(kind, server.url, api_key="k", dimensions=4)
+        headers = {"X-Team": "search"}
+        one = made(kind, server.url, api_key="k", headers=headers, dimensions=4)
         one.embed_documents(["t"])
         one.embed_query("t")
     assert server.requests == [body, {**body, **of_query}]
     assert server.paths == [path, path]
     assert server.heads[0]["authorization"] == "Bearer k"
+    assert server.heads[0]["x-team"] == "search"
 
 
 def test_the_sdk_of_cohere_sends_the_same() -> None:
@@ -272,7 +274,7 @@ def test_keys_and_texts_are_in_no_error(caplog: pytest.LogCaptureFixture) -> Non
         scripted_server(lambda _: refused(f"{key} may not send {text}", 403)) as server,
         pytest.raises(EmbedderError) as caught,
     ):
-        one = made("openai", f"{server.url}?code={key}", api_key=key)
+        one = made("openai", f"{server.url}?code={key}", headers={"X-Key": f"Bearer {key}"})
         one.embed_query(text)
     everything = f"{caught.value} {caught.value.__cause__!r} {caplog.text} {one!r} {one.name}"
     assert key not in everything
@@ -491,6 +493,7 @@ def test_settings_make_it() -> None:
         ("openai", {"query_prefix": 3}, "query_prefix"),
         ("openai", {"dimensions": 0}, "dimensions"),
         ("openai", {"api_key": "a b"}, "api_key"),
+        ("openai", {"headers": {"a b": "c"}}, "headers"),
         ("cohere", {"batch_size": 97}, "batch_size"),
         ("voyage", {"batch_tokens": 0}, "batch_tokens"),
         ("jina", {"timeout": 0}, "timeout"),

@@ -285,6 +285,7 @@ class LlmRerankerSettings(Section):
     model: str = Field(min_length=1)
     mode: Literal["listwise", "pointwise"] = "listwise"
     api_key: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
     instruction: str | None = None
     window: int = Field(20, ge=2)
     stride: int = Field(10, ge=1)
@@ -361,6 +362,7 @@ class RemoteEmbedderSettings(Section):
     model: str | None = Field(None, min_length=1)
     url: ServiceUrl | None = None
     api_key: SecretStr | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
     dimensions: int | None = Field(None, ge=1)
     query_prefix: str = ""
     document_prefix: str = ""

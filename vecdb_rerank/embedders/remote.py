@@ -59,6 +59,7 @@ class RemoteEmbedder:
         url: the service's address, if it is not the usual one. A query string is sent and never
             logged.
         api_key: sent as a bearer token.
+        headers: further headers, such as those of a gateway; their values are secret.
         dimensions: the length of the vectors, for models that offer several (default: the model's).
         query_prefix: text before each query, for models that were trained with one.
         document_prefix: text before each document.
@@ -93,6 +94,7 @@ class RemoteEmbedder:
         *,
         url: str | None = None,
         api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
         dimensions: int | None = None,
         query_prefix: str = "",
         document_prefix: str = "",
@@ -138,7 +140,9 @@ class RemoteEmbedder:
         )
         if url is None and wire.url is None:
             raise ConfigurationError("url", f"{self.format} needs the server's url")
-        self._endpoint = endpoint(url or wire.url or "", wire.path, api_key, version=wire.version)
+        self._endpoint = endpoint(
+            url or wire.url or "", wire.path, api_key, version=wire.version, headers=headers
+        )
         self._is_usual = url is None
         self._extra_body = checked_body(extra_body or {})
         self._service = Service(_ERRORS, timeout, wire.error, self._endpoint.secrets)

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import httpx
 
+from vecdb_rerank.http.headers import check_headers, secrets_in
 from vecdb_rerank.http.service import checked_url, clean_key
 from vecdb_rerank.http.transport import SECRET_QUERY
 from vecdb_rerank.http.urls import display_url, split_url
@@ -46,13 +47,21 @@ class Endpoint:
         )
 
 
-def endpoint(url: str, path: str, key: str | None = None, *, version: str = "/v1") -> Endpoint:
+def endpoint(
+    url: str,
+    path: str,
+    key: str | None = None,
+    *,
+    version: str = "/v1",
+    headers: Mapping[str, str] | None = None,
+) -> Endpoint:
     """Return where a service takes requests for ``path``, such as ``/embeddings``.
 
     ``url`` is the service's base, or ends in ``path`` already; a bare host gets ``version``. A url
     with the parameter ``api-version`` is one of Azure's, whose key is in the header ``api-key``.
+    ``headers`` are further ones, such as those of a gateway; their values are secret.
 
-    Raise `ConfigurationError` for a url that names no server, and a key that no header can hold.
+    Raise `ConfigurationError` for a url that names no server, and headers that cannot be sent.
     """
     parts = urlsplit(checked_url(url))
     base = parts.path.rstrip("/").removesuffix(path) or version
@@ -60,8 +69,10 @@ def endpoint(url: str, path: str, key: str | None = None, *, version: str = "/v1
     is_azure = "api-version" in parse_qs(parts.query)
     header, prefix = ("api-key", "") if is_azure else ("Authorization", "Bearer ")
     key, split = clean_key(key), split_url(address)
-    headers = {} if split.basic is None else {"Authorization": split.basic}
+    further = headers or {}
+    check_headers(further, of_key=header if key else None)
+    sent = {} if split.basic is None else {"Authorization": split.basic}
     if key is not None:
-        headers = {header: f"{prefix}{key}"}
-    secrets = (*split.secrets, *([key] if key else []))
-    return Endpoint(split.address, split.query, headers, secrets)
+        sent = {header: f"{prefix}{key}"}
+    secrets = (*split.secrets, *([key] if key else []), *secrets_in(further.values()))
+    return Endpoint(split.address, split.query, {**sent, **further}, secrets)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import httpx
 
-from vecdb_rerank._checks import check_type, shown
+from vecdb_rerank._checks import shown
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.http.headers import check_headers, check_texts, secrets_in
 from vecdb_rerank.http.service import checked_body, checked_url, clean_key
 from vecdb_rerank.http.transport import SECRET_QUERY
 from vecdb_rerank.http.urls import split_url
@@ -23,9 +23,6 @@ from vecdb_rerank.rerankers.wire_request import (
     request_body,
 )
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a name of a header (RFC 9110)
-_OURS = {"content-length", "content-type", "host", "transfer-encoding", "connection"}
-_SHORT = 4  # characters; a shorter value of a header or parameter is no secret
 Urls = str | Sequence[str] | None
 
 
@@ -47,15 +44,9 @@ class Messages:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "api_key", clean_key(self.api_key))
-        _check_headers(self.headers)
-        _check_texts("query_params", self.query_params)
+        check_headers(self.headers, of_key=self.wire.auth_header if self.api_key else None)
+        check_texts("query_params", self.query_params)
         checked_body(self.extra_body)
-        names = {name.lower() for name in self.headers}
-        if self.api_key and self.wire.auth_header.lower() in names:
-            raise ConfigurationError(
-                "headers",
-                f"{self.wire.auth_header} is the header of api_key; leave one of them out",
-            )
         self.urls  # noqa: B018 - checks them
 
     @cached_property
@@ -75,10 +66,8 @@ class Messages:
     def secrets(self) -> tuple[str, ...]:
         """What no message may repeat."""
         found = [secret for url in self.urls for secret in split_url(url).secrets]
-        for value in (*self.headers.values(), *self.query_params.values()):
-            found += [value, *value.split()[1:]]  # as in: Bearer <token>
-        secret = (each for each in found if len(each) >= _SHORT)
-        return tuple(dict.fromkeys(filter(None, (self.api_key, *secret))))
+        found += secrets_in((*self.headers.values(), *self.query_params.values()))
+        return tuple(dict.fromkeys(filter(None, (self.api_key, *found))))
 
     def message(
         self, url: str, request: ScoreRequest, page: str | None = None
@@ -101,22 +90,3 @@ class Messages:
             "POST", split.address, json=body, headers=headers, extensions={SECRET_QUERY: query}
         )
         return message, query
-
-
-def _check_texts(key: str, given: Mapping[str, str]) -> None:
-    check_type(key, given, Mapping)
-    for name, value in given.items():
-        if not isinstance(name, str) or not isinstance(value, str) or not name:
-            raise ConfigurationError(key, "must map names to str; write numbers as str, too")
-
-
-def _check_headers(headers: Mapping[str, str]) -> None:
-    """Raise `ConfigurationError`, without the values, for headers that cannot be sent."""
-    _check_texts("headers", headers)
-    for name, value in headers.items():
-        if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
-            raise ConfigurationError("headers", f"{name!r} cannot be set")
-        if not (value.isascii() and value.isprintable()) or value != value.strip():
-            raise ConfigurationError(
-                "headers", f"the value of {name} must be printable ASCII without spaces at its ends"
-            )

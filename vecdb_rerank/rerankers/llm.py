@@ -43,6 +43,7 @@ class LlmReranker(BaseReranker):
             one document answers the query: the probability of "yes" by the log probabilities of
             the first token, or a grade from 0 to 4 if the server has none.
         api_key: sent as a bearer token, or to Azure in the header ``api-key``.
+        headers: further headers, such as those of a gateway; their values are secret.
         instruction: what counts as relevant, such as ``prefer official documentation``; an
             instruction of a search replaces it.
         window: documents of one request in the mode ``listwise``, at least 2.
@@ -88,6 +89,7 @@ class LlmReranker(BaseReranker):
         model: str,
         mode: Mode = "listwise",
         api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
         instruction: str | None = None,
         window: int = 20,
         stride: int = 10,
@@ -118,7 +120,7 @@ class LlmReranker(BaseReranker):
         self._document_tokens = integer("document_tokens", document_tokens, 1)
         self._limits = integer("max_calls", max_calls, 1), integer("max_tokens", max_tokens, 1)
         self._output_weight = output_weight
-        where = endpoint(url, "/chat/completions", api_key)
+        where = endpoint(url, "/chat/completions", api_key, headers=headers)
         self._name = f"llm:{where.host}/{model}"
         self._client = JsonClient(
             http2=http2,

@@ -56,10 +56,12 @@ def test_the_best_documents_move_from_the_end_to_the_front(api: str) -> None:
 
 def test_what_is_sent() -> None:
     with scripted_server(ranks(last_first)) as server:
-        score(made(server.url, api_key="k", extra_body={"top_p": 1}), ["a 1", "b 2"])
+        given = {"api_key": "k", "extra_body": {"top_p": 1}, "headers": {"X-Team": "search"}}
+        score(made(server.url, **given), ["a 1", "b 2"])
     [body] = server.requests
     [head] = server.heads
     assert head["authorization"] == "Bearer k"
+    assert head["x-team"] == "search"
     assert [message["role"] for message in body.pop("messages")] == ["system", "user"]
     schema = body.pop("response_format")["json_schema"]
     assert schema["strict"] is True
@@ -376,6 +378,8 @@ def test_a_document_gains_nothing_by_its_instructions() -> None:
         ({"model": " "}, "model"),
         ({"url": "localhost"}, "url"),
         ({"api_key": "a b"}, "api_key"),
+        ({"headers": {"a b": "c"}}, "headers"),
+        ({"headers": {"Authorization": "c"}, "api_key": "k"}, "headers"),
         ({"shuffle_seed": -1}, "shuffle_seed"),
         ({"max_calls": 0}, "max_calls"),
         ({"max_tokens": 0}, "max_tokens"),
