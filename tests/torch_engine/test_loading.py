@@ -317,6 +317,24 @@ def test_auto_takes_what_there_is() -> None:
     assert (hardware.free_memory(torch.device("cpu")) or 0) > 10**6
 
 
+@pytest.mark.parametrize("instructions", [{}, {"amx_bf16": True, "avx512_fp16": True}])
+def test_a_format_that_the_cpu_does_not_multiply_is_warned_of(
+    instructions: dict[str, bool], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    for dtype in (torch.bfloat16, torch.float16):
+        caplog.clear()
+        hardware.warn_if_emulated(dtype, torch.device("cpu"))
+        assert (str(dtype).removeprefix("torch.") in caplog.text) == (not instructions)
+    caplog.clear()
+    hardware.warn_if_emulated(torch.float32, torch.device("cpu"))
+    hardware.warn_if_emulated(torch.bfloat16, torch.device("meta"))
+    assert not caplog.records
+    assert (hardware.pick_dtype("auto", torch.device("cpu")) == torch.bfloat16) == bool(
+        instructions
+    )
+
+
 # -- Jina's layout
 
 

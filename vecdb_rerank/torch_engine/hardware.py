@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -13,8 +14,15 @@ from vecdb_rerank.errors import ConfigurationError
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger("vecdb_rerank")
+
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
+# Those that PyTorch names (torch.cpu.get_capabilities).
+_INSTRUCTIONS = {
+    "bfloat16": ("amx_bf16", "avx512_bf16", "sve_bf16"),
+    "float16": ("amx_fp16", "avx512_fp16"),
+}
 _AMPERE = (8, 0)  # the first CUDA compute capability with bfloat16 products
 
 
@@ -54,14 +62,27 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         modern = library.cuda.get_device_capability(device) >= _AMPERE
         return library.bfloat16 if modern else library.float16
-    if device.type == "cpu" and _cpu_has_bf16():
+    if device.type == "cpu" and _multiplies("bfloat16"):
         return library.bfloat16
     return library.float32
 
 
-def _cpu_has_bf16() -> bool:
+def warn_if_emulated(dtype: torch.dtype, device: torch.device) -> None:
+    """Log a warning if this CPU has no instructions that multiply ``dtype``."""
+    name = str(dtype).removeprefix("torch.")
+    if device.type != "cpu" or _multiplies(name):
+        return
+    log.warning(
+        "this CPU has no instructions for %s: it takes several times as long as float32; "
+        "set dtype to 'auto'",
+        name,
+    )
+
+
+def _multiplies(dtype: str) -> bool:
+    """Check whether this CPU has instructions that multiply numbers in this format."""
     found = require("torch.cpu", "torch").get_capabilities()
-    return bool(found.get("amx_bf16") or found.get("avx512_bf16") or found.get("sve_bf16"))
+    return dtype == "float32" or any(found.get(name) for name in _INSTRUCTIONS[dtype])
 
 
 def uses_amx(device: torch.device, dtype: torch.dtype) -> bool:

@@ -70,6 +70,7 @@ def load(spec: Spec) -> Loaded:
     licences.warn_non_commercial(spec.model, folder)
     device = hardware.pick_device(spec.device)
     dtype = hardware.pick_dtype(spec.dtype, device)
+    hardware.warn_if_emulated(dtype, device)
     with explained(spec), _no_progress_bar():
         model = jina.load(folder) if jina.is_flash(folder) else _load_model(spec, folder)
         tokenizer = AutoTokenizer.from_pretrained(
