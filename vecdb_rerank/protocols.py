@@ -30,8 +30,9 @@ class Reranker(Protocol):
 
     ``score(query, texts)`` returns one relevance (0 to 1) per text in their order, or `Scores`.
     It may accept a keyword argument ``deadline`` (`Deadline`) and return None for texts that it
-    had no time for. An attribute ``name`` is used in outcomes and logs; it defaults to the class's
-    name. Subclass `BaseReranker` for further abilities.
+    had no time for, and a keyword argument ``instruction`` (a str that says what counts as
+    relevant), which is given if a search has one. An attribute ``name`` is used in outcomes and
+    logs; it defaults to the class's name. Subclass `BaseReranker` for further abilities.
     """
 
     @property

@@ -132,6 +132,9 @@ class SearchDefaults:
     payload: Payload = "auto"
     """How payloads come: ``all`` with the first pass; ``page`` in a second request, for the hits
     of the page alone; ``auto`` like ``page`` once they prove to be large (see `Search`)."""
+    instruction: str | None = None
+    """What counts as relevant, such as ``prefer official documentation``, for rerankers that
+    follow instructions; it replaces the reranker's own."""
 
     def __post_init__(self) -> None:
         for name in ("k", "limit", "depth"):
@@ -145,6 +148,8 @@ class SearchDefaults:
             raise ConfigurationError(
                 "fusion", f"expected a Fusion such as Fusion('rrf'), got {shown(self.fusion)}"
             )
+        if self.instruction is not None:
+            check_instruction(self.instruction)
         one_of("mode", self.mode, get_args(Mode))
         one_of("payload", self.payload, get_args(Payload))
 
@@ -169,6 +174,7 @@ class Search:
     """A checked search.
 
     ``filter`` and ``native`` (pass-through arguments) are in the database's own terms.
+    ``instruction`` is for the reranker alone; None leaves it its own, and ``""`` takes that away.
 
     With ``payload="page"`` the first pass brings only the text to rerank, and a second request the
     payload and vectors of the hits that are returned. ``auto`` does that if it saves about a
@@ -189,6 +195,7 @@ class Search:
     evidence: bool = False
     payload: Payload = "auto"
     extras: Extras = field(default_factory=Extras)
+    instruction: str | None = None
 
     def __post_init__(self) -> None:
         check_query(self.query)
@@ -246,6 +253,7 @@ class NativeSearch:
     deterministic_ties: bool = False
     note: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    instruction: str | None = None
 
 
 def available(mode: Mode, branches: Sequence[Branch]) -> Mode:

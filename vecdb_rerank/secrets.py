@@ -18,11 +18,11 @@ _SECRET = re.compile(
 SHOWN = frozenset(
     """
     backend base_url bm25_fields bm25_vector collection combination dense_vector device
-    document_kind document_prefix dtype endpoint engine field fields file format fusion join kind
-    label language level method mode model name native normalization note on_error path payload
-    pooling precision prices prompt query query_kind query_prefix reason reranker revision rule
-    scale technique template terms text text_index tokenizer type url user verify version weights
-    window
+    document_kind document_prefix dtype endpoint engine field fields file format fusion
+    instruction join kind label language level method mode model name native normalization note
+    on_error path payload pooling precision prices prompt query query_kind query_prefix reason
+    reranker revision rule scale technique template terms text text_index tokenizer type url
+    user verify version weights window
     """.split()
 )
 # Parameters of a URL that name a version, a region or the like.

@@ -61,6 +61,8 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
             hits that the request finds, and reranks them.
         payload: ``all`` fetches everything with the first pass; ``page`` fetches only the text with
             it, and the source of the returned hits in a second request.
+        instruction: what counts as relevant, such as ``prefer official documentation``, for
+            rerankers that follow instructions; it replaces the reranker's own.
 
     Raises `ConfigurationError` if the client is of another kind or an option is wrong.
 
@@ -80,6 +82,7 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
         payload: DropInPayload = "all",
+        instruction: str | None = None,
     ) -> None:
         check_client(client, OpenSearch, AsyncOpenSearch, "AsyncRerankingOpenSearch")
         self._wrapped = client
@@ -91,6 +94,7 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
             on_missing_query=on_missing_query,
             rerank_depth=rerank_depth,
             payload=payload,
+            instruction=instruction,
         )
         conditions.check(self._drop_in.extras(True).filters)
 
@@ -103,6 +107,7 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
         headers: Any = None,
         rerank_query: str | None = None,
         rerank: Rerank = True,
+        instruction: str | None = None,
         **arguments: Any,
     ) -> Any:
         """Search as the client does, and rerank the best ``k`` hits.
@@ -114,15 +119,20 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
             headers: headers of the request.
             rerank_query: the text to rerank by; by default the text in the body, if it holds one.
             rerank: False sends the request unchanged; a `Policy` applies to this call alone.
+            instruction: what counts as relevant, for rerankers that follow instructions.
             arguments: parameters of the URL as keywords.
 
-        Raises the client's own errors, `ConfigurationError` if ``rerank`` or ``rerank_query`` is
-        wrong, and `RerankError` only with ``on_error="raise"``.
+        Raises the client's own errors, `ConfigurationError` if ``rerank``, ``rerank_query``
+        or ``instruction`` is wrong, and `RerankError` only with ``on_error="raise"``.
 
         """
         given = {"body": body, "index": index, "params": params, "headers": headers}
         flow = reranked_calls.search(
-            self._drop_in, self._wrapped.search, {**given, **arguments}, rerank, rerank_query
+            self._drop_in.instructed(instruction),
+            self._wrapped.search,
+            {**given, **arguments},
+            rerank,
+            rerank_query,
         )
         return run(flow)
 
@@ -135,16 +145,21 @@ class RerankingOpenSearch(_OpenSearchDelegate, OpenSearch):
         headers: Any = None,
         rerank_query: Queries = None,
         rerank: Reranks = True,
+        instruction: str | None = None,
         **arguments: Any,
     ) -> Any:
         """Run several searches in one request as the client does, and rerank each.
 
         ``rerank_query`` and ``rerank`` apply to all searches, or are lists with one value for
-        each. Other arguments and errors as in `search`.
+        each; ``instruction`` applies to all. Other arguments and errors as in `search`.
         """
         given = {"body": body, "index": index, "params": params, "headers": headers}
         flow = reranked_calls.msearch(
-            self._drop_in, self._wrapped.msearch, {**given, **arguments}, rerank, rerank_query
+            self._drop_in.instructed(instruction),
+            self._wrapped.msearch,
+            {**given, **arguments},
+            rerank,
+            rerank_query,
         )
         return run(flow)
 
@@ -181,6 +196,7 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
         payload: DropInPayload = "all",
+        instruction: str | None = None,
     ) -> None:
         check_client(client, AsyncOpenSearch, OpenSearch, "RerankingOpenSearch")
         self._wrapped = client
@@ -192,6 +208,7 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
             on_missing_query=on_missing_query,
             rerank_depth=rerank_depth,
             payload=payload,
+            instruction=instruction,
         )
         conditions.check(self._drop_in.extras(True).filters)
 
@@ -206,12 +223,17 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
         headers: Any = None,
         rerank_query: str | None = None,
         rerank: Rerank = True,
+        instruction: str | None = None,
         **arguments: Any,
     ) -> Coroutine[Any, Any, Any]:
         """Search as `RerankingOpenSearch.search` does."""
         given = {"body": body, "index": index, "params": params, "headers": headers}
         flow = reranked_calls.search(
-            self._drop_in, self._wrapped.search, {**given, **arguments}, rerank, rerank_query
+            self._drop_in.instructed(instruction),
+            self._wrapped.search,
+            {**given, **arguments},
+            rerank,
+            rerank_query,
         )
         return run_async(flow)
 
@@ -224,12 +246,17 @@ class AsyncRerankingOpenSearch(_OpenSearchDelegate, AsyncOpenSearch):
         headers: Any = None,
         rerank_query: Queries = None,
         rerank: Reranks = True,
+        instruction: str | None = None,
         **arguments: Any,
     ) -> Coroutine[Any, Any, Any]:
         """Run several searches in one request as `RerankingOpenSearch.msearch` does."""
         given = {"body": body, "index": index, "params": params, "headers": headers}
         flow = reranked_calls.msearch(
-            self._drop_in, self._wrapped.msearch, {**given, **arguments}, rerank, rerank_query
+            self._drop_in.instructed(instruction),
+            self._wrapped.msearch,
+            {**given, **arguments},
+            rerank,
+            rerank_query,
         )
         return run_async(flow)
 

@@ -51,6 +51,8 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             hits that the request finds, and reranks them.
         payload: ``all`` fetches everything with the first pass; ``page`` fetches only the text with
             it, and payload and vectors of the returned hits in a second request.
+        instruction: what counts as relevant, such as ``prefer official documentation``, for
+            rerankers that follow instructions; it replaces the reranker's own.
 
     Raises `ConfigurationError` if the client is of another kind or an option is wrong.
 
@@ -70,6 +72,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
         payload: DropInPayload = "all",
+        instruction: str | None = None,
     ) -> None:
         # Not calling the client's own __init__, which would open another connection.
         check_client(client, QdrantClient, AsyncQdrantClient, "AsyncRerankingQdrantClient")
@@ -82,6 +85,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             on_missing_query=on_missing_query,
             rerank_depth=rerank_depth,
             payload=payload,
+            instruction=instruction,
         )
         Conditions.of(self._drop_in.extras(True).filters)
 
@@ -105,6 +109,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         *,
         rerank_query: str | None = None,
         rerank: Rerank = True,
+        instruction: str | None = None,
         **kwargs: Any,
     ) -> types.QueryResponse:
         """Query points as the client does, and rerank the best ``k``.
@@ -113,10 +118,12 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             rerank_query: the text to rerank by; by default the text in the request, if it holds
                 one (a ``Document`` or ``TextQuery``, in prefetches too).
             rerank: False sends the request unchanged; a `Policy` applies to this call alone.
+            instruction: what counts as relevant, for rerankers that follow instructions.
 
         ``score_threshold`` tests first-pass scores; ``limit`` and ``offset`` page over the
-        reranked hits. Raises the client's own errors, `ConfigurationError` if ``rerank`` or
-        ``rerank_query`` is wrong, and `RerankError` only with ``on_error="raise"``.
+        reranked hits. Raises the client's own errors, `ConfigurationError` if ``rerank``,
+        ``rerank_query`` or ``instruction`` is wrong, and `RerankError` only with
+        ``on_error="raise"``.
         """
         arguments = {
             "collection_name": collection_name,
@@ -137,7 +144,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             **kwargs,
         }
         flow = reranked_calls.points(
-            self._drop_in,
+            self._drop_in.instructed(instruction),
             self._wrapped.query_points,
             self._wrapped.query_batch_points,
             self._wrapped.retrieve,
@@ -170,13 +177,14 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         *,
         rerank_query: str | None = None,
         rerank: Rerank = True,
+        instruction: str | None = None,
         **kwargs: Any,
     ) -> types.GroupsResult:
         """Query groups as the client does; rerank the points inside them and the groups.
 
         A group's place is that of its best point. Groups of ``k`` hits in total are read;
-        ``limit`` of them are returned, with the sizes they had. ``rerank_query``, ``rerank`` and
-        errors as in `query_points`.
+        ``limit`` of them are returned, with the sizes they had. ``rerank_query``, ``rerank``,
+        ``instruction`` and errors as in `query_points`.
         """
         arguments = {
             "collection_name": collection_name,
@@ -199,7 +207,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             **kwargs,
         }
         flow = reranked_calls.groups(
-            self._drop_in,
+            self._drop_in.instructed(instruction),
             self._wrapped.query_points_groups,
             self._wrapped.retrieve,
             arguments,
@@ -218,12 +226,14 @@ class RerankingQdrantClient(Delegate, QdrantClient):
         *,
         rerank_query: str | Sequence[str | None] | None = None,
         rerank: Rerank | Sequence[Rerank] = True,
+        instruction: str | None = None,
         **kwargs: Any,
     ) -> list[types.QueryResponse]:
         """Send several queries as the client does, and rerank each; each has its own outcome.
 
         ``rerank_query`` and ``rerank`` apply to all queries, or are lists with one value for
-        each. A failing rerank leaves its own query in first-pass order and raises nothing.
+        each; ``instruction`` applies to all. A failing rerank leaves its own query in first-pass
+        order and raises nothing.
         """
         arguments = {
             "collection_name": collection_name,
@@ -233,7 +243,7 @@ class RerankingQdrantClient(Delegate, QdrantClient):
             **kwargs,
         }
         flow = reranked_calls.batch_points(
-            self._drop_in,
+            self._drop_in.instructed(instruction),
             self._wrapped.query_batch_points,
             self._wrapped.retrieve,
             arguments,
@@ -272,6 +282,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         on_missing_query: MissingQuery = "pass",
         rerank_depth: RerankDepth = "window",
         payload: DropInPayload = "all",
+        instruction: str | None = None,
     ) -> None:
         # Not calling the client's own __init__, which would open another connection.
         check_client(client, AsyncQdrantClient, QdrantClient, "RerankingQdrantClient")
@@ -284,6 +295,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
             on_missing_query=on_missing_query,
             rerank_depth=rerank_depth,
             payload=payload,
+            instruction=instruction,
         )
         Conditions.of(self._drop_in.extras(True).filters)
 
@@ -307,6 +319,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         *,
         rerank_query: str | None = None,
         rerank: Rerank = True,
+        instruction: str | None = None,
         **kwargs: Any,
     ) -> types.QueryResponse:
         """Query points as `RerankingQdrantClient.query_points` does."""
@@ -329,7 +342,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
             **kwargs,
         }
         flow = reranked_calls.points(
-            self._drop_in,
+            self._drop_in.instructed(instruction),
             self._wrapped.query_points,
             self._wrapped.query_batch_points,
             self._wrapped.retrieve,
@@ -362,6 +375,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         *,
         rerank_query: str | None = None,
         rerank: Rerank = True,
+        instruction: str | None = None,
         **kwargs: Any,
     ) -> types.GroupsResult:
         """Query groups as `RerankingQdrantClient.query_points_groups` does."""
@@ -386,7 +400,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
             **kwargs,
         }
         flow = reranked_calls.groups(
-            self._drop_in,
+            self._drop_in.instructed(instruction),
             self._wrapped.query_points_groups,
             self._wrapped.retrieve,
             arguments,
@@ -405,6 +419,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
         *,
         rerank_query: str | Sequence[str | None] | None = None,
         rerank: Rerank | Sequence[Rerank] = True,
+        instruction: str | None = None,
         **kwargs: Any,
     ) -> list[types.QueryResponse]:
         """Send several queries as `RerankingQdrantClient.query_batch_points` does."""
@@ -416,7 +431,7 @@ class AsyncRerankingQdrantClient(Delegate, AsyncQdrantClient):
             **kwargs,
         }
         flow = reranked_calls.batch_points(
-            self._drop_in,
+            self._drop_in.instructed(instruction),
             self._wrapped.query_batch_points,
             self._wrapped.retrieve,
             arguments,

@@ -719,6 +719,51 @@ def test_the_doctor_names_the_section_of_a_model_that_does_not_load(
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("follows", "configured", "level"),
+    [(True, True, "ok"), (False, True, "warning"), (False, False, "note")],
+)
+def test_the_doctor_finds_a_server_that_ignores_instructions(
+    follows: bool,
+    configured: bool,
+    level: str,
+    run: Callable[..., Ended],
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(request: Request) -> Response:
+        body = request.json or {}
+        shift = 0.01 if follows and "geology" in body.get("instruction", "") else 0.0
+        scores = {
+            n: 0.9 - shift if "egg" in text else 0.1 / (n + 1)
+            for n, text in enumerate(body["documents"])
+        }
+        results = [{"index": n, "relevance_score": score} for n, score in scores.items()]
+        return Response(json.dumps({"results": results}), content_type="application/json")
+
+    httpserver.expect_request("/v1/rerank").respond_with_handler(answer)
+    settings = {"type": "http", "url": httpserver.url_for("/"), "format": "vllm", "model": "m"}
+    if configured:
+        settings["instruction"] = "prefer official documentation"
+    for name, value in settings.items():
+        monkeypatch.setenv(f"VECDB_RERANK__RERANKER__{name.upper()}", value)
+    ended = run("doctor")
+    assert ended.code == (1 if level == "warning" else 0)
+    row = next(line for line in ended.out.splitlines() if "│ reranker │" in line)
+    assert row.startswith(f"│ {level} ")
+    assert ("instruction_ignored" in plain(ended.out)) == (not follows)
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_search_with_an_instruction_needs_a_reranker_that_follows_it(
+    run: Callable[..., Ended],
+) -> None:
+    ended = run("search", "x", "--instruction", "prefer official documentation")
+    assert ended.code == 1
+    assert "instruction" in assert_one_line(ended)
+
+
+@pytest.mark.usefixtures("filled")
 def test_the_doctor_checks_the_database_whatever_else_is_wrong(
     run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:

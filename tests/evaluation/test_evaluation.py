@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,14 @@ from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError, IngestError
 from vecdb_rerank.evaluation import datasets, metrics, runs
 from vecdb_rerank.evaluation.cache import CachedEmbedder
+from vecdb_rerank.evaluation.connector import evaluated_connector
 from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.evaluate import evaluate
+from vecdb_rerank.evaluation.queries import QueryInfo
 from vecdb_rerank.evaluation.report import tables
 from vecdb_rerank.evaluation.result import EvaluationSummary, Stage, stage_metrics
+from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.testing import CORPUS, QUERIES
 
 
@@ -375,6 +380,43 @@ def test_the_raw_stage_is_what_a_search_without_reranking_finds(connector: Any) 
 def test_the_reranked_stages_can_be_left_out(connector: Any) -> None:
     found = runs.run(connector, {"q": "volcano"}, modes=["bm25"], k=5, rerank=False)
     assert list(found) == ["bm25"]
+
+
+class Obedient:
+    """Finds relevant what holds the instruction."""
+
+    def score(self, query: str, texts: Sequence[str], *, instruction: str = "-") -> list[float]:
+        return [0.9 if instruction in text else 0.1 for text in texts]
+
+
+def test_the_instructions_of_queries_are_sent(connector: Any) -> None:
+    pipeline = connector.pipeline
+    policy = replace(pipeline.policy, blend=Blend("replace"))
+    connector.pipeline = replace(pipeline, chain=Chain([Obedient()]), policy=policy)
+    info = {"q": QueryInfo(instruction=str(CORPUS[7]["text"]))}
+    try:
+        found = runs.run(connector, {"q": "volcano"}, modes=["dense"], k=50, info=info)
+    finally:
+        connector.pipeline = pipeline
+    assert found["dense+rerank"].ranked["q"][0] == CORPUS[7]["id"]
+    # The bundled reranker has no place for one, and is not given it.
+    assert runs.run(connector, {"q": "volcano"}, modes=["bm25"], k=5, info=info)
+
+
+def test_instructions_without_a_place_are_counted(tmp_path: Path) -> None:
+    dataset = Dataset(
+        "d",
+        CORPUS[:3],
+        {"q": "bread", "r": "tax"},
+        {"q": {}},
+        {"q": QueryInfo(instruction="prefer the first")},
+    )
+    notes: list[str] = []
+    settings = Settings(backend={"path": ":memory:"})
+    with evaluated_connector(settings, dataset, lambda *_: None, on_note=notes.append):
+        pass
+    [note] = notes
+    assert note.startswith("1 queries have an instruction")
 
 
 # -- evaluating

@@ -194,7 +194,7 @@ def test_filters_decide_what_is_found(store: Store) -> None:
         ids=DocumentIds("metadata.subject", chunks=True),
     )
     with evaluated_connector(load().settings, dataset, lambda *_: None) as connector:
-        response = connector.search("bread", k=40, limit=40, filter=dataset.filters["bread"])
+        response = connector.search("bread", k=40, limit=40, filter=dataset.info["bread"].filter)
         found = connector.candidates(response)
     assert {candidate.payload["metadata"]["number"] for candidate in found} == {0, 1, 2, 3}
 

@@ -98,6 +98,31 @@ def test_a_pair_is_scored_once(tmp_path: Path) -> None:
     assert known.raw == [*first.raw[:2], second.raw[1]]
 
 
+class Following(Counting):
+    """Takes an instruction; longer ones give higher scores."""
+
+    takes_instruction = True
+    instruction = ""
+
+    def with_instruction(self, instruction: str) -> Following:
+        other = Following()
+        other.asked, other.instruction = self.asked, instruction
+        return other
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        self.asked += documents
+        return Scores.from_logits([float(len(self.instruction))] * len(documents))
+
+
+def test_scores_under_an_instruction_are_kept_apart(tmp_path: Path) -> None:
+    cache = cached(Following(), tmp_path)
+    others = [cache, cache.with_instruction("one"), cache.with_instruction("three")]
+    for _ in "12":
+        raw = [one.score("q", ["a"], deadline=Deadline()).raw[0] for one in others]
+        assert raw == [0.0, 3.0, 5.0]
+    assert (cache.found, cache.takes_instruction) == (3, True)
+
+
 def test_another_run_reads_the_very_same_scores(tmp_path: Path) -> None:
     first = cached(Counting(), tmp_path).score("q", ["a", "bb"], deadline=Deadline())
     later = Counting()

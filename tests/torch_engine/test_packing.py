@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.torch_engine.checkpoints import CLASSIFIERS, padded
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.torch_engine import hardware
@@ -115,14 +116,17 @@ def test_half_precision_has_float32_logits_in_the_same_order(
     assert any(float(x).hex()[-8:] != "0" * 8 for x in found)  # more bits than bfloat16 has
 
 
-def test_yes_less_no_of_a_causal_model(checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("instruction", ["", "Judge {} and {instruction}."])
+def test_yes_less_no_of_a_causal_model(instruction: str, checkpoint: Checkpoint) -> None:
     from transformers import AutoTokenizer
 
     from tests.torch_engine.checkpoints import last_logits
 
     folder = checkpoint("qwen3")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    asked = QWEN3.query.replace("{}", QUERY)
+    before_query, after_query = QWEN3.query.split("{}")
+    before_query = before_query.replace("{instruction}", instruction or QWEN3.instruction)
+    asked = f"{before_query}{QUERY}{after_query}"
     texts = [asked + QWEN3.document.replace("{}", document) for document in DOCUMENTS]
     before, after = (
         tokenizer.encode(t, add_special_tokens=False) for t in (QWEN3.before, QWEN3.after)
@@ -135,7 +139,31 @@ def test_yes_less_no_of_a_causal_model(checkpoint: Checkpoint) -> None:
     yes, no = (tokenizer.encode(word, add_special_tokens=False)[0] for word in ("yes", "no"))
     expected = (found[:, yes] - found[:, no]).tolist()
     reranker = exact(folder, prompt="qwen3", max_length=256)
-    assert logits(reranker) == pytest.approx(expected, abs=1e-4)
+    assert logits(reranker.with_instruction(instruction)) == pytest.approx(expected, abs=1e-4)
+    configured = exact(folder, prompt="qwen3", max_length=256, instruction=instruction)
+    assert logits(configured) == pytest.approx(expected, abs=1e-4)
+
+
+def test_scores_under_two_instructions_are_kept_apart(checkpoint: Checkpoint) -> None:
+    """One engine and its cache serve both, and each takes its part of the room."""
+    reranker = exact(checkpoint("qwen3"), prompt="qwen3", max_length=256, score_cache_mb=1)
+    others = [reranker.with_instruction(text) for text in ("", "a", "b" * 90)]
+    found = [logits(one) for one in others]
+    assert [logits(one) for one in others] == found
+    assert found[0] == logits(reranker) != found[1] != found[2] != found[0]
+    rooms = [one.room(QUERY) for one in others]
+    assert reranker.room(QUERY) == rooms[0] < rooms[1]
+    assert rooms[2] < rooms[1]
+
+
+def test_a_prompt_without_a_place_refuses_an_instruction(checkpoint: Checkpoint) -> None:
+    for name, prompt in (("bert", None), ("gemma", {"query": "{}", "document": "{}", "no": None})):
+        with pytest.raises(ConfigurationError) as caught:
+            exact(checkpoint(name), prompt=prompt, instruction="x")
+        assert caught.value.key == "instruction"
+    with pytest.raises(ConfigurationError) as caught:
+        exact(checkpoint("qwen3"), prompt={"query": "{}", "document": "{}", "instruction": "x"})
+    assert caught.value.key == "prompt.instruction"
 
 
 def test_the_logit_of_yes_of_a_causal_model(checkpoint: Checkpoint) -> None:

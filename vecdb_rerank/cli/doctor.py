@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.config.settings import RerankerSettings, Settings
     from vecdb_rerank.evaluation.datasets import Dataset
     from vecdb_rerank.protocols import Embedder
+    from vecdb_rerank.request import SearchDefaults
     from vecdb_rerank.search.store import Finding, Level
 
 MARKS: Mapping[Level, str] = {
@@ -91,7 +92,10 @@ def command(
     findings = [
         _try("embedder", lambda: _embedder(factory.embedder(settings))),
         *(
-            _try(".".join(path), partial(_reranker, part, settings.search.k))
+            _try(
+                ".".join(path),
+                partial(_reranker, part, settings.search),
+            )
             for section in settings.chain
             for path, part in inside(section, ("reranker",))
         ),
@@ -141,8 +145,11 @@ def _embedder(embedder: Embedder | None) -> Finding:
     return Finding("", "ok", f"{name}, {embedder.dimension} dimensions; {speed}")
 
 
-def _reranker(section: RerankerSettings, k: int) -> Finding:
-    """Call a reranker with ``k`` documents, as a search does."""
+def _reranker(section: RerankerSettings, search: SearchDefaults) -> Finding:
+    """Call a reranker with ``k`` documents, as a ``search`` does.
+
+    A server that ignores instructions is a warning if there is one, else a note.
+    """
     from vecdb_rerank.config import factory
     from vecdb_rerank.config.settings import CascadeSettings
     from vecdb_rerank.resilience.probe import probe
@@ -153,11 +160,19 @@ def _reranker(section: RerankerSettings, k: int) -> Finding:
     if isinstance(section, CascadeSettings):
         detail = f"{reranker.name}; the second one reads the best {section.best}"
         return Finding("", "ok", detail)
-    found = probe(reranker, k)
+    found = probe(reranker, search.k)
     if found.problem is not None:
         fix = "check its model, format and scale"
         return Finding("", found.level, f"{found.name}: {found.problem}", fix)
-    took = f"about {found.milliseconds:.0f} ms for k={k} with documents of 20 tokens"
+    took = f"about {found.milliseconds:.0f} ms for k={search.k} with documents of 20 tokens"
+    if found.ignores_instructions:
+        is_used = bool(search.instruction or getattr(section, "instruction", None))
+        detail = (
+            f"{found.name}; {took}; instruction_ignored: the score of a pair is the same under two "
+            "instructions"
+        )
+        fix = "update the server, or use a model whose template has a place for an instruction"
+        return Finding("", "warning" if is_used else "note", detail, fix)
     return Finding("", "ok", f"{found.name}; {took}")
 
 

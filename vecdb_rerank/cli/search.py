@@ -34,6 +34,13 @@ def command(
     limit: Annotated[int | None, typer.Option(help="Number of hits to show.")] = None,
     offset: Annotated[int, typer.Option(help="Number of hits to skip.")] = 0,
     rerank: Annotated[bool, typer.Option(help="Rerank, or keep the first-pass order.")] = True,
+    instruction: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What counts as relevant, for rerankers that follow instructions.",
+        ),
+    ] = None,
     fields: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Fields to show, such as title,year. Default: text."),
@@ -80,6 +87,7 @@ def command(
                     limit=limit,
                     offset=offset,
                     rerank=rerank,
+                    instruction=instruction,
                     explain=True,
                     **options,
                 )

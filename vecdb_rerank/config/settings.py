@@ -319,6 +319,7 @@ class CrossEncoderSettings(Section):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     prompt: str | dict[str, str] | None = None
+    instruction: str | None = None
     trust_remote_code: bool = False
     compile: bool = False
     fused: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import sqlite3
@@ -87,7 +88,8 @@ class CachedReranker(BaseReranker):
 
     def __init__(self, reranker: AnyReranker, key: str, file: Path | None = None) -> None:
         self.reranker = adapt(reranker)
-        self.found = 0
+        self._found = [0]  # shared with those that follow an instruction
+        self.takes_instruction = self.reranker.takes_instruction
         self.keeps_deadline = self.reranker.keeps_deadline
         self.local = self.reranker.local
         self.listwise = self.reranker.listwise
@@ -103,11 +105,23 @@ class CachedReranker(BaseReranker):
         """The reranker's name."""
         return self.reranker.name
 
+    @property
+    def found(self) -> int:
+        """The documents whose score came from the file."""
+        return self._found[0]
+
+    def with_instruction(self, instruction: str) -> CachedReranker:
+        """Return a reranker that follows ``instruction``; its scores have keys of their own."""
+        other = copy.copy(self)
+        other.reranker = self.reranker.with_instruction(instruction)
+        other._key = json.dumps([self._key, instruction])
+        return other
+
     def steps(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Flow[Scores]:
         """Return one score per document, in the same order."""
         keys = [_key(self._key, query, document) for document in documents]
         known: dict[bytes, Sequence[float]] = dict(self._table.find(keys))
-        self.found += sum(key in known for key in keys)
+        self._found[0] += sum(key in known for key in keys)
         missing = {k: d for k, d in zip(keys, documents, strict=True) if k not in known}
         scored = Scores((), ())
         if missing:

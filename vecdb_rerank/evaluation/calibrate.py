@@ -13,6 +13,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.evaluation import runs
 from vecdb_rerank.evaluation.connector import Noted, Progress, evaluated_connector
 from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.queries import PLAIN
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.calibration import Calibration, logit
@@ -62,7 +63,6 @@ def calibrate(
     Raises `ConfigurationError` if no reranker is configured or no candidate is relevant.
     """
     pairs: list[Pair] = []
-    filters = dataset.filters
     with evaluated_connector(settings, dataset, on_progress, on_note=on_note) as connector:
         pipeline = connector.pipeline
         if pipeline.chain is None:
@@ -85,9 +85,8 @@ def calibrate(
         )
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             with observe() as outcomes:
-                response = runs.search(
-                    connector, query_id, text, filters.get(query_id), k=k, limit=k, rerank=policy
-                )
+                info = dataset.info.get(query_id, PLAIN)
+                response = runs.search(connector, query_id, text, info, k=k, limit=k, rerank=policy)
             judged = dataset.qrels.get(query_id, {})
             [outcome] = outcomes
             if outcome.reranker == name:

@@ -87,15 +87,32 @@ def evaluated_connector(
         with temporary_connector(
             settings, dataset, on_progress, cache=cache, scores=scores
         ) as temporary:
+            for note in _notes(temporary, dataset):
+                on_note(note)
             yield temporary
         return
     connector = factory.build(_unhurried(settings))
     with closing(connector):
-        for note in live.check(connector.store, dataset):
+        for note in (*live.check(connector.store, dataset), *_notes(connector, dataset)):
             on_note(note)
         if cache:
             _use_cache(connector, settings, scores)
         yield connector
+
+
+def _notes(connector: EvaluatedConnector, dataset: Dataset) -> list[str]:
+    """Return a note if instructions of queries have no place."""
+    chain = connector.pipeline.chain
+    count = sum(
+        query in dataset.info and dataset.info[query].instruction is not None
+        for query in dataset.queries
+    )
+    if not count or chain is None or any(one.takes_instruction for one in chain.rerankers):
+        return []
+    names = " and ".join(one.name for one in chain.rerankers)
+    return [
+        f"{count:,} queries have an instruction, which is not sent: {names} has no place for one."
+    ]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from vecdb_rerank.evaluation.judgments import Judgments, Qrels
 from vecdb_rerank.evaluation.queries import PLAIN, Query, QueryInfo
 from vecdb_rerank.evaluation.queries import read as read_queries
 from vecdb_rerank.records.json_records import parse_object
+from vecdb_rerank.request import SearchDefaults
 
 __all__ = ["Dataset", "Qrels", "QueryInfo", "live", "load", "parse_line", "read_jsonl"]
 
@@ -39,10 +40,10 @@ class Dataset:
     judged_at: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    @property
-    def filters(self) -> dict[str, object]:
-        """The filters by query, without queries that have none."""
-        return {q: one.filter for q, one in self.info.items() if one.filter is not None}
+    def instruction(self, query_id: str, defaults: SearchDefaults) -> str | None:
+        """Return the instruction of a query, else that of ``defaults``."""
+        own = self.info.get(query_id, PLAIN).instruction
+        return defaults.instruction if own is None else own
 
     @property
     def classes(self) -> dict[str, str]:
@@ -82,9 +83,8 @@ def load(
     corpus = tuple(read_jsonl(file := _file(folder, "corpus.jsonl"), ("_id",)))
     if not corpus:
         raise ConfigurationError(str(file), "holds no documents")
-    notes = (*judged.notes, *_instructions(kept))
     name = folder.resolve().name
-    return Dataset(name, corpus, _texts(kept), matched.qrels, _infos(kept), ids, notes=notes)
+    return Dataset(name, corpus, _texts(kept), matched.qrels, _infos(kept), ids, notes=judged.notes)
 
 
 def live(
@@ -120,7 +120,6 @@ def live(
             found,
             "are judged, but have no relevant document (a grade above 0)",
         ),
-        *_instructions(kept),
     ]
     if not kept:
         raise ConfigurationError(
@@ -145,8 +144,7 @@ def unjudged(name: str, queries: Path, ids: DocumentIds = OWN) -> Dataset:
     Raises `ConfigurationError` with the file (and the line) as its key if it is missing or wrong.
     """
     found = read_queries(queries)
-    notes = tuple(_instructions(found))
-    return Dataset(name, (), _texts(found), {}, _infos(found), ids, live=True, notes=notes)
+    return Dataset(name, (), _texts(found), {}, _infos(found), ids, live=True)
 
 
 def _named(judged: Judgments) -> list[Query]:
@@ -169,13 +167,6 @@ def _left_out(some: Sequence[Query], of: Sequence[Query], why: str) -> list[str]
     if not some:
         return []
     return [f"{len(some):,} of {len(of):,} queries {why}, such as {some[0].id!r}: left out."]
-
-
-def _instructions(queries: Sequence[Query]) -> list[str]:
-    count = sum(query.info.instruction is not None for query in queries)
-    if not count:
-        return []
-    return [f"{count:,} queries have an instruction, which is not sent: no reranker takes one yet."]
 
 
 def _texts(queries: Sequence[Query]) -> dict[str, str]:

@@ -48,7 +48,7 @@ def diagnose(
             dataset.queries,
             modes=[mode],
             k=k,
-            filters=dataset.filters,
+            info=dataset.info,
             ids=dataset.ids,
             on_progress=step,
         )
@@ -58,7 +58,7 @@ def diagnose(
             modes=[mode],
             k=max(k, details.DEEP_K),
             rerank=False,
-            filters=dataset.filters,
+            info=dataset.info,
             ids=dataset.ids,
             on_progress=step,
         )[mode]

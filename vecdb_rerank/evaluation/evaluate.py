@@ -72,7 +72,7 @@ def evaluate(
             modes=branches,
             k=k,
             rerank=False,
-            filters=dataset.filters,
+            info=dataset.info,
             ids=dataset.ids,
             on_progress=step,
         )
@@ -82,7 +82,7 @@ def evaluate(
             modes=[main],
             k=details.DEEP_K,
             rerank=False,
-            filters=dataset.filters,
+            info=dataset.info,
             ids=dataset.ids,
             on_progress=step,
         ).values()
@@ -126,7 +126,7 @@ def _run(
         dataset.queries,
         modes=[mode],
         k=k,
-        filters=dataset.filters,
+        info=dataset.info,
         ids=dataset.ids,
         on_progress=step,
     )

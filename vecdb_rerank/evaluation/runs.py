@@ -11,6 +11,7 @@ from vecdb_rerank.errors import ConfigurationError, FirstPassError
 from vecdb_rerank.evaluation import metrics
 from vecdb_rerank.evaluation.connector import EvaluatedConnector
 from vecdb_rerank.evaluation.document_ids import OWN, DocumentIds, distinct
+from vecdb_rerank.evaluation.queries import PLAIN, QueryInfo
 from vecdb_rerank.evaluation.scored import Scored, boosted
 from vecdb_rerank.model import Candidate, HitId, Scores
 from vecdb_rerank.outcome import Outcome, observe
@@ -78,7 +79,7 @@ def run(
     k: int = 50,
     depth: int | None = None,
     rerank: bool = True,
-    filters: Mapping[str, object] | None = None,
+    info: Mapping[str, QueryInfo] | None = None,
     ids: DocumentIds = OWN,
     on_progress: Callable[[], None] = lambda: None,
 ) -> dict[str, Run]:
@@ -86,8 +87,8 @@ def run(
 
     Both stages of a mode come from the same search, so that only the reranking differs. The time
     of the first stage is that of embedding and first pass. With ``rerank=False``, there are no
-    reranked stages. ``filters`` are those of single queries, ``ids`` finds the documents of hits.
-    ``on_progress`` is called after each search.
+    reranked stages. ``info`` has the filters and instructions of single queries, ``ids`` finds the
+    documents of hits. ``on_progress`` is called after each search.
 
     Raises what a search raises, and `ConfigurationError` if ``ids`` does not fit the hits.
     """
@@ -106,7 +107,7 @@ def run(
                     connector,
                     query_id,
                     text,
-                    (filters or {}).get(query_id),
+                    (info or {}).get(query_id, PLAIN),
                     mode=mode,
                     k=k,
                     limit=k,
@@ -169,18 +170,29 @@ def search(
     connector: EvaluatedConnector,
     query_id: str,
     text: str,
-    filter: object,
+    info: QueryInfo,
     **options: Unpack[CommonSearchOptions],
 ) -> object:
-    """Return the native response of one query; an error about its filter names the query."""
-    if filter is None:
+    """Return the native response of one query; an error about its filter names the query.
+
+    Its instruction is left out if no reranker has a place for one.
+    """
+    if info.instruction is not None and follows_instructions(connector):
+        options["instruction"] = info.instruction
+    if info.filter is None:
         return connector.search(text, **options)
     try:
-        return connector.search(text, filter=filter, **options)
+        return connector.search(text, filter=info.filter, **options)
     except ConfigurationError as error:
         raise ConfigurationError(f"query {query_id}, {error.key}", error.problem) from error
     except FirstPassError as error:
         raise type(error)(f"query {query_id}, which has a filter: {error}") from error
+
+
+def follows_instructions(connector: EvaluatedConnector) -> bool:
+    """Return whether a reranker of ``connector`` has a place for an instruction."""
+    chain = connector.pipeline.chain
+    return chain is not None and any(one.takes_instruction for one in chain.rerankers)
 
 
 def best_relevance(

@@ -14,11 +14,15 @@ from vecdb_rerank.resilience.guarded import GuardedReranker
 
 
 def all_scores(
-    guarded: GuardedReranker, query: str, texts: Sequence[str], policy: Policy
+    guarded: GuardedReranker,
+    query: str,
+    texts: Sequence[str],
+    policy: Policy,
+    instruction: str | None = None,
 ) -> Scores:
     """Return the scores of all ``texts``; raise `RerankError` if any of them is missing."""
     try:
-        scores = run(guarded.ask(query, texts, Deadline(), policy))
+        scores = run(guarded.ask(query, texts, Deadline(), policy, instruction=instruction))
     except VecdbRerankError:
         raise
     except Exception as error:

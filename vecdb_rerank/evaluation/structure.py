@@ -100,7 +100,12 @@ def compare(
         guarded = GuardedReranker(reranker)
         candidates = _candidates(dataset, renderer.plain(documents), k, on_progress)
         questions = [
-            _Question(dataset.queries[q], q, {i: documents[i] for i in ids})
+            _Question(
+                dataset.queries[q],
+                q,
+                {i: documents[i] for i in ids},
+                dataset.instruction(q, settings.search),
+            )
             for q, ids in candidates.items()
         ]
         readings = _read(guarded, settings.policy, questions, renderer, dataset.qrels, on_progress)
@@ -165,6 +170,7 @@ class _Question:
     text: str
     query_id: str
     documents: Mapping[str, Fields]
+    instruction: str | None = None
 
 
 @dataclass(slots=True)
@@ -199,7 +205,7 @@ def _read(
     steps = list(product(questions, readings.items()))
     for done, (question, (name, reading)) in enumerate(steps, start=1):
         texts = [renderer.text(name, fields) for fields in question.documents.values()]
-        scores = all_scores(guarded, question.text, texts, policy)
+        scores = all_scores(guarded, question.text, texts, policy, question.instruction)
         reading.add(texts, scores, _ndcg(question, scores, qrels))
         on_progress("reranking", done, len(steps))
     return readings

@@ -86,7 +86,7 @@ def evaluate_unjudged(
             dataset.queries,
             modes=chosen,
             k=k,
-            filters=dataset.filters,
+            info=dataset.info,
             ids=dataset.ids,
             on_progress=lambda: on_progress("searching", next(done), total),
         )

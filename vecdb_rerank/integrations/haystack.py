@@ -65,6 +65,7 @@ class VecdbRerankRanker:
         top_k: int | None = 10,
         meta_fields_to_embed: Sequence[str] = (),
         policy: Options | None = None,
+        instruction: str | None = None,
     ) -> None:
         """Check the arguments; `warm_up` reads keys and loads models.
 
@@ -76,6 +77,8 @@ class VecdbRerankRanker:
             top_k: The number of documents returned; None returns all.
             meta_fields_to_embed: The meta fields that the reranker reads before the content.
             policy: The settings of the table ``[policy]``, such as ``{"deadline": 2.0}``.
+            instruction: What counts as relevant, such as ``prefer official documentation``, for
+                rerankers that follow instructions (default: the reranker's).
 
         Raises `ConfigurationError` for a wrong setting, and for a key in plain text.
 
@@ -92,6 +95,7 @@ class VecdbRerankRanker:
         self.top_k = check_top("top_k", top_k)
         self.meta_fields_to_embed: tuple[str, ...] = tuple(meta_fields_to_embed)
         self.policy: dict[str, object] = dict(policy or {})
+        self.instruction = instruction
         self._text_fields = TextFields(fields=(*self.meta_fields_to_embed, _CONTENT))
         self._reorder: ListReranker | None = None
         self._settings(secrets=False)
@@ -104,7 +108,9 @@ class VecdbRerankRanker:
         if self._reorder is None:
             settings = self._settings(secrets=True)
             chosen = rerankers(settings) or None if self._settings_of_rerankers() else self.reranker
-            self._reorder = ListReranker("haystack", cast("Rerankers", chosen), settings.policy)
+            self._reorder = ListReranker(
+                "haystack", cast("Rerankers", chosen), settings.policy, self.instruction
+            )
         return self._reorder
 
     def close(self) -> None:
@@ -131,6 +137,7 @@ class VecdbRerankRanker:
             top_k=self.top_k,
             meta_fields_to_embed=list(self.meta_fields_to_embed),
             policy=self.policy,
+            instruction=self.instruction,
         )
 
     @classmethod
@@ -145,12 +152,13 @@ class VecdbRerankRanker:
         documents: list[Document],
         top_k: int | None = None,
         policy: dict[str, Any] | None = None,
+        instruction: str | None = None,
     ) -> dict[str, list[Document]]:
         """Return the best documents for ``query``, best first.
 
-        ``top_k`` and ``policy`` replace those of the ranker for this call.
+        ``top_k``, ``policy`` and ``instruction`` replace those of the ranker for this call.
         """
-        places = run(self._steps(query, documents, top_k, policy))
+        places = run(self._steps(query, documents, top_k, policy, instruction))
         return {"documents": [_placed(documents[place.position], place) for place in places]}
 
     @component.output_types(documents=list[Document])
@@ -160,9 +168,10 @@ class VecdbRerankRanker:
         documents: list[Document],
         top_k: int | None = None,
         policy: dict[str, Any] | None = None,
+        instruction: str | None = None,
     ) -> dict[str, list[Document]]:
         """Do the same as `run` without blocking the event loop."""
-        places = await run_async(self._steps(query, documents, top_k, policy))
+        places = await run_async(self._steps(query, documents, top_k, policy, instruction))
         return {"documents": [_placed(documents[place.position], place) for place in places]}
 
     def _steps(
@@ -171,13 +180,15 @@ class VecdbRerankRanker:
         documents: Sequence[Document],
         top_k: int | None,
         policy: Options | None,
+        instruction: str | None,
     ) -> Flow[list[Place]]:
         check_documents("documents", documents, Document)
         texts = [self._text_fields.text({**d.meta, _CONTENT: d.content}) for d in documents]
         limit = self.top_k if top_k is None else check_top("top_k", top_k)
         scores = [document.score for document in documents]
         held = [payload_of(document.meta, document.id) for document in documents]
-        return self._warm().steps(query, texts, scores, limit, _policy(policy), held)
+        rules = _policy(policy)
+        return self._warm().steps(query, texts, scores, limit, rules, held, instruction)
 
     def _settings_of_rerankers(self) -> list[Options]:
         """Return the settings of the rerankers, or nothing if they were given as objects."""
@@ -216,6 +227,7 @@ class VecdbRerankRetriever:
         mode: str | None = None,
         rerank: bool = True,
         policy: Options | None = None,
+        instruction: str | None = None,
         content_field: str | None = None,
         metadata_field: str | None = None,
     ) -> None:
@@ -236,6 +248,8 @@ class VecdbRerankRetriever:
             mode: ``hybrid``, ``dense`` or ``bm25`` (default: the connector's).
             rerank: Whether to rerank.
             policy: The settings of the table ``[policy]`` (default: the connector's policy).
+            instruction: What counts as relevant, for rerankers that follow instructions (default:
+                the connector's).
             content_field: The stored field that becomes the content (default: the text that the
                 connector's `TextFields` read).
             metadata_field: The stored field that holds the meta (default: the whole payload).
@@ -264,6 +278,7 @@ class VecdbRerankRetriever:
         self.mode = mode
         self.rerank = rerank
         self.policy: dict[str, object] | None = None if policy is None else dict(policy)
+        self.instruction = instruction
         self.content_field = content_field
         self.metadata_field = metadata_field
         self._opened: Any = None  # a connector of any database, sync or async
@@ -320,6 +335,7 @@ class VecdbRerankRetriever:
             mode=self.mode,
             rerank=self.rerank,
             policy=self.policy,
+            instruction=self.instruction,
             content_field=self.content_field,
             metadata_field=self.metadata_field,
         )
@@ -338,13 +354,14 @@ class VecdbRerankRetriever:
         k: int | None = None,
         rerank: bool | None = None,
         policy: dict[str, Any] | None = None,
+        instruction: str | None = None,
     ) -> dict[str, list[Document]]:
         """Return the best documents for ``query``, best first.
 
         The other arguments replace those of the retriever for this call. Raises what the
         connector's ``search`` raises.
         """
-        options = self._options(filters, top_k, k, rerank, policy)
+        options = self._options(filters, top_k, k, rerank, policy, instruction)
         return {"documents": [_document(found) for found in self._warm().search(query, **options)]}
 
     @component.output_types(documents=list[Document])
@@ -356,9 +373,10 @@ class VecdbRerankRetriever:
         k: int | None = None,
         rerank: bool | None = None,
         policy: dict[str, Any] | None = None,
+        instruction: str | None = None,
     ) -> dict[str, list[Document]]:
         """Do the same as `run` without blocking the event loop."""
-        options = self._options(filters, top_k, k, rerank, policy)
+        options = self._options(filters, top_k, k, rerank, policy, instruction)
         found = await self._warm().asearch(query, **options)
         return {"documents": [_document(document) for document in found]}
 
@@ -369,6 +387,7 @@ class VecdbRerankRetriever:
         k: int | None,
         rerank: bool | None,
         policy: Options | None,
+        instruction: str | None,
     ) -> dict[str, object]:
         reranks = self.rerank if rerank is None else rerank
         return {
@@ -376,6 +395,7 @@ class VecdbRerankRetriever:
             "limit": self.top_k if top_k is None else check_top("top_k", top_k),
             "k": self.k if k is None else k,
             "mode": self.mode,
+            "instruction": self.instruction if instruction is None else instruction,
             "rerank": reranks and (_policy(self.policy if policy is None else policy) or True),
         }
 

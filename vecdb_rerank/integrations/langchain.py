@@ -69,6 +69,8 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         policy: The rules of reranking, such as its deadline.
         text_fields: The fields that the reranker reads, of the metadata and ``page_content``.
             ``TextFields(fields=("title", "page_content"))`` puts a title before the content.
+        instruction: What counts as relevant, such as ``prefer official documentation``, for
+            rerankers that follow instructions (default: the reranker's).
 
     The documents returned are copies. Their metadata has the additional keys ``relevance_score``,
     ``rerank_score`` and ``first_pass_rank``, and ``first_pass_score`` if there is a ``score``.
@@ -86,6 +88,7 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
     top_n: int | None = Field(default=5, ge=1)
     policy: Policy | None = None
     text_fields: TextFields = TextFields(fields=(_CONTENT,))
+    instruction: str | None = None
     _reorder: ListReranker = PrivateAttr()
 
     def __init__(
@@ -94,14 +97,22 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         top_n: int | None = 5,
         policy: AnyPolicy | None = None,
         text_fields: TextFields | None = None,
+        instruction: str | None = None,
     ) -> None:
         """See the class."""
         check_type("text_fields", text_fields, TextFields)
         top_n = check_top("top_n", top_n)
         rules = None if policy is None else make_policy(policy)
         text_fields = text_fields or TextFields(fields=(_CONTENT,))
-        super().__init__(reranker=reranker, top_n=top_n, policy=rules, text_fields=text_fields)
-        self._reorder = ListReranker("langchain", reranker, rules)
+        reorder = ListReranker("langchain", reranker, rules, instruction)
+        super().__init__(
+            reranker=reranker,
+            top_n=top_n,
+            policy=rules,
+            text_fields=text_fields,
+            instruction=instruction,
+        )
+        self._reorder = reorder
 
     def compress_documents(
         self,
@@ -111,12 +122,13 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         *,
         top_n: int | None = None,
         policy: AnyPolicy | None = None,
+        instruction: str | None = None,
     ) -> Sequence[Document]:
         """Return the best documents for ``query``, best first.
 
-        ``top_n`` and ``policy`` replace those of the compressor for this call.
+        ``top_n``, ``policy`` and ``instruction`` replace those of the compressor for this call.
         """
-        places = run(self._steps(documents, query, top_n, policy))
+        places = run(self._steps(documents, query, top_n, policy, instruction))
         return [_placed(documents[place.position], place) for place in places]
 
     async def acompress_documents(
@@ -127,13 +139,19 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         *,
         top_n: int | None = None,
         policy: AnyPolicy | None = None,
+        instruction: str | None = None,
     ) -> Sequence[Document]:
         """Do the same as `compress_documents` without blocking the event loop."""
-        places = await run_async(self._steps(documents, query, top_n, policy))
+        places = await run_async(self._steps(documents, query, top_n, policy, instruction))
         return [_placed(documents[place.position], place) for place in places]
 
     def _steps(
-        self, documents: Sequence[Document], query: str, top_n: int | None, policy: AnyPolicy | None
+        self,
+        documents: Sequence[Document],
+        query: str,
+        top_n: int | None,
+        policy: AnyPolicy | None,
+        instruction: str | None,
     ) -> Flow[list[Place]]:
         top_n = check_top("top_n", top_n)
         check_documents("documents", documents, Document)
@@ -141,7 +159,8 @@ class VecdbRerankCompressor(BaseDocumentCompressor):
         texts = [self.text_fields.text({**d.metadata, _CONTENT: d.page_content}) for d in documents]
         scores = [document.metadata.get("score") for document in documents]
         held = [payload_of(document.metadata, document.id) for document in documents]
-        return self._reorder.steps(query, texts, scores, top_n or self.top_n, rules, held)
+        limit = top_n or self.top_n
+        return self._reorder.steps(query, texts, scores, limit, rules, held, instruction)
 
 
 class VecdbRerankRetriever(BaseRetriever):
@@ -155,6 +174,8 @@ class VecdbRerankRetriever(BaseRetriever):
         limit: The number of documents returned (default: the connector's).
         filter: A filter in the form of the database's client.
         rerank: Whether to rerank, or the `Policy` to rerank under (default: the connector's).
+        instruction: What counts as relevant, for rerankers that follow instructions (default: the
+            connector's).
         search_kwargs: Other arguments of the connector's ``search``, such as ``mode``.
         content_field: The stored field that becomes ``page_content`` (default: the text that the
             connector's `TextFields` read). In LangChain's own collections: ``"page_content"``.
@@ -172,6 +193,7 @@ class VecdbRerankRetriever(BaseRetriever):
     limit: int | None = None
     filter: object = None
     rerank: bool | Policy | dict[str, object] = True
+    instruction: str | None = None
     search_kwargs: dict[str, object] = Field(default_factory=dict)
     content_field: str | None = None
     metadata_field: str | None = None
@@ -232,7 +254,8 @@ class VecdbRerankRetriever(BaseRetriever):
         return Searcher(self.connector, self.async_connector, shape)
 
     def _options(self, search: Mapping[str, object]) -> dict[str, object]:
-        own = {"k": self.k, "limit": self.limit, "filter": self.filter, "rerank": self.rerank}
+        names = ("k", "limit", "filter", "rerank", "instruction")
+        own = {name: getattr(self, name) for name in names}
         return {**own, **self.search_kwargs, **search}
 
 

@@ -78,6 +78,8 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
         keep_scores: Whether to add ``relevance_score``, ``rerank_score``, ``first_pass_rank`` and
             ``first_pass_score`` to the metadata, hidden from LLMs and embedding models.
         policy: The rules of reranking, such as its deadline.
+        instruction: What counts as relevant, such as ``prefer official documentation``, for
+            rerankers that follow instructions (default: the reranker's).
 
     The nodes returned are copies with the final score. Nodes without text follow the others. If the
     reranker fails, the first ``top_n`` nodes are returned with their own scores and order.
@@ -92,6 +94,7 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
     metadata_mode: MetadataMode = MetadataMode.EMBED
     keep_scores: bool = True
     policy: Policy | None = Field(default=None, exclude=True)
+    instruction: str | None = None
     _reorder: ListReranker = PrivateAttr()
 
     def __init__(
@@ -101,19 +104,22 @@ class VecdbRerankPostprocessor(BaseNodePostprocessor):
         metadata_mode: MetadataMode = MetadataMode.EMBED,
         keep_scores: bool = True,
         policy: AnyPolicy | None = None,
+        instruction: str | None = None,
         callback_manager: CallbackManager | None = None,
     ) -> None:
         """See the class."""
         rules = None if policy is None else make_policy(policy)
+        reorder = ListReranker("llama_index", reranker, rules, instruction)
         super().__init__(
             reranker=reranker,
             top_n=check_top("top_n", top_n),
             metadata_mode=metadata_mode,
             keep_scores=keep_scores,
             policy=rules,
+            instruction=instruction,
             callback_manager=callback_manager or CallbackManager(),
         )
-        self._reorder = ListReranker("llama_index", reranker, rules)
+        self._reorder = reorder
 
     @classmethod
     def class_name(cls) -> str:
@@ -187,6 +193,8 @@ class VecdbRerankRetriever(BaseRetriever):
         limit: The number of nodes returned (default: the connector's).
         filter: A filter in the form of the database's client.
         rerank: Whether to rerank, or the `Policy` to rerank under (default: the connector's).
+        instruction: What counts as relevant, for rerankers that follow instructions (default: the
+            connector's).
         search_kwargs: Other arguments of the connector's ``search``, such as ``mode``.
         content_field: The stored field that becomes the node's text (default: the text that the
             connector's `TextFields` read).
@@ -207,6 +215,7 @@ class VecdbRerankRetriever(BaseRetriever):
         limit: int | None = None,
         filter: object = None,
         rerank: Rerank = True,
+        instruction: str | None = None,
         search_kwargs: Mapping[str, object] | None = None,
         content_field: str | None = None,
         metadata_field: str | None = None,
@@ -221,8 +230,14 @@ class VecdbRerankRetriever(BaseRetriever):
         self.connector = connector
         shape = PayloadShape(content_field, metadata_field)
         self._searcher = Searcher(connector, async_connector, shape)
-        options_of_search = {"k": k, "limit": limit, "filter": filter, "rerank": rerank}
-        self._search_options = {**options_of_search, **(search_kwargs or {})}
+        self._search_options = {
+            "k": k,
+            "limit": limit,
+            "filter": filter,
+            "rerank": rerank,
+            "instruction": instruction,
+            **(search_kwargs or {}),
+        }
         self._keep_scores = keep_scores
         # A model must not see the text a second time, as metadata.
         paths = (content_field,) if content_field else connector.pipeline.text_fields.paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 from vecdb_rerank._checks import integer
@@ -56,6 +57,10 @@ class CascadeReranker(BaseReranker):
             GuardedReranker(as_reranker(one), Ledger()) for one in (first, then)
         )
         self.by_rank: bool = self._first.reranker.by_rank or self._then.reranker.by_rank
+        self._instruction: str | None = None
+        self.takes_instruction: bool = any(
+            one.reranker.takes_instruction for one in (self._first, self._then)
+        )
         self.bills: bool = self._first.reranker.bills or self._then.reranker.bills
 
     @property
@@ -65,6 +70,14 @@ class CascadeReranker(BaseReranker):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, best={self._best})"
+
+    def with_instruction(self, instruction: str) -> CascadeReranker:
+        """Return a cascade whose rerankers follow ``instruction``, those that take one."""
+        if instruction and not self.takes_instruction:
+            super().with_instruction(instruction)
+        other = copy.copy(self)
+        other._instruction = instruction
+        return other
 
     def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
         """Return the scores of the documents; None for those not scored in time.
@@ -80,10 +93,12 @@ class CascadeReranker(BaseReranker):
         indices = range(len(documents))
         needed = self._then.expected_seconds(len(indices[: self._best]), _POLICY)
         share = deadline.reserving_for([needed])
-        first, first_error = yield from _score(self._first, query, documents, share)
+        first, first_error = yield from _score(
+            self._first, query, documents, share, self._instruction
+        )
         best = (by_score(first) or indices)[: self._best]
         then, then_error = yield from _score(
-            self._then, query, [documents[n] for n in best], deadline
+            self._then, query, [documents[n] for n in best], deadline, self._instruction
         )
         scores = combine(first, then, best)
         for error in (first_error, then_error):
@@ -110,11 +125,18 @@ class CascadeReranker(BaseReranker):
 
 
 def _score(
-    guard: GuardedReranker, query: str, documents: Sequence[str], deadline: Deadline
+    guard: GuardedReranker,
+    query: str,
+    documents: Sequence[str],
+    deadline: Deadline,
+    instruction: str | None,
 ) -> Flow[tuple[Scores, RerankError | None]]:
     """Return the scores of one reranker; if it fails, scores of None and the error."""
     try:
-        return (yield from guard.ask(query, documents, deadline, _POLICY)), None
+        if not guard.reranker.takes_instruction:
+            instruction = None  # the other one of the two takes it
+        asking = guard.ask(query, documents, deadline, _POLICY, instruction=instruction)
+        return (yield from asking), None
     except InvalidRerankerError:
         raise
     except Exception as caught:

@@ -26,6 +26,8 @@ class CrossEncoderReranker(TorchReranker):
         dtype: ``auto`` is bfloat16 if the hardware multiplies it.
         prompt: the prompt of a causal language model: ``"qwen3"``, ``"gemma"``, or a mapping of
             the fields of `Prompt`. Classifiers have none.
+        instruction: what counts as relevant, for prompts with ``{instruction}`` such as
+            ``qwen3``; an instruction of a search replaces it.
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
         compile: run the model through ``torch.compile``, which is slower on a CPU and takes
             minutes in the first calls.
@@ -50,6 +52,7 @@ class CrossEncoderReranker(TorchReranker):
         device: str = "auto",
         dtype: DType = "auto",
         prompt: str | Mapping[str, str | None] | Prompt | None = None,
+        instruction: str | None = None,
         trust_remote_code: bool = False,
         compile: bool = False,
         fused: bool = True,
@@ -71,7 +74,8 @@ class CrossEncoderReranker(TorchReranker):
                 batch_tokens=batch_tokens,
                 token_cache_mb=token_cache_mb,
                 score_cache_mb=score_cache_mb,
-            )
+            ),
+            instruction,
         )
 
     @property

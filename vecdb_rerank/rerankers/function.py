@@ -19,7 +19,7 @@ class FunctionReranker:
     Args:
         function: returns one relevance (0 to 1) per text in their order, or `Scores`. It may
             accept a keyword argument ``deadline`` (`Deadline`) and return None for texts that it
-            had no time for.
+            had no time for, and a keyword argument ``instruction``, what counts as relevant.
         name: a short name for outcomes and logs; by default the function's.
 
     Raises `ConfigurationError` if ``function`` is none. A connector or client checks its arguments.

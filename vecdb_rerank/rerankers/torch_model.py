@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from vecdb_rerank._optional import require_installed
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow, Request
 from vecdb_rerank.flow.threads import in_thread
 from vecdb_rerank.model import Scores, Span
 from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.request import check_instruction
 from vecdb_rerank.text_fields import valid_unicode
 from vecdb_rerank.torch_engine.checkpoints.files import download
 from vecdb_rerank.torch_engine.spec import LIBRARIES, Spec
@@ -33,11 +36,27 @@ class TorchReranker(BaseReranker, ABC):
     keeps_deadline = True
     local = True
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, instruction: str | None = None) -> None:
         for library in LIBRARIES:
             require_installed(library, "torch")
         self._spec = spec
+        self.takes_instruction: bool = spec.prompt is not None and spec.prompt.takes_instruction
+        self._instruction = self._checked(instruction or "")
         download(spec)
+
+    def with_instruction(self, instruction: str) -> Self:
+        """Return a reranker of the same model that follows ``instruction``."""
+        other = copy.copy(self)
+        other._instruction = self._checked(instruction)
+        return other
+
+    def _checked(self, instruction: str) -> str:
+        check_instruction(instruction)
+        if instruction and not self.takes_instruction:
+            raise ConfigurationError(
+                "instruction", "the prompt has no place for one; it needs {instruction}"
+            )
+        return instruction
 
     @property
     @abstractmethod
@@ -69,7 +88,7 @@ class TorchReranker(BaseReranker, ABC):
 
     def room(self, query: str) -> int:
         """Return how many tokens of a long document are read together with ``query``."""
-        return self._encoder.document_limit(valid_unicode(query))
+        return self._encoder.document_limit(valid_unicode(query), self._instruction)
 
     def token_offsets(self, text: str) -> Sequence[Span]:
         """Return the span of characters of ``text`` that each token stands for."""
@@ -89,7 +108,7 @@ class TorchReranker(BaseReranker, ABC):
         """Do the same as a flow; cancelling an asynchronous search ends the computation."""
         from vecdb_rerank.torch_engine.engine import Call
 
-        call = Call(query, documents, deadline)
+        call = Call(query, documents, deadline, self._instruction)
         engine = self.engine
 
         async def score_async() -> Scores:

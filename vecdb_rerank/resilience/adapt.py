@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import math
 import re
@@ -78,6 +79,7 @@ class _Adapted(BaseReranker):
         name = getattr(reranker, "name", None)
         self._name = name if isinstance(name, str) and name else type(reranker).__name__
         self._reranker = reranker
+        self._instruction = ""
         self._score: Callable[..., object] | None = None
         self._score_async: Callable[..., Awaitable[object]] | None = None
         if isinstance(reranker, Reranker):
@@ -85,6 +87,14 @@ class _Adapted(BaseReranker):
         if isinstance(reranker, AsyncReranker):
             self._score_async = self._checked(reranker.score_async, "score_async")
         self.local = self._score_async is None
+
+    def with_instruction(self, instruction: str) -> _Adapted:
+        """Return this reranker as one whose method is given ``instruction``."""
+        if instruction and not self.takes_instruction:
+            super().with_instruction(instruction)
+        other = copy.copy(self)
+        other._instruction = instruction
+        return other
 
     def _checked(self, method: Callable[..., T], name: str) -> Callable[..., T]:
         """Return ``method`` as one that takes a deadline, whether it uses it or not."""
@@ -94,10 +104,16 @@ class _Adapted(BaseReranker):
         if name == "score" and inspect.iscoroutinefunction(method):
             raise ConfigurationError("reranker", f"{described} is async; name it score_async")
         takes_deadline = _accepts_deadline(method, described)
+        self.takes_instruction = _accepts_instruction(method)
 
-        def checked(query: str, texts: Sequence[str], *, deadline: Deadline) -> T:
+        def checked(
+            query: str, texts: Sequence[str], *, deadline: Deadline, instruction: str = ""
+        ) -> T:
+            extra: dict[str, object] = {"deadline": deadline} if takes_deadline else {}
+            if instruction:
+                extra["instruction"] = instruction
             try:
-                return method(query, texts, **({"deadline": deadline} if takes_deadline else {}))
+                return method(query, texts, **extra)
             except TypeError as error:
                 if not _is_about_arguments(error):
                     raise
@@ -121,18 +137,19 @@ class _Adapted(BaseReranker):
         """Call ``score_async`` on an event loop, ``score`` in a thread."""
         left = deadline.remaining()
         score, score_async = self._score, self._score_async
+        extra = {"deadline": deadline, "instruction": self._instruction}
         if score_async is None:
             assert score is not None
             work = score
-            return (yield Compute(lambda: work(query, documents, deadline=deadline), left))
+            return (yield Compute(lambda: work(query, documents, **extra), left))
 
         def blocking() -> object:
             if score is not None:
-                return score(query, documents, deadline=deadline)
+                return score(query, documents, **extra)
             return asyncio.run(on_loop())
 
         async def on_loop() -> object:
-            answer: object = score_async(query, documents, deadline=deadline)
+            answer: object = score_async(query, documents, **extra)
             if not isinstance(answer, Awaitable):
                 raise InvalidRerankerError(
                     "reranker",
@@ -164,6 +181,15 @@ def _accepts_deadline(method: Callable[..., object], described: str) -> bool:
     raise ConfigurationError(
         "reranker", f"{described}{signature} must accept (query, texts), and may accept deadline="
     )
+
+
+def _accepts_instruction(method: Callable[..., object]) -> bool:
+    """Whether ``method`` names an argument for the instruction."""
+    try:
+        parameters = inspect.signature(method).parameters
+    except ValueError:
+        return False
+    return "instruction" in parameters
 
 
 # How Python says that a call does not fit a signature. Inspection cannot find these calls: the

@@ -16,6 +16,7 @@ from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.model import Answer
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.protocols import AnyReranker, BaseReranker
+from vecdb_rerank.request import check_instruction
 from vecdb_rerank.resilience.checks import log_and_convert
 from vecdb_rerank.resilience.guarded import GuardedReranker
 from vecdb_rerank.resilience.reading import Reading
@@ -59,6 +60,19 @@ class Chain:
                     f"a budget needs the price of {reranker.name!r} (0 if it is free)",
                 )
 
+    def check_instruction(self, instruction: str | None) -> None:
+        """Raise `ConfigurationError` if none of the rerankers has a place for ``instruction``."""
+        if instruction is None:
+            return
+        check_instruction(instruction)
+        if instruction and not any(one.takes_instruction for one in self.rerankers):
+            names = " and ".join(one.name for one in self.rerankers)
+            raise ConfigurationError(
+                "instruction",
+                f"{names} has no place for one; use a reranker that follows instructions, or put "
+                "it into the query",
+            )
+
     def ask(
         self,
         query: str,
@@ -66,10 +80,12 @@ class Chain:
         deadline: Deadline,
         policy: Policy,
         reading: Reading | None = None,
+        instruction: str | None = None,
     ) -> Flow[Answer]:
         """Return the scores of the first reranker that answers, or the error of the last.
 
-        ``reading`` decides which of ``texts`` are read; by default all are.
+        ``reading`` decides which of ``texts`` are read; by default all are. ``instruction``
+        replaces those of the rerankers that take one.
         Raises nothing that a reranker raises but `InvalidRerankerError`.
         """
         failed: dict[str, str] = {}
@@ -80,7 +96,7 @@ class Chain:
                 _leave_to_the_next(rest, len(texts), deadline, policy)
                 needs = [later.expected_seconds(len(texts), policy) for later in rest[1:]]
                 share = deadline.reserving_for(needs)
-                scores = yield from guarded.ask(query, texts, share, policy, reading)
+                scores = yield from guarded.ask(query, texts, share, policy, reading, instruction)
             except InvalidRerankerError:
                 raise
             except Exception as caught:

@@ -17,7 +17,7 @@ from vecdb_rerank.flow.steps import Compute, Flow
 from vecdb_rerank.model import Scores
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.calibration import Calibration
-from vecdb_rerank.protocols import AnyReranker
+from vecdb_rerank.protocols import AnyReranker, BaseReranker
 from vecdb_rerank.resilience.adapt import adapt, call_steps
 from vecdb_rerank.resilience.checks import check_scores, scores_of
 from vecdb_rerank.resilience.circuit import Circuit
@@ -66,15 +66,18 @@ class GuardedReranker:
         deadline: Deadline,
         policy: Policy,
         reading: Reading | None = None,
+        instruction: str | None = None,
     ) -> Flow[Scores]:
         """Return scores of ``texts``; None for those that there is no time for.
 
-        ``reading`` decides which of them are read; by default all are. Raises
+        ``reading`` decides which of them are read; by default all are. ``instruction`` replaces
+        the reranker's own, and is left out, with a note, if it takes none. Raises
         `RerankerSkippedError` if the reranker is left out, else what it raises.
         """
         reading = reading or ReadAll()
+        reranker = self._instructed(instruction)
         focus = Focus(query, texts) if policy.passages.mode == "focus" else None
-        reading.start(self.reranker)
+        reading.start(reranker)
         answer = self._scale.answer()
         unread: list[float | None] = [None] * len(texts)
         calibrated = self._calibration(policy) is not None and self._scale.reason is None
@@ -83,7 +86,9 @@ class GuardedReranker:
         while indices := reading.next(scores):
             batch = [texts[n] for n in indices]
             try:
-                part = yield from self._read(query, batch, deadline, policy, answer, focus)
+                part = yield from self._read(
+                    reranker, query, batch, deadline, policy, answer, focus
+                )
             except TimeoutError:
                 if not read:
                     raise
@@ -92,10 +97,19 @@ class GuardedReranker:
             read += len(batch)
             if None in part.raw or deadline.expired:
                 break
+        if instruction and not reranker.takes_instruction:
+            why = f"{self.name} has no place for an instruction; it read the query alone"
+            scores = replace(scores, notes={**scores.notes, "instruction_unused": why})
         return scores
+
+    def _instructed(self, instruction: str | None) -> BaseReranker:
+        if instruction is None or not self.reranker.takes_instruction:
+            return self.reranker
+        return self.reranker.with_instruction(instruction)
 
     def _read(
         self,
+        reranker: BaseReranker,
         query: str,
         texts: Sequence[str],
         deadline: Deadline,
@@ -106,21 +120,22 @@ class GuardedReranker:
         """Score in one call what the policy says to read of ``texts``."""
         rules = policy.passages
         if rules.mode == "head":
-            return (yield from self._ask(query, texts, deadline, policy, answer))
+            return (yield from self._ask(reranker, query, texts, deadline, policy, answer))
         parts: Split | Focused = yield Compute(
             lambda: (
-                focus.select(self.reranker, query, texts, rules)
+                focus.select(reranker, query, texts, rules)
                 if focus
-                else split(self.reranker, query, texts, rules)
+                else split(reranker, query, texts, rules)
             ),
             deadline.remaining(),
         )
         self._passages_per_document = len(parts.pieces) / max(1, len(texts))
-        scores = yield from self._ask(query, parts.pieces, deadline, policy, answer)
+        scores = yield from self._ask(reranker, query, parts.pieces, deadline, policy, answer)
         return parts.joined(scores)
 
     def _ask(
         self,
+        reranker: BaseReranker,
         query: str,
         texts: Sequence[str],
         deadline: Deadline,
@@ -128,14 +143,14 @@ class GuardedReranker:
         watched: WatchedAnswer,
     ) -> Flow[Scores]:
         sent = texts[: self._max_documents(len(texts), deadline)]
-        predicted = self.reranker.predicted_units(query, sent) if self.reranker.bills else 0.0
+        predicted = reranker.predicted_units(query, sent) if reranker.bills else 0.0
         fair = self._is_fair(deadline, policy)
         with (
             self._ledger.bill(self.name, predicted, policy.cost) as bill,
             self._circuit.watch(policy.breaker, lambda e: _is_its_fault(e, fair), may_probe=fair),
             self._latency.timing(len(sent), fair=fair) as timing,
         ):
-            answer = yield from call_steps(self.reranker, query, sent, deadline)
+            answer = yield from call_steps(reranker, query, sent, deadline)
             scores = check_scores(scores_of(answer, len(sent), self.name))
             timing.scored = sum(raw is not None for raw in scores.raw)
             # A service that does not say what it billed is taken at its price list.

@@ -17,6 +17,11 @@ from vecdb_rerank.resilience.latency import Estimate, Timed
 from vecdb_rerank.resilience.scale_watch import why_suspect
 
 Level = Literal["ok", "warning", "error"]
+# Opposite ones, of which each must change the score of the answer.
+_INSTRUCTIONS = (
+    "Judge documents about cooking as relevant, and no others.",
+    "Judge documents about geology as relevant, and no others.",
+)
 _QUERY = "How long do I boil an egg?"
 _ANSWER = "Boil an egg for six minutes for a soft yolk, and for ten minutes for a hard one."
 _OTHERS = (
@@ -33,7 +38,8 @@ class Probe:
 
     ``milliseconds`` is an estimate of one call with ``documents`` documents of about 20 tokens.
     ``problem`` is what is wrong with its scores, if anything; it is an ``error`` if they rank
-    nothing or are on another scale, else a ``warning``.
+    nothing or are on another scale, else a ``warning``. ``ignores_instructions`` means that a
+    server accepts an instruction, and scores a pair the same under two.
     """
 
     name: str
@@ -41,12 +47,14 @@ class Probe:
     milliseconds: float
     problem: str | None = None
     level: Level = "ok"
+    ignores_instructions: bool = False
 
 
 def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
     """Call ``reranker`` with 1, 10 and ``documents`` documents, one of which answers the query.
 
-    Raises `RerankError` if the reranker fails, and `InvalidRerankerError` for a wrong return value.
+    One that is behind a network and takes instructions is called with two of them, too. Raises
+    `RerankError` if the reranker fails, and `InvalidRerankerError` for a wrong return value.
     """
     adapted = adapt(reranker)
     _score(adapted, 1)  # loads the model
@@ -58,7 +66,18 @@ def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
         timed.append(Timed(0.0, count, time.perf_counter() - started))
     estimate = Estimate.of(timed).seconds(documents) * 1e3
     level, problem = _problem(scores)
-    return Probe(adapted.name, documents, estimate, problem, level)
+    return Probe(adapted.name, documents, estimate, problem, level, _ignores(adapted))
+
+
+def _ignores(reranker: BaseReranker) -> bool:
+    """Return whether a server scores one pair the same under two instructions.
+
+    A local model reads what it is given.
+    """
+    if reranker.local or not reranker.takes_instruction:
+        return False
+    first, second = (_score(reranker.with_instruction(one), 1).raw for one in _INSTRUCTIONS)
+    return list(first) == list(second)
 
 
 def _score(reranker: BaseReranker, count: int) -> Scores:

@@ -32,7 +32,7 @@ _READS = {
     **request_reader.TEMPLATES,
 }
 _NUMBERS = ("from", "from_", "size")
-_NOT_URL = ("body", "index", "params", "headers", "rerank", "rerank_query")
+_NOT_URL = ("body", "index", "params", "headers", "rerank", "rerank_query", "instruction")
 RAW = ("transport",)
 
 

@@ -24,7 +24,7 @@ _POINTS = ("collection_name", "query", "using", "prefetch", "query_filter", "sea
 _GROUPS = ("collection_name", "group_by", *_POINTS[1:])
 _OTHERS = (
     "limit offset group_size with_payload with_vectors score_threshold with_lookup lookup_from "
-    "consistency shard_key_selector timeout rerank rerank_query"
+    "consistency shard_key_selector timeout rerank rerank_query instruction"
 ).split()
 _NUMBERS = ("limit", "offset", "group_size")
 _READS = {

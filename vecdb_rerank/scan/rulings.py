@@ -81,10 +81,13 @@ def ruling(arguments: Arguments, read: Callable[[], Reading], clients: Clients) 
 def _wrong(arguments: Arguments) -> Ruling | None:
     """Rule on the drop-in's own arguments, if one is of a wrong type."""
     rerank, text = arguments.get("rerank", True), arguments.get("rerank_query")
+    instruction = arguments.get("instruction")
     if not isinstance(rerank, bool):
         return refused("rerank: expected True, False or a Policy")
     if not is_unknown(text) and not isinstance(text, str | None):
         return refused("rerank_query: expected a text")
+    if not isinstance(instruction, str | None) and not is_unknown(instruction):
+        return refused("instruction: expected a text")
     return None
 
 

@@ -62,6 +62,7 @@ class CommonSearchOptions(TypedDict, total=False):
     query_vector: Vector | None
     depth: int | None
     fusion: Fusion | None
+    instruction: str | None
     payload: Payload | None
     rerank: Rerank
     explain: bool

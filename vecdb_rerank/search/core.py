@@ -48,7 +48,8 @@ ResponseT = TypeVar("ResponseT")
 PAGE = 10  # hits returned if neither the call nor the defaults say how many
 _SAMPLE = 16  # documents that `check` reads
 _COMMON = frozenset(SearchOptions.__annotations__)
-_SHAPE = ("k", "limit", "mode", "depth", "fusion", "payload")  # the options that have defaults
+# The options that have defaults.
+_SHAPE = ("k", "limit", "mode", "depth", "fusion", "payload", "instruction")
 
 
 class Core(Generic[ResponseT]):
@@ -78,6 +79,7 @@ class Core(Generic[ResponseT]):
             text_fields=options.get("text_fields") or TextFields(),
             policy=make_policy(options.get("policy")),
         )
+        self.pipeline.check_instruction(defaults.instruction)
         store.check_filters(extras(self.pipeline.policy.after).filters)
         self._close_client = options.get("close_client", False)
         self._search_options = frozenset(search_options.__annotations__)
@@ -128,6 +130,7 @@ class Core(Generic[ResponseT]):
             depth=chosen.depth or chosen.k,
             fusion=chosen.fusion,
             payload=chosen.payload,
+            instruction=chosen.instruction,
             query_vector=given.get("query_vector"),
             filter=given.get("filter"),
             native={name: given[name] for name in given if name not in _COMMON},

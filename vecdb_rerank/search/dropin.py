@@ -24,7 +24,7 @@ from vecdb_rerank.outcome import publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.stages import extras
 from vecdb_rerank.protocols import FirstPass, Hits
-from vecdb_rerank.request import MAX_K, Extras, NativeSearch
+from vecdb_rerank.request import MAX_K, Extras, NativeSearch, check_instruction
 from vecdb_rerank.search.arguments import (
     AnyPolicy,
     Rerank,
@@ -50,21 +50,29 @@ DropInPayload = Literal["all", "page"]
 RerankDepth = Literal["window", "own"]
 
 _ambient: ContextVar[str | None] = ContextVar("rerank_query", default=None)
+_ambient_instruction: ContextVar[str | None] = ContextVar("instruction", default=None)
 
 
 @contextmanager
-def rerank_query(text: str) -> Iterator[None]:
+def rerank_query(text: str | None = None, *, instruction: str | None = None) -> Iterator[None]:
     """Set the query text of all drop-in calls in the block that are not given one themselves.
 
-    For calls that a framework makes, which cannot pass the argument on. Safe under threads and
-    tasks. Raises `ConfigurationError` if ``text`` is none.
+    ``instruction`` says what counts as relevant, for the rerankers. For calls that a framework
+    makes, which cannot pass the arguments on. Safe under threads and tasks. Raises
+    `ConfigurationError` if ``text`` or ``instruction`` is none.
     """
     check_type("rerank_query", text, str)
-    token = _ambient.set(text)
+    if instruction is not None:
+        check_instruction(instruction)
+    set_text = _ambient.set(_ambient.get() if text is None else text)
+    set_instruction = _ambient_instruction.set(
+        _ambient_instruction.get() if instruction is None else instruction
+    )
     try:
         yield
     finally:
-        _ambient.reset(token)
+        _ambient.reset(set_text)
+        _ambient_instruction.reset(set_instruction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +135,11 @@ class DropIn:
     ``k`` hits (1 to 10,000) are reranked. If no query text is found, ``on_missing_query`` passes
     the call through or raises `ConfigurationError`. With ``rerank_depth="own"`` no request is
     made deeper. With ``payload="page"`` the first pass brings only the text to rerank, and a
-    second request the rest for the hits of the page. The rest is what the answers have shown of
-    the database: which searches go to ``several_shards``, how many hits a search of a collection
-    or index may ask for (``depths``), which hybrid searches cannot be deeper (``shallow``), and
-    which vectors are compared by ``distances``.
+    second request the rest for the hits of the page. ``instruction`` holds for calls that are not
+    given one of their own (``of_call``). The rest is what the answers have shown of the database:
+    which searches go to ``several_shards``, how many hits a search of a collection or index may
+    ask for (``depths``), which hybrid searches cannot be deeper (``shallow``), and which vectors
+    are compared by ``distances``.
     """
 
     pipeline: Pipeline
@@ -138,6 +147,8 @@ class DropIn:
     on_missing_query: MissingQuery
     rerank_depth: RerankDepth = "window"
     payload: DropInPayload = "all"
+    instruction: str | None = None
+    of_call: str | None = None
     several_shards: Learned[bool] = field(default_factory=Learned, compare=False)
     depths: Learned[int] = field(default_factory=Learned, compare=False)
     shallow: Learned[bool] = field(default_factory=Learned, compare=False)
@@ -154,6 +165,7 @@ class DropIn:
         on_missing_query: MissingQuery,
         rerank_depth: RerankDepth = "window",
         payload: DropInPayload = "all",
+        instruction: str | None = None,
     ) -> DropIn:
         """Create one from the arguments of a drop-in client.
 
@@ -168,14 +180,31 @@ class DropIn:
             text_fields=text_fields or TextFields(),
             policy=make_policy(policy),
         )
-        return cls(pipeline, integer("k", k, 1, MAX_K), on_missing_query, rerank_depth, payload)
+        pipeline.check_instruction(instruction)
+        hits = integer("k", k, 1, MAX_K)
+        return cls(pipeline, hits, on_missing_query, rerank_depth, payload, instruction)
+
+    def instructed(self, instruction: str | None) -> DropIn:
+        """Return the same for one call, with the ``instruction`` that it was given.
+
+        Raises `ConfigurationError` if it is not a text.
+        """
+        if instruction is None:
+            return self
+        check_instruction(instruction)
+        return replace(self, of_call=instruction)
 
     def extras(self, rerank: Rerank) -> Extras:
         """Return what the stages of a call's policy need beside the text."""
         chosen = make_rerank(rerank, self.pipeline.policy)
         return Extras() if chosen is None else extras(chosen.after)
 
-    def plan(self, info: RequestInfo, rerank: Rerank = True, query: str | None = None) -> Plan:
+    def plan(
+        self,
+        info: RequestInfo,
+        rerank: Rerank = True,
+        query: str | None = None,
+    ) -> Plan:
         """Return how to handle a request; ``query`` is the text that the call itself was given.
 
         A ``rerank`` policy holds for this call alone; circuits and billed units stay shared.
@@ -187,7 +216,15 @@ class DropIn:
         self.pipeline.check(policy)
         text = _text(query, info.texts)
         reason = self._reason_to_pass(info, text) if chosen else "rerank=False"
-        return Plan(self._search(info, text or ""), self.pipeline, policy, reason)
+        search = replace(self._search(info, text or ""), instruction=self._instruction())
+        if reason is None:
+            self.pipeline.check_instruction(search.instruction)
+        return Plan(search, self.pipeline, policy, reason)
+
+    def _instruction(self) -> str | None:
+        """Return the call's instruction, else the block's, else the client's."""
+        given = (self.of_call, _ambient_instruction.get(), self.instruction)
+        return next((one for one in given if one is not None), None)
 
     def learn_depth(self, target: str, depth: int) -> bool:
         """Remember that a search of ``target`` may ask for ``depth`` hits at most.

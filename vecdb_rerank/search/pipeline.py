@@ -62,6 +62,11 @@ class Pipeline:
         if self.chain is not None:
             self.chain.check(policy)
 
+    def check_instruction(self, instruction: str | None) -> None:
+        """Raise `ConfigurationError` if no reranker has a place for ``instruction``."""
+        if self.chain is not None:
+            self.chain.check_instruction(instruction)
+
     @contextmanager
     def begin(
         self,
@@ -100,6 +105,8 @@ class Pipeline:
         explain: bool = False,
     ) -> Flow[CompletedSearch[R]]:
         """Return the flow of one search. ``policy`` holds for this search alone."""
+        if rerank:
+            self.check_instruction(search.instruction)
         evidence = (policy or self.policy).branch_evidence and self.chain is not None
         # The same first pass with and without rerank: equal ranks are broken the same way.
         search = replace(search, evidence=explain or evidence)
@@ -199,7 +206,9 @@ class Pipeline:
                 weights=ranked.branch_weights,
                 after=stages if first.formula is None else None,
             )
-            answer = yield from run.chain.ask(search.query, texts, deadline, run.policy, reading)
+            answer = yield from run.chain.ask(
+                search.query, texts, deadline, run.policy, reading, search.instruction
+            )
         ranked = ranked.with_answer(candidates, texts, answer, run.policy, reading, stages)
         return ranked.under_formula(run.policy.min_relevance, stages)
 

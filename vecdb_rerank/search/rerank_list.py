@@ -49,11 +49,17 @@ class ListReranker:
     """
 
     def __init__(
-        self, source: str, reranker: Rerankers = "bundled", policy: AnyPolicy | None = None
+        self,
+        source: str,
+        reranker: Rerankers = "bundled",
+        policy: AnyPolicy | None = None,
+        instruction: str | None = None,
     ) -> None:
         self._list = _List(source)
         self._pipeline = Pipeline(make_chain(reranker), policy=make_policy(policy), scores_all=True)
         _check_stages(self._pipeline.policy)
+        self._pipeline.check_instruction(instruction)
+        self._instruction = instruction
 
     @property
     def chain(self) -> Chain | None:
@@ -68,13 +74,15 @@ class ListReranker:
         limit: int | None = None,
         policy: Policy | None = None,
         payloads: Sequence[Mapping[str, Any]] = (),
+        instruction: str | None = None,
     ) -> Flow[list[Place]]:
         """Return the flow that ends in the first ``limit`` places, best first; None for all.
 
-        ``scores`` are those of the list, None for a text without one. ``policy`` holds for this
-        list alone. ``payloads`` are the metadata of the texts, for the stages of `Policy.after`;
-        their key ``_doc_id`` is a document's id. No text is dropped but for ``min_relevance``.
-        Raises `RerankError` only under ``on_error="raise"``.
+        ``scores`` are those of the list, None for a text without one. ``policy`` and
+        ``instruction``, which replaces that of the rerankers, hold for this list alone.
+        ``payloads`` are the metadata of the texts, for the stages of `Policy.after`; their key
+        ``_doc_id`` is a document's id. No text is dropped but for ``min_relevance``. Raises
+        `RerankError` only under ``on_error="raise"``.
         """
         if policy is not None:
             _check_stages(policy)
@@ -88,8 +96,12 @@ class ListReranker:
             ]
         )
         check_type("query", query, str)
+        instruction = self._instruction if instruction is None else instruction
+        self._pipeline.check_instruction(instruction)
         whole = max(1, len(texts))
-        search = NativeSearch(valid_unicode(query), k=whole, limit=whole, mode=MODE)
+        search = NativeSearch(
+            valid_unicode(query), k=whole, limit=whole, mode=MODE, instruction=instruction
+        )
         with self._pipeline.begin(self._list.name, search, policy=policy) as run:
             completed = yield from self._pipeline.rerank(self._list, search, FirstPass(given), run)
         ranking = deliver(completed, run.policy)

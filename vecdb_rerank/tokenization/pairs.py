@@ -53,6 +53,7 @@ class Template:
     """The ids before, between and after query and document, and their token types.
 
     ``query`` and ``document`` are formats: a text replaces their ``{}`` before it is tokenized.
+    ``{instruction}`` in ``query`` is replaced by a call's instruction, or by ``instruction``.
     ``query_type`` and ``document_type`` are the token types of the text's own ids.
     """
 
@@ -61,9 +62,17 @@ class Template:
     after: Ids
     query: str = "{}"
     document: str = "{}"
+    instruction: str = ""
     types: tuple[Ids, Ids, Ids] | None = None
     query_type: int = 0
     document_type: int = 0
+
+    def asked(self, query: str, instruction: str = "") -> str:
+        """Return the text of a query in its format."""
+        parts = self.query.partition("{}")
+        given = instruction or self.instruction
+        before, after = (part.replace("{instruction}", given) for part in (parts[0], parts[2]))
+        return f"{before}{query}{after}"
 
     @property
     def added(self) -> int:
@@ -178,9 +187,9 @@ class PairEncoder:
                 f"model's template and 2 of text; got {max_length}",
             )
 
-    def query(self, text: str) -> Text:
+    def query(self, text: str, instruction: str = "") -> Text:
         """Return all token ids of a query."""
-        (ids,) = self._encode([self.template.query.replace("{}", text)])
+        (ids,) = self._encode([self.template.asked(text, instruction)])
         return Text(np.array(ids, np.int32), len(ids))
 
     def documents(self, texts: Sequence[str]) -> list[Text]:
@@ -188,9 +197,9 @@ class PairEncoder:
         encoded = self._encode([self.template.document.replace("{}", text) for text in texts])
         return [Text(np.array(ids[: self._max_length], np.int32), len(ids)) for ids in encoded]
 
-    def document_limit(self, query: str) -> int:
+    def document_limit(self, query: str, instruction: str = "") -> int:
         """Return how many tokens of a long document the model reads together with ``query``."""
-        return split_limit(self.query(query).total, self._max_length, self._limit)[1]
+        return split_limit(self.query(query, instruction).total, self._max_length, self._limit)[1]
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the span of characters of ``text`` that each token stands for."""

@@ -51,8 +51,11 @@ class Cancellable(Protocol):
 class Call:
     """One call for scores, which another thread may cancel."""
 
-    def __init__(self, query: str, documents: Sequence[str], deadline: Deadline) -> None:
+    def __init__(
+        self, query: str, documents: Sequence[str], deadline: Deadline, instruction: str = ""
+    ) -> None:
         self.query = valid_unicode(query)
+        self.instruction = valid_unicode(instruction)
         self.documents = [valid_unicode(text) for text in documents]
         self.deadline = deadline
         self.cancelled = False
@@ -159,7 +162,7 @@ class Engine(ABC, Generic[R]):
         queue = self._queue
         if queue is None or call.deadline.expired:
             return
-        query = runner.encoder.query(call.query)
+        query = runner.encoder.query(call.query, call.instruction)
         waiting: deque[tuple[Job[R], list[int]]] = deque()
         try:
             for indices in split_into_jobs(call.documents, missing):
@@ -235,7 +238,8 @@ class LogitEngine(Engine[float]):
 
     def score(self, call: Call) -> Scores:
         """Return the logits of a call's documents; None for those not computed in time."""
-        found = self.compute(call, digest(call.query))
+        key = digest(call.query) + (digest(call.instruction) if call.instruction else b"")
+        found = self.compute(call, key)
         computed = [one for one in found if one is not None]
         scores = Scores.from_logits(
             [None if one is None else one.value for one in found],

@@ -8,6 +8,7 @@ from typing import ClassVar
 from vecdb_rerank._checks import at_least, check_type, integer, is_text, one_of
 from vecdb_rerank.errors import ConfigurationError
 
+INSTRUCTION = "{instruction}"
 LIBRARIES = ("torch", "transformers", "safetensors")  # of the extra "torch"
 
 
@@ -18,7 +19,8 @@ class Prompt:
     The model reads ``before`` + ``query`` + ``between`` + ``document`` + ``after``. Each part is
     tokenized separately, and ``{}`` in ``query`` and ``document`` is replaced by the text. The
     score is the logit of the next token ``yes``, minus that of ``no`` unless ``no`` is None.
-    Special tokens are allowed in ``before``, ``between`` and ``after`` only.
+    Special tokens are allowed in ``before``, ``between`` and ``after`` only. ``{instruction}`` in
+    ``query`` is replaced by the instruction of a search, or by ``instruction``.
     """
 
     query: str
@@ -28,6 +30,7 @@ class Prompt:
     after: str = ""
     yes: str = "yes"
     no: str | None = "no"
+    instruction: str = ""
 
     def __post_init__(self) -> None:
         for name, text in (("query", self.query), ("document", self.document)):
@@ -35,6 +38,13 @@ class Prompt:
                 raise ConfigurationError(
                     f"prompt.{name}", "must contain {} exactly once, where the text goes"
                 )
+        if self.instruction and not self.takes_instruction:
+            raise ConfigurationError("prompt.instruction", "needs {instruction} in prompt.query")
+
+    @property
+    def takes_instruction(self) -> bool:
+        """Whether an instruction has a place in it."""
+        return INSTRUCTION in self.query
 
 
 QWEN3 = Prompt(
@@ -43,12 +53,10 @@ QWEN3 = Prompt(
         'and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
         "<|im_start|>user\n"
     ),
-    query=(
-        "<Instruct>: Given a web search query, retrieve relevant passages that answer the query\n"
-        "<Query>: {}\n"
-    ),
+    query="<Instruct>: {instruction}\n<Query>: {}\n",
     document="<Document>: {}",
     after="<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    instruction="Given a web search query, retrieve relevant passages that answer the query",
 )
 GEMMA = Prompt(
     before="<bos>",

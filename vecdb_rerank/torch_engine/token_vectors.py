@@ -80,7 +80,7 @@ class TextEncoder(CachedEncoder):
                 "model", "its queries are filled with mask tokens, but it has no mask token"
             )
 
-    def query(self, text: str) -> Text:  # noqa: ARG002 - the interface of `PairEncoder`
+    def query(self, text: str, instruction: str = "") -> Text:  # noqa: ARG002 - has no place  # noqa: ARG002 - the interface of `PairEncoder`
         """Return no ids: documents are encoded without the query."""
         return Text(_EMPTY, 0)
 

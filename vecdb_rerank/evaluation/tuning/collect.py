@@ -20,6 +20,7 @@ from vecdb_rerank.evaluation.connector import (
     evaluated_connector,
 )
 from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.queries import PLAIN
 from vecdb_rerank.evaluation.scored import boosted
 from vecdb_rerank.evaluation.scoring import all_scores
 from vecdb_rerank.evaluation.tuning.collected import Collected, Scorer, Searched
@@ -101,7 +102,8 @@ def collect(
         connector.search("warm up", k=1, limit=1)  # loads lazily loaded models
         for done, (query_id, text) in enumerate(dataset.queries.items(), start=1):
             searched, milliseconds = _search(connector, dataset, query_id, wanted)
-            scored = tuple(collector.scores(text, searched.texts) for collector in collectors)
+            asked = dataset.instruction(query_id, settings.search)
+            scored = tuple(one.scores(text, searched.texts, asked) for one in collectors)
             calibrated = tuple(collector.scorer.calibrated for collector in collectors)
             found.append(replace(searched, scores=scored, calibrated=calibrated))
             times.append(milliseconds)
@@ -128,7 +130,7 @@ def _search(
             connector,
             query_id,
             text,
-            dataset.filters.get(query_id),
+            dataset.info.get(query_id, PLAIN),
             mode="hybrid",
             k=both,
             limit=both,
@@ -191,13 +193,16 @@ class _ScoreCollector:
         price = policy.cost.prices.get(reranker.name, 0.0)
         self.scorer = Scorer(section, reranker.name, price=price)
 
-    def scores(self, query: str, texts: Mapping[HitId, str]) -> dict[HitId, tuple[float, float]]:
+    def scores(
+        self, query: str, texts: Mapping[HitId, str], instruction: str | None
+    ) -> dict[HitId, tuple[float, float]]:
         """Return raw score and relevance by hit; equal texts are scored once."""
         distinct = list(dict.fromkeys(texts.values()))
         if not distinct:
             return {}
         before, started = self._cached.found, time.perf_counter()
-        known = dict(zip(distinct, self._scores(self._guarded, query, distinct), strict=True))
+        scores = self._scores(self._guarded, query, distinct, instruction)
+        known = dict(zip(distinct, scores, strict=True))
         if self._cached.found == before:
             if self._loaded:
                 self._record(len(distinct), started)
@@ -220,10 +225,14 @@ class _ScoreCollector:
         run(self._cached.closing())
 
     def _scores(
-        self, guarded: GuardedReranker, query: str, documents: Sequence[str]
+        self,
+        guarded: GuardedReranker,
+        query: str,
+        documents: Sequence[str],
+        instruction: str | None = None,
     ) -> list[tuple[float, float]]:
         """Return raw score and relevance of all documents, without a deadline."""
-        scores = all_scores(guarded, query, documents, self._policy)
+        scores = all_scores(guarded, query, documents, self._policy, instruction)
         self.scorer.calibrated = scores.calibrated
         return [
             (raw, relevance)

@@ -230,6 +230,7 @@ def _template(spec: Spec, tokenizer: PreTrainedTokenizerBase, backend: Tokenizer
         encode(prompt.after),
         query=prompt.query,
         document=prompt.document,
+        instruction=prompt.instruction,
     )
 
 
