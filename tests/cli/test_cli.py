@@ -749,7 +749,7 @@ def test_the_doctor_finds_a_server_that_ignores_instructions(
         monkeypatch.setenv(f"VECDB_RERANK__RERANKER__{name.upper()}", value)
     ended = run("doctor")
     assert ended.code == (1 if level == "warning" else 0)
-    row = next(line for line in ended.out.splitlines() if "│ reranker │" in line)
+    row = next(line for line in ended.out.splitlines() if "│ reranker  " in line)
     assert row.startswith(f"│ {level} ")
     assert ("instruction_ignored" in plain(ended.out)) == (not follows)
 
