@@ -310,6 +310,20 @@ def test_a_search_names_the_reranker_that_scored(run: Callable[..., Ended]) -> N
 
 
 @pytest.mark.usefixtures("filled")
+def test_a_search_shows_what_the_stages_did(
+    run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = [{"type": "mmr"}, {"type": "pin", "ids": ["bread-4"]}]
+    monkeypatch.setenv("VECDB_RERANK__POLICY__AFTER", json.dumps(stages))
+    first = cells(run("search", QUERIES["bread"]).out)[0]
+    assert "bread-4" in first
+    assert any("pin 1" in cell for cell in first)
+    config = run("config").out
+    assert "policy.after.0.lambda_mult" in config
+    assert "policy.after.1.type" in config
+
+
+@pytest.mark.usefixtures("filled")
 def test_a_search_shows_the_new_and_the_old_rank(run: Callable[..., Ended]) -> None:
     ended = run("search", QUERIES["bread"])
     assert (ended.code, ended.err) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -318,9 +319,10 @@ def test_what_stages_read_is_not_shown(shown: Any, surface: Surface) -> None:
 
 def test_relevance_is_tested_before_the_stages(surface: Surface) -> None:
     everything, outcome = surface.search(Overlap("logits"))
-    kept = replace(after(Pin((everything[-1].id,))), min_relevance=0.5)
+    minimum = statistics.median(outcome.relevance.values())
+    kept = replace(after(Pin((everything[-1].id,))), min_relevance=minimum)
     found, _ = surface.search(Overlap("logits"), kept)
-    relevant = {str(one) for one, value in outcome.relevance.items() if value >= 0.5}
+    relevant = {str(one) for one, value in outcome.relevance.items() if value >= minimum}
     assert set(ids(found)) == relevant < set(ids(everything))
 
 

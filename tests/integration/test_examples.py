@@ -192,3 +192,13 @@ def test_its_two_files_differ_in_one_word() -> None:
     here = EXAMPLES / "two_backends"
     one, other = ((here / f"{name}.toml").read_text() for name in ("qdrant", "opensearch"))
     assert one.replace("qdrant", "opensearch") == other
+
+
+@pytest.mark.parametrize("folder", ["beyond_relevance"], indirect=True)
+def test_the_shop_orders_a_page_beyond_relevance(folder: Path) -> None:
+    done = run(folder, "shop.py")
+    assert done.returncode == 0, done.stderr
+    plain, beyond = done.stdout.split("beyond:")
+    assert "stock 0 " in plain
+    assert "stock 0 " not in beyond
+    assert beyond.split()[1] == "gift-card"

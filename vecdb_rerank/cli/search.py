@@ -179,13 +179,18 @@ def _table(outcome: Outcome, candidates: Sequence[Candidate], fields: Sequence[s
     shown = Table()
     for name in ("rank", "was", "score", "first pass", "id"):
         shown.add_column(name, justify="right" if name != "id" else "left", no_wrap=name != "id")
+    staged = any(hit.after for hit in outcome.hits)
+    if staged:
+        shown.add_column("rank after each stage")
     for name in fields or ("text",):
         shown.add_column(escape(name), ratio=1)
     for hit, candidate in zip(outcome.hits, candidates, strict=True):
         was = f"{hit.first_pass_rank} {_arrow(hit.first_pass_rank - hit.rank)}"
         scores = (f"{hit.score:.4f}", f"{hit.first_pass_score:.4f}")
         texts = [as_text(lookup(candidate.payload, name)) for name in fields] or [candidate.text]
-        stored = (str(candidate.doc_id), *(common.snippet(text, 100) for text in texts))
+        stages = [", ".join(f"{each.stage} {each.rank}" for each in hit.after)] if staged else []
+        snippets = [common.snippet(text, 100) for text in texts]
+        stored = (str(candidate.doc_id), *stages, *snippets)
         shown.add_row(str(hit.rank), was, *scores, *map(escape, stored))
     return shown
 
