@@ -16,6 +16,7 @@ from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import BranchHit, Candidate, HitId, Ranking, Scores, sigmoid
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy import Policy
+from vecdb_rerank.policy.after import Bury, Decay, MaxPer, Mmr, Pin, Stage
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.policy.effort import Effort
@@ -128,6 +129,13 @@ SIZES = st.integers(1, 60)
 EFFORTS = st.builds(
     Effort, pairs=st.none() | st.integers(1, 60), tolerance=st.sampled_from([0.0, 0.002, 0.02, 0.2])
 )
+STAGES: tuple[Stage, ...] = (
+    Decay("price", scale=3, weight=0.8, origin=0),
+    MaxPer("brand", 2),
+    Mmr(0.5),
+    Pin(("d30", "d3"), place=2),
+    Bury(("d0",)),
+)
 few = settings(max_examples=12, deadline=None)
 
 
@@ -184,15 +192,35 @@ def test_more_pairs_allowed_are_never_fewer_read(
 
 
 @few
-@given(SEEDS, st.integers(1, 12), EFFORTS, st.none() | st.floats(0.1, 0.9), st.booleans())
+@given(
+    SEEDS,
+    st.integers(1, 12),
+    EFFORTS,
+    st.none() | st.floats(0.1, 0.9),
+    st.booleans(),
+    st.lists(st.sampled_from(STAGES), max_size=3, unique=True).map(tuple),
+    st.sampled_from(["confidence", "rrf", "replace"]),
+)
 def test_walking_all_pages_gives_every_hit_once(
-    seed: int, limit: int, effort: Effort, minimum: float | None, exact: bool
+    seed: int,
+    limit: int,
+    effort: Effort,
+    minimum: float | None,
+    exact: bool,
+    stages: tuple[Stage, ...],
+    blend: Any,
 ) -> None:
     found, logits = window(seed)
+    found = [
+        replace(c, payload={"price": (n * 7) % 13, "brand": "abc"[n % 3]})
+        for n, c in enumerate(found)
+    ]
     rules: dict[str, Any] = {
         "effort": effort,
         "min_relevance": minimum,
         "exact_terms": ExactTerms(rare=1.0) if exact else None,
+        "after": stages,
+        "blend": Blend(blend),
     }
     pages, last = [], float("inf")
     for offset in range(0, len(found), limit):

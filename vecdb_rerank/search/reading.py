@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -99,8 +98,7 @@ class SearchReading:
 
         Hits of settled pages keep their places. ``trace`` gets the state after each stage.
         """
-        minimum = None if "scale_suspect" in scores.notes else self._policy.min_relevance
-        kept = ordering.keep_relevant(ranking, minimum)
+        kept = ordering.keep_relevant(ranking, self._minimum(scores))
         hits = {self._number[hit.candidate.position]: hit for hit in kept.hits}
         numbers = [self._number[hit.candidate.position] for hit in self._placed]
         placed = [n for n in numbers if n in hits]
@@ -153,8 +151,8 @@ class SearchReading:
             weights=self._weights,
             after=None if self._after is None else partial(self._after_stages, self._after, scores),
         )
-        if not batch and self._passing(scores) < self._page_end:
-            batch = reading.most_relevant(self._readable, relevance)[:size]
+        if not batch and (minimum := self._minimum(scores)) is not None:
+            batch = self._untested(scores, relevance, minimum)[:size]
         return list(dict.fromkeys(self._index[self._readable[n].text] for n in batch))
 
     def _after_stages(
@@ -176,13 +174,25 @@ class SearchReading:
         blend = self._policy.blend
         return stages_after.on_scale(final, blend, calibrated=scores.calibrated)
 
-    def _passing(self, scores: Scores) -> float:
-        """Return how many candidates are known to have the minimum relevance."""
-        minimum = self._policy.min_relevance
-        if minimum is None or "scale_suspect" in scores.notes:
-            return math.inf
-        relevance = self._by_candidate(self._readable, scores).relevance
-        return sum(value is not None and value >= minimum for value in relevance)
+    def _minimum(self, scores: Scores) -> float | None:
+        """Return the relevance that hits need; a scale that is suspect is not tested."""
+        return None if "scale_suspect" in scores.notes else self._policy.min_relevance
+
+    def _untested(
+        self, scores: Scores, relevance: Sequence[float | None], minimum: float
+    ) -> Sequence[int]:
+        """Return candidates to read so that no hit of the page can still fail the ``minimum``.
+
+        Hits that were not read follow those that pass, unless a stage puts them elsewhere.
+        """
+        if self._after is None:
+            known = self._by_candidate(self._readable, scores).relevance
+            passing = sum(value is not None and value >= minimum for value in known)
+            most = reading.most_relevant(self._readable, relevance)
+            return most if passing < self._page_end else ()
+        page = self.shown(self.ranking(scores), scores).hits[: self._page_end]
+        unread = {hit.candidate.position for hit in page if hit.relevance is None}
+        return [n for n, one in enumerate(self._readable) if one.position in unread]
 
     def _settle(self, scores: Scores) -> bool:
         """Keep the hits of the page that is settled; return whether a further page follows."""
