@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -204,7 +204,7 @@ def _schema(section: type[Any], key: str) -> Mapping[str, Any] | None:
 def kinds(section: type[Any], key: str) -> list[type[Any]]:
     """Return the classes of the sections that a key holds as a list, each of another ``type``."""
     annotation = get_type_hints(section)[key]
-    if get_origin(annotation) is not tuple:
+    if get_origin(annotation) is not Sequence:
         return []
     found: tuple[type[Any], ...] = get_args(get_args(annotation)[0])
     return [kind for kind in found if dataclasses.is_dataclass(kind)]

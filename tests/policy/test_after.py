@@ -49,7 +49,7 @@ def test_a_mapping_names_its_stage() -> None:
         Mmr(),
         MaxPer("brand", 2),
     )
-    assert Policy(after=list(policy.after)) == policy  # type: ignore[arg-type]
+    assert Policy(after=list(policy.after)) == policy
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
@@ -73,7 +73,7 @@ class Policy:
     """Keep hits with rare exact terms of the query near the top; None turns it off."""
     passages: Passages = HEAD
     """What is read of long documents: by default, as much of the beginning as fits."""
-    after: tuple[Stage, ...] = ()
+    after: Sequence[Stage] = ()
     """Stages between the final score and the page, in this order: boosts, decay, pins, variety."""
     record_query: bool = False
     """Record the query in traces and log records."""

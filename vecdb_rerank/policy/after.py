@@ -140,7 +140,7 @@ class Pin:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    ids: tuple[int | str, ...]
+    ids: Sequence[int | str]
     """Up to 10 ids, as the documents were added."""
     query: str | None = None
     """A regular expression that the query has to contain, in any case; none for all queries."""
@@ -160,7 +160,7 @@ class Bury:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    ids: tuple[int | str, ...]
+    ids: Sequence[int | str]
     """Up to 1,000 ids, as the documents were added."""
     query: str | None = None
     """A regular expression that the query has to contain, in any case; none for all queries."""

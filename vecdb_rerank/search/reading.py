@@ -99,6 +99,8 @@ class SearchReading:
         Hits of settled pages keep their places. ``trace`` gets the state after each stage.
         """
         kept = ordering.keep_relevant(ranking, self._minimum(scores))
+        if self._after is None and not self._placed:
+            return kept
         hits = {self._number[hit.candidate.position]: hit for hit in kept.hits}
         numbers = [self._number[hit.candidate.position] for hit in self._placed]
         placed = [n for n in numbers if n in hits]
@@ -152,7 +154,7 @@ class SearchReading:
             after=None if self._after is None else partial(self._after_stages, self._after, scores),
         )
         if not batch and (minimum := self._minimum(scores)) is not None:
-            batch = self._untested(scores, relevance, minimum)[:size]
+            batch = list(self._untested(scores, relevance, minimum)[:size])
         return list(dict.fromkeys(self._index[self._readable[n].text] for n in batch))
 
     def _after_stages(
