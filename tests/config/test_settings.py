@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from vecdb_rerank.config.settings import (
     inside,
 )
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.policy.after import Bury, Decay, Mmr
 from vecdb_rerank.policy.effort import Effort
 from vecdb_rerank.rerankers.wire_request import ScoreRequest
 
@@ -464,6 +466,14 @@ def test_all_problems_are_reported_at_once(env: Any) -> None:
         ("[policy]\ndeadline = -1", "policy.deadline"),
         ("[policy]\non_error = 'ignore'", "policy.on_error"),
         ("[policy]\nmin_relevance = 3", "policy.min_relevance"),
+        ("[policy]\nafter = 3", "policy.after"),
+        ("[policy.after]\ntype = 'mmr'", "policy.after"),
+        ("[[policy.after]]\ntype = 'mm'", "policy.after.0.type"),
+        ("[[policy.after]]\ntype = 'mmr'\nlambda = 0.5", "policy.after.0.lambda"),
+        (
+            "[[policy.after]]\ntype = 'mmr'\n[[policy.after]]\ntype = 'pin'\nids = []",
+            "policy.after.1.ids",
+        ),
         ("search = 3", "search"),
         ("backend = 'qdrant'", "backend"),
         ("[backend]\nqdrant = 3", "backend.qdrant"),
@@ -525,6 +535,17 @@ def test_lists_in_the_environment_are_json(env: Any) -> None:
     assert settings.search.fusion.weights == (1.0, 2.0)
     assert isinstance(settings.backend, OpenSearchSettings)
     assert settings.backend.bm25_fields == ("title^2", "body")
+
+
+def test_stages_come_from_the_file_and_from_the_environment(env: Any) -> None:
+    write(
+        "[[policy.after]]\ntype = 'decay'\nfield = 'day'\nscale = '3d'\nweight = 0.2\n"
+        "origin = 2026-01-31\n[[policy.after]]\ntype = 'mmr'"
+    )
+    decay = Decay("day", "3d", 0.2, origin=date(2026, 1, 31))
+    assert load().settings.policy.after == (decay, Mmr())
+    env(POLICY__AFTER='[{"type": "bury", "ids": [7]}]')
+    assert load().settings.policy.after == (Bury((7,)),)
 
 
 @pytest.mark.parametrize(
