@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -60,6 +60,7 @@ class Surface:
     backend: Backend
     collection: str
     kind: str
+    payload: Any = "all"
 
     @property
     def is_qdrant(self) -> bool:
@@ -95,7 +96,14 @@ class Surface:
         narrowed = {} if shown is True else {"_source": shown}
         payload = {"with_payload": shown} if self.is_qdrant else {"body": narrowed}
         found = connector.search(
-            QUERY, k=K, limit=limit, offset=offset, rerank=policy, explain=explain, **payload
+            QUERY,
+            k=K,
+            limit=limit,
+            offset=offset,
+            rerank=policy,
+            explain=explain,
+            payload=self.payload,
+            **payload,
         )
         return self.backend.call(found)
 
@@ -105,7 +113,7 @@ class Surface:
         asynchronous = self.backend.name.endswith("async")
         if self.is_qdrant:
             kind: Any = AsyncRerankingQdrantClient if asynchronous else RerankingQdrantClient
-            found = kind(self.backend.client, reranker, k=K).query_points(
+            found = kind(self.backend.client, reranker, k=K, payload=self.payload).query_points(
                 self.collection,
                 EMBEDDER.embed_query(QUERY),
                 using="dense",
@@ -123,7 +131,7 @@ class Surface:
             "size": limit,
             "_source": shown,
         }
-        client = kind(self.backend.client, reranker, k=K)
+        client = kind(self.backend.client, reranker, k=K, payload=self.payload)
         return self.backend.call(client.search(index=self.collection, body=body, rerank=policy))
 
 
@@ -136,8 +144,8 @@ def _hits(response: Any) -> list[Hit]:
     return [Hit(str(p.id), p.score, {"payload": p.payload}) for p in response.points]
 
 
-@pytest.fixture(scope="module")
-def collection(backend: Backend) -> Iterator[str]:
+@contextmanager
+def filled(backend: Backend) -> Iterator[str]:
     name = new_name()
     connector = backend.connect(name, embedder=EMBEDDER, reranker=None)
     backend.call(connector.create())
@@ -145,6 +153,12 @@ def collection(backend: Backend) -> Iterator[str]:
     yield name
     with suppress(Exception):
         backend.call(connector.delete())
+
+
+@pytest.fixture(scope="module")
+def collection(backend: Backend) -> Iterator[str]:
+    with filled(backend) as name:
+        yield name
 
 
 @pytest.fixture(params=["connector", "drop-in"])
@@ -317,6 +331,14 @@ def test_what_stages_read_is_not_shown(shown: Any, surface: Surface) -> None:
     assert {hit.id: hit.shown for hit in found} == {hit.id: hit.shown for hit in plain}
 
 
+def test_payloads_may_come_for_the_page_alone(surface: Surface) -> None:
+    boost = Boost(surface.in_stock, factor=1.3)
+    policy = after(boost, Decay("added", "180d", 0.3), MaxPer("brand"))
+    whole, _ = surface.search(Overlap("logits"), policy, limit=5)
+    by_page, _ = replace(surface, payload="page").search(Overlap("logits"), policy, limit=5)
+    assert by_page == whole
+
+
 def test_relevance_is_tested_before_the_stages(surface: Surface) -> None:
     everything, outcome = surface.search(Overlap("logits"))
     minimum = statistics.median(outcome.relevance.values())
@@ -380,3 +402,36 @@ def test_an_unread_document_that_a_stage_lifts_is_read(backend: Backend, collect
     _, lifted = surface.search(Overlap("logits"), replace(little, after=(lifting,)))
     assert lifted.scored == plain.scored == 12
     assert dear[-1] in lifted.relevance
+
+
+def test_boosts_leave_the_callers_own_filter_and_names_alone(opensearch: Backend) -> None:
+    boost = Boost({"range": {"stock": {"gt": 0}}}, factor=1.5)
+    kind: Any = (
+        AsyncRerankingOpenSearch if opensearch.name.endswith("async") else RerankingOpenSearch
+    )
+    client = kind(opensearch.client, Overlap("logits"), k=K, policy=after(boost))
+    body = {
+        "query": {"match": {"text": {"query": QUERY, "_name": "own"}}},
+        "post_filter": {"terms": {"brand.keyword": ["Alder", "Birch"]}},
+        "size": 10,
+    }
+    with filled(opensearch) as name:
+        plain = opensearch.call(client.search(index=name, body=body, rerank=POLICY))
+        found = opensearch.call(client.search(index=name, body=body))
+        lines = [{"index": name}, body]
+        (many,) = opensearch.call(client.msearch(body=lines))["responses"]
+        scored = opensearch.call(
+            client.search(index=name, body=body, include_named_queries_score=True)
+        )
+        hidden = {"filter_path": "hits.hits._id,hits.hits._score,hits.hits._source"}
+        with observe() as outcomes:
+            opensearch.call(client.search(index=name, body=body, params=hidden))
+    assert found["hits"]["total"] == plain["hits"]["total"]
+    hits = _hits(found)
+    assert hits == _hits(many)
+    assert ids(hits) == ids(_hits(scored)) != ids(_hits(plain))
+    assert {PRODUCTS[hit.id]["brand"] for hit in hits} <= {"Alder", "Birch"}
+    assert all(hit.shown["matched_queries"] == ["own"] for hit in hits)
+    assert all(list(hit.shown["matched_queries"]) == ["own"] for hit in _hits(scored))
+    assert outcomes[0].status == "skipped"
+    assert "matched_queries" in str(outcomes[0].reason)
