@@ -27,6 +27,7 @@ from vecdb_rerank import (
     Outcome,
     Pin,
     Policy,
+    Skip,
     observe,
 )
 from vecdb_rerank.policy.after import Stage
@@ -364,7 +365,7 @@ def test_a_filter_that_cannot_be_evaluated_is_named_before_anything_is_sent(
     assert caught.value.key == f"policy.after.1.filter.{clause}"
 
 
-def test_stages_hold_when_the_reranker_fails(surface: Surface) -> None:
+def test_stages_hold_when_the_reranker_fails_or_is_skipped(surface: Surface) -> None:
     plain, _ = surface.search(RaisingReranker())
     last = plain[-1].id
     found, outcome = surface.search(RaisingReranker(), after(Pin((last,)), MaxPer("brand", 2)))
@@ -374,6 +375,10 @@ def test_stages_hold_when_the_reranker_fails(surface: Surface) -> None:
     assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
     second, _ = surface.search(RaisingReranker(), after(Pin((plain[9].id,))), limit=9, offset=1)
     assert ids(second) == ids(plain)[:9]
+    skipping = replace(after(Pin((last,))), skip=Skip(few=100))
+    skipped, outcome = surface.search(Overlap("logits"), skipping)
+    assert outcome.status == "skipped"
+    assert skipped[0].id == last
 
 
 def test_explain_tells_what_each_stage_did(backend: Backend, collection: str) -> None:

@@ -25,6 +25,7 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.stages import extras
 from vecdb_rerank.protocols import Database, Embedder, FirstPass, Hits, Vector
 from vecdb_rerank.ranking import branch_weights, formula, ordering, skip_rules
+from vecdb_rerank.ranking.after import Prepared
 from vecdb_rerank.ranking.after_steps import prepare
 from vecdb_rerank.request import Search
 from vecdb_rerank.resilience.chain import Chain
@@ -183,11 +184,7 @@ class Pipeline:
         )
         texts = list(dict.fromkeys(c.text for c in candidates if c.text))  # equal texts: once
         reason = self._reason_to_skip(search, candidates, texts, rule, run) or first.obstacle
-        stages = None
-        if run.policy.after and run.chain is not None:
-            stages = prepare(
-                run.policy.after, search.query, found, first.matching, time.time(), first.vectors
-            )
+        stages = _stages(search, found, first, run)
         if run.chain is None or reason is not None:
             return replace(ranked.staged_by_rank(stages if reason == rule else None), reason=reason)
         deadline = run.deadline
@@ -301,6 +298,16 @@ def _completed(
             ) from error
         raise
     return replace(first, response=response)
+
+
+def _stages(
+    search: AnySearch, window: Sequence[Candidate], first: FirstPass[R], run: SearchRun
+) -> Prepared | None:
+    """Return the stages of a search that is to be reranked; None if its policy has none."""
+    after = run.policy.after
+    if not after or run.chain is None:
+        return None
+    return prepare(after, search.query, window, first.matching, time.time(), first.vectors)
 
 
 def _branch_weights(search: AnySearch, first: FirstPass[R]) -> Mapping[str, BranchWeight]:
