@@ -1,4 +1,4 @@
-"""What all embedders behind HTTP share: batches within limits, retries, and checked vectors."""
+"""What all embedders behind HTTP share: their options, batches within limits, and long texts."""
 
 from __future__ import annotations
 
@@ -7,48 +7,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import httpx
-import numpy as np
-
-from vecdb_rerank._checks import above, check_type, integer, is_bool, is_text
-from vecdb_rerank.embedders.formats import (
-    FORMATS,
-    EmbedFormat,
-    EmbedRequest,
-    Side,
-    request_body,
-)
-from vecdb_rerank.embedders.replies import Array, vectors
-from vecdb_rerank.errors import ConfigurationError, EmbedderError, EmbedderTimeoutError
+from vecdb_rerank._checks import above, integer, is_bool, is_text
+from vecdb_rerank.embedders.client import EmbeddingClient, EmbedServiceError
+from vecdb_rerank.embedders.formats import FORMATS, EmbedFormat, EmbedRequest, Side
+from vecdb_rerank.embedders.wording import Wording
+from vecdb_rerank.errors import ConfigurationError, EmbedderError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.client_pool import Verify
 from vecdb_rerank.http.endpoint import endpoint
-from vecdb_rerank.http.failures import Errors, is_fault
+from vecdb_rerank.http.failures import is_fault
 from vecdb_rerank.http.json_client import JsonClient
-from vecdb_rerank.http.request_limits import (
-    LearnedLimit,
-    RequestLimit,
-    estimated_tokens,
-    shortened,
-)
+from vecdb_rerank.http.request_limits import LearnedLimit, RequestLimit, estimated_tokens
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.server_messages import names_error
-from vecdb_rerank.http.service import Service, checked_body
+from vecdb_rerank.http.service import checked_body
 from vecdb_rerank.http.splitting import SplitCall
 from vecdb_rerank.protocols import Vector
-from vecdb_rerank.text_fields import valid_unicode
 
 _BATCH = 128  # texts; more make responses of many megabytes
-_BLANK = "."  # in place of an empty text, which services refuse
 _TOO_LONG = re.compile(r"token|length|too (long|large)|context|exceed", re.IGNORECASE)
 _SHORTEST = 64  # characters; a text of fewer is not refused for its length
 _UNTIL_THE_DEADLINE = 1_000  # retries
-
-
-class EmbedServiceError(ServiceError, EmbedderError):
-    """A service did not return vectors."""
 
 
 class RemoteEmbedder:
@@ -111,59 +91,35 @@ class RemoteEmbedder:
         max_response_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         wire = FORMATS[self.format]
-        self._wire = wire
         self._model = _checked_model(model, wire)
-        texts = {"query_prefix": query_prefix, "document_prefix": document_prefix}
-        kinds = {"query_kind": query_kind, "document_kind": document_kind}
-        for name, text in {**texts, **kinds}.items():
-            check_type(name, text, str)
-            if wire.kind is None and name in kinds and text:
-                raise ConfigurationError(name, f"{self.format} has none; use {name[:-4]}prefix")
-        self._prefixes: dict[Side, str] = {"query": query_prefix, "document": document_prefix}
-        self._kinds: dict[Side, str] = {
-            "query": wire.query_kind if query_kind is None else query_kind,
-            "document": wire.document_kind if document_kind is None else document_kind,
-        }
+        self._wording = Wording.of(wire, query_prefix, document_prefix, query_kind, document_kind)
         self._dimensions = None if dimensions is None else integer("dimensions", dimensions, 1)
-        self._known_dimension = self._dimensions
         is_bool("normalize", normalize)
-        self._normalize = normalize
         above("timeout", timeout, 0, "seconds")
         self._retries = integer("retries", retries, 0)
-        most = min(wire.max_texts, _BATCH) if batch_size is None else batch_size
-        tokens = wire.max_tokens if batch_tokens is None else batch_tokens
-        self._limit = LearnedLimit(
-            RequestLimit(
-                integer("batch_size", most, 1, wire.max_texts),
-                None if tokens is None else integer("batch_tokens", tokens, 1),
-            )
-        )
+        self._limit = LearnedLimit(_limit(wire, batch_size, batch_tokens))
         if url is None and wire.url is None:
-            raise ConfigurationError("url", f"{self.format} needs the server's url")
-        self._endpoint = endpoint(
+            raise ConfigurationError("url", "must be the server's URL")
+        where = endpoint(
             url or wire.url or "", wire.path, api_key, version=wire.version, headers=headers
         )
-        self._is_usual = url is None
-        self._extra_body = checked_body(extra_body or {})
-        self._service = Service(_ERRORS, timeout, wire.error, self._endpoint.secrets)
-        self._client = JsonClient(
-            http2=http2,
-            verify=verify,
-            max_bytes=integer("max_response_bytes", max_response_bytes, 1),
+        self._host = "" if url is None else where.host
+        most = integer("max_response_bytes", max_response_bytes, 1)
+        self._client = EmbeddingClient(
+            wire,
+            where,
+            JsonClient(http2=http2, verify=verify, max_bytes=most),
+            timeout=timeout,
+            normalize=normalize,
+            extra_body=checked_body(extra_body or {}),
+            dimension=self._dimensions,
         )
 
     @property
     def name(self) -> str:
         """The service, the model, and everything else that the vectors depend on."""
-        where = [] if self._is_usual else [self._endpoint.host]
-        parts = [self.format, *where, self._model or ""]
-        if self._dimensions is not None:
-            parts.append(str(self._dimensions))
-        wire = self._wire
-        usual = {"query": wire.query_kind, "document": wire.document_kind}
-        for side, kind in self._kinds.items():
-            if self._prefixes[side] or kind != usual[side]:
-                parts.append(f"{side}={kind}{self._prefixes[side]!r}")
+        size = "" if self._dimensions is None else str(self._dimensions)
+        parts = (self.format, self._host, self._model or "", size, self._wording.name)
         return ":".join(filter(None, parts))
 
     def __repr__(self) -> str:
@@ -172,10 +128,9 @@ class RemoteEmbedder:
     @property
     def dimension(self) -> int:
         """The length of every vector; a request finds it out unless ``dimensions`` is set."""
-        if self._known_dimension is None:
-            self.embed_query("dimension")
-        assert self._known_dimension is not None
-        return self._known_dimension
+        if self._client.dimension is None:
+            return len(self.embed_query("dimension"))
+        return self._client.dimension
 
     def embed_query(self, text: str) -> Vector:
         """Return the vector of a query, shape (dimension,)."""
@@ -194,7 +149,7 @@ class RemoteEmbedder:
 
     def query_steps(self, text: str, *, deadline: Deadline) -> Flow[Vector]:
         """Do as `embed_query` does, as a flow; raise `EmbedderTimeoutError` at the deadline."""
-        return (yield from self._one("query", self._prepared("query", text), deadline))
+        return (yield from self._one("query", self._wording.text("query", text), deadline))
 
     def document_steps(
         self, texts: Sequence[str], *, deadline: Deadline
@@ -203,7 +158,7 @@ class RemoteEmbedder:
 
         With a deadline, failures that may pass are retried until then.
         """
-        prepared = [self._prepared("document", text) for text in texts]
+        prepared = [self._wording.text("document", text) for text in texts]
         tokens = [estimated_tokens(text) for text in prepared]
         call: SplitCall[Vector] = SplitCall(tokens, self._limit, len(texts))
         patient = self._retries if math.isinf(deadline.remaining()) else _UNTIL_THE_DEADLINE
@@ -232,12 +187,6 @@ class RemoteEmbedder:
         """Close the connections."""
         yield from self._client.closing()
 
-    def _prepared(self, side: Side, text: str) -> str:
-        """Return what is sent of a text: never nothing, and no more than the service takes."""
-        text = self._prefixes[side] + (valid_unicode(text) if text.strip() else _BLANK)
-        most = self._wire.text_tokens
-        return text if most is None else shortened(text, most)
-
     def _one(self, side: Side, text: str, deadline: Deadline) -> Flow[Vector]:
         """Return the vector of one text, cut to half until it is short enough."""
         while True:
@@ -250,61 +199,32 @@ class RemoteEmbedder:
             else:
                 return vector
 
+    def _send(
+        self, side: Side, texts: Sequence[str], retries: int, deadline: Deadline
+    ) -> Flow[list[Vector]]:
+        kind = self._wording.kinds[side]
+        request = EmbedRequest(self._model, texts, kind, self._dimensions)
+        return (yield from self._client.send(request, retries, deadline))
+
     def _may_split(self, error: ServiceError) -> bool:
         """Return whether a refused request may be accepted in parts."""
         if error.retry_after is not None or not self._limit.may_split:
             return False
         return error.request_rejected or is_fault(error)
 
-    def _send(
-        self, side: Side, texts: Sequence[str], retries: int, deadline: Deadline
-    ) -> Flow[Sequence[Vector]]:
-        where = self._endpoint.shown
-        request = EmbedRequest(self._model, texts, self._kinds[side], self._dimensions)
-        body = {**request_body(request, self._wire), **self._extra_body}
-
-        def attempt(soon: Deadline) -> Flow[Sequence[Vector]]:
-            message = self._endpoint.post(body)
-            return (
-                yield from self._client.exchange(self._service, message, read, where, texts, soon)
-            )
-
-        def read(answer: object) -> Flow[Sequence[Vector]]:
-            try:
-                return self._checked(vectors(answer, len(texts), self._wire))
-            except EmbedderError as error:
-                wrong: ServiceError = EmbedServiceError(f"{where}: {error}")
-            if names_error(answer, has_results=False):
-                wrong = yield from self._service.refusal(
-                    httpx.codes.OK, {}, answer, where, texts, deadline
-                )
-            raise wrong
-
-        return (yield from self._service.attempts(attempt, where, retries, deadline))
-
-    def _checked(self, found: Array) -> list[Vector]:
-        """Return vectors of the known dimension, normalized; raise `EmbedderError` for others."""
-        dimension = found.shape[1]
-        expected = self._known_dimension
-        if expected is not None and dimension != expected:
-            raise EmbedderError(
-                f"the vectors have {dimension} dimensions instead of {expected}; "
-                "set embedder.dimensions to what the model makes"
-            )
-        lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        if not lengths.all():
-            raise EmbedderError("a vector of the response is zero, which has no direction")
-        self._known_dimension = dimension
-        rows: list[Vector] = (found / lengths if self._normalize else found).tolist()
-        return rows
-
-
-_ERRORS = Errors(EmbedServiceError, EmbedderTimeoutError, "embedder")
-
 
 def _is_too_long(error: ServiceError) -> bool:
     """Return whether a text may have been refused for its length."""
     return error.request_rejected and (error.status == 413 or bool(_TOO_LONG.search(str(error))))
+
+
+def _limit(wire: EmbedFormat, batch_size: int | None, batch_tokens: int | None) -> RequestLimit:
+    size = min(wire.max_texts, _BATCH) if batch_size is None else batch_size
+    tokens = wire.max_tokens if batch_tokens is None else batch_tokens
+    return RequestLimit(
+        integer("batch_size", size, 1, wire.max_texts),
+        None if tokens is None else integer("batch_tokens", tokens, 1),
+    )
 
 
 def _checked_model(model: str | None, wire: EmbedFormat) -> str | None:

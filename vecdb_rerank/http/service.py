@@ -15,7 +15,12 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Compute, Flow
 from vecdb_rerank.http.failures import Errors, advice, failure, masked_cause
 from vecdb_rerank.http.retry import ServiceError, is_transient, retry, retry_after, within
-from vecdb_rerank.http.server_messages import embedded_status, find_message, presentable
+from vecdb_rerank.http.server_messages import (
+    embedded_status,
+    find_message,
+    names_error,
+    presentable,
+)
 from vecdb_rerank.http.urls import names_server
 
 T = TypeVar("T")
@@ -60,6 +65,29 @@ class Service:
             raise failed from cause
 
         return (yield from retry(one, within(deadline, retries)))
+
+    def reading(
+        self,
+        parse: Callable[[object], T],
+        answer: object,
+        where: str,
+        sent: Sequence[str],
+        deadline: Deadline,
+        *,
+        has_results: Callable[[object], bool] = lambda _: False,
+    ) -> Flow[T]:
+        """Return what ``parse`` makes of ``answer``, the JSON of a response with status 200.
+
+        If it raises an error of this package, raise the service's with the message that the answer
+        holds instead, or with what is wrong with it.
+        """
+        try:
+            return parse(answer)
+        except VecdbRerankError as error:
+            wrong = self.errors.failed(f"{where}: {error}")
+        if names_error(answer, has_results=has_results(answer)):
+            wrong = yield from self.refusal(httpx.codes.OK, {}, answer, where, sent, deadline)
+        raise wrong
 
     def refusal(
         self,

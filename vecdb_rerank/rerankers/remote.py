@@ -25,7 +25,6 @@ from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.http.failures import Errors, is_fault
 from vecdb_rerank.http.request_limits import LearnedLimit, RequestLimit, RequestPlan
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.server_messages import names_error
 from vecdb_rerank.http.service import Service
 from vecdb_rerank.http.splitting import SplitCall
 from vecdb_rerank.model import Scores
@@ -265,15 +264,14 @@ class RemoteReranker(BaseReranker, ABC):
         Raise `ServiceError` with the server's message if it holds one instead, or says what is
         wrong with the scores.
         """
-        try:
-            return reply(answer, request, self._wire)
-        except RerankError as error:
-            wrong: ServiceError = RerankServiceError(f"{where}: {error}")
-        if names_error(answer, has_results=has_results(answer, self._wire)):
-            wrong = yield from self._service.refusal(
-                200, {}, answer, where, request.texts, deadline
-            )
-        raise wrong
+        return self._service.reading(
+            lambda body: reply(body, request, self._wire),
+            answer,
+            where,
+            request.texts,
+            deadline,
+            has_results=lambda body: has_results(body, self._wire),
+        )
 
 
 def counted_attempts(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import httpx
-
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow
@@ -14,13 +12,12 @@ from vecdb_rerank.http.endpoint import Endpoint
 from vecdb_rerank.http.json_client import JsonClient
 from vecdb_rerank.http.request_limits import estimated_tokens
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.server_messages import names_error
 from vecdb_rerank.http.service import Service
 from vecdb_rerank.rerankers.chat.answers import Reply, reply
 from vecdb_rerank.rerankers.chat.dialect import Dialect, Want
 from vecdb_rerank.rerankers.chat.meter import Meter
 from vecdb_rerank.rerankers.chat.prompts import Message
-from vecdb_rerank.rerankers.remote import RerankServiceError, counted_attempts
+from vecdb_rerank.rerankers.remote import counted_attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +125,7 @@ class Chat:
             return found
 
         def read(answer: object) -> Flow[Reply]:
-            try:
-                return reply(answer)
-            except RerankError as error:
-                wrong: ServiceError = RerankServiceError(f"{where}: {error}")
-            if names_error(answer, has_results=False):
-                wrong = yield from self._service.refusal(
-                    httpx.codes.OK, {}, answer, where, question.texts, deadline
-                )
-            raise wrong
+            return self._service.reading(reply, answer, where, question.texts, deadline)
 
         return (
             yield from counted_attempts(
