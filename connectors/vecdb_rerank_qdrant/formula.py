@@ -58,6 +58,11 @@ def obstacle(formula: object) -> str | None:
     return f"formula: it holds $score[{others[0]}], but there is one prefetch" if others else None
 
 
+def holds_score(formula: object) -> bool:
+    """Check whether a formula, or a part of one, reads a score."""
+    return any(kind == "score" for kind, _ in _parts(formula))
+
+
 def payload_keys(formula: object) -> tuple[str, ...]:
     """Return the keys of a payload that a formula reads, each once."""
     keys = (name for kind, name in _parts(formula) if kind == "path")

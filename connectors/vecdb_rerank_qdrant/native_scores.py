@@ -1,19 +1,17 @@
-"""Bring the scores under a formula in the same round trip, and evaluate the formula."""
+"""Bring the scores under a formula in the same round trip."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
-import numpy as np
 from pydantic import ValidationError
 from qdrant_client.http import models
-from qdrant_client.hybrid import formula as client_formula
 
 from vecdb_rerank.protocols import Formula
 from vecdb_rerank.search.learned import Learned
 from vecdb_rerank_qdrant import plain, queries, request_reader
+from vecdb_rerank_qdrant.evaluator import Evaluator
 from vecdb_rerank_qdrant.plain import Arguments
 
 # Each shard finds as many points as the prefetch says; the scores of all are wanted.
@@ -92,33 +90,4 @@ class NativeScores:
         # Of equal scores at its limit, a prefetch finds other points at each call.
         last = (max if ascending else min)(by_id.values(), default=0.0)
         native = {n: by_id.get(str(point.id), last) for n, point in enumerate(points)}
-        return Formula(native, partial(_evaluate, self.formula, points), ascending)
-
-
-def _evaluate(
-    query: models.FormulaQuery,
-    points: Sequence[models.ScoredPoint],
-    position: int,
-    native: float,
-) -> float:
-    """Return the score of a point, as Qdrant computes it from ``native``: in 32 bits.
-
-    Raises `ValueError` where the formula has no value.
-    """
-    point = points[position]
-    try:
-        score = client_formula.evaluate_expression(
-            query.formula,
-            point.id,
-            [{point.id: native}],
-            point.payload or {},
-            {},  # which vectors a point has: `formula.obstacle` lets no condition on them through
-            client_formula.parse_defaults(query.defaults or {}),
-        )
-        with np.errstate(over="ignore"):
-            rounded = float(np.float32(score))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(str(error)) from error
-    if not np.isfinite(rounded):
-        raise ValueError(f"{score:g} is not a 32-bit number")
-    return rounded
+        return Formula(native, Evaluator(self.formula, points).score, ascending)
