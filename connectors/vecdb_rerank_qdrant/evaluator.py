@@ -6,7 +6,7 @@ decay, so what does not depend on a score is evaluated once for a point.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -18,7 +18,7 @@ from qdrant_client.local.payload_filters import check_condition
 from vecdb_rerank_qdrant import formula, plain
 
 _CONDITIONS: tuple[Any, ...] = get_args(models.Condition)
-_DECAYS = {
+_DECAYS: Mapping[Any, str] = {
     models.LinDecayExpression: "lin_decay",
     models.ExpDecayExpression: "exp_decay",
     models.GaussDecayExpression: "gauss_decay",
