@@ -139,6 +139,24 @@ def test_the_sdk_of_openai_sends_the_same(azure: bool) -> None:
     assert server.heads[0][header] == server.heads[1][header]
 
 
+def test_the_sdk_of_voyage_sends_the_same_but_for_the_form_of_the_numbers() -> None:
+    sent = {  # by voyageai 0.5.0
+        "input": ["t"],
+        "model": "m",
+        "input_type": "document",
+        "truncation": True,
+        "output_dtype": None,
+        "output_dimension": 64,
+        "encoding_format": "base64",
+    }
+    with scripted_server(embeds("voyage", by_words)) as server:
+        made("voyage", f"{server.url}/v1", api_key="k", dimensions=64).embed_documents(["t"])
+    [ours] = server.requests
+    assert {key: sent[key] for key in ours} == ours
+    assert sent.keys() - ours.keys() == {"output_dtype", "encoding_format"}
+    assert server.paths == ["/v1/embeddings"]
+
+
 def test_prefixes_and_kinds_of_ones_own() -> None:
     with scripted_server(embeds("tei", by_words)) as server:
         one = made(

@@ -139,6 +139,17 @@ def test_refusals_for_all_documents_are_an_error() -> None:
         score(made(server.url), TEXTS)
 
 
+def test_a_model_that_thinks_longer_than_it_may_is_an_error_that_names_the_option() -> None:
+    with (
+        scripted_server(lambda _: said("", finish_reason="length")) as server,
+        pytest.raises(RerankError, match="answer_tokens"),
+    ):
+        score(made(server.url), TEXTS)
+    with scripted_server(graded) as server:
+        score(made(server.url, answer_tokens=4_000), TEXTS)
+    assert server.requests[-1]["max_tokens"] == 4_000
+
+
 @pytest.mark.parametrize("cap", [{"max_calls": 5}, {"max_tokens": 1_000}])
 def test_the_limits_of_a_search_hold(cap: dict[str, int]) -> None:
     with scripted_server(probable) as server:

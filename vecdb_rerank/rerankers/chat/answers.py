@@ -36,6 +36,11 @@ class Reply:
     prompt_tokens: int | None = None
     answer_tokens: int | None = None
 
+    def why_unusable(self, lacks: str) -> str:
+        """Return why the answer is of no use: it ``lacks`` something, unless more is known."""
+        cut = "its answer was cut: raise answer_tokens" if self.is_cut else ""
+        return self.refusal or cut or f"its answer has no {lacks}"
+
 
 @dataclass(frozen=True, slots=True)
 class Permutation:

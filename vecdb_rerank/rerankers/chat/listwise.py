@@ -154,10 +154,7 @@ class ListwiseCall:
             return
         found = permutation(reply.text, len(asked))
         if found is None:
-            cut = (
-                "its answer was cut: raise answer_tokens" if reply.is_cut else "none in its answer"
-            )
-            self._kept.append(reply.refusal or cut)
+            self._kept.append(reply.why_unusable("order"))
             return
         self._answers.append(found)
         self._order[part.start : part.stop] = [asked[n] for n in found.order]

@@ -109,7 +109,7 @@ class PointwiseCall:
             return
         self._found[n] = score = self._read(reply)
         if score is None:
-            self._unusable.append(reply.refusal or "its answer is neither yes nor no, nor a grade")
+            self._unusable.append(reply.why_unusable("yes or no" if self._by_logprobs else "grade"))
 
     def _read(self, reply: Reply) -> float | None:
         if not self._by_logprobs:
