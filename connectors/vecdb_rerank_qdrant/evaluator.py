@@ -30,7 +30,7 @@ class Evaluator:
 
     def __init__(self, query: models.FormulaQuery, points: Sequence[models.ScoredPoint]) -> None:
         self._formula = _folded(query.formula)
-        self._defaults = client.parse_defaults(query.defaults or {})
+        self._defaults = query.defaults or {}  # of payload values; all scores are known
         self._points = points
         self._scored: dict[int, bool] = {}  # by the expression's identity
         self._known: dict[tuple[int, int], float] = {}  # by position and expression
