@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from pydantic import ValidationError
 from qdrant_client.http import models
 
@@ -82,7 +83,8 @@ class NativeScores:
     ) -> Formula:
         """Return the formula over the scores of ``points``, from the answers to `requests`."""
         scores, *best = (answer.points for answer in answers)
-        by_id = {str(point.id): point.score for point in scores}
+        # In 32 bits: REST has fewer digits than the number that the server computes with.
+        by_id = {str(point.id): float(np.float32(point.score)) for point in scores}
         if best and best[0] and len(set(by_id.values())) > 1:
             to_least, to_most = (abs(best[0][0].score - f(by_id.values())) for f in (min, max))
             self.distances.set(self.vectors, to_least < to_most)

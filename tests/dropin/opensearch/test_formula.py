@@ -263,3 +263,20 @@ async def test_an_async_client_keeps_a_composed_score_too(world: World) -> None:
     expected, _ = ask(world, "reversing", 50, **call)
     assert outcomes[0].status == "reranked"
     assert hits(found) == hits(expected)
+
+
+def test_with_its_own_depth_a_page_is_reranked_by_itself(world: World) -> None:
+    client = RerankingOpenSearch(
+        world.client,
+        RERANKERS["reversing"](),
+        text_fields=NUMBER,
+        policy=POLICY,
+        rerank_depth="own",
+    )
+    for body in ({"query": BOOSTED, "from": 7}, {"query": MATCH, "rescore": RESCORE, "from": 6}):
+        call = {"index": world.targets[1], "body": {**body, "size": 6}}
+        raw = world.client.search(**call)
+        with observe() as outcomes:
+            found = client.search(**call, rerank_query=QUERY)
+        assert (outcomes[0].status, outcomes[0].seen) == ("reranked", 6)
+        assert {hit["_id"] for hit in hits(found)} == {hit["_id"] for hit in hits(raw)}

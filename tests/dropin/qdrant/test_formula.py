@@ -304,3 +304,15 @@ def test_effort_and_minimum_relevance_hold_under_a_formula(world: World) -> None
     assert len({p.id for p in pages}) == len(pages)
     scores = [p.score for p in pages]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_with_its_own_depth_a_page_is_reranked_by_itself(world: World) -> None:
+    client = RerankingQdrantClient(
+        world.client, ReversingReranker(), text_fields=TEXT, policy=POLICY, rerank_depth="own"
+    )
+    call: dict[str, Any] = {"query": BOOSTED, "prefetch": NEAR, "limit": 7, "offset": 14}
+    raw = world.client.query_points(collection_name=world.name, **call).points
+    with observe() as outcomes:
+        found = client.query_points(world.name, **call, rerank_query=QUERY).points
+    assert (outcomes[0].status, outcomes[0].seen) == ("reranked", 7)
+    assert {p.id for p in found} == {p.id for p in raw}
