@@ -75,6 +75,14 @@ def test_without_a_reranker_there_is_nothing_to_calibrate() -> None:
     assert caught.value.key == "reranker.type"
 
 
+def test_an_order_has_nothing_to_calibrate() -> None:
+    llm = {"type": "llm", "url": "http://127.0.0.1:9", "model": "m"}
+    settings = Settings(backend={"path": ":memory:"}, reranker=llm)
+    with pytest.raises(ConfigurationError) as caught:
+        calibrate(settings, dataset(5))
+    assert caught.value.key == "reranker.mode"
+
+
 def test_the_command_prints_settings_that_can_be_used(tmp_path: Path) -> None:
     given = dataset(15)
     lines = "".join(f"{json.dumps(d)}\n" for d in given.corpus)

@@ -72,7 +72,7 @@ def calibrate(
         for one in pipeline.chain.rerankers:
             if one.by_rank:
                 raise ConfigurationError(
-                    "reranker", f"{one.name} returns no relevance to calibrate"
+                    "reranker.mode", f"{one.name} returns an order; 'pointwise' has a relevance"
                 )
         name = pipeline.chain.name
         plain = {one.name: Calibration() for one in pipeline.chain.rerankers}
