@@ -50,21 +50,21 @@ filters = st.recursive(
 
 @given(filters, st.lists(payloads, max_size=4))
 def test_the_points_that_match_are_those_of_the_client(
-    filter: dict[str, Any], held: list[dict[str, Any]]
+    asked: dict[str, Any], held: list[dict[str, Any]]
 ) -> None:
     points = [
         models.ScoredPoint(id=n, version=0, score=0.5, payload=payload)
         for n, payload in enumerate(held)
     ]
-    native = models.Filter.model_validate(filter)
+    native = models.Filter.model_validate(asked)
     expected = {p.id for p in points if check_filter(native, p.payload or {}, p.id, {})}
-    assert Conditions.of({KEY: filter}).matching(points) == [expected]
+    assert Conditions.of({KEY: asked}).matching(points) == [expected]
 
 
 def test_fields_of_a_filter_are_dotted_paths() -> None:
     nested = {"nested": {"key": "parts[]", "filter": {"must": [{"key": "n", "range": {"gt": 1}}]}}}
-    filter = {"must": [{"key": 'a[]."b c"', "match": {"value": 1}}, nested], "must_not": nested}
-    assert Conditions.of({KEY: filter}).fields == ("a.b c", "parts")
+    given = {"must": [{"key": 'a[]."b c"', "match": {"value": 1}}, nested], "must_not": nested}
+    assert Conditions.of({KEY: given}).fields == ("a.b c", "parts")
 
 
 @pytest.mark.parametrize(
