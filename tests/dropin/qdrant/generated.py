@@ -198,7 +198,18 @@ def passed(draw: Any) -> Asked:
     pair = models.ContextPair(positive=positive[0], negative=positive[1])
     discover = models.DiscoverInput(target=positive[0], context=[pair])
     near = models.NearestQuery(nearest=draw(vectors), mmr=models.Mmr(diversity=0.3))
-    featured = models.FormulaQuery(formula="meta.n", defaults={"meta.n": 0.0})
+    parts = draw(
+        st.sampled_from(
+            (
+                ["meta.n"],
+                ["$score", "meta.n", "$score[1]"],
+                ["$score", models.HasVectorCondition(has_vector=SPARSE)],
+            )
+        )
+    )
+    featured = models.FormulaQuery(
+        formula=models.SumExpression(sum=parts), defaults={"meta.n": 0.0}
+    )
     by_field = models.OrderByQuery(order_by=models.OrderBy(key="meta.n"))
     query, using = draw(
         st.sampled_from(
