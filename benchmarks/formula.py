@@ -97,7 +97,7 @@ def qdrant(natives: Scores) -> Callable[[], tuple[Formula, list[float]]]:
 
 def opensearch_(natives: Scores) -> Callable[[], tuple[Formula, list[float]]]:
     """Read hits with the scores of the named queries."""
-    names = ("vecdb_rerank: native", "vecdb_rerank: part 1")
+    names = ("vecdb_rerank.formula.native", "vecdb_rerank.formula.part 1")
     hits = [
         {
             "_id": str(n),

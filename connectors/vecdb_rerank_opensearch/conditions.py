@@ -1,8 +1,6 @@
 """Let the database find the hits that match the filters of boosts: pure functions.
 
-A ``post_filter`` that removes nothing names each filter. OpenSearch lists the names of those that a
-hit matches in its ``matched_queries``, whatever the query is, a hybrid one included. The filters
-are evaluated for the hits that are returned; scores stay as they are.
+Each filter is a named query beside the search, whatever that is, a hybrid one included.
 """
 
 from __future__ import annotations
@@ -13,8 +11,9 @@ from typing import Any
 from vecdb_rerank._checks import shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.registry import nearest
+from vecdb_rerank_opensearch import named_queries
+from vecdb_rerank_opensearch.named_queries import MATCHED
 
-MATCHED = "matched_queries"
 _PREFIX = "vecdb_rerank.after."
 # Queries that are of use as a filter, and the places of the queries inside them.
 _INNER = {
@@ -50,8 +49,7 @@ def asking(body: Mapping[str, Any], filters: Mapping[str, Any]) -> dict[str, Any
         {"bool": {"filter": given, "_name": f"{_PREFIX}{n}"}}
         for n, given in enumerate(filters.values())
     ]
-    own = body.get("post_filter") or {"match_all": {}}
-    return {"post_filter": {"bool": {"filter": own, "should": named, "minimum_should_match": 0}}}
+    return named_queries.asking(body, named)
 
 
 def matching(hits: Sequence[Mapping[str, Any]], count: int) -> list[Collection[int]]:
@@ -62,14 +60,7 @@ def matching(hits: Sequence[Mapping[str, Any]], count: int) -> list[Collection[i
 
 def stripped(hit: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a hit without the names of these filters."""
-    given = hit.get(MATCHED)
-    if not given or not any(str(name).startswith(_PREFIX) for name in given):
-        return hit
-    kept = [name for name in given if not str(name).startswith(_PREFIX)]
-    if not kept:
-        return {key: value for key, value in hit.items() if key != MATCHED}
-    # A mapping has the scores of the names.
-    return {**hit, MATCHED: {n: given[n] for n in kept} if isinstance(given, Mapping) else kept}
+    return named_queries.stripped(hit, _PREFIX)
 
 
 def _check(given: object, key: str) -> None:

@@ -1,8 +1,6 @@
 """Have OpenSearch score the parts of a composed query beside the search: pure functions.
 
-Named queries in a `post_filter` that every hit passes leave the search as it is: OpenSearch scores
-them for the hits of the response alone, and returns the scores under `matched_queries`, if the URL
-asks for them: https://docs.opensearch.org/latest/query-dsl/#named-queries
+The parts are named queries. Their scores come under `matched_queries`, if the URL asks for them.
 """
 
 from __future__ import annotations
@@ -11,23 +9,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vecdb_rerank.protocols import Formula
+from vecdb_rerank_opensearch import named_queries
 from vecdb_rerank_opensearch.formula import NATIVE, Body, Composition, Named
 
 # The argument of the URL that brings scores, and where they come.
 WITH_SCORES = "include_named_queries_score"
-NAMED = "hits.hits.matched_queries"
-_PREFIX = "vecdb_rerank: "
-_ALL: Mapping[str, object] = {"match_all": {}}
+NAMED = f"hits.hits.{named_queries.MATCHED}"
+_PREFIX = "vecdb_rerank.formula."
 
 
-def asking(body: Body, composition: Composition) -> Body:
-    """Return a body that has the parts of its composed query scored too."""
-    own = body.get("post_filter")
+def asking(body: Body, composition: Composition) -> dict[str, Any]:
+    """Return the part of a body that has the parts of its composed query scored too."""
     named = [
         {"bool": {"must": [query], "_name": f"{_PREFIX}{name}"}}
         for name, query in composition.asked.items()
     ]
-    return {**body, "post_filter": {"bool": {"filter": [own or _ALL], "should": named}}}
+    return named_queries.asking(body, named)
 
 
 def taken(
@@ -40,7 +37,8 @@ def taken(
     hits = response.get("hits") or {}
     if "hits" not in hits:
         return dict(response), []
-    kept, scores = _split(hits["hits"], with_scores)
+    scores = [_scores(hit) for hit in hits["hits"]]
+    kept = [named_queries.stripped(h, _PREFIX, with_scores=with_scores) for h in hits["hits"]]
     return {**response, "hits": {**hits, "hits": kept}}, scores
 
 
@@ -53,32 +51,9 @@ def formula(composition: Composition, scores: Sequence[Named]) -> Formula:
     return Formula(native, lambda n, score: composition.value(score, scores[n]))
 
 
-def _split(
-    hits: Sequence[dict[str, Any]], with_scores: bool
-) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
-    kept, scores = [], []
-    for hit in hits:
-        named = hit.get("matched_queries") or {}
-        ours = {name for name in named if str(name).startswith(_PREFIX)}
-        came = named if isinstance(named, Mapping) else {}
-        scores.append({name.removeprefix(_PREFIX): came[name] for name in ours if name in came})
-        kept.append(_without(hit, ours, with_scores))
-    return kept, scores
-
-
-def _without(hit: dict[str, Any], ours: set[str], with_scores: bool) -> dict[str, Any]:
-    named = hit.get("matched_queries") or ()
-    rest = [name for name in named if name not in ours]
-    changes: dict[str, Any] = {}
-    if rest:
-        shown = with_scores and isinstance(named, Mapping)
-        changes["matched_queries"] = {name: named[name] for name in rest} if shown else rest
-    if "inner_hits" in hit:  # of a collapse: the same query
-        changes["inner_hits"] = {
-            name: taken(inner, with_scores=with_scores)[0]
-            for name, inner in hit["inner_hits"].items()
-        }
-    cut = {**hit, **changes}  # in its place
-    return (
-        cut if rest else {name: value for name, value in cut.items() if name != "matched_queries"}
-    )
+def _scores(hit: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores of the parts of a hit; none if the server brings names alone."""
+    named = hit.get(named_queries.MATCHED)
+    if not isinstance(named, Mapping):
+        return {}
+    return {n.removeprefix(_PREFIX): s for n, s in named.items() if n.startswith(_PREFIX)}

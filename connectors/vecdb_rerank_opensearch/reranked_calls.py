@@ -307,8 +307,8 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
         info = replace(info, notes={**info.notes, "own_depth": why})
     if not info.own_depth:
         drop_in, info = drop_in.within(k, info, f"{limit} is {window}")
-    if extras.filters and not request.shows([f"hits.hits.{conditions.MATCHED}"]):
-        why = f"filter_path: hides hits.hits.{conditions.MATCHED}, which boosts need"
+    if extras.filters and not request.shows([native_scores.NAMED]):
+        why = f"filter_path: hides {native_scores.NAMED}, which boosts need"
         info = replace(info, obstacle=info.obstacle or why)
     plan = drop_in.plan(info, rerank, query)
     own = request.body if request.body is not None else {}
@@ -319,7 +319,7 @@ def _sent(drop_in: DropIn, request: Request, rerank: Rerank, query: Query, targe
     body = {**wide, **projection.parts} if projection.parts else wide
     composition = request_reader.composition(request)
     if composition is not None:
-        body = native_scores.asking(body, composition)
+        body = {**body, **native_scores.asking(body, composition)}
     later = None
     if drop_in.by_page(info):
         if (reason := page_source.reason_for_all(request.effective, request.url)) is not None:

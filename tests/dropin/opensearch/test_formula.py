@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.dropin.opensearch.formulas import Composed, composed
 from tests.dropin.opensearch.generated import QUERY
 from tests.dropin.opensearch.test_properties import POLICY, RERANKERS, properties
 from tests.dropin.opensearch.world import World
-from vecdb_rerank import Outcome, TextFields, observe
+from vecdb_rerank import Boost, Outcome, Pin, TextFields, observe
 from vecdb_rerank_opensearch import AsyncRerankingOpenSearch, RerankingOpenSearch
 
 NUMBER = TextFields(("meta.n",))  # another text for every document of an index
@@ -280,3 +281,21 @@ def test_with_its_own_depth_a_page_is_reranked_by_itself(world: World) -> None:
             found = client.search(**call, rerank_query=QUERY)
         assert (outcomes[0].status, outcomes[0].seen) == ("reranked", 6)
         assert {hit["_id"] for hit in hits(found)} == {hit["_id"] for hit in hits(raw)}
+
+
+def test_the_stages_of_a_policy_follow_a_composed_score(world: World) -> None:
+    """Neither leaves a name in the response, or in the inner hits of a collapse."""
+    policy = replace(POLICY, after=(Boost({"term": {"lang": "en"}}, add=0.5), Pin(("3",))))
+    client = RerankingOpenSearch(
+        world.client, RERANKERS["reversing"](), text_fields=NUMBER, policy=policy, k=40
+    )
+    collapse = {"field": "lang", "inner_hits": {"name": "more", "size": 2}}
+    for body in ({"query": BOOSTED}, {"query": MATCH, "collapse": collapse}):
+        call = {"index": world.targets[1], "body": body}
+        raw = world.client.search(**call)
+        with observe() as outcomes:
+            found = client.search(**call, rerank_query=QUERY)
+        assert outcomes[0].status == "reranked"
+        assert "vecdb_rerank" not in json.dumps(found)
+        names = [hit["matched_queries"] for hit in hits(found)]
+        assert names == [hit["matched_queries"] for hit in hits(raw)]

@@ -1,0 +1,46 @@
+"""Ask for named queries beside a search, and take their names out of its hits: pure functions.
+
+A ``post_filter`` that every hit passes leaves hits and scores as they are. OpenSearch evaluates the
+named queries in it for the hits of the response alone, and lists those that a hit matches in its
+``matched_queries``: https://docs.opensearch.org/latest/query-dsl/#named-queries
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MATCHED = "matched_queries"
+
+
+def asking(body: Mapping[str, Any], queries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the part of a body that asks for ``queries``, which have names, beside its own."""
+    own = body.get("post_filter") or {"match_all": {}}
+    return {"post_filter": {"bool": {"filter": own, "should": queries, "minimum_should_match": 0}}}
+
+
+def stripped(hit: Mapping[str, Any], prefix: str, *, with_scores: bool = True) -> Mapping[str, Any]:
+    """Return a hit without the names that begin with ``prefix``, in its inner hits too.
+
+    Names that came with scores keep them only ``with_scores``.
+    """
+    changed = hit
+    if isinstance(inner := hit.get("inner_hits"), Mapping):  # of a collapse: the same query
+        cut = {name: _inside(found, prefix, with_scores) for name, found in inner.items()}
+        changed = {**hit, "inner_hits": cut}
+    if not (given := hit.get(MATCHED)):
+        return changed
+    kept: Any = [name for name in given if not str(name).startswith(prefix)]
+    if not kept:
+        return {key: value for key, value in changed.items() if key != MATCHED}
+    if isinstance(given, Mapping) and with_scores:
+        kept = {name: given[name] for name in kept}
+    return {**changed, MATCHED: kept}  # in its place
+
+
+def _inside(found: Any, prefix: str, with_scores: bool) -> Any:
+    hits = found.get("hits") if isinstance(found, Mapping) else None
+    if not isinstance(hits, Mapping) or not isinstance(hits.get("hits"), list):
+        return found
+    cut = [stripped(hit, prefix, with_scores=with_scores) for hit in hits["hits"]]
+    return {**found, "hits": {**hits, "hits": cut}}
