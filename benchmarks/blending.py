@@ -170,7 +170,9 @@ def collect(folder: Path, queries: int, seed: int) -> list[dict[str, object]]:
     """Search every query once; return what the comparison needs, as JSON."""
     dataset = datasets.load(folder).sample(queries, seed)
     found: list[dict[str, object]] = []
-    with temporary_connector(Settings(), dataset, lambda *_: None) as connector:
+    with temporary_connector(
+        Settings(policy={"effort": "full"}), dataset, lambda *_: None
+    ) as connector:
         for query_id, text in dataset.queries.items():
             with observe() as outcomes:
                 response = connector.search(text, k=K, limit=K, explain=True)

@@ -6,11 +6,12 @@ Every query is searched once, read in full (hybrid, k=50); `benchmarks/blending.
 in the cache folder. Then its reading is repeated batch by batch, and could have ended after each.
 
 Prints NDCG@10 by collection: first pass, all candidates read, and ``auto`` with the tolerance that
-is best on all other collections, its change against reading all with a paired bootstrap interval,
-its pairs, and the loss that it expected. At the same mean number of pairs it prints the change of
-reading the most promising m, of the numbers of pairs of ``auto`` shuffled among the queries, and of
-reading the first m of the fused order and setting the others aside. Then the same for each
-tolerance over all queries, and the curve over the share of the candidates that is read.
+spends the budget of pairs on all other collections, its change against reading all with a paired
+bootstrap interval, its pairs, and the gain that it still expected. At the same mean number of pairs
+it prints the change of reading the most promising m, of the numbers of pairs of ``auto`` shuffled
+among the queries, and of reading the first m of the fused order and setting the others aside. Then
+the same for each tolerance over all queries, with the mean over collections and the worst one, and
+the curve over the share of the candidates that is read.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from vecdb_rerank.ranking import estimates, reading
 from vecdb_rerank.ranking.blending import final_scores
 
 BATCH = 8
-TOLERANCES = (0.02, 0.01, 0.005, 0.003, 0.002, 0.001)
-WORST = -0.004  # what a tolerance may lose on a collection that it is chosen on
+TOLERANCES = (0.02, 0.01, 0.005, 0.003, 0.002, 0.001, 0.0005)
+BUDGET = 0.45  # the share of the candidates that a tolerance may read where it is chosen
 SHUFFLES = 50
 SHARES = (0.25, 0.3, 0.4, 0.5, 0.75, 1.0)
 
@@ -125,15 +126,15 @@ Collections = Mapping[str, Sequence[Query]]
 
 
 def choose(others: Collections) -> float:
-    """Return the largest tolerance that loses little on each of the collections."""
-    for tolerance in TOLERANCES:
-        losses = [
-            statistics.fmean(q.ends(tolerance).ndcg - q.full for q in queries)
+    """Return the smallest tolerance that reads no more than `BUDGET` of these collections."""
+
+    def share(tolerance: float) -> float:
+        return statistics.fmean(
+            statistics.fmean(q.ends(tolerance).read / q.steps[-1].read for q in queries)
             for queries in others.values()
-        ]
-        if min(losses) >= WORST and statistics.fmean(losses) >= -0.001:
-            return tolerance
-    return TOLERANCES[-1]
+        )
+
+    return min((t for t in TOLERANCES if share(t) <= BUDGET), default=TOLERANCES[0])
 
 
 def compared(queries: Sequence[Query], tolerances: Sequence[float]) -> list[str]:
@@ -193,16 +194,21 @@ def report(collections: Collections) -> None:
     ]
     cells = [*(f"{mean:.4f}" for mean in means), "", *compared(pooled, chosen)]
     print(f"| all queries | {len(pooled)} | {' | '.join(cells)} |\n")
-    print("| tolerance, all queries | " + " | ".join(heads) + " | worst collection |")
-    print("| --- |" + " ---: |" * (len(heads) + 1))
+    ends = ["mean of collections", "first m", "worst collection", "first m"]
+    print(f"| tolerance, all queries | {' | '.join([*heads, *ends])} |")
+    print("| --- |" + " ---: |" * (len(heads) + len(ends)))
     for tolerance in TOLERANCES:
-        worst = min(
-            statistics.fmean(q.ends(tolerance).ndcg - q.full for q in queries)
-            for queries in collections.values()
-        )
         mark = " (default)" if tolerance == Effort().tolerance else ""
         cells = compared(pooled, [tolerance] * len(pooled))
-        print(f"| {tolerance:g}{mark} | {' | '.join(cells)} | {worst:+.4f} |")
+        m = round(statistics.fmean(q.ends(tolerance).read for q in pooled))
+        groups = collections.values()
+        auto = [statistics.fmean(q.ends(tolerance).ndcg - q.full for q in qs) for qs in groups]
+        fixed = [
+            statistics.fmean(_at(q.promising, m, q.full) - q.full for q in qs) for qs in groups
+        ]
+        for of in (statistics.fmean, min):
+            cells += [f"{of(auto):+.4f}", f"{of(fixed):+.4f}"]
+        print(f"| {tolerance:g}{mark} | {' | '.join(cells)} |")
     print(
         "\n| share read | "
         + " | ".join(f"{name}: estimated | set aside" for name in collections)

@@ -1,5 +1,7 @@
 """Reranking against tuned fusion on judged collections: the tables of docs/quality.md.
 
+All candidates are read (`policy.effort` is ``full``).
+
     python benchmarks/yardstick.py DIR... --queries 200 --seed 0
 
 Scores are kept in the cache folder (see ``vecdb-rerank config``), so that a second run is fast and
@@ -70,7 +72,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FOLDER")
     options = parser.parse_args()
-    settings = Settings(backend={"path": ":memory:"})
+    settings = Settings(backend={"path": ":memory:"}, policy={"effort": "full"})
     results = []
     for folder in options.folders:
         dataset = datasets.load(folder).sample(options.queries, options.seed)

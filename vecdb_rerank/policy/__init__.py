@@ -60,9 +60,9 @@ class Policy:
 
     Without them the blend uses the fused order alone.
     """
-    effort: Effort | EffortName = "full"
-    """How many candidates the reranker reads: ``full`` reads all; ``auto`` reads until the page is
-    settled, where that was measured: calibrated local rerankers, with branch evidence."""
+    effort: Effort | EffortName = "auto"
+    """How many candidates the reranker reads: ``auto`` reads until the page is settled, where that
+    was measured (calibrated local rerankers, with branch evidence), else all; ``full`` reads all."""
     breaker: Breaker | None = field(default_factory=Breaker)
     """When a failing reranker is no longer called; None always calls it."""
     cost: Cost = field(default_factory=Cost)

@@ -24,7 +24,7 @@ class Effort:
 
     pairs: int | None = None
     """The most candidates that are read (at least 1); none sets no limit but ``k``."""
-    tolerance: float = 0.002
+    tolerance: float = 0.001
     """The expected gain below which reading ends, as a share of the page's best possible discounted
     score (0 to 1); 0 reads all that ``pairs`` allows."""
 
