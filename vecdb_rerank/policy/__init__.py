@@ -62,7 +62,7 @@ class Policy:
     """
     effort: Effort | EffortName = "auto"
     """How many candidates the reranker reads: ``auto`` reads until the page is settled, where that
-    was measured (calibrated local rerankers, with branch evidence), else all; ``full`` reads all."""
+    was measured (calibrated local rerankers with branch evidence), else all; ``full`` reads all."""
     breaker: Breaker | None = field(default_factory=Breaker)
     """When a failing reranker is no longer called; None always calls it."""
     cost: Cost = field(default_factory=Cost)
