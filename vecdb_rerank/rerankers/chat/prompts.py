@@ -14,10 +14,10 @@ Message = Mapping[str, str]
 GRADES = 4
 """The best grade; the worst is 0 (Zhuang et al., Beyond Yes and No, 2023, found 0 to 4 best)."""
 
-# <|im_end|>, </s>, <end_of_turn>, [INST], <<SYS>>, <think>, and with the full-width bars of
+# <|im_end|>, </s>, <eos>, <end_of_turn>, [INST], <<SYS>>, <think>, and with the full-width bars of
 # DeepSeek.
 _SPECIAL = re.compile(
-    r"(<(?=[|\uff5c])|<(?=/?s>)|<(?=(?:start|end)_of_turn>)|<(?=<SYS>>|</SYS>>)|<(?=/?think>)"
+    r"(<(?=[|\uff5c])|<(?=/?(?:s|bos|eos|pad)>)|<(?=(?:start|end)_of_turn>)|<(?=<SYS>>|</SYS>>)|<(?=/?think>)"
     r"|\[(?=/?INST\])|\[(?=/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]))",
     re.IGNORECASE,
 )
