@@ -192,7 +192,8 @@ class LlmReranker(BaseReranker):
             questions = self._windows.questions(query, texts)
         else:
             questions = self._judging.questions(query, texts, by_logprobs=self._chat.has_logprobs)
-        return sum(one.prompt_tokens + self._output_weight * one.want.tokens for one in questions)
+        units = Meter(*self._limits, self._output_weight).units
+        return sum(units(one.prompt_tokens, one.want.tokens) for one in questions)
 
     def closing(self) -> Flow[None]:
         """Close the connections."""

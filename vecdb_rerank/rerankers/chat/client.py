@@ -107,6 +107,7 @@ class Chat:
         self, question: Question, dialect: Dialect, meter: Meter, deadline: Deadline
     ) -> Flow[Reply]:
         where, tokens = self._endpoint.shown, question.tokens
+        units = meter.units(question.prompt_tokens, question.want.tokens)
         body = {
             "model": self._model,
             "messages": list(question.messages),
@@ -129,6 +130,6 @@ class Chat:
 
         return (
             yield from counted_attempts(
-                self._service, self.name, attempt, tokens, where, self._retries, deadline
+                self._service, self.name, attempt, units, where, self._retries, deadline
             )
         )

@@ -46,4 +46,8 @@ class Meter:
             return
         with self._lock:
             self._tokens += tokens - reply.prompt_tokens - reply.answer_tokens
-            self.billed += reply.prompt_tokens + self._output_weight * reply.answer_tokens
+            self.billed += self.units(reply.prompt_tokens, reply.answer_tokens)
+
+    def units(self, prompt_tokens: float, answer_tokens: float) -> float:
+        """Return what a request is billed."""
+        return prompt_tokens + self._output_weight * answer_tokens
