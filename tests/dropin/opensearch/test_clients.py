@@ -55,11 +55,11 @@ def ids(response: Any) -> list[str]:
     ("ours", "theirs"),
     [(RerankingOpenSearch, OpenSearch), (AsyncRerankingOpenSearch, AsyncOpenSearch)],
 )
-def test_signatures_are_opensearch_pys_and_two_keywords_more(
+def test_signatures_are_opensearch_pys_and_three_keywords_more(
     ours: Any, theirs: Any, name: str
 ) -> None:
     signature = inspect.signature(getattr(ours, name))
-    *parameters, query, rerank, others = signature.parameters.values()
+    *parameters, query, rerank, instruction, others = signature.parameters.values()
     native = inspect.signature(getattr(theirs, name)).parameters.values()
     assert [(p.name, p.kind, p.default) for p in parameters] == [
         (p.name, p.kind, p.default) for p in native
@@ -67,9 +67,10 @@ def test_signatures_are_opensearch_pys_and_two_keywords_more(
     assert others.kind is inspect.Parameter.VAR_KEYWORD  # the URL's, which the client takes too
     ours_is, theirs_is = (inspect.iscoroutinefunction(getattr(one, name)) for one in (ours, theirs))
     assert ours_is is theirs_is
-    assert [(p.name, p.kind, p.default) for p in (query, rerank)] == [
+    assert [(p.name, p.kind, p.default) for p in (query, rerank, instruction)] == [
         ("rerank_query", inspect.Parameter.KEYWORD_ONLY, None),
         ("rerank", inspect.Parameter.KEYWORD_ONLY, True),
+        ("instruction", inspect.Parameter.KEYWORD_ONLY, None),
     ]
 
 

@@ -93,13 +93,13 @@ def obstacle(arguments: dict[str, Any]) -> str | None:
         (AsyncQdrantClient, AsyncRerankingQdrantClient),
     ],
 )
-def test_signatures_are_the_clients_and_two_keywords(method: str, raw: Any, ours: Any) -> None:
+def test_signatures_are_the_clients_and_three_keywords(method: str, raw: Any, ours: Any) -> None:
     theirs = inspect.signature(getattr(raw, method), eval_str=True).parameters
     mine = dict(inspect.signature(getattr(ours, method), eval_str=True).parameters)
-    for name in ("rerank_query", "rerank"):
+    for name in ("rerank_query", "instruction", "rerank"):
         added = mine.pop(name)
         assert added.kind is inspect.Parameter.KEYWORD_ONLY
-        assert added.default is (None if name == "rerank_query" else True)
+        assert added.default is (True if name == "rerank" else None)
     assert list(mine) == list(theirs)
     for name, parameter in theirs.items():
         assert (mine[name].kind, mine[name].default) == (parameter.kind, parameter.default)
