@@ -397,6 +397,17 @@ def test_a_token_is_renewed_off_the_search_path(
     assert reranker._signer._credentials.token == "token-2"
 
 
+def test_a_token_that_an_error_repeats_is_not_shown(
+    httpserver: HTTPServer,
+    google: list[dict[str, Any]],
+) -> None:
+    body = {"error": {"code": 401, "message": "the token token-1 is not valid"}}
+    httpserver.expect_request(RECORDED["vertex"].path).respond_with_json(body, 401)
+    with pytest.raises(RerankError, match="is not valid") as caught:
+        score(client("vertex", httpserver, api_key=None))
+    assert "token-1" not in str(caught.value)
+
+
 def test_no_token_is_an_error_without_secrets(
     httpserver: HTTPServer, google: list[dict[str, Any]]
 ) -> None:

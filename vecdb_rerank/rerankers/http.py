@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import get_args
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Flow, compute, race
 from vecdb_rerank.http.client_pool import Verify
 from vecdb_rerank.http.failover import UrlRotation
+from vecdb_rerank.http.headers import secrets_in
 from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES, JsonClient
 from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.http.urls import display_url
@@ -224,24 +226,27 @@ class HttpReranker(RemoteReranker):
     def _exchange(self, url: str, request: ScoreRequest, deadline: Deadline) -> Flow[Reply]:
         """Return the scores that the server returns, in one page or several."""
         where, results = display_url(url), list[object]()
-        token: str | None = None
+        service, token = self._service, None
 
         def read(body: object) -> Flow[Reply | None]:
             nonlocal token
             if self._wire.next_page is None or not has_results(body, self._wire):
-                return (yield from self._reply(body, where, request, deadline))
+                return (yield from self._reply(body, where, request, deadline, service))
             token = page(body, results, self._wire)
             if token is not None and len(results) < len(request.documents):
                 return None
             whole = {self._wire.results: results}
-            return (yield from self._reply(whole, where, request, deadline))
+            return (yield from self._reply(whole, where, request, deadline, service))
 
         while True:
             message, query = self._messages.message(url, request, token)
             if self._signer is not None:
-                message.headers.update((yield from self._signature(message, query, deadline)))
+                signed = yield from self._signature(message, query, deadline)
+                message.headers.update(signed)
+                tokens = secrets_in([signed.get(self._signer.secret_header, "")])
+                service = replace(self._service, secrets=(*self._service.secrets, *tokens))
             answer = yield from self._client.exchange(
-                self._service, message, read, where, request.texts, deadline
+                service, message, read, where, request.texts, deadline
             )
             if answer is not None:
                 return answer

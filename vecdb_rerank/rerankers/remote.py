@@ -188,11 +188,10 @@ class RemoteReranker(BaseReranker, ABC):
         except RerankError as error:
             error.billed += budget.billed
             raise
-        else:
-            call.learn()
+        call.learn()
         read = Scores.from_logits if self._scale == "logits" else Scores.from_relevance
         most = self._wire.max_chars
-        cut = sum(len(text) > most for text in documents) if most else 0
+        cut = sum(len(text) > most for text in sent) if most else 0
         scores = read(call.results, billed=budget.billed, truncated=cut)
         return replace(scores, notes=self._notes(call.plan))
 
@@ -257,14 +256,19 @@ class RemoteReranker(BaseReranker, ABC):
         )
 
     def _reply(
-        self, answer: object, where: str, request: ScoreRequest, deadline: Deadline
+        self,
+        answer: object,
+        where: str,
+        request: ScoreRequest,
+        deadline: Deadline,
+        service: Service | None = None,
     ) -> Flow[Reply]:
         """Return the scores in a response with status 200.
 
         Raise `ServiceError` with the server's message if it holds one instead, or says what is
         wrong with the scores.
         """
-        return self._service.reading(
+        return (service or self._service).reading(
             lambda body: reply(body, request, self._wire),
             answer,
             where,

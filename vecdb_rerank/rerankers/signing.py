@@ -20,7 +20,12 @@ _TOKEN_SECONDS = 30.0  # for a new token
 
 
 class Signer(Protocol):
-    """Returns the headers that prove who sends a request."""
+    """Returns the headers that prove who sends a request.
+
+    ``secret_header`` is the one that holds for more than this request: no message may repeat it.
+    """
+
+    secret_header: str
 
     @property
     def ready(self) -> bool:
@@ -41,6 +46,8 @@ class AwsSigner:
     botocore finds the credentials, and renews those that expire. Raise `MissingDependencyError`
     without it, `ConfigurationError` if ``arn`` is not one.
     """
+
+    secret_header = "X-Amz-Security-Token"
 
     def __init__(self, arn: str) -> None:
         parts = arn.split(":")
@@ -76,7 +83,8 @@ class AwsSigner:
         )
         frozen = self._credentials.get_frozen_credentials()
         auth.SigV4Auth(frozen, "bedrock", self._region).add_auth(request)
-        return dict(request.headers.items())
+        names = ("Authorization", "X-Amz-Date", "X-Amz-Security-Token")
+        return {name: request.headers[name] for name in names if name in request.headers}
 
 
 class GoogleSigner:
@@ -85,6 +93,8 @@ class GoogleSigner:
     google-auth finds the credentials and renews a token in a thread of its own shortly before it
     expires. Raise `MissingDependencyError` without the library.
     """
+
+    secret_header = "authorization"
 
     def __init__(self, *, verify: Verify = True) -> None:
         require("google.auth", "vertex")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
 from vecdb_rerank.model import Scores
@@ -18,6 +19,7 @@ from vecdb_rerank.resilience.checks import scores_of
 from vecdb_rerank.testing.corpus import CORPUS, QUERIES
 
 QUERY = QUERIES["bread"]
+INSTRUCTION = "Prefer documents that give numbers."
 TEXTS = [str(document["text"]) for document in CORPUS[:12]]
 AWKWARD = [
     "x",
@@ -96,6 +98,20 @@ class RerankerContract:
             many = list(pool.map(lambda _: _scores(reranker, TEXTS), range(8)))
         for scores in many:
             assert _numbers(scores.raw) == pytest.approx(expected, abs=self.tolerance)
+
+    def test_follows_an_instruction_or_refuses_it(self, reranker: AnyReranker) -> None:
+        """With ``takes_instruction`` it follows one; else it raises `ConfigurationError`."""
+        adapted = adapt(reranker)
+        if not adapted.takes_instruction:
+            with pytest.raises(ConfigurationError):
+                adapted.with_instruction(INSTRUCTION)
+            return
+        instructed = adapted.with_instruction(INSTRUCTION)
+        assert instructed.name == adapted.name
+        _check(_scores(instructed, TEXTS), len(TEXTS))
+        before = _numbers(_scores(adapted.with_instruction(""), TEXTS).raw)
+        again = _numbers(_scores(instructed.with_instruction(""), TEXTS).raw)
+        assert again == pytest.approx(before, abs=self.tolerance)
 
     def test_keeps_the_deadline_it_promises(self, reranker: AnyReranker) -> None:
         """With ``keeps_deadline``, it returns in time, with None for documents not scored."""
