@@ -554,3 +554,33 @@ async def test_cancelling_a_search_cancels_its_rerank(world: World, opensearch_u
     assert waiting.ended
     assert time.monotonic() - started < 30
     await client.close()
+
+
+# -- instructions
+
+
+class Noting:
+    """Notes the instructions that it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+
+    def score(self, query: str, texts: list[str], *, instruction: str = "") -> list[float]:
+        self.given.append(instruction)
+        return [0.5] * len(texts)
+
+
+def test_instructions_reach_the_reranker_and_not_the_server(world: World) -> None:
+    noting, index = Noting(), world.targets[0]
+    client = wrapped(world, noting, instruction="of the client")
+    plain = client.search(index=index, body=BODY)
+    found = client.search(index=index, body=BODY, instruction="of the call")
+    assert ids(found) == ids(plain)
+    with rerank_query(instruction="of the block"):
+        client.search(index=index, body=BODY)
+    client.msearch(index=index, body=[{}, BODY, {}, BODY], instruction="")
+    expected = ["of the client", "of the call", "of the block", "", ""]
+    assert noting.given == expected
+    with pytest.raises(ConfigurationError) as caught:
+        wrapped(world).search(index=index, body=BODY, instruction="of the call")
+    assert caught.value.key == "instruction"
