@@ -31,6 +31,7 @@ from vecdb_rerank.cli.terminal import SafeFormatter, as_json, printable
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import DEFAULT_FILE, check, load
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
+from vecdb_rerank.evaluation.report import charts
 from vecdb_rerank.evaluation.verdict import verdict
 from vecdb_rerank.testing import CORPUS, QUERIES
 from vecdb_rerank.testing.base import new_name
@@ -960,7 +961,7 @@ def test_an_evaluation_writes_a_page_and_a_picture(beir: str, run: Callable[...,
     )
     assert ended.code == 0
     assert names_files(ended.err) == ["r.html", "r.svg"]
-    assert Path("r.html").read_text(encoding="utf-8").count("<svg") == 4
+    assert Path("r.html").read_text(encoding="utf-8").count("<svg") == len(charts.EVALUATION)
     assert "$x_{$" in Path("r.svg").read_text(encoding="utf-8")
 
 
