@@ -2,7 +2,7 @@
 
     python -m benchmarks.focus DIR... [--queries 50] [--seed 0] [--long] [--windows 64,96,128]
 
-Every query is searched once (hybrid, k=50, in the cache of `benchmarks/blending.py`). Its candidates
+Every query is searched once (hybrid, k=50; `benchmarks/blending.py` keeps the hits). Its candidates
 are scored again as `policy.passages` says: the beginning, all passages, and the sentences with most
 of the query. With --long, each document is put at a seeded place among eight to twelve others.
 
