@@ -377,7 +377,7 @@ def test_stages_hold_when_the_reranker_fails_or_is_skipped(surface: Surface) -> 
     assert ids(second) == ids(plain)[:9]
     skipping = replace(after(Pin((last,))), skip=Skip(few=100))
     skipped, outcome = surface.search(Overlap("logits"), skipping)
-    assert outcome.status == "skipped"
+    assert (outcome.status, outcome.would_skip) == ("skipped", None)
     assert skipped[0].id == last
 
 

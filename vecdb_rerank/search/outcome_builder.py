@@ -26,7 +26,7 @@ def build(
 ) -> Outcome:
     """Return the outcome of a search that ended in ``page``; with ``explain``, hit by hit."""
     outcome = _counted(ranked, backend, policy, timings)
-    if ranked.skip_rule is not None and ranked.rescored:
+    if ranked.skip_rule is not None and ranked.status in ("reranked", "partial"):
         raw = ordering.unchanged(ranked.window).page(ranked.search.offset, ranked.search.limit)
         outcome = replace(outcome, would_skip=ranked.skip_rule, skip_change=_change(raw, page))
     return replace(outcome, hits=_explained(ranked, page)) if explain else outcome
