@@ -159,8 +159,8 @@ def _measure(connector: EvaluatedConnector, questions: Sequence[Question]) -> No
     from vecdb_rerank.evaluation.verdict import verdict
 
     common.out.print_line(
-        f"\nMeasuring {len(questions)} judged questions; reranking {session.K} passages for each "
-        "takes most of the time …"
+        f"\nMeasuring {len(questions)} judged questions; reranking up to {session.K} passages for "
+        "each takes most of the time …"
     )
     with common.progress() as shown:
         measured = measure.measure(connector, questions, common.Bars(shown))
