@@ -165,7 +165,7 @@ class Extras:
     """
 
     fields: tuple[str, ...] = ()
-    filters: Mapping[str, Any] = field(default_factory=dict)
+    filters: Mapping[str, object] = field(default_factory=dict)
     vectors: bool = False
 
 

@@ -12,7 +12,6 @@ from vecdb_rerank._checks import shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.registry import nearest
 from vecdb_rerank_opensearch import named_queries
-from vecdb_rerank_opensearch.named_queries import MATCHED
 
 _PREFIX = "vecdb_rerank.after."
 # Queries that are of use as a filter, and the places of the queries inside them.
@@ -35,13 +34,13 @@ _CLAUSES = (
 )
 
 
-def check(filters: Mapping[str, Any]) -> None:
+def check(filters: Mapping[str, object]) -> None:
     """Raise `ConfigurationError` that names the clause if one is not a filter."""
     for key, given in filters.items():
         _check(given, key)
 
 
-def asking(body: Mapping[str, Any], filters: Mapping[str, Any]) -> dict[str, Any]:
+def asking(body: Mapping[str, object], filters: Mapping[str, object]) -> dict[str, object]:
     """Return the part of a body that makes its hits tell which of ``filters`` they match."""
     if not filters:
         return {}
@@ -52,13 +51,13 @@ def asking(body: Mapping[str, Any], filters: Mapping[str, Any]) -> dict[str, Any
     return named_queries.asking(body, named)
 
 
-def matching(hits: Sequence[Mapping[str, Any]], count: int) -> list[Collection[int]]:
+def matching(hits: Sequence[Mapping[str, object]], count: int) -> list[Collection[int]]:
     """Return for each of ``count`` filters the places of the hits that match it."""
-    names = [hit.get(MATCHED) or () for hit in hits]
+    names = [named_queries.names(hit) for hit in hits]
     return [{n for n, given in enumerate(names) if f"{_PREFIX}{c}" in given} for c in range(count)]
 
 
-def stripped(hit: Mapping[str, Any]) -> Mapping[str, Any]:
+def stripped(hit: Mapping[str, object]) -> Mapping[str, Any]:
     """Return a hit without the names of these filters."""
     return named_queries.stripped(hit, _PREFIX)
 

@@ -207,11 +207,11 @@ class _Reading:
         return name
 
 
-def _rescores(body: Body) -> list[Any]:
+def _rescores(body: Body) -> list[object]:
     return _listed(body.get("rescore"))
 
 
-def _listed(given: object) -> list[Any]:
+def _listed(given: object) -> list[object]:
     return list(given) if isinstance(given, list | tuple) else [given] if given else []
 
 

@@ -7,19 +7,23 @@ named queries in it for the hits of the response alone, and lists those that a h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 MATCHED = "matched_queries"
 
 
-def asking(body: Mapping[str, Any], queries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def asking(
+    body: Mapping[str, object], queries: Sequence[Mapping[str, object]]
+) -> dict[str, object]:
     """Return the part of a body that asks for ``queries``, which have names, beside its own."""
     own = body.get("post_filter") or {"match_all": {}}
     return {"post_filter": {"bool": {"filter": own, "should": queries, "minimum_should_match": 0}}}
 
 
-def stripped(hit: Mapping[str, Any], prefix: str, *, with_scores: bool = True) -> Mapping[str, Any]:
+def stripped(
+    hit: Mapping[str, object], prefix: str, *, with_scores: bool = True
+) -> Mapping[str, Any]:
     """Return a hit without the names that begin with ``prefix``, in its inner hits too.
 
     Names that came with scores keep them only ``with_scores``.
@@ -28,18 +32,26 @@ def stripped(hit: Mapping[str, Any], prefix: str, *, with_scores: bool = True) -
     if isinstance(inner := hit.get("inner_hits"), Mapping):  # of a collapse: the same query
         cut = {name: _inside(found, prefix, with_scores) for name, found in inner.items()}
         changed = {**hit, "inner_hits": cut}
-    if not (given := hit.get(MATCHED)):
+    if not (given := names(hit)):
         return changed
-    kept: Any = [name for name in given if not str(name).startswith(prefix)]
+    kept = [name for name in given if not str(name).startswith(prefix)]
     if not kept:
         return {key: value for key, value in changed.items() if key != MATCHED}
     if isinstance(given, Mapping) and with_scores:
-        kept = {name: given[name] for name in kept}
+        return {**changed, MATCHED: {name: given[name] for name in kept}}
     return {**changed, MATCHED: kept}  # in its place
 
 
-def _inside(found: Any, prefix: str, with_scores: bool) -> Any:
-    hits = found.get("hits") if isinstance(found, Mapping) else None
+def names(hit: Mapping[str, object]) -> Collection[object]:
+    """Return the names of the queries that a hit matches: a mapping if they have scores."""
+    given = hit.get(MATCHED)
+    return given if isinstance(given, Mapping | list) else ()
+
+
+def _inside(found: object, prefix: str, with_scores: bool) -> object:
+    if not isinstance(found, Mapping):
+        return found
+    hits = found.get("hits")
     if not isinstance(hits, Mapping) or not isinstance(hits.get("hits"), list):
         return found
     cut = [stripped(hit, prefix, with_scores=with_scores) for hit in hits["hits"]]

@@ -18,7 +18,7 @@ NAMED = f"hits.hits.{named_queries.MATCHED}"
 _PREFIX = "vecdb_rerank.formula."
 
 
-def asking(body: Body, composition: Composition) -> dict[str, Any]:
+def asking(body: Body, composition: Composition) -> dict[str, object]:
     """Return the part of a body that has the parts of its composed query scored too."""
     named = [
         {"bool": {"must": [query], "_name": f"{_PREFIX}{name}"}}
@@ -28,14 +28,14 @@ def asking(body: Body, composition: Composition) -> dict[str, Any]:
 
 
 def taken(
-    response: Mapping[str, Any], *, with_scores: bool
+    response: Mapping[str, object], *, with_scores: bool
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Return a response without the names of `asking`, and their scores for each hit.
 
     The caller's own names keep their scores if the caller asked ``with_scores``.
     """
-    hits = response.get("hits") or {}
-    if "hits" not in hits:
+    hits = response.get("hits")
+    if not isinstance(hits, Mapping) or not isinstance(hits.get("hits"), list):
         return dict(response), []
     scores = [_scores(hit) for hit in hits["hits"]]
     kept = [named_queries.stripped(h, _PREFIX, with_scores=with_scores) for h in hits["hits"]]
@@ -51,7 +51,7 @@ def formula(composition: Composition, scores: Sequence[Named]) -> Formula:
     return Formula(native, lambda n, score: composition.value(score, scores[n]))
 
 
-def _scores(hit: Mapping[str, Any]) -> dict[str, float]:
+def _scores(hit: Mapping[str, object]) -> dict[str, float]:
     """Return the scores of the parts of a hit; none if the server brings names alone."""
     named = hit.get(named_queries.MATCHED)
     if not isinstance(named, Mapping):

@@ -66,7 +66,7 @@ def _candidate(
     )
 
 
-def _merged(source: Any, fields: Any) -> Any:
+def _merged(source: object, fields: object) -> object:
     """Return the source, with what it lacks from the hit's ``fields``."""
     if not (isinstance(source, Mapping) and isinstance(fields, Mapping)):
         return source
@@ -133,7 +133,7 @@ def fuse(
     is computed from the branches' own hits and totals.
     """
     bm25, dense = branches["bm25"], branches["dense"]
-    by_key: dict[HitId, Any] = {
+    by_key: dict[HitId, dict[str, object]] = {
         _key(hit): hit for response in (dense, bm25) for hit in response["hits"]["hits"]
     }
     fused = fusion.fuse(list(evidence(branches).values()), how)[:k]
@@ -168,12 +168,12 @@ def _total(branches: Mapping[str, Response], seen: int) -> dict[str, Any] | None
     return {"value": value, "relation": "eq" if exact else "gte"}
 
 
-def _key(hit: Mapping[str, Any]) -> str:
+def _key(hit: Mapping[str, object]) -> str:
     """Return a key unique to a hit: behind an alias, two indices may hold the same id."""
     return f"{hit['_id']} {hit['_index']}"
 
 
-def unflatten(fields: Mapping[str, Any]) -> dict[str, Any]:
+def unflatten(fields: Mapping[str, object]) -> dict[str, Any]:
     """Return ``fields`` of a hit (dotted names, lists of values) as a nested payload."""
     payload: dict[str, Any] = {}
     for name, values in sorted(fields.items()):  # text before its sub-field text.keyword
@@ -185,8 +185,9 @@ def unflatten(fields: Mapping[str, Any]) -> dict[str, Any]:
                 break
             level = inner
         else:
-            single = isinstance(values, list) and len(values) == 1
-            level.setdefault(leaf, values[0] if single else values)
+            if isinstance(values, list) and len(values) == 1:
+                [values] = values
+            level.setdefault(leaf, values)
     return payload
 
 

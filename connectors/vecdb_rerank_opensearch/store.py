@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from vecdb_rerank.adopt.description import Description
 from vecdb_rerank.flow.deadline import Deadline
@@ -98,7 +98,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         self._mapping: Expiring[_Known] = Expiring()
         self._window: Expiring[int] = Expiring()
 
-    def check_filters(self, filters: Mapping[str, Any]) -> None:
+    def check_filters(self, filters: Mapping[str, object]) -> None:
         """Raise `ConfigurationError` for a filter of a boost that is none."""
         conditions.check(filters)
 

@@ -29,7 +29,7 @@ _PLAIN = re.compile(r"[\w-]+")  # a key of the payload itself
 _NOT_IN_KEY = re.compile(r'\[\d*\]|"')
 
 
-Check = Callable[[dict[str, Any], Any], bool]  # of a payload and a point's id
+Check = Callable[[dict[str, object], models.ExtendedPointId], bool]  # of a payload and a point's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _check_of(condition: models.Condition) -> Check:
     The client's evaluator parses the key for each payload, which takes most of its time.
     """
 
-    def whole(payload: dict[str, Any], point_id: Any) -> bool:
+    def whole(payload: dict[str, object], point_id: models.ExtendedPointId) -> bool:
         return check_condition(condition, payload, point_id, {})
 
     if not isinstance(condition, models.FieldCondition) or not _PLAIN.fullmatch(condition.key):
@@ -94,7 +94,7 @@ def _check_of(condition: models.Condition) -> Check:
     if match is None and not isinstance(within, models.Range):
         return whole
 
-    def plain(payload: dict[str, Any], point_id: Any) -> bool:
+    def plain(payload: dict[str, object], point_id: models.ExtendedPointId) -> bool:
         value = payload.get(key)
         if value is None:
             return False

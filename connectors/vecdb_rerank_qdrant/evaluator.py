@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, get_args
 
 import numpy as np
+from pydantic import BaseModel
 from qdrant_client.http import models
 from qdrant_client.hybrid import formula as client
 from qdrant_client.local.payload_filters import check_condition
@@ -18,7 +19,7 @@ from qdrant_client.local.payload_filters import check_condition
 from vecdb_rerank_qdrant import formula, plain
 
 _CONDITIONS: tuple[Any, ...] = get_args(models.Condition)
-_DECAYS: Mapping[Any, str] = {
+_DECAYS: Mapping[type[BaseModel], str] = {
     models.LinDecayExpression: "lin_decay",
     models.ExpDecayExpression: "exp_decay",
     models.GaussDecayExpression: "gauss_decay",
@@ -50,7 +51,7 @@ class Evaluator:
             raise ValueError(f"{score:g} is not a 32-bit number")
         return rounded
 
-    def _value(self, expression: Any, position: int, native: float) -> float:
+    def _value(self, expression: models.Expression, position: int, native: float) -> float:
         if type(expression) is models.SumExpression:
             return sum(self._value(part, position, native) for part in expression.sum)
         if type(expression) is models.MultExpression:
@@ -71,30 +72,31 @@ class Evaluator:
             self._known[key] = self._client_value(expression, position, native)
         return self._known[key]
 
-    def _client_value(self, expression: Any, position: int, native: float) -> float:
+    def _client_value(self, expression: models.Expression, position: int, native: float) -> float:
         point = self._points[position]
         payload = point.payload or {}
         # Which vectors a point has is not known: `formula.obstacle` lets no such condition through.
-        if type(expression) in _CONDITIONS:
+        if isinstance(expression, _CONDITIONS):
             return float(check_condition(expression, payload, point.id, {}))
         scores = [{point.id: native}]
         return client.evaluate_expression(expression, point.id, scores, payload, {}, self._defaults)
 
-    def _holds_score(self, expression: Any) -> bool:
+    def _holds_score(self, expression: models.Expression) -> bool:
         known = self._scored.get(id(expression))
         if known is None:
             known = self._scored[id(expression)] = formula.holds_score(plain.value(expression))
         return known
 
 
-def _folded(expression: Any) -> Any:
+def _folded(expression: models.Expression) -> models.Expression:
     """Return an expression whose decays have their constant dates as numbers."""
     if isinstance(expression, models.SumExpression):
         return expression.model_copy(update={"sum": [_folded(part) for part in expression.sum]})
     if isinstance(expression, models.MultExpression):
         return expression.model_copy(update={"mult": [_folded(part) for part in expression.mult]})
-    if (name := _DECAYS.get(type(expression))) is None:
+    if not isinstance(expression, BaseModel) or type(expression) not in _DECAYS:
         return expression
+    name = _DECAYS[type(expression)]
     decay = getattr(expression, name)
     if not isinstance(decay.target, models.DatetimeExpression):
         return expression

@@ -72,7 +72,7 @@ class QdrantStore(Store[models.QueryResponse]):
         self._alive: Expiring[bool] = Expiring()
         self._dead: Expiring[Mapping[str, str]] = Expiring(_LOOK_AGAIN_AFTER)
 
-    def check_filters(self, filters: Mapping[str, Any]) -> None:
+    def check_filters(self, filters: Mapping[str, object]) -> None:
         """Raise `ConfigurationError` for a filter of a boost that cannot be evaluated."""
         Conditions.of(filters)
 

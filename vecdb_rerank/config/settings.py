@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -239,7 +239,7 @@ class HttpRerankerSettings(Section):
     scale: Scale | None = None
     instruction: str | None = None
     listwise: bool | None = None
-    extra_body: dict[str, Any] = Field(default_factory=dict)
+    extra_body: dict[str, object] = Field(default_factory=dict)
     hedge: bool = False
     http2: bool = False
     verify: Verify = True
@@ -297,7 +297,7 @@ class LlmRerankerSettings(Section):
     output_weight: float = Field(1.0, ge=0)
     timeout: float = Field(30.0, gt=0)
     retries: int = Field(2, ge=0)
-    extra_body: dict[str, Any] = Field(default_factory=dict)
+    extra_body: dict[str, object] = Field(default_factory=dict)
     http2: bool = False
     verify: Verify = True
     max_response_bytes: int = Field(8 * 1024 * 1024, ge=1)
@@ -374,7 +374,7 @@ class RemoteEmbedderSettings(Section):
     retries: int = Field(2, ge=0)
     batch_size: int | None = Field(None, ge=1)
     batch_tokens: int | None = Field(None, ge=1)
-    extra_body: dict[str, Any] = Field(default_factory=dict)
+    extra_body: dict[str, object] = Field(default_factory=dict)
     http2: bool = False
     verify: Verify = True
     max_response_bytes: int = Field(64 * 1024 * 1024, ge=1)

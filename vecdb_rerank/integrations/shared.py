@@ -53,7 +53,7 @@ def score_metadata(
     return known
 
 
-def payload_of(metadata: Mapping[str, Any], document_id: str | None) -> Mapping[str, Any]:
+def payload_of(metadata: Mapping[str, object], document_id: str | None) -> Mapping[str, object]:
     """Return what the stages of `Policy.after` read of a framework's document."""
     return metadata if document_id is None else {**metadata, DOC_ID: document_id}
 
@@ -65,7 +65,7 @@ class FoundDocument:
     id: str
     text: str
     score: float
-    metadata: Mapping[str, Any] = field(repr=False)
+    metadata: Mapping[str, object] = field(repr=False)
     scores: Scored = field(default_factory=dict)
 
 
@@ -188,7 +188,7 @@ def _given(options: Mapping[str, object]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _without_id(metadata: object) -> dict[str, Any]:
+def _without_id(metadata: object) -> dict[str, object]:
     if not isinstance(metadata, Mapping):
         return {}
     return {name: value for name, value in metadata.items() if name != DOC_ID}

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from vecdb_rerank._checks import (
     above,
@@ -35,7 +35,7 @@ class Boost:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    filter: Any
+    filter: object
     """A filter in the database's own terms, as for ``search``."""
     factor: float | None = None
     """What the score is multiplied by (0 to 10); below 1 it lowers the score."""

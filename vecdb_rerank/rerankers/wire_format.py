@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from vecdb_rerank._checks import check_names, check_type, integer, is_text, one_of
 from vecdb_rerank.errors import ConfigurationError
@@ -29,7 +29,7 @@ class WireFormat:
 
     path: str = ""
     """What is appended to the server's address, unless it ends in it already."""
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, object] = field(default_factory=dict)
     """The request's JSON, with placeholders."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers that every request has."""

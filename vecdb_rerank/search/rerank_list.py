@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from vecdb_rerank._checks import check_type
 from vecdb_rerank.errors import ConfigurationError
@@ -73,7 +72,7 @@ class ListReranker:
         scores: Sequence[object],
         limit: int | None = None,
         policy: Policy | None = None,
-        payloads: Sequence[Mapping[str, Any]] = (),
+        payloads: Sequence[Mapping[str, object]] = (),
         instruction: str | None = None,
     ) -> Flow[list[Place]]:
         """Return the flow that ends in the first ``limit`` places, best first; None for all.

@@ -96,7 +96,7 @@ class Store(Database[ResponseT]):
                 raise FirstPassTimeoutError(described) from error
             raise FirstPassError(described) from error
 
-    def check_filters(self, filters: Mapping[str, Any]) -> None:
+    def check_filters(self, filters: Mapping[str, object]) -> None:
         """Raise `ConfigurationError` if a filter of a boost cannot be evaluated.
 
         ``filters`` are native filters by their settings' keys, as in `Search.extras`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from vecdb_rerank.config.settings import RerankerSettings
 from vecdb_rerank.evaluation.datasets import Qrels
@@ -35,7 +34,7 @@ class Searched:
     branches: Mapping[str, Mapping[HitId, BranchHit]]
     names: Mapping[HitId, str]
     texts: Mapping[HitId, str] = field(default_factory=dict, repr=False)
-    payloads: Mapping[HitId, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    payloads: Mapping[HitId, Mapping[str, object]] = field(default_factory=dict, repr=False)
     matching: Sequence[Collection[HitId]] = ()
     scores: tuple[Mapping[HitId, tuple[float, float]], ...] = ()
     calibrated: tuple[bool, ...] = ()
