@@ -62,6 +62,11 @@ def stripped(hit: Mapping[str, object]) -> Mapping[str, Any]:
     return named_queries.stripped(hit, _PREFIX)
 
 
+def aggregations_stripped(response: Mapping[str, object], count: int) -> dict[str, Any]:
+    """Return a response without the names of ``count`` filters in its aggregations."""
+    return named_queries.aggregations_stripped(response, _PREFIX) if count else dict(response)
+
+
 def _check(given: object, key: str) -> None:
     if isinstance(given, list | tuple):
         for n, one in enumerate(given):

@@ -48,6 +48,25 @@ def names(hit: Mapping[str, object]) -> Collection[object]:
     return given if isinstance(given, Mapping | list) else ()
 
 
+def aggregations_stripped(
+    response: Mapping[str, object], prefix: str, *, with_scores: bool = True
+) -> dict[str, Any]:
+    """Return a response with such names taken out of the hits of its aggregations (`top_hits`)."""
+    if (given := response.get("aggregations")) is None:
+        return dict(response)
+    return {**response, "aggregations": _below(given, prefix, with_scores)}
+
+
+def _below(value: object, prefix: str, with_scores: bool) -> object:
+    if isinstance(value, list):
+        return [_below(one, prefix, with_scores) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(hits := value.get("hits"), Mapping) and isinstance(hits.get("hits"), list):
+        return _inside(value, prefix, with_scores)
+    return {name: _below(one, prefix, with_scores) for name, one in value.items()}
+
+
 def _inside(found: object, prefix: str, with_scores: bool) -> object:
     if not isinstance(found, Mapping):
         return found

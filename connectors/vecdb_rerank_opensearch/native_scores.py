@@ -34,9 +34,10 @@ def taken(
 
     The caller's own names keep their scores if the caller asked ``with_scores``.
     """
+    response = named_queries.aggregations_stripped(response, _PREFIX, with_scores=with_scores)
     hits = response.get("hits")
     if not isinstance(hits, Mapping) or not isinstance(hits.get("hits"), list):
-        return dict(response), []
+        return response, []
     scores = [_scores(hit) for hit in hits["hits"]]
     kept = [named_queries.stripped(h, _PREFIX, with_scores=with_scores) for h in hits["hits"]]
     return {**response, "hits": {**hits, "hits": kept}}, scores

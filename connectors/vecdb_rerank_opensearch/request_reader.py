@@ -28,8 +28,6 @@ TEMPLATES = {
 PAGE = ("from", "size")
 _OVERRIDING = (*PAGE, "sort", "stored_fields", "_source", "terminate_after")
 _SOURCE = ("_source", "_source_includes", "_source_excludes")
-# With one of these, the source comes only if it is requested.
-_INSTEAD_OF_SOURCE = ("stored_fields", "script_fields")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,9 +256,14 @@ def _text_in_source(body: Body, request: Request, paths: Sequence[str]) -> bool:
         return False
     if body.get("_source") not in (None, True, "true"):
         return False
-    if body.get("_source") is None and any(body.get(name) for name in _INSTEAD_OF_SOURCE):
+    if body.get("_source") is None and _replaces_source(body):
         return False
     return request.shows([f"hits.hits._source.{path}" for path in paths])
+
+
+def _replaces_source(body: Body) -> bool:
+    """Check whether the source comes only if it is requested."""
+    return body.get("stored_fields") is not None or bool(body.get("script_fields"))
 
 
 def _mode(body: Body) -> Mode:

@@ -127,6 +127,7 @@ class Sent:
             formula = native_scores.formula(self.composition, scores)
             if self.composition.window is not None and depth.shards(response) != 1:
                 obstacle = "rescore: each of several shards has its own window"
+        response = conditions.aggregations_stripped(response, self.filters)
         return FirstPass(
             response,
             "database" if hybrid else "none",

@@ -199,6 +199,7 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         hits = first.response["hits"]["hits"]
         first = replace(
             first,
+            response=conditions.aggregations_stripped(first.response, len(extras.filters)),
             injected_fields=projection.injected_fields,
             notes={**first.notes, **notes},
             matching=conditions.matching(hits, len(extras.filters)),

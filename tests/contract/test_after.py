@@ -418,6 +418,7 @@ def test_boosts_leave_the_callers_own_filter_and_names_alone(opensearch: Backend
     body = {
         "query": {"match": {"text": {"query": QUERY, "_name": "own"}}},
         "post_filter": {"terms": {"brand.keyword": ["Alder", "Birch"]}},
+        "aggs": {"best": {"top_hits": {"size": 20, "_source": False}}},
         "size": 10,
     }
     with filled(opensearch) as name:
@@ -432,6 +433,7 @@ def test_boosts_leave_the_callers_own_filter_and_names_alone(opensearch: Backend
         with observe() as outcomes:
             opensearch.call(client.search(index=name, body=body, params=hidden))
     assert found["hits"]["total"] == plain["hits"]["total"]
+    assert found["aggregations"] == many["aggregations"] == plain["aggregations"]
     hits = _hits(found)
     assert hits == _hits(many)
     assert ids(hits) == ids(_hits(scored)) != ids(_hits(plain))

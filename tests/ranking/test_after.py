@@ -229,7 +229,9 @@ def test_dates_are_read_in_the_forms_that_databases_keep(value: object) -> None:
         {"lat": 52.52, "lon": 13.405},
         "52.52,13.405",
         [13.405, 52.52],
+        {"lat": "52.52", "lon": "13.405"},
         {"type": "Point", "coordinates": [13.405, 52.52]},
+        {"type": "Point", "coordinates": [13.405, 52.52, 34.0]},
         [{"lat": 0.0, "lon": 0.0}, {"lat": 52.52, "lon": 13.405}],
     ],
 )
@@ -250,13 +252,22 @@ def test_a_value_that_cannot_be_read_counts_as_missing(value: Any) -> None:
 
 
 def test_a_signal_is_one_half_at_its_pivot() -> None:
-    hits = [hit(0, 1.0, sales=[1, 10]), hit(1, 1.0, sales=10), hit(2, 1.0, sales=0), hit(3, 1.0)]
+    hits = [hit(0, 1.0, sales=[1, 10]), hit(1, 1.0, sales="10"), hit(2, 1.0, sales=0), hit(3, 1.0)]
     for curve in ("saturation", "log"):
         stage = FieldSignal("sales", pivot=10, weight=0.5, curve=curve)
         assert scores(arranged(hits, stage)) == pytest.approx([0.75, 0.75, 0.5, 0.5])
     many = [hit(0, 1.0, sales=1e12)]
     log = FieldSignal("sales", pivot=10, weight=0.5, curve="log")
     assert scores(arranged(many, log)) == [1.0]
+
+
+@pytest.mark.parametrize("shape", ["exp", "gauss", "linear"])
+def test_numbers_may_be_as_large_as_numbers_are(shape: Any) -> None:
+    hits = [hit(0, 1.0, x=1e308), hit(1, 0.5, x=-1e308)]
+    decay = Decay("x", scale=1e-3, weight=0.5, origin=0, shape=shape)
+    assert scores(arranged(hits, decay)) == [0.5, 0.25]
+    saturating = FieldSignal("x", pivot=1e308, weight=0.5)
+    assert scores(arranged(hits, saturating, replace(saturating, curve="log"))) == [0.375, 0.125]
 
 
 def test_pins_take_their_places_and_the_scores_of_those() -> None:
@@ -299,6 +310,12 @@ def test_at_most_n_hits_of_a_host() -> None:
     urls = ["https://www.a.org/1", "a.org/2", "http://a.org:80/3", "https://b.org", "//", None]
     hits = [hit(n, 0.9 - n / 10, url=url) for n, url in enumerate(urls)]
     assert ids(arranged(hits, MaxPer("url", 1, part="host"))) == [0, 3, 4, 5, 1, 2]
+
+
+def test_a_list_of_one_value_counts_as_the_value() -> None:
+    brands = ["a", ["a"], ["a", None, "a"], ["a", "b"], ["b", "a"], [], None]
+    hits = [hit(n, 0.9 - n / 10, brand=brand) for n, brand in enumerate(brands)]
+    assert ids(arranged(hits, MaxPer("brand"))) == [0, 3, 5, 6, 1, 2, 4]
 
 
 def test_a_trace_has_the_state_after_each_stage() -> None:

@@ -86,11 +86,11 @@ def moment(value: object) -> float | None:
 
 
 def plain_number(value: object) -> float | None:
-    """Return a stored number; None for anything else, and for what is not finite."""
-    if type(value) is float or type(value) is int:
+    """Return a stored number, which may be a string; None for all else, and if not finite."""
+    if type(value) is float or type(value) is int or type(value) is str:
         try:
             number = float(value)
-        except OverflowError:
+        except (OverflowError, ValueError):
             return None
         return number if math.isfinite(number) else None
     return None
@@ -103,12 +103,9 @@ def place(value: object) -> Place | None:
             return place(value["coordinates"])
         return _checked(value.get("lat"), value.get("lon"))
     if isinstance(value, str):
-        latitude, comma, longitude = value.partition(",")
-        try:
-            return _checked(float(latitude), float(longitude)) if comma else None
-        except ValueError:
-            return None
-    if isinstance(value, list | tuple) and len(value) == 2:
+        latitude, _, longitude = value.partition(",")
+        return _checked(latitude, longitude)
+    if isinstance(value, list | tuple) and len(value) in (2, 3):  # the third is the altitude
         return _checked(value[1], value[0])
     return None
 

@@ -32,7 +32,8 @@ def decay_values(payloads: Payloads, stage: Decay, now: float) -> Array:
     scale = distances.length("scale", stage.scale, kind)
     distance = np.array(_column(payloads, stage.field, _reader(stage, kind, scale, now), min))
     beyond = np.maximum(0.0, distance - distances.length("offset", stage.offset, kind))
-    values = _curve(stage.shape, beyond / scale, stage.midpoint)
+    with np.errstate(over="ignore", under="ignore"):  # a payload may hold any number
+        values = _curve(stage.shape, beyond / scale, stage.midpoint)
     return np.where(np.isnan(distance), stage.missing, values)
 
 
@@ -42,10 +43,11 @@ def field_values(payloads: Payloads, stage: FieldSignal) -> Array:
 
     given = np.array(_column(payloads, stage.field, distances.plain_number, max))
     number = np.maximum(0.0, given)
-    if stage.curve == "saturation":
-        values = number / (number + stage.pivot)
-    else:
-        values = np.minimum(1.0, np.log1p(number) / math.log1p(stage.pivot) / 2)
+    with np.errstate(over="ignore"):
+        if stage.curve == "saturation":
+            values = number / (number + stage.pivot)
+        else:
+            values = np.minimum(1.0, np.log1p(number) / math.log1p(stage.pivot) / 2)
     return np.where(np.isnan(given), stage.missing, values)
 
 
@@ -56,7 +58,8 @@ def group_keys(payloads: Payloads, stage: MaxPer) -> list[Hashable | None]:
 
 def _key(value: object, stage: MaxPer) -> Hashable | None:
     if isinstance(value, list | tuple):
-        return tuple(sorted(repr(_key(one, stage)) for one in value)) or None
+        keys = {repr(key): key for one in value if (key := _key(one, stage)) is not None}
+        return tuple(sorted(keys)) if len(keys) > 1 else next(iter(keys.values()), None)
     if not isinstance(value, str):
         return value if isinstance(value, int | float | bool) else None
     if stage.part == "host":

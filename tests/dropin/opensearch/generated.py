@@ -150,7 +150,7 @@ on_single = record(
     ),
     profile=st.booleans(),
     suggest=suggestions,
-    stored_fields=st.sampled_from((["year"], "lang")),
+    stored_fields=st.sampled_from((["year"], "lang", [])),
     script_fields=st.sampled_from(("twice", "title")).map(
         lambda name: {name: {"script": {"source": "doc['year'].value * 2"}}}
     ),

@@ -176,6 +176,14 @@ def test_the_caller_s_own_names_stay(world: World, with_scores: bool | None) -> 
             "suggest": {"s": {"text": "hony", "term": {"field": "text"}}},
         },
         {"_source": ["year"], "fields": ["lang"], "from": 3, "size": 4},
+        {
+            "aggs": {
+                "hits": {
+                    "terms": {"field": "lang"},
+                    "aggs": {"hits": {"top_hits": {"size": 2, "_source": False}}},
+                }
+            }
+        },
     ],
     ids=lambda rest: next(iter(rest)),
 )
