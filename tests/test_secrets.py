@@ -25,6 +25,9 @@ from vecdb_rerank.secrets import HIDDEN, SHOWN, concealed, shown
         ("url", "https://h/x?api-version=1&sig=abc", f"https://h/x?api-version=1&sig={HIDDEN}"),
         ("url", ["https://h?code=1", "https://i"], [f"https://h?code={HIDDEN}", "https://i"]),
         ("extra_body", {"authorization": "Bearer k"}, {"authorization": HIDDEN}),
+        ("headers", {"user": "abcd", "X-Team": "search"}, {"user": HIDDEN, "X-Team": HIDDEN}),
+        ("query_params", {"version": "abcd"}, {"version": HIDDEN}),
+        ("custom", {"results": "output.results"}, {"results": "output.results"}),
         (
             "extra_body",
             {"truncate": 512, "x": {"y": ["z"]}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import numbers
 from collections.abc import Collection, Iterable, Mapping
@@ -105,6 +106,17 @@ def check_type(key: str, value: object, *kinds: type) -> None:
     if value is not None and not isinstance(value, kinds):
         expected = " or ".join(dict.fromkeys(kind.__name__ for kind in kinds))
         raise ConfigurationError(key, f"must be a {expected}, got {shown(value)}")
+
+
+def checked_body(body: object, argument: str = "extra_body") -> dict[str, object]:
+    """Return ``body`` if JSON can represent it, else raise `ConfigurationError`."""
+    if not isinstance(body, Mapping):
+        raise ConfigurationError(argument, f"must be a mapping, got {shown(body)}")
+    try:
+        json.dumps(dict(body), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(argument, f"is not JSON: {error}") from error
+    return dict(body)
 
 
 def _is_number(value: object) -> bool:

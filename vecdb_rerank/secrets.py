@@ -17,14 +17,17 @@ _SECRET = re.compile(
 # or a service's secret, so that its texts are hidden.
 SHOWN = frozenset(
     """
-    backend base_url bm25_fields bm25_vector collection combination dense_vector device
-    document_kind document_prefix dtype endpoint engine field fields file format fusion
-    instruction join kind label language level method mode model name native normalization note
-    on_error path payload pooling precision prices prompt query query_kind query_prefix reason
-    reranker revision rule scale technique template terms text text_index tokenizer type url
+    auth_header backend base_url bm25_fields bm25_vector collection combination dense_vector
+    device document_kind document_prefix dtype endpoint engine error field fields file format
+    fusion id index instructed_query instruction join kind label language level listwise_models
+    method mode model name native next_page normalization note on_error path payload pooling
+    precision prices prompt query query_kind query_prefix reason reranker results revision rule
+    scale score signing technique template terms text text_index tokenizer type unit url usage
     user verify version weights window
     """.split()
 )
+# Mappings whose values are all secret, whatever they are called.
+_SECRET_VALUES = frozenset({"headers", "query_params"})
 # Parameters of a URL that name a version, a region or the like.
 _SHOWN_PARAMETERS = frozenset({"version", "api-version", "api_version", "model", "region", "ssl"})
 
@@ -42,6 +45,8 @@ def shown(key: str, value: object) -> object:
     structure of ``value``, which is not changed.
     """
     if isinstance(value, Mapping):
+        if key in _SECRET_VALUES:
+            return dict.fromkeys(value, HIDDEN)
         return {inner: shown(str(inner), each) for inner, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return type(value)(shown(key, each) for each in value)
@@ -62,6 +67,8 @@ def concealed(key: str, value: object) -> object:
     For settings that are kept and compared rather than shown; see `shown`.
     """
     if isinstance(value, Mapping):
+        if key in _SECRET_VALUES:
+            return dict.fromkeys(value, HIDDEN)
         return {inner: concealed(str(inner), each) for inner, each in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(concealed(key, each) for each in value)

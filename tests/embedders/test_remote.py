@@ -202,6 +202,20 @@ def test_vectors_are_scaled_to_length_1_unless_told_otherwise() -> None:
         assert all(type(x) is float for x in vector)
 
 
+def test_a_lone_surrogate_is_replaced_in_a_prefix_too() -> None:
+    with scripted_server(embeds("tei", by_words)) as server:
+        made("tei", server.url, query_prefix="\ud800: ").embed_query("\udc00")
+    assert server.requests[0]["inputs"] == ["?: ?"]
+
+
+def test_headers_replace_the_user_of_a_url_in_whatever_case() -> None:
+    with scripted_server(embeds("tei", by_words)) as server:
+        url = server.url.replace("//", "//user:password@", 1)
+        headers = {"authorization": "Bearer of-the-gateway"}
+        made("tei", url, api_key=None, headers=headers).embed_query("t")
+    assert server.heads[0]["authorization"] == "Bearer of-the-gateway"
+
+
 def test_no_texts_need_no_request() -> None:
     assert made("tei", "http://127.0.0.1:9").embed_documents([]) == []
 
@@ -218,6 +232,7 @@ def test_no_texts_need_no_request() -> None:
         ([[1.0, 2.0], [1.0]], "1 to 2"),
         ([[1.0, 2.0], [1.0, float("nan")]], "finite"),
         ([[1.0, 2.0], [1.0, float("inf")]], "finite"),
+        ([[1.0, 2.0], [1e200, 1e200]], "finite"),
         ([[1.0, 2.0], [1.0, "2"]], "finite"),
         ([[1.0, 2.0], [1.0, None]], "finite"),
         ([[1.0, 2.0], [[1.0], [2.0]]], "finite|numbers"),
@@ -518,6 +533,8 @@ def test_settings_make_it() -> None:
         ("jina", {"retries": -1}, "retries"),
         ("jina", {"normalize": 1}, "normalize"),
         ("jina", {"extra_body": {"a": {1}}}, "extra_body"),
+        ("jina", {"extra_body": {"a": float("nan")}}, "extra_body"),
+        ("openai", {"url": ""}, "url"),
         ("jina", {"max_response_bytes": 0}, "max_response_bytes"),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,12 +127,12 @@ def test_headers_and_parameters_are_sent_and_never_shown(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     secrets = {"X-Gateway": "gateway-secret-1", "Authorization": "Basic basic-secret-2"}
-    params = {"api-version": "2024-05-01", "code": "param secret&3"}
+    params = {"api-version": "2024-05-01", "code": "param secret&3", "sig": "s/g=+&/=?"}
 
     def refuse(request: Request) -> Response:
         assert {name: request.headers[name] for name in secrets} == secrets
         assert request.args.to_dict() == {"kept": "1", **params}
-        said = " ".join([*secrets.values(), *params.values()])
+        said = " ".join([*secrets.values(), *params.values(), request.query_string.decode()])
         return Response(json.dumps({"message": f"no: {said}"}), 403)
 
     httpserver.expect_request("/v2/rerank").respond_with_handler(refuse)
@@ -143,8 +144,34 @@ def test_headers_and_parameters_are_sent_and_never_shown(
     httpserver.check()
     logged = [r.getMessage() for r in caplog.records if r.name != "werkzeug"]  # the server's own
     shown = f"{caught.value} {reranker!r} {reranker._messages!r} {logged}"
-    for hidden in ("gateway-secret", "basic-secret", "param secret", "param+secret", "param%20"):
-        assert hidden not in shown
+    hidden = ("gateway-secret", "basic-secret", "param secret", "param+secret", "param%20", "s%2Fg")
+    assert not [secret for secret in hidden if secret in shown]
+
+
+def test_headers_of_ones_own_replace_others_in_whatever_case(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/rerank").respond_with_json(RECORDED["pinecone"].answer)
+    httpserver.expect_request("/v2/rerank").respond_with_json(RECORDED["cohere"].answer)
+    score(client("pinecone", httpserver, headers={"x-pinecone-api-version": "2025-10"}))
+    url = httpserver.url_for("/").replace("//", "//user:password@", 1)
+    score(HttpReranker(url, model="m", headers={"authorization": "Bearer of-the-gateway"}))
+    (pinecone, _), (cohere, _) = httpserver.log
+    assert pinecone.headers["X-Pinecone-Api-Version"] == "2025-10"
+    assert cohere.headers["Authorization"] == "Bearer of-the-gateway"
+
+
+def test_headers_of_a_custom_format_are_secret(httpserver: HTTPServer) -> None:
+    def refuse(request: Request) -> Response:
+        return Response(json.dumps({"message": f"no: {request.headers['X-Gateway']}"}), 403)
+
+    httpserver.expect_request("/").respond_with_handler(refuse)
+    custom = {
+        "body": {"q": "{query}", "docs": "{documents}"},
+        "headers": {"X-Gateway": "gateway-secret-1"},
+    }
+    reranker = HttpReranker(httpserver.url_for("/"), format="custom", custom=custom)
+    with pytest.raises(RerankError, match="403") as caught:
+        score(reranker)
+    assert "gateway-secret" not in f"{caught.value} {reranker!r} {reranker._messages!r}"
 
 
 @pytest.mark.parametrize(
@@ -161,6 +188,7 @@ def test_headers_and_parameters_are_sent_and_never_shown(
         ({"url": "http://h", "headers": ["X"]}, "headers"),
         ({"url": "http://h", "headers": {"authorization": "x"}, **AUTH}, "headers"),
         ({"url": "http://h", "query_params": {"v": 1}}, "query_params"),
+        ({"url": "http://h", "extra_body": {"x": math.nan}}, "extra_body"),
         ({"url": "http://h", "listwise": "yes"}, "listwise"),
         ({"url": "http://h", "instruction": 1}, "instruction"),
     ],
@@ -321,6 +349,10 @@ def test_bedrock_needs_credentials_and_the_arn_of_a_model(
     with pytest.raises(RerankError, match="credentials"):
         score(client("bedrock", httpserver, api_key=None))
     assert not httpserver.log
+    httpserver.expect_request("/rerank").respond_with_json(RECORDED["bedrock"].answer)
+    of_gateway = {"authorization": "Bearer of-the-gateway"}  # needs no credentials
+    score(client("bedrock", httpserver, api_key=None, headers=of_gateway))
+    assert httpserver.log[0][0].headers["Authorization"] == "Bearer of-the-gateway"
     with pytest.raises(ConfigurationError) as caught:
         client("bedrock", httpserver, api_key=None, model="amazon.rerank-v1:0")
     assert caught.value.key == "model"

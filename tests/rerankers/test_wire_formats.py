@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from pathlib import Path
@@ -217,6 +218,21 @@ CUSTOM: dict[str, Any] = {"body": {"q": "{query}", "docs": "{documents}"}, "scor
         ({"scale": "percent"}, "custom.scale"),
         ({"max_documents": 0}, "custom.max_documents"),
         ({"results": ["data"]}, "custom.results"),
+        ({"results": None}, "custom.results"),
+        ({"body": {"q": "{query}", "doc": "{document}"}}, "custom.body"),
+        ({"body": {"q": "{query}", "docs": ["{document}", "x"]}}, "custom.body"),
+        ({"body": {**CUSTOM["body"], "since": dt.date(2026, 1, 1)}}, "custom.body"),
+        ({"path": "score"}, "custom.path"),
+        ({"path": "/score/{query}"}, "custom.path"),
+        ({"instructed_query": "{instruction}"}, "custom.instructed_query"),
+        ({"headers": {"X": 1}}, "custom.headers"),
+        ({"headers": {"X": "\u00e9"}}, "custom.headers"),
+        ({"auth_header": "X Y"}, "custom.auth_header"),
+        ({"auth_prefix": 5}, "custom.auth_prefix"),
+        ({"signing": "azure"}, "custom.signing"),
+        ({"unit": "page"}, "custom.unit"),
+        ({"listwise": "yes"}, "custom.listwise"),
+        ({"listwise_models": "m"}, "custom.listwise_models"),
         ({"scores": "data"}, "scores"),
     ],
 )
@@ -224,6 +240,25 @@ def test_a_custom_format_that_cannot_work_is_refused(change: dict[str, Any], key
     with pytest.raises(ConfigurationError) as caught:
         HttpReranker("http://h", format="custom", custom={**CUSTOM, **change})
     assert caught.value.key.endswith(key)
+
+
+def test_documents_stand_in_nested_lists() -> None:
+    bodies: list[dict[str, object]] = [
+        {"pairs": [["{query}", "{document}"]]},
+        {"q": "{query}", "docs": [["{document}"]], "ids": ["{id}"]},
+    ]
+    asked = ScoreRequest(None, "q", ["a", "b"], "relevance")
+    assert [request_body(asked, WireFormat(body=body)) for body in bodies] == [
+        {"pairs": [["q", "a"], ["q", "b"]]},
+        {"q": "q", "docs": [["a"], ["b"]], "ids": ["0", "1"]},
+    ]
+
+
+def test_listwise_models_may_be_a_list() -> None:
+    custom = {**CUSTOM, "listwise_models": ["jina-reranker-v3"]}
+    assert HttpReranker(
+        "http://h", format="custom", custom=custom, model="jina-reranker-v3"
+    ).listwise
 
 
 def test_a_custom_format_is_described_only_under_its_name() -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from vecdb_rerank._checks import above, integer, is_bool, is_text
+from vecdb_rerank._checks import above, checked_body, integer, is_bool, is_text
 from vecdb_rerank.embedders.client import EmbeddingClient, EmbedServiceError
 from vecdb_rerank.embedders.formats import FORMATS, EmbedFormat, EmbedRequest, Side
 from vecdb_rerank.embedders.wording import Wording
@@ -21,7 +21,6 @@ from vecdb_rerank.http.failures import is_fault
 from vecdb_rerank.http.json_client import JsonClient
 from vecdb_rerank.http.request_limits import LearnedLimit, RequestLimit, estimated_tokens
 from vecdb_rerank.http.retry import ServiceError
-from vecdb_rerank.http.service import checked_body
 from vecdb_rerank.http.splitting import SplitCall
 from vecdb_rerank.protocols import Vector
 
@@ -101,7 +100,11 @@ class RemoteEmbedder:
         if url is None and wire.url is None:
             raise ConfigurationError("url", "must be the server's URL")
         where = endpoint(
-            url or wire.url or "", wire.path, api_key, version=wire.version, headers=headers
+            (wire.url or "") if url is None else url,
+            wire.path,
+            api_key,
+            version=wire.version,
+            headers=headers,
         )
         self._host = "" if url is None else where.host
         most = integer("max_response_bytes", max_response_bytes, 1)

@@ -12,13 +12,14 @@ from vecdb_rerank.errors import EmbedderError
 from vecdb_rerank.http.server_messages import value_at
 
 Array = npt.NDArray[np.float64]
+_MOST = float(np.finfo(np.float32).max)  # what databases store
 
 
 def vectors(answer: object, count: int, wire: EmbedFormat) -> Array:
     """Return the vectors in a response, shape (count, dimension), in the order of the texts.
 
     Raise `EmbedderError` unless each of ``count`` texts has exactly one vector, all are of one
-    length, and every number is finite.
+    length, and every number is finite in 32 bits.
     """
     results = value_at(answer, wire.results) if wire.results else answer
     if not isinstance(results, list):
@@ -39,7 +40,7 @@ def vectors(answer: object, count: int, wire: EmbedFormat) -> Array:
         found = np.array(rows)
     except ValueError:  # a list in some of the places
         found = np.empty(0)
-    if found.ndim != 2 or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+    if found.ndim != 2 or found.dtype.kind not in "fiu" or not (np.abs(found) <= _MOST).all():
         raise EmbedderError("a vector of the response holds something else than finite numbers")
     return found.astype(np.float64)
 

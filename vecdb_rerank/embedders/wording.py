@@ -53,7 +53,7 @@ class Wording:
 
     def text(self, side: Side, text: str) -> str:
         """Return what is sent of ``text``: never nothing, and no more than the service takes."""
-        sent = self.prefixes[side] + (valid_unicode(text) if text.strip() else _BLANK)
+        sent = valid_unicode(self.prefixes[side] + (text if text.strip() else _BLANK))
         most = self.wire.text_tokens
         return sent if most is None else shortened(sent, most)
 

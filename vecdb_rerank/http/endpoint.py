@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import httpx
 
-from vecdb_rerank.http.headers import check_headers, secrets_in
+from vecdb_rerank.http.headers import check_headers, has_header, secrets_in
 from vecdb_rerank.http.service import checked_url, clean_key
 from vecdb_rerank.http.transport import SECRET_QUERY
 from vecdb_rerank.http.urls import display_url, split_url
@@ -71,8 +71,10 @@ def endpoint(
     key, split = clean_key(key), split_url(address)
     further = headers or {}
     check_headers(further, of_key=header if key else None)
-    sent = {} if split.basic is None else {"Authorization": split.basic}
+    sent = {}
     if key is not None:
         sent = {header: f"{prefix}{key}"}
+    elif split.basic is not None and not has_header(further, "Authorization"):
+        sent = {"Authorization": split.basic}
     secrets = (*split.secrets, *([key] if key else []), *secrets_in(further.values()))
     return Endpoint(split.address, split.query, {**sent, **further}, secrets)

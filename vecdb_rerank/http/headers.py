@@ -13,22 +13,24 @@ _OURS = {"content-length", "content-type", "host", "transfer-encoding", "connect
 _SHORT = 4  # characters; a shorter value of a header or parameter is no secret
 
 
-def check_headers(headers: Mapping[str, str], *, of_key: str | None = None) -> None:
+def check_headers(
+    headers: Mapping[str, str], *, of_key: str | None = None, key: str = "headers"
+) -> None:
     """Raise `ConfigurationError`, without the values, for headers that cannot be sent.
 
-    ``of_key`` is the header that the key goes into, if there is a key.
+    ``of_key`` is the header of the API key, if there is one. ``key`` names the setting.
     """
-    check_texts("headers", headers)
+    check_texts(key, headers)
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
-            raise ConfigurationError("headers", f"{name!r} cannot be set")
+            raise ConfigurationError(key, f"{name!r} cannot be set")
         if not (value.isascii() and value.isprintable()) or value != value.strip():
             raise ConfigurationError(
-                "headers", f"the value of {name} must be printable ASCII without spaces at its ends"
+                key, f"the value of {name} must be printable ASCII without spaces at its ends"
             )
         if of_key is not None and name.lower() == of_key.lower():
             raise ConfigurationError(
-                "headers", f"{of_key} is the header of api_key; leave one of them out"
+                key, f"{of_key} is the header of api_key; leave one of them out"
             )
 
 
@@ -38,6 +40,11 @@ def check_texts(key: str, given: Mapping[str, str]) -> None:
     for name, value in given.items():
         if not isinstance(name, str) or not isinstance(value, str) or not name:
             raise ConfigurationError(key, "must map names to str; write numbers as str, too")
+
+
+def has_header(headers: Mapping[str, str], name: str) -> bool:
+    """Return whether ``headers`` has one of this name, in whatever case."""
+    return any(given.lower() == name.lower() for given in headers)
 
 
 def secrets_in(values: Iterable[str]) -> list[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import httpx
 
-from vecdb_rerank._checks import shown
 from vecdb_rerank.errors import ConfigurationError, VecdbRerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Compute, Flow
@@ -154,14 +152,3 @@ def checked_url(url: str, argument: str = "url") -> str:
     if not isinstance(url, str) or not names_server(url):
         raise ConfigurationError(argument, "must be http://host... or https://host...")
     return url
-
-
-def checked_body(body: Mapping[str, object], argument: str = "extra_body") -> dict[str, object]:
-    """Return ``body`` if JSON can represent it, else raise `ConfigurationError`."""
-    if not isinstance(body, Mapping):
-        raise ConfigurationError(argument, f"must be a mapping, got {shown(body)}")
-    try:
-        json.dumps(dict(body))
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(argument, f"is not JSON: {error}") from error
-    return dict(body)

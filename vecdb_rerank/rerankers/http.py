@@ -144,7 +144,7 @@ class HttpReranker(RemoteReranker):
         self._latency = LatencyModel(self.name, warns=False)
         self._client = JsonClient(http2=http2, verify=verify, max_bytes=max_response_bytes)
         self._signer = None
-        if wire.signing is not None and not self._messages.api_key:
+        if wire.signing is not None and not self._messages.have_credentials:
             self._signer = make_signer(wire.signing, model or "", verify=verify)
 
     @property

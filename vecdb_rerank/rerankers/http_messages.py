@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from urllib.parse import quote_plus
 
 import httpx
 
-from vecdb_rerank._checks import shown
+from vecdb_rerank._checks import checked_body, shown
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.http.headers import check_headers, check_texts, secrets_in
-from vecdb_rerank.http.service import checked_body, checked_url, clean_key
+from vecdb_rerank.http.headers import check_headers, check_texts, has_header, secrets_in
+from vecdb_rerank.http.service import checked_url, clean_key
 from vecdb_rerank.http.transport import SECRET_QUERY
 from vecdb_rerank.http.urls import split_url
 from vecdb_rerank.rerankers.wire_format import WireFormat
+from vecdb_rerank.rerankers.wire_formats import FORMATS
 from vecdb_rerank.rerankers.wire_request import (
     ScoreRequest,
     endpoint,
@@ -66,8 +68,16 @@ class Messages:
     def secrets(self) -> tuple[str, ...]:
         """What no message may repeat."""
         found = [secret for url in self.urls for secret in split_url(url).secrets]
-        found += secrets_in((*self.headers.values(), *self.query_params.values()))
+        headers, parameters = [*self.headers.values()], self.query_params.values()
+        if not any(self.wire is public for public in FORMATS.values()):
+            headers += self.wire.headers.values()
+        found += secrets_in((*headers, *parameters, *map(quote_plus, parameters)))
         return tuple(dict.fromkeys(filter(None, (self.api_key, *found))))
+
+    @property
+    def have_credentials(self) -> bool:
+        """Whether there is a key, or a header in its place."""
+        return self.api_key is not None or has_header(self.headers, self.wire.auth_header)
 
     def message(
         self, url: str, request: ScoreRequest, page: str | None = None
@@ -77,7 +87,8 @@ class Messages:
         ``page`` is the token of a further page of results.
         """
         split = split_url(url)
-        headers = {**self.wire.headers, **self.headers}
+        headers = httpx.Headers(dict(self.wire.headers))  # names in whatever case
+        headers.update(dict(self.headers))
         if self.api_key:
             headers[self.wire.auth_header] = f"{self.wire.auth_prefix}{self.api_key}"
         elif split.basic:

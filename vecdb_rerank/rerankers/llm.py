@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Self, get_args
 
-from vecdb_rerank._checks import above, at_least, integer, is_text, one_of
+from vecdb_rerank._checks import above, at_least, checked_body, integer, is_text, one_of
 from vecdb_rerank.errors import RerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
@@ -16,7 +16,7 @@ from vecdb_rerank.http.client_pool import Verify
 from vecdb_rerank.http.endpoint import endpoint
 from vecdb_rerank.http.json_client import MAX_RESPONSE_BYTES, JsonClient
 from vecdb_rerank.http.request_limits import shortened
-from vecdb_rerank.http.service import Service, checked_body
+from vecdb_rerank.http.service import Service
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.request import check_instruction

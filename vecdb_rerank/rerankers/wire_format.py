@@ -6,9 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal, get_args
 
-from vecdb_rerank._checks import check_names, check_type, integer, is_text, one_of
+from vecdb_rerank._checks import (
+    check_names,
+    check_type,
+    checked_body,
+    integer,
+    is_bool,
+    one_of,
+    shown,
+)
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.rerankers.wire_template import PLACEHOLDERS, names
+from vecdb_rerank.http.headers import check_headers
+from vecdb_rerank.rerankers.wire_template import PLACEHOLDERS, has_stray_document, names
 
 Scale = Literal["relevance", "logits"]
 Unit = Literal["search", "query", "token"]
@@ -19,10 +28,11 @@ Signing = Literal["aws", "google"]
 class WireFormat:
     """The requests and responses of one kind of server.
 
-    In ``path``, ``body`` and ``instructed_query``, ``{model}``, ``{query}``, ``{documents}``,
-    ``{document}``, ``{id}``, ``{queries}``, ``{count}``, ``{instruction}`` and ``{logits}`` stand
-    for their values (`vecdb_rerank.rerankers.wire_template`). Places in responses are the names of
-    keys, joined by dots. Raise `ConfigurationError` for a format that asks or answers nothing.
+    In ``body`` and ``instructed_query``, ``{model}``, ``{query}``, ``{documents}``, ``{document}``,
+    ``{id}``, ``{queries}``, ``{count}``, ``{instruction}`` and ``{logits}`` stand for their values
+    (`vecdb_rerank.rerankers.wire_template`); ``path`` may hold ``{model}``, and
+    ``{model_with_underscores}``, in which dots become underscores. Places in responses are the
+    names of keys, joined by dots. Raise `ConfigurationError` for a description that cannot work.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -73,15 +83,29 @@ class WireFormat:
     ``token``."""
 
     def __post_init__(self) -> None:
-        is_text("custom.auth_header", self.auth_header)
         object.__setattr__(self, "index", self.index or None)
-        for name in ("path", "results", "index", "id", "score", "next_page", "usage", "error"):
+        for name in ("path", "auth_header", "auth_prefix", "results", "score", "error"):
+            if not isinstance(given := getattr(self, name), str):
+                raise ConfigurationError(f"custom.{name}", f"must be a str, got {shown(given)}")
+        for name in ("index", "id", "next_page", "usage", "instructed_query"):
             check_type(f"custom.{name}", getattr(self, name), str)
-        check_type("custom.body", self.body, Mapping)
+        check_headers(self.headers, key="custom.headers")
+        check_headers({self.auth_header: f"{self.auth_prefix}key"}, key="custom.auth_header")
         one_of("custom.scale", self.scale, get_args(Scale))
+        for name, words in (("signing", get_args(Signing)), ("unit", get_args(Unit))):
+            if (given := getattr(self, name)) is not None:
+                one_of(f"custom.{name}", given, words)
+        is_bool("custom.listwise", self.listwise)
+        models = self.listwise_models
+        if not isinstance(models, list | tuple) or not all(isinstance(m, str) for m in models):
+            raise ConfigurationError("custom.listwise_models", "must be a list of str")
+        object.__setattr__(self, "listwise_models", tuple(models))
         for name in ("max_documents", "max_chars", "max_tokens"):
             if (given := getattr(self, name)) is not None or name == "max_documents":
                 integer(f"custom.{name}", given, 1)
+        if self.path and (not self.path.startswith("/") or names(self.path) - {"model"}):
+            raise ConfigurationError("custom.path", "must begin with /, and may hold {model}")
+        checked_body(self.body, "custom.body")
         found = names(self.body)
         if not found & {"query", "queries"} or not found & {"documents", "document"}:
             raise ConfigurationError(
@@ -89,8 +113,18 @@ class WireFormat:
                 "must hold {query} (or {queries}) and {documents}, or a list with {document}; "
                 f"placeholders: {', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}",
             )
+        if has_stray_document(self.body):
+            raise ConfigurationError(
+                "custom.body",
+                "{document} and {id} must be in a list of one item, which is repeated",
+            )
         if self.id is not None and "id" not in found:
             raise ConfigurationError("custom.id", "needs {id} beside {document} in the body")
+        query = self.instructed_query
+        if query is not None and not names(query) >= {"query", "instruction"}:
+            raise ConfigurationError(
+                "custom.instructed_query", "must hold {query} and {instruction}"
+            )
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> WireFormat:
@@ -111,4 +145,4 @@ class WireFormat:
 
     def is_listwise(self, model: str | None) -> bool:
         """Return whether a score of ``model`` depends on the other documents."""
-        return self.listwise or (model or "").startswith(self.listwise_models or ("\0",))
+        return self.listwise or (model or "").startswith(self.listwise_models)

@@ -41,7 +41,7 @@ def fill(template: object, values: Values, documents: Sequence[str]) -> object:
         filled = {key: fill(value, values, documents) for key, value in template.items()}
         return {key: value for key, value in filled.items() if value is not None}
     if isinstance(template, list | tuple):
-        if len(template) == 1 and names(template[0]).intersection(_OF_ONE_DOCUMENT):
+        if "document" not in values and _is_repeated(template):
             return [
                 fill(template[0], {**values, "document": text, "id": str(n)}, ())
                 for n, text in enumerate(documents)
@@ -52,6 +52,19 @@ def fill(template: object, values: Values, documents: Sequence[str]) -> object:
     if (alone := _NAME.fullmatch(template)) is not None:
         return values.get(alone[1])
     return _NAME.sub(lambda found: str(values.get(found[1]) or ""), template)
+
+
+def has_stray_document(template: object) -> bool:
+    """Return whether ``{document}`` or ``{id}`` is anywhere but in a list of one item."""
+    if isinstance(template, Mapping):
+        return any(map(has_stray_document, template.values()))
+    if isinstance(template, list | tuple):
+        return not _is_repeated(template) and any(map(has_stray_document, template))
+    return not names(template).isdisjoint(_OF_ONE_DOCUMENT)
+
+
+def _is_repeated(template: Sequence[object]) -> bool:
+    return len(template) == 1 and not names(template).isdisjoint(_OF_ONE_DOCUMENT)
 
 
 def _texts(template: object) -> Iterator[str]:

@@ -30,6 +30,9 @@ JSON = st.recursive(
         "[3, 1, 2]",
         '["3", "1", "2"]',
         '{"ranking": [{"number": 3}, {"number": 1}, {"number": 2}]}',
+        '[{"rank": 1, "number": 3}, {"rank": 2, "number": 1}, {"rank": 3, "number": 2}]',
+        '{"ranking": [3.0, 1.0, 2.0]}',
+        "1. Document 3\n2. Document 1\n3. Document 2",
         '{"order": ["[3]", "[1]", "[2]"]}',
         "[3] > [1] > [2]",
         "3 > 1 > 2",
@@ -70,6 +73,9 @@ def test_what_is_wrong_with_a_permutation_is_repaired_and_counted(
         '{"ranking": [11, 12]}',
         "[" * 100_000,
         '{"a":' * 5_000,
+        "1. " * 20_000 + " " * 40_000,
+        "1." + " " * 60_000,
+        "\n" * 60_000,
     ],
 )
 def test_what_holds_no_order_is_none(text: str) -> None:
@@ -119,11 +125,37 @@ def test_the_logit_of_yes_adds_up_its_spellings() -> None:
     assert yes_logit([("maybe", -0.1), ("<think>", -3.0)]) is None
 
 
+@pytest.mark.parametrize("chance", [0.5, 0.7, 0.99])
+def test_a_token_alone_leaves_the_other_one_the_rest(chance: float) -> None:
+    logit = math.log(chance / (1 - chance))
+    assert yes_logit([("yes", math.log(chance))]) == pytest.approx(logit)
+    assert yes_logit([("no", math.log(chance))]) == pytest.approx(-logit)
+
+
+@pytest.mark.parametrize("least", [-math.inf, -9_999.0, -(10**400)])
+def test_a_probability_of_zero_is_one(least: float) -> None:
+    listed = [{"token": "yes", "logprob": 0.0}, {"token": "no", "logprob": least}]
+    first = {**listed[0], "top_logprobs": listed}
+    body = {"choices": [{"message": {"content": "yes"}, "logprobs": {"content": [first]}}]}
+    alternatives = reply(body).alternatives
+    assert alternatives is not None
+    found = yes_logit(alternatives)
+    assert found is not None
+    assert 100 < found < math.inf
+
+
+@pytest.mark.parametrize("count", [-1, 10**400, 1e300, 5.5, "5", True, None])
+def test_a_count_of_tokens_that_cannot_be_is_none(count: Any) -> None:
+    body = {"choices": [{"message": {"content": ""}}], "usage": {"prompt_tokens": count}}
+    assert reply(body).prompt_tokens is None
+
+
 @pytest.mark.parametrize(
     ("text", "relevance"),
     [
         ('{"grade": 4}', 1.0),
         ('{"grade": "3"}', 0.75),
+        ('{"grade": 3.0}', 0.75),
         ("Grade: 2", 0.5),
         ("0", 0.0),
         ('```json\n{"grade": 1}\n```', 0.25),

@@ -273,6 +273,22 @@ def test_keys_and_texts_are_in_no_error(caplog: pytest.LogCaptureFixture) -> Non
     assert text not in everything
 
 
+@pytest.mark.parametrize("end", ["\x1b[2J" + "x" * 9_999, "a very private sentence of a document"])
+def test_a_refusal_is_repeated_only_if_it_is_short_and_harmless(end: str) -> None:
+    key, text = "sk-Tr0ub4dor-and-3-Horses", "a very private sentence of a document"
+    answer = said(None, refusal=f"No, {key}: {end}")
+    with (
+        scripted_server(lambda _: answer) as server,
+        pytest.raises(RerankError) as caught,
+    ):
+        score(made(server.url, api_key=key), [text, "another"])
+    shown = str(caught.value)
+    assert key not in shown
+    assert text not in shown
+    assert shown.isprintable()
+    assert len(shown) < 400
+
+
 # -- what servers refuse
 
 

@@ -17,6 +17,10 @@ _STARTS = 50  # places in an answer where JSON may begin
 _THOUGHTS = re.compile(r"<think>.*?(</think>|$)", re.DOTALL)
 _CHAIN = re.compile(r"\[?\d{1,6}\]?(?:\s*>\s*\[?\d{1,6}\]?)+")  # RankGPT's form: [2] > [1] > [3]
 _NUMBER = re.compile(r"(?<![\d.])\d{1,6}(?![\d]|\.\d)")
+_MARKER = re.compile(r"^[ \t]{0,8}(\d{1,6})[.)][ \t](?=.*\d)", re.MULTILINE)  # 1. Document 4
+_RANK_KEYS = {"rank", "position", "score", "relevance", "grade"}  # that name no document
+_MOST_TOKENS = 10**9  # of a count that is believed
+_MOST = 1_000.0  # the size of a log probability, beyond which all are the same
 _SURROUNDS = " \t\r\n\"'`*.,:;!()[]{}\u2581\u0120\u010a"  # quotes, and the spaces of tokenizers
 
 
@@ -91,7 +95,7 @@ def permutation(text: str, count: int) -> Permutation | None:
     """
     readings = [found for found in _readings(text) if _valid(found, count)]
     if not readings:
-        loose = [int(number) for number in _NUMBER.findall(text)]
+        loose = [int(number) for number in _NUMBER.findall(_unmarked(text))]
         readings = [loose] if 2 * len(_valid(loose, count)) >= max(count, 2) else []
     if not readings:
         return None
@@ -111,7 +115,8 @@ def permutation(text: str, count: int) -> Permutation | None:
 def yes_logit(alternatives: Alternatives) -> float | None:
     """Return the logit of "yes" against "no" as the first token; None if neither is likely.
 
-    The less likely one may not be listed; it then gets the lowest probability in the list.
+    The less likely one may not be listed; it then gets the lowest probability in the list, or the
+    probability that the list leaves to all other tokens if that is lower.
     """
     found: dict[str, list[float]] = {"yes": [], "no": []}
     for token, logprob in alternatives:
@@ -119,8 +124,10 @@ def yes_logit(alternatives: Alternatives) -> float | None:
             found[word].append(logprob)
     if not any(found.values()):
         return None
-    lowest = min(logprob for _, logprob in alternatives)
-    yes, no = (_log_sum(values) if values else lowest for values in found.values())
+    logprobs = [logprob for _, logprob in alternatives]
+    left = 1.0 - sum(math.exp(min(0.0, logprob)) for logprob in logprobs)
+    unlisted = min(*logprobs, math.log(max(left, 1e-6)))  # as exact as 32 bits
+    yes, no = (_log_sum(values) if values else unlisted for values in found.values())
     return yes - no
 
 
@@ -166,14 +173,26 @@ def _lists(value: object) -> Iterator[list[int]]:
 
 def _number(item: object) -> int | None:
     if isinstance(item, Mapping):
-        item = next((value for value in item.values() if _is_int(value)), None)
+        named = (value for key, value in item.items() if str(key).lower() not in _RANK_KEYS)
+        item = next((number for value in named if (number := _whole(value)) is not None), None)
     if isinstance(item, str) and (found := _NUMBER.search(item)):
         return int(found[0])
-    return item if _is_int(item) else None  # type: ignore[return-value]
+    return _whole(item)
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _whole(value: object) -> int | None:
+    """Return an integer, 2.0 included."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _unmarked(text: str) -> str:
+    """Return ``text`` without the numbers of a numbered list."""
+    markers = [int(number) for number in _MARKER.findall(text)]
+    if len(markers) < 2 or markers != list(range(1, len(markers) + 1)):
+        return text
+    return _MARKER.sub("", text)
 
 
 def _content(content: object) -> str:
@@ -192,19 +211,20 @@ def _alternatives(logprobs: object) -> Alternatives | None:
     listed = first.get("top_logprobs")
     entries = listed if isinstance(listed, list) and listed else [first]
     found = [
-        (token, float(logprob))
+        (token, float(min(_MOST, max(-_MOST, logprob))))
         for entry in entries
         if isinstance(entry, Mapping)
         and isinstance(token := entry.get("token"), str)
         and isinstance(logprob := entry.get("logprob"), int | float)
-        and math.isfinite(logprob)
+        and logprob == logprob
     ]
     return found or None
 
 
 def _count(usage: object, key: str) -> int | None:
     count = usage.get(key) if isinstance(usage, Mapping) else None
-    return count if isinstance(count, int) and _is_int(count) and count >= 0 else None
+    number = _whole(count)
+    return number if number is not None and 0 <= number <= _MOST_TOKENS else None
 
 
 def _log_sum(values: Sequence[float]) -> float:

@@ -12,6 +12,7 @@ from vecdb_rerank.http.endpoint import Endpoint
 from vecdb_rerank.http.json_client import JsonClient
 from vecdb_rerank.http.request_limits import estimated_tokens
 from vecdb_rerank.http.retry import ServiceError
+from vecdb_rerank.http.server_messages import find_message, presentable
 from vecdb_rerank.http.service import Service
 from vecdb_rerank.rerankers.chat.answers import Reply, reply
 from vecdb_rerank.rerankers.chat.dialect import Dialect, Want
@@ -126,7 +127,12 @@ class Chat:
             return found
 
         def read(answer: object) -> Flow[Reply]:
-            return self._service.reading(reply, answer, where, question.texts, deadline)
+            found = yield from self._service.reading(reply, answer, where, question.texts, deadline)
+            if not found.refusal:
+                return found
+            secrets, sent = self._service.secrets, question.texts
+            said = presentable(find_message(found.refusal), secrets, sent)
+            return replace(found, refusal=said or "it refused to answer")
 
         return (
             yield from counted_attempts(
