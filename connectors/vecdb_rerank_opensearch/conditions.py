@@ -45,7 +45,7 @@ def asking(body: Mapping[str, object], filters: Mapping[str, object]) -> dict[st
     if not filters:
         return {}
     named = [
-        {"bool": {"filter": given, "_name": f"{_PREFIX}{n}"}}
+        {"bool": {"filter": named_queries.silent(given), "_name": f"{_PREFIX}{n}"}}
         for n, given in enumerate(filters.values())
     ]
     return named_queries.asking(body, named)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from vecdb_rerank_opensearch import clauses, composed_order
 from vecdb_rerank_opensearch.depth import window_size
+from vecdb_rerank_opensearch.named_queries import silent
 from vecdb_rerank_opensearch.query_text import RELEVANCE
 
 Named = Mapping[str, float]
@@ -113,7 +114,7 @@ class _Reading:
             return found
         if NATIVE in self.asked:
             raise NotKept("query: several of its clauses are about relevance")
-        self.asked[NATIVE] = _unnamed(query)
+        self.asked[NATIVE] = silent(query)
         return lambda native, _, boost: native * boost
 
     def composed(self, query: object) -> Score | None:
@@ -203,7 +204,7 @@ class _Reading:
     def ask(self, query: object) -> str:
         """Have the score of a query come, and return its name."""
         name = f"part {len(self.asked)}"
-        self.asked[name] = _unnamed(query)
+        self.asked[name] = silent(query)
         return name
 
 
@@ -213,15 +214,6 @@ def _rescores(body: Body) -> list[object]:
 
 def _listed(given: object) -> list[object]:
     return list(given) if isinstance(given, list | tuple) else [given] if given else []
-
-
-def _unnamed(query: object) -> object:
-    """Return a query without the caller's own names: the hits tell those of the search itself."""
-    if isinstance(query, str):
-        return query
-    if isinstance(query, Mapping):
-        return {name: _unnamed(value) for name, value in query.items() if name != "_name"}
-    return [_unnamed(one) for one in query] if isinstance(query, list | tuple) else query
 
 
 def _operation(where: str, name: object) -> Callable[[float, float], float]:

@@ -21,6 +21,16 @@ def asking(
     return {"post_filter": {"bool": {"filter": own, "should": queries, "minimum_should_match": 0}}}
 
 
+def silent(query: object) -> object:
+    """Return a query that shows nothing in hits by itself: without its own names and inner hits."""
+    if isinstance(query, list | tuple):
+        return [silent(one) for one in query]
+    if not isinstance(query, Mapping):
+        return query
+    shown = ("_name", "inner_hits") if "query" in query else ("_name",)
+    return {name: silent(value) for name, value in query.items() if name not in shown}
+
+
 def stripped(
     hit: Mapping[str, object], prefix: str, *, with_scores: bool = True
 ) -> Mapping[str, Any]:

@@ -410,7 +410,7 @@ def test_an_unread_document_that_a_stage_lifts_is_read(backend: Backend, collect
 
 
 def test_boosts_leave_the_callers_own_filter_and_names_alone(opensearch: Backend) -> None:
-    boost = Boost({"range": {"stock": {"gt": 0}}}, factor=1.5)
+    boost = Boost({"range": {"stock": {"gt": 0, "_name": "of the policy"}}}, factor=1.5)
     kind: Any = (
         AsyncRerankingOpenSearch if opensearch.name.endswith("async") else RerankingOpenSearch
     )

@@ -18,6 +18,7 @@ from tests.dropin.opensearch.generated import QUERY
 from tests.dropin.opensearch.test_properties import POLICY, RERANKERS, properties
 from tests.dropin.opensearch.world import World
 from vecdb_rerank import Boost, Outcome, Pin, TextFields, observe
+from vecdb_rerank.testing.base import new_name
 from vecdb_rerank_opensearch import AsyncRerankingOpenSearch, RerankingOpenSearch
 
 NUMBER = TextFields(("meta.n",))  # another text for every document of an index
@@ -307,3 +308,34 @@ def test_the_stages_of_a_policy_follow_a_composed_score(world: World) -> None:
         assert "vecdb_rerank" not in json.dumps(found)
         names = [hit["matched_queries"] for hit in hits(found)]
         assert names == [hit["matched_queries"] for hit in hits(raw)]
+
+
+def test_inner_hits_are_those_that_the_query_asks_for(world: World) -> None:
+    """Neither the parts of a composed score nor the filter of a boost bring some of their own."""
+    index = new_name()
+    parts = {"properties": {"part": {"type": "nested"}, "date": {"type": "date"}}}
+    world.client.indices.create(index=index, body={"mappings": parts})
+    try:
+        for n in range(3):
+            text = "honey bees" + n * " hive"
+            body = {"text": text, "part": [{"size": n}, {"size": 7}], "meta": {"n": n}}
+            world.client.index(index=index, id=str(n), body=body, refresh=True)
+        nested = {"path": "part", "query": {"term": {"part.size": 7}}, "inner_hits": {"size": 1}}
+        query = {"bool": {"must": [MATCH, {"nested": nested}]}}
+        policy = replace(POLICY, after=(Boost({"nested": nested}, factor=1.5),))
+        client = RerankingOpenSearch(
+            world.client, RERANKERS["reversing"](), text_fields=NUMBER, policy=policy
+        )
+        for asked in (
+            {"boosting": {"positive": query, "negative": IDS, "negative_boost": 0.5}},
+            {"bool": {"must": query, "should": {"function_score": {"functions": [DECAY]}}}},
+            MATCH,
+        ):
+            call: dict[str, Any] = {"index": index, "body": {"query": asked}}
+            raw = {hit["_id"]: hit.get("inner_hits") for hit in hits(world.client.search(**call))}
+            with observe() as outcomes:
+                found = client.search(**call, rerank_query=QUERY)
+            assert outcomes[0].status == "reranked", outcomes[0].reason
+            assert {hit["_id"]: hit.get("inner_hits") for hit in hits(found)} == raw
+    finally:
+        world.client.indices.delete(index=index)
