@@ -18,11 +18,11 @@ class EmbedFormat:
 
     The request:
 
-    - ``url``: the service's address; None if there is none that all use.
+    - ``url``: the service's address; None if each user has their own.
     - ``version``, ``path``: what is appended to a bare host, and then the path.
     - ``model``, ``texts``: fields of the request. ``model=None``: the server has one model.
-    - ``kind``: the field that says what the texts are: ``query_kind`` or ``document_kind``. Vectors
-      of the wrong kind are worse without any sign of it.
+    - ``kind``: the field that says what the texts are: ``query_kind`` or ``document_kind``. A wrong
+      one makes searches find less, and nothing fails.
     - ``dimensions``: the field for the length of the vectors.
     - ``constants``: fields that every request has.
 

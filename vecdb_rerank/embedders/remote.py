@@ -42,10 +42,10 @@ class RemoteEmbedder:
         dimensions: the length of the vectors, for models that offer several (default: the model's).
         query_prefix: text before each query, for models that were trained with one.
         document_prefix: text before each document.
-        query_kind: what queries are called in a request (default: as the service documents it; ""
-            leaves it out). Queries and documents of the wrong kind are found worse without any
-            sign of it; ``vecdb-rerank doctor`` compares both.
-        document_kind: what documents are called in a request.
+        query_kind: the value that marks queries in a request, such as ``search_query`` (default:
+            the service's; "" leaves it out). With a wrong one, searches find less and nothing
+            fails; ``vecdb-rerank doctor`` compares both directions.
+        document_kind: the value that marks documents.
         normalize: scale each vector to the length 1.
         timeout: seconds for one request; the deadline of a search bounds all of them together.
         retries: retries on 408, 409, 425, 429, 5xx, timeouts and lost connections. While documents
@@ -58,7 +58,7 @@ class RemoteEmbedder:
         max_response_bytes: the size of a response, before and after decompression, above which it
             is an error.
 
-    A text that the service refuses for its length is cut to half until it is accepted. Raises
+    A text that the service refuses for its length is halved until it is accepted. Raises
     `ConfigurationError` for wrong arguments; embedding raises `EmbedderError` or
     `EmbedderTimeoutError`.
 

@@ -69,7 +69,7 @@ class Chain:
             names = " and ".join(one.name for one in self.rerankers)
             raise ConfigurationError(
                 "instruction",
-                f"{names} has no place for one; use a reranker that follows instructions, or put "
+                f"there is no place for one in {names}; use a reranker that follows instructions, or put "
                 "it into the query",
             )
 

@@ -1,6 +1,7 @@
-"""Check that queries and documents are embedded as what they are.
+"""Check that queries are embedded as queries, and documents as documents.
 
-A model that treats them differently finds less if one is embedded as the other, and nothing fails.
+If one is embedded as the other by a model that distinguishes them, searches find less, and nothing
+fails.
 """
 
 from __future__ import annotations
