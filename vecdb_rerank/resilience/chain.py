@@ -69,8 +69,8 @@ class Chain:
             names = " and ".join(one.name for one in self.rerankers)
             raise ConfigurationError(
                 "instruction",
-                f"there is no place for one in {names}; use a reranker that follows instructions, or put "
-                "it into the query",
+                f"there is no place for one in {names}; use a reranker that follows instructions, "
+                "or put it into the query",
             )
 
     def ask(

@@ -61,7 +61,7 @@ def directions(
     right = yield from compute(lambda: agreement(embedder, samples, vector, paths))
     wrong = yield from compute(lambda: agreement(swapped, samples, vector, paths))
     if right is None or wrong is None or max(right, wrong) < LIKELY:
-        return None  # of another model, which the other findings tell
+        return None  # of another model, which other findings report
     cosines = f"cosine of stored vectors with documents {right:.3f}, with queries {wrong:.3f}"
     if wrong > right + _CLEAR:
         fix = f"{_FIX}, or add the documents again"

@@ -179,7 +179,7 @@ class ListwiseCall:
                 if (count := sum(getattr(answer, what) for answer in repaired))
             )
             notes["ranking_repaired"] = (
-                f"{len(repaired)} of {total} answers of {name} were no permutation "
+                f"{len(repaired)} of {total} answers of {name} were not permutations "
                 f"(numbers: {wrong})"
             )
         if self._kept:

@@ -30,7 +30,7 @@ class Judging:
 
     def question(self, query: str, document: str, *, by_logprobs: bool) -> Question:
         """Return what is asked about one document."""
-        if by_logprobs:  # one token tells
+        if by_logprobs:  # one token is enough
             messages = yes_no_messages(query, document, self.instruction)
             return Question(messages, (query, document), Want(1, logprobs=True))
         messages = grade_messages(query, document, self.instruction)
@@ -130,7 +130,7 @@ class PointwiseCall:
         name, count = self._chat.name, len(self._documents)
         if self._unusable:
             notes["answers_unusable"] = (
-                f"{name} scored {len(self._unusable)} of {count} documents not at all: "
+                f"{name} gave {len(self._unusable)} of {count} documents no score: "
                 f"{self._unusable[0]}"
             )
         if self._unsent:
