@@ -1,4 +1,4 @@
-"""The stages of `policy.after` order a window beside relevance."""
+"""The stages of `policy.after` order a window besides relevance."""
 
 from __future__ import annotations
 

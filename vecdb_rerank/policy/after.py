@@ -1,4 +1,4 @@
-"""What orders a page beside relevance: stages between the final score and the page."""
+"""What orders a page besides relevance: stages between the final score and the page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_PINS, MAX_BURIED = 10, 1_000  # ids of one stage
 class Boost:
     """Multiply the score of hits that match ``filter`` by ``factor``, or raise it by ``add``.
 
-    Give one of the two. A score may exceed 1 by this. A factor leaves a score below 0 alone.
+    Give one of the two. A score may then exceed 1. A factor leaves a score below 0 as it is.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -60,15 +60,16 @@ class Decay:
 
     The score is multiplied by ``1 - weight * (1 - value)``. The value is 1 up to ``offset`` from
     the origin, and ``midpoint`` at ``scale`` beyond that. ``exp``, ``gauss`` and ``linear`` are the
-    decay functions of Elasticsearch's function_score query. Of several values in a field, the
-    nearest counts.
+    decay functions of Elasticsearch's function_score query. If a field has several values, the
+    nearest one counts.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     field: str
     """The field, as a dotted path: dates (ISO 8601, or seconds or milliseconds since 1970; without
-    a time zone in UTC), numbers, or places (``lat`` and ``lon``, ``"lat,lon"``, GeoJSON)."""
+    a time zone in UTC), numbers, or places (``lat`` and ``lon``, ``"lat,lon"``, GeoJSON).
+    Numbers may be strings."""
     scale: float | str | timedelta
     """The distance from the offset at which the value is ``midpoint``; with the default one, the
     half-life. ``"12h"``, ``"30d"`` or ``"2w"`` for dates, ``"500m"`` or ``"5km"`` for places."""
@@ -106,13 +107,13 @@ class FieldSignal:
     The score is multiplied by ``1 - weight * (1 - value)``. The value grows with the number from 0
     over 1/2 at ``pivot`` towards 1: ``saturation`` is ``n / (n + pivot)``, as in OpenSearch's
     rank_feature query; ``log`` is ``ln(1 + n) / ln(1 + pivot) / 2``, at most 1. Negative numbers
-    count as 0. Of several numbers in a field, the largest counts.
+    count as 0. If a field has several numbers, the largest one counts.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     field: str
-    """The field, as a dotted path."""
+    """The field, as a dotted path. Its numbers may be strings."""
     pivot: float
     """The number whose value is 1/2 (above 0)."""
     weight: float
@@ -133,7 +134,7 @@ class FieldSignal:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Put the hits with these ids on the page from ``place`` on, in the order of ``ids``.
+    """Put the hits with these ids at ``place`` and the places after it, in the order of ``ids``.
 
     A document that the first pass did not find is not added.
     """
@@ -143,7 +144,7 @@ class Pin:
     ids: Sequence[int | str]
     """Up to 10 ids, as the documents were added."""
     query: str | None = None
-    """A regular expression that the query has to contain, in any case; none for all queries."""
+    """A regular expression, found anywhere in the query, in any case; all queries if None."""
     place: int = 1
     """The rank of the first of them (1 to 10)."""
     type: Literal["pin"] = dataclasses.field(default="pin", init=False, repr=False)
@@ -163,7 +164,7 @@ class Bury:
     ids: Sequence[int | str]
     """Up to 1,000 ids, as the documents were added."""
     query: str | None = None
-    """A regular expression that the query has to contain, in any case; none for all queries."""
+    """A regular expression, found anywhere in the query, in any case; all queries if None."""
     type: Literal["bury"] = dataclasses.field(default="bury", init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -195,7 +196,7 @@ class Mmr:
 class MaxPer:
     """Keep at most ``n`` hits with the same value of ``field``; the others follow after the rest.
 
-    Hits without the field are not limited. Of several values in a field, all count together.
+    Hits without the field are not limited. Several values in a field count as one combined value.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -205,7 +206,7 @@ class MaxPer:
     n: int = 1
     """The most hits of one value (at least 1)."""
     part: Part = "value"
-    """What is compared: the ``value``, or the ``host`` of a URL, without ``www.``."""
+    """What is compared: the ``value``, or the ``host`` of a URL, without a leading ``www.``."""
     type: Literal["max_per"] = dataclasses.field(default="max_per", init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -220,7 +221,9 @@ Stage = Boost | Decay | FieldSignal | Pin | Bury | Mmr | MaxPer
 def _ids(given: object, most: int) -> tuple[int | str, ...]:
     ids = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else None
     if not ids or not all(isinstance(i, int | str) and not isinstance(i, bool) for i in ids):
-        raise ConfigurationError("ids", f"must be a list of ids, got {shown(given)}")
+        raise ConfigurationError(
+            "ids", f"must be a list of at least one id, each an int or a str; got {shown(given)}"
+        )
     if len(ids) > most:
         raise ConfigurationError("ids", f"must hold at most {most}, got {len(ids)}")
     return tuple(dict.fromkeys(ids))

@@ -29,7 +29,7 @@ _LATEST = 253_402_300_799.0  # the last second of the year 9999
 
 
 def kind_of(key: str, origin: object) -> Kind:
-    """Return what is measured from ``origin``; raise `ConfigurationError` if it is none."""
+    """Return what kind of value ``origin`` is; raise `ConfigurationError` if it is none."""
     if isinstance(origin, str | date):
         if origin == "now" or moment(origin) is not None:
             return "date"
@@ -46,7 +46,7 @@ def kind_of(key: str, origin: object) -> Kind:
 def length(key: str, given: object, kind: Kind) -> float:
     """Return a distance of at least 0 in seconds, metres or plain numbers.
 
-    0 needs no unit. Raises `ConfigurationError` if it is no distance of that kind.
+    0 needs no unit. Raises `ConfigurationError` if ``given`` is not a distance of that kind.
     """
     units = _UNITS[kind]
     if isinstance(given, timedelta) and kind == "date":
@@ -60,9 +60,10 @@ def length(key: str, given: object, kind: Kind) -> float:
     elif isinstance(given, int | float) and (not units or given == 0):
         at_least(key, given, 0)
         return float(given)
-    wanted = f"a number with one of the units {', '.join(units)}" if units else "a number"
-    of = {"date": "dates", "number": "numbers", "place": "places"}[kind]
-    raise ConfigurationError(key, f"must be {wanted}, for {of}; got {shown(given)}")
+    wanted = f"a number with a unit ({', '.join(units)})" if units else "a number without a unit"
+    raise ConfigurationError(
+        key, f"must be {wanted}, because the origin is a {kind}; got {shown(given)}"
+    )
 
 
 def moment(value: object) -> float | None:
