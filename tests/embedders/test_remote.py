@@ -554,8 +554,13 @@ def test_the_name_tells_what_the_vectors_depend_on() -> None:
             {"query_prefix": "q: "},
             {"document_prefix": "q: "},
             {"model": "n"},
+            {"normalize": False},
+            {"extra_body": {"truncate": "START"}},
+            {"extra_body": {"truncate": "END"}},
         )
     }
-    names.add(made("openai", "http://g").name)
-    assert len(names) == 6
+    azure = "http://g/openai/deployments/{}?api-version=2024-10-21"
+    names |= {made("openai", url).name for url in ("http://g", azure.format(1), azure.format(2))}
+    assert len(names) == 11
+    assert made("openai", "http://h/v1").name == made("openai", "http://h").name
     assert math.isfinite(made("tei", "http://h", dimensions=5).dimension)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -106,7 +108,10 @@ class RemoteEmbedder:
             version=wire.version,
             headers=headers,
         )
-        self._host = "" if url is None else where.host
+        base = where.address.removesuffix(wire.path).removesuffix(wire.version)
+        self._place = "" if url is None else base.partition("//")[2]  # Azure's has the deployment
+        body = checked_body(extra_body or {})
+        self._changes = ("" if normalize else "unnormalized", _digest(body) if body else "")
         most = integer("max_response_bytes", max_response_bytes, 1)
         self._client = EmbeddingClient(
             wire,
@@ -114,7 +119,7 @@ class RemoteEmbedder:
             JsonClient(http2=http2, verify=verify, max_bytes=most),
             timeout=timeout,
             normalize=normalize,
-            extra_body=checked_body(extra_body or {}),
+            extra_body=body,
             dimension=self._dimensions,
         )
 
@@ -122,8 +127,8 @@ class RemoteEmbedder:
     def name(self) -> str:
         """The service, the model, and everything else that the vectors depend on."""
         size = "" if self._dimensions is None else str(self._dimensions)
-        parts = (self.format, self._host, self._model or "", size, self._wording.name)
-        return ":".join(filter(None, parts))
+        parts = (self.format, self._place, self._model or "", size, self._wording.name)
+        return ":".join(filter(None, (*parts, *self._changes)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -219,6 +224,11 @@ class RemoteEmbedder:
 def _is_too_long(error: ServiceError) -> bool:
     """Return whether a text may have been refused for its length."""
     return error.request_rejected and (error.status == 413 or bool(_TOO_LONG.search(str(error))))
+
+
+def _digest(body: Mapping[str, object]) -> str:
+    """Return what names ``body``, which may hold a secret."""
+    return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=4).hexdigest()
 
 
 def _limit(wire: EmbedFormat, batch_size: int | None, batch_tokens: int | None) -> RequestLimit:
