@@ -109,7 +109,12 @@ def replaced(paths: Sequence[str], shape: Mapping[str, object]) -> str | None:
         if any(script == path or script.startswith(f"{path}.") for path in paths)
         or script in holders(paths)
     )
-    return next(below, None) or next(same, None)
+    stored = (  # which fields are stored, and come by themselves, is not known
+        f"stored_fields: {pattern}"
+        for pattern in _names(_listed(shape.get("stored_fields")))
+        if "*" in pattern and any(fnmatchcase(path, pattern) for path in paths)
+    )
+    return next(below, None) or next(same, None) or next(stored, None)
 
 
 def _scripts(shape: Mapping[str, object]) -> list[str]:

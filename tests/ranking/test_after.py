@@ -232,6 +232,7 @@ def test_dates_are_read_in_the_forms_that_databases_keep(value: object) -> None:
         {"lat": "52.52", "lon": "13.405"},
         {"type": "Point", "coordinates": [13.405, 52.52]},
         {"type": "Point", "coordinates": [13.405, 52.52, 34.0]},
+        "POINT (13.405 52.52)",
         [{"lat": 0.0, "lon": 0.0}, {"lat": 52.52, "lon": 13.405}],
     ],
 )

@@ -68,8 +68,8 @@ class Decay:
 
     field: str
     """The field, as a dotted path: dates (ISO 8601, or seconds or milliseconds since 1970; without
-    a time zone in UTC), numbers, or places (``lat`` and ``lon``, ``"lat,lon"``, GeoJSON).
-    Numbers may be strings."""
+    a time zone in UTC), numbers, or places (``lat`` and ``lon``, ``"lat,lon"``, GeoJSON,
+    WKT). Numbers may be strings."""
     scale: float | str | timedelta
     """The distance from the offset at which the value is ``midpoint``; with the default one, the
     half-life. ``"12h"``, ``"30d"`` or ``"2w"`` for dates, ``"500m"`` or ``"5km"`` for places."""

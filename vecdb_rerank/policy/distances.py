@@ -22,6 +22,7 @@ _UNITS: Mapping[Kind, Mapping[str, float]] = {
     "number": {},
 }
 _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
+_POINT = re.compile(r"\s*POINT\s*\(\s*([^\s()]+)\s+([^\s()]+)[^()]*\)\s*", re.IGNORECASE)  # WKT
 # A larger number of seconds is past the year 5000, so it is milliseconds.
 _MILLISECONDS_FROM = 1e11
 _EARTH_RADIUS = 6_371_008.8  # metres; mean radius (IUGG)
@@ -98,12 +99,17 @@ def plain_number(value: object) -> float | None:
 
 
 def place(value: object) -> Place | None:
-    """Return a stored place: ``lat`` and ``lon``, ``"lat,lon"``, ``[lon, lat]`` or GeoJSON."""
+    """Return a stored place; None if it is none.
+
+    Places are ``lat`` and ``lon``, ``"lat,lon"``, ``[lon, lat]``, GeoJSON or WKT.
+    """
     if isinstance(value, Mapping):
         if "coordinates" in value:
             return place(value["coordinates"])
         return _checked(value.get("lat"), value.get("lon"))
     if isinstance(value, str):
+        if found := _POINT.fullmatch(value):
+            return _checked(found[2], found[1])
         latitude, _, longitude = value.partition(",")
         return _checked(latitude, longitude)
     if isinstance(value, list | tuple) and len(value) in (2, 3):  # the third is the altitude

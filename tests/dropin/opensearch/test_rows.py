@@ -212,6 +212,11 @@ SEARCH: dict[str, tuple[str, Any, str]] = {
         m(script_fields={"text": {"script": {"source": "1"}}}),
         "script_fields: text",
     ),
+    "`stored_fields` with a pattern that the text matches": (
+        PASSED,
+        m(stored_fields=["te*"]),
+        "stored_fields: te*",
+    ),
     "`stored_fields` `_none_`": (PASSED, m(stored_fields="_none_"), "stored_fields: "),
     "`filter_path` that shows ids, scores and text": (
         RERANKED,
