@@ -78,7 +78,7 @@ class ExplainedHit:
     """How a hit came to its rank: its ranks (from 1), scores and relevance.
 
     ``estimate`` stood in for a relevance that is None. ``after`` tells what each stage of
-    `Policy.after` made of it.
+    `Policy.after` did to it.
     """
 
     id: HitId

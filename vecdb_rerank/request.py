@@ -156,7 +156,7 @@ class SearchDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What a first pass brings for `Policy.after`, beside the text.
+    """What a first pass brings for `Policy.after`, besides the text.
 
     ``fields`` are dotted paths of the payload; they are not shown to the caller unless requested.
     ``filters`` are native filters by their settings' keys; `FirstPass.matching` tells which hits

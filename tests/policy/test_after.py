@@ -88,6 +88,8 @@ def test_a_mapping_names_its_stage() -> None:
         ({"type": "mmr", "lambda_mult": 1.1}, "lambda_mult"),
         ({"type": "mmr", "lambda": 0.5}, "lambda"),
         ({"type": "max_per", "field": "x", "n": 0}, "n"),
+        ({"type": "max_per", "field": "meta.*"}, "field"),
+        ({"type": "field", "field": "offers[].sales", "pivot": 1, "weight": 1}, "field"),
         ({"type": "max_per", "field": "x", "part": "path"}, "part"),
     ],
 )

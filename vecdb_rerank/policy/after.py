@@ -88,7 +88,7 @@ class Decay:
     type: Literal["decay"] = dataclasses.field(default="decay", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        is_text("field", self.field, "the name of a field")
+        _check_field(self.field)
         kind = kind_of("origin", self.origin)
         above("scale", length("scale", self.scale, kind), 0)
         length("offset", self.offset, kind)
@@ -125,7 +125,7 @@ class FieldSignal:
     type: Literal["field"] = dataclasses.field(default="field", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        is_text("field", self.field, "the name of a field")
+        _check_field(self.field)
         above("pivot", self.pivot, 0)
         in_range("weight", self.weight, 0, 1)
         one_of("curve", self.curve, get_args(Curve))
@@ -210,12 +210,20 @@ class MaxPer:
     type: Literal["max_per"] = dataclasses.field(default="max_per", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        is_text("field", self.field, "the name of a field")
+        _check_field(self.field)
         object.__setattr__(self, "n", integer("n", self.n, 1))
         one_of("part", self.part, get_args(Part))
 
 
 Stage = Boost | Decay | FieldSignal | Pin | Bury | Mmr | MaxPer
+
+
+def _check_field(given: object) -> None:
+    is_text("field", given, "the name of a field")
+    if "*" in str(given) or "[]" in str(given):
+        raise ConfigurationError(
+            "field", f"must be one dotted path, without * and []; got {shown(given)}"
+        )
 
 
 def _ids(given: object, most: int) -> tuple[int | str, ...]:
