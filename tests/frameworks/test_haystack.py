@@ -188,6 +188,7 @@ def test_a_chain_from_settings_is_saved_with_its_secrets_by_name(
         "model": "m",
         "retries": 0,
         "api_key": Secret.from_env_var("RERANK_KEY"),
+        "headers": {"X-Gateway": Secret.from_env_var("RERANK_KEY")},
     }
     chain: list[dict[str, Any]] = [service, {"type": "onnx"}]
     ranker = VecdbRerankRanker(chain, policy=REPLACE)
@@ -219,6 +220,14 @@ def test_a_key_that_is_missing_is_asked_for_before_anything_is_sent() -> None:
     [
         ({"reranker": {"type": "cohere", "api_key": KEY}}, "reranker.api_key"),
         ({"reranker": {"type": "http", "url": f"http://u:{KEY}@h"}}, "reranker.url"),
+        (
+            {"reranker": {"type": "http", "url": "http://h", "headers": {"X-Gateway": KEY}}},
+            "reranker.headers.X-Gateway",
+        ),
+        (
+            {"reranker": {"type": "http", "url": "http://h", "query_params": {"v": KEY}}},
+            "reranker.query_params.v",
+        ),
         ({"reranker": {"type": "onnyx"}}, "rerankers.0.type"),
         ({"reranker": [{"type": "onnx", "modle": "m"}]}, "rerankers.0.modle"),
         ({"policy": {"deadlin": 1}}, "policy.deadlin"),

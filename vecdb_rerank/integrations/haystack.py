@@ -423,7 +423,8 @@ def _document(found: FoundDocument) -> Document:
 def _resolved(value: object, key: str, secrets: bool) -> object:
     """Return settings with each `Secret` as its text, or as stars unless ``secrets``.
 
-    Raises `ConfigurationError` for a key in plain text, which would be saved with the pipeline.
+    Raises `ConfigurationError` for a key or header in plain text, which would be saved with the
+    pipeline.
     """
     if isinstance(value, Secret):
         return value.resolve_value() if secrets else "**********"
@@ -431,7 +432,8 @@ def _resolved(value: object, key: str, secrets: bool) -> object:
         return {name: _resolved(inner, f"{key}.{name}", secrets) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_resolved(inner, key, secrets) for inner in value]
-    if concealed(key.rpartition(".")[2], value) != value:
+    section, _, name = key.rpartition(".")
+    if concealed(section.rpartition(".")[2], {name: value}) != {name: value}:
         raise ConfigurationError(key, 'must be a Secret: Secret.from_env_var("…")')
     return value
 
