@@ -736,10 +736,10 @@ def test_the_doctor_names_the_section_of_a_model_that_does_not_load(
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize(
     ("follows", "configured", "level"),
-    [(True, True, "ok"), (False, True, "warning"), (False, False, "note")],
+    [(True, True, "ok"), (False, True, "warning"), (False, False, "note"), (None, False, "note")],
 )
 def test_the_doctor_finds_a_server_that_ignores_instructions(
-    follows: bool,
+    follows: bool | None,
     configured: bool,
     level: str,
     run: Callable[..., Ended],
@@ -748,6 +748,8 @@ def test_the_doctor_finds_a_server_that_ignores_instructions(
 ) -> None:
     def answer(request: Request) -> Response:
         body = request.json or {}
+        if follows is None and "instruction" in body:
+            return Response('{"error": {"message": "extra inputs are not permitted"}}', 422)
         shift = 0.01 if follows and "geology" in body.get("instruction", "") else 0.0
         scores = {
             n: 0.9 - shift if "egg" in text else 0.1 / (n + 1)

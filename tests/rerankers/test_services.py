@@ -148,6 +148,13 @@ def test_headers_and_parameters_are_sent_and_never_shown(
     assert not [secret for secret in hidden if secret in shown]
 
 
+def test_the_query_of_a_url_may_hold_any_letter(httpserver: HTTPServer) -> None:
+    httpserver.expect_request("/v2/rerank").respond_with_json(RECORDED["cohere"].answer)
+    url = httpserver.url_for("/") + "?clé=é%2Fà&b=1%202"
+    score(HttpReranker(url, model="m", query_params={"ü": "ö &"}))
+    assert httpserver.log[0][0].args.to_dict() == {"clé": "é/à", "b": "1 2", "ü": "ö &"}
+
+
 def test_headers_of_ones_own_replace_others_in_whatever_case(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/rerank").respond_with_json(RECORDED["pinecone"].answer)
     httpserver.expect_request("/v2/rerank").respond_with_json(RECORDED["cohere"].answer)

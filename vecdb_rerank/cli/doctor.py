@@ -168,8 +168,8 @@ def _reranker(section: RerankerSettings, search: SearchDefaults) -> Finding:
     if found.ignores_instructions:
         is_used = bool(search.instruction or getattr(section, "instruction", None))
         detail = (
-            f"{found.name}; {took}; instruction_ignored: the score of a pair is the same under two "
-            "instructions"
+            f"{found.name}; {took}; instruction_ignored: it refuses instructions, or scores "
+            "a pair the same under two"
         )
         fix = "update the server, or use a model whose template has a place for an instruction"
         return Finding("", "warning" if is_used else "note", detail, fix)

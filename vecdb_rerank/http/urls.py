@@ -6,8 +6,9 @@ import base64
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
+_ASCII = "".join(map(chr, range(33, 127)))  # the characters of a query that stay as they are
 _HOST = re.compile(r"[\w.~-]+|[0-9A-Fa-f:.]+(%[\w.~-]+)?")  # a name, or an address of IPv4 or IPv6
 
 
@@ -62,8 +63,9 @@ def split_url(url: str) -> SplitUrl:
     """Return ``url`` with its credentials and query taken out."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
-    values = [value for _, value in parse_qsl(parts.query)]
-    values += [pair.partition("=")[2] for pair in parts.query.split("&")]  # as a server has them
+    query = quote(parts.query, safe=_ASCII)
+    values = [value for _, value in parse_qsl(query)]
+    values += [pair.partition("=")[2] for pair in query.split("&")]  # as a server has them
     basic = None
     if at:
         name, _, password = user.partition(":")
@@ -72,4 +74,4 @@ def split_url(url: str) -> SplitUrl:
         # A user without a password is a token, as in https://<token>@host.
         values += [encoded, password or name, unquote(password or name)]
     address = urlunsplit(parts._replace(netloc=host, query="", fragment=""))
-    return SplitUrl(address, basic, parts.query, tuple(filter(None, dict.fromkeys(values))))
+    return SplitUrl(address, basic, query, tuple(filter(None, dict.fromkeys(values))))

@@ -9,6 +9,7 @@ from typing import Literal
 from vecdb_rerank.errors import VecdbRerankError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.http.retry import ServiceError
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import AnyReranker, BaseReranker
 from vecdb_rerank.resilience.adapt import adapt, call_steps
@@ -39,7 +40,7 @@ class Probe:
     ``milliseconds`` is an estimate of one call with ``documents`` documents of about 20 tokens.
     ``problem`` is what is wrong with its scores, if anything; it is an ``error`` if they rank
     nothing or are on another scale, else a ``warning``. ``ignores_instructions`` means that a
-    server accepts an instruction, and scores a pair the same under two.
+    server refuses instructions, or scores a pair the same under two.
     """
 
     name: str
@@ -70,13 +71,18 @@ def probe(reranker: AnyReranker, documents: int = 50) -> Probe:
 
 
 def _ignores(reranker: BaseReranker) -> bool:
-    """Return whether a server scores one pair the same under two instructions.
+    """Return whether a server refuses instructions, or scores one pair the same under two.
 
     A local model reads what it is given.
     """
     if reranker.local or not reranker.takes_instruction:
         return False
-    first, second = (_score(reranker.with_instruction(one), 1).raw for one in _INSTRUCTIONS)
+    try:
+        first, second = (_score(reranker.with_instruction(one), 1).raw for one in _INSTRUCTIONS)
+    except ServiceError as error:
+        if not error.request_rejected:
+            raise
+        return True
     return list(first) == list(second)
 
 
