@@ -23,6 +23,8 @@ def asking(
 
 def silent(query: object) -> object:
     """Return a query that shows nothing in hits by itself: without its own names and inner hits."""
+    if isinstance(query, str):  # first: the scanner's unknown values answer this question alone
+        return query
     if isinstance(query, list | tuple):
         return [silent(one) for one in query]
     if not isinstance(query, Mapping):
