@@ -222,6 +222,7 @@ CUSTOM: dict[str, Any] = {"body": {"q": "{query}", "docs": "{documents}"}, "scor
         ({"body": {"q": "{query}", "doc": "{document}"}}, "custom.body"),
         ({"body": {"q": "{query}", "docs": ["{document}", "x"]}}, "custom.body"),
         ({"body": {**CUSTOM["body"], "since": dt.date(2026, 1, 1)}}, "custom.body"),
+        ({"score": ""}, "custom.index"),
         ({"path": "score"}, "custom.path"),
         ({"path": "/score/{query}"}, "custom.path"),
         ({"instructed_query": "{instruction}"}, "custom.instructed_query"),

@@ -6,6 +6,6 @@ from vecdb_rerank.embedders.remote import RemoteEmbedder
 
 
 class CohereEmbedder(RemoteEmbedder):
-    """Embeds texts by Cohere's API (v2), which tells queries from documents by ``input_type``."""
+    """Embeds texts by Cohere's API (v2), which marks queries and documents by ``input_type``."""
 
     format = "cohere"

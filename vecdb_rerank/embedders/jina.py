@@ -6,6 +6,6 @@ from vecdb_rerank.embedders.remote import RemoteEmbedder
 
 
 class JinaEmbedder(RemoteEmbedder):
-    """Embeds texts by Jina AI's API, which tells queries from documents by ``task``."""
+    """Embeds texts by Jina AI's API, which marks queries and documents by ``task``."""
 
     format = "jina"

@@ -6,6 +6,6 @@ from vecdb_rerank.embedders.remote import RemoteEmbedder
 
 
 class VoyageEmbedder(RemoteEmbedder):
-    """Embeds texts by Voyage AI's API, which tells queries from documents by ``input_type``."""
+    """Embeds texts by Voyage AI's API, which marks queries and documents by ``input_type``."""
 
     format = "voyage"

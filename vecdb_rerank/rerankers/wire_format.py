@@ -120,6 +120,8 @@ class WireFormat:
             )
         if self.id is not None and "id" not in found:
             raise ConfigurationError("custom.id", "needs {id} beside {document} in the body")
+        if not self.score and (self.index or self.id):
+            raise ConfigurationError("custom.index", 'must be "" if a result is the score itself')
         query = self.instructed_query
         if query is not None and not names(query) >= {"query", "instruction"}:
             raise ConfigurationError(

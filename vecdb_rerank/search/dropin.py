@@ -59,7 +59,7 @@ def rerank_query(text: str | None = None, *, instruction: str | None = None) -> 
 
     ``instruction`` says what counts as relevant, for the rerankers. For calls that a framework
     makes, which cannot pass the arguments on. Safe under threads and tasks. Raises
-    `ConfigurationError` if ``text`` or ``instruction`` is none.
+    `ConfigurationError` if ``text`` or ``instruction`` is not a str.
     """
     check_type("rerank_query", text, str)
     if instruction is not None:

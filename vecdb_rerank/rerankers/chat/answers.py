@@ -60,7 +60,7 @@ class Permutation:
 
     @property
     def is_repaired(self) -> bool:
-        """Whether the answer was no permutation."""
+        """Whether the answer was not a permutation."""
         return self.missing + self.doubled + self.unknown > 0
 
 

@@ -23,7 +23,7 @@ class Dialect:
 
     ``tokens_field`` bounds an answer: ``max_tokens`` is what most servers know, and what OpenAI's
     newer models refuse. ``alternatives`` of the first token are requested with their log
-    probabilities (OpenAI allows 20, some servers 5, 0 is none).
+    probabilities (OpenAI allows 20, some servers 5; 0 requests none).
     """
 
     tokens_field: str = "max_tokens"

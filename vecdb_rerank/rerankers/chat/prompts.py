@@ -1,7 +1,7 @@
 """What a language model is asked: texts as JSON data, apart from the instructions.
 
 Queries and documents are untrusted. JSON strings delimit them, so that no text can end a document
-or begin another; what chat templates read as a special token is written so that it is none.
+or begin another; what chat templates read as a special token is broken up by a space.
 """
 
 from __future__ import annotations
