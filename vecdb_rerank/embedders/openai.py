@@ -10,8 +10,8 @@ class OpenAIEmbedder(RemoteEmbedder):
 
     The address of an Azure deployment is
     ``https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=…``. Its key goes into
-    the header ``api-key``. The API does not distinguish queries from documents; set ``query_prefix`` and
-    ``document_prefix`` for a model that was trained with them.
+    the header ``api-key``. The API does not distinguish queries from documents; set
+    ``query_prefix`` and ``document_prefix`` for a model that was trained with them.
     """
 
     format = "openai"

@@ -22,7 +22,8 @@ class FunctionReranker:
             had no time for, and a keyword argument ``instruction``, what counts as relevant.
         name: a short name for outcomes and logs; by default the function's.
 
-    Raises `ConfigurationError` if ``function`` cannot be called. A connector or client checks its arguments.
+    Raises `ConfigurationError` if ``function`` cannot be called. A connector or client checks its
+    arguments.
 
     """
 
