@@ -58,6 +58,19 @@ class Identity(BaseReranker):
         return Scores.from_relevance([1.0 - i / n for i in range(n)])
 
 
+MAPPING = {
+    "docs": {
+        "mappings": {
+            "properties": {
+                "text": {"type": "text"},
+                "title": {"type": "text"},
+                "dense": {"type": "knn_vector", "dimension": len(VECTOR)},
+            }
+        }
+    }
+}
+
+
 class Failing(BaseReranker):
     """Is down, and soon left alone."""
 
@@ -123,6 +136,7 @@ def opensearch(k: int, reranker: BaseReranker) -> Search:
     answer = {"responses": [texts(k), hits(k, 0, 20.0, {}), hits(k, k // 2, 2.0, {})]}
     client = OpenSearch()
     client.msearch = lambda **_: answer  # the replay
+    client.indices.get_mapping = lambda **_: MAPPING  # read once
     connector = OpenSearchConnector(
         client, "docs", reranker=reranker, embedder=None, policy=PATIENT
     )
