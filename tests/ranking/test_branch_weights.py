@@ -75,6 +75,7 @@ def test_given_weights_win() -> None:
         ((0.9, 0.45), (2 / 3, 1 / 3)),
         ((0.99, 0.1), (1.0, 0.0)),
         ((0.0, 0.4), (0.0, 1.0)),
+        ((0.58, 0.12), (0.5, 0.5)),  # sentences find neither: pages of tables
     ],
 )
 def test_a_branch_that_loses_stored_documents_counts_less(
@@ -87,7 +88,8 @@ def test_a_branch_that_loses_stored_documents_counts_less(
 
 
 @pytest.mark.parametrize(
-    ("found", "weak"), [((0.98, 0.6), None), ((0.98, 0.2), "dense"), ((0.1, 0.6), "bm25")]
+    ("found", "weak"),
+    [((0.98, 0.6), None), ((0.98, 0.2), "dense"), ((0.1, 0.6), "bm25"), ((0.58, 0.12), None)],
 )
 def test_a_weak_branch_is_named(found: tuple[float, float], weak: str | None) -> None:
     sentence = branch_weights.weak_branch(auto(found))

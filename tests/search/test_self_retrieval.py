@@ -30,6 +30,7 @@ AUTO = Fusion(weights="auto")
             "warning",
             ("0.98, 0.8",),
         ),
+        ((0.58, 0.12), Fusion(), "ok", ("0.58", "0.12")),  # sentences are no queries here
         ((0.0, 0.0), Fusion(), "warning", ("neither",)),
     ],
 )

@@ -27,6 +27,9 @@ STEEP, TENTH = 0.35, 10
 LOST, SOUND = 0.3, 0.7
 # Below this share of the other's self-retrieval, a branch is reported as weak.
 WEAK = 0.5
+# If the better branch finds fewer, sentences are no queries for these documents (pages of tables),
+# and only a branch that finds none of them is weak.
+TELLING, NONE_FOUND = 0.6, 0.03
 
 
 def decide(branches: Branches, fusion: Fusion) -> dict[str, BranchWeight]:
@@ -90,7 +93,7 @@ def steepness(scores: Collection[float]) -> float:
 
 def reliability(self_retrieval: tuple[float, float] | None) -> tuple[float, float]:
     """Return the share of its weight (0 to 1) that (bm25, dense) keep in this collection."""
-    if self_retrieval is None:
+    if self_retrieval is None or not _is_telling(self_retrieval):
         return 1.0, 1.0
     best = max(self_retrieval)
     bm25, dense = (
@@ -101,7 +104,7 @@ def reliability(self_retrieval: tuple[float, float] | None) -> tuple[float, floa
 
 def weak_branch(fusion: Fusion) -> str | None:
     """Return a sentence about a branch that finds far fewer stored documents than the other."""
-    if fusion.self_retrieval is None:
+    if fusion.self_retrieval is None or not _is_telling(fusion.self_retrieval):
         return None
     (weak, name), (sound, other) = sorted(zip(fusion.self_retrieval, BRANCHES, strict=True))
     if weak >= WEAK * sound:
@@ -110,6 +113,11 @@ def weak_branch(fusion: Fusion) -> str | None:
         f"by a sentence of a stored document, {name} finds it far more rarely than {other} "
         f"(mean reciprocal rank {weak:.2f}, {sound:.2f})"
     )
+
+
+def _is_telling(self_retrieval: tuple[float, float]) -> bool:
+    """Check whether the values tell a weak branch from documents that no sentence finds."""
+    return max(self_retrieval) >= TELLING or min(self_retrieval) < NONE_FOUND
 
 
 def _shared(weights: Mapping[str, tuple[float, str]]) -> dict[str, BranchWeight]:
