@@ -76,8 +76,10 @@ class GuardedReranker:
         """
         reading = reading or ReadAll()
         reranker = self._instructed(instruction)
-        focus = Focus(query, texts) if policy.passages.mode == "focus" else None
         reading.start(reranker)
+        focus: Focus | None = None
+        if policy.passages.mode == "focus":  # all texts, so that no batch changes what is read
+            focus = yield Compute(lambda: Focus(query, texts), deadline.remaining())
         answer = self._scale.answer()
         unread: list[float | None] = [None] * len(texts)
         calibrated = self._calibration(policy) is not None and self._scale.reason is None
