@@ -7,6 +7,7 @@ To add a format, add a row to `FORMATS`, its name to `FormatName`, and a recorde
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, get_args
 
 from vecdb_rerank._checks import one_of
@@ -43,6 +44,15 @@ _RANKING = {
     "passages": [{"text": "{document}"}],
     "truncate": "END",
 }
+_NIM = WireFormat(
+    "/v1/ranking",
+    _RANKING,
+    results="rankings",
+    score="logit",
+    scale="logits",
+    error="detail",
+    max_documents=512,
+)
 
 # What was read for each row, in 2026: the services' own API references and, marked *, the requests
 # of their SDKs (``tests/rerankers/sdk_requests.json``).
@@ -101,24 +111,8 @@ FORMATS: Mapping[FormatName, WireFormat] = {
     "sglang": WireFormat(
         "/v1/rerank", {**_NO_DOCUMENTS, "instruct": "{instruction}"}, results="", score="score"
     ),
-    "nim": WireFormat(
-        "/v1/ranking",
-        _RANKING,
-        results="rankings",
-        score="logit",
-        scale="logits",
-        error="detail",
-        max_documents=512,
-    ),
-    "nim_hosted": WireFormat(
-        "/v1/retrieval/{model_with_underscores}/reranking",
-        _RANKING,
-        results="rankings",
-        score="logit",
-        scale="logits",
-        error="detail",
-        max_documents=512,
-    ),
+    "nim": _NIM,
+    "nim_hosted": replace(_NIM, path="/v1/retrieval/{model_with_underscores}/reranking"),
     "mixedbread": WireFormat(
         "/v1/reranking",
         {

@@ -78,7 +78,7 @@ def functions(draw: st.DrawFn) -> Function:
 def joined(mode: str, own: list[Function], source: Source) -> float:
     """The value of the functions that a document passes; 1 if there is none.
 
-    A single function without filter is no mean of its weight: OpenSearch has it by itself.
+    OpenSearch does not divide by the weight of a single function without a filter.
     """
     passing = [f for f in own if f.passes(source)]
     values = [f.weight * f.value(source) for f in passing]

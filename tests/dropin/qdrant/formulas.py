@@ -115,7 +115,7 @@ terms = st.recursive(
     ),
     max_leaves=6,
 )
-# With a feature that is no weight, and the score as it is or turned.
+# A payload value is added, not only multiplied; the score counts as it is, negated or decayed.
 formulas = st.tuples(terms, st.sampled_from((SCORE, negative(SCORE), fading(SCORE))), terms).map(
     lambda three: added([three[1], multiplied([three[0], N]), multiplied([three[2], SCORE])])
 )
