@@ -12,7 +12,7 @@ from typing import TypeVar
 from vecdb_rerank.adopt.description import Description
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
-from vecdb_rerank.model import Ranking
+from vecdb_rerank.model import HitId, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, MAX_K, Mode, Search
 from vecdb_rerank.search import misfit
@@ -22,6 +22,7 @@ from vecdb_rerank.search.payload_size import PayloadSize
 from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_opensearch import (
+    caller_filter,
     check,
     conditions,
     describe,
@@ -324,6 +325,30 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
     def describe_error(self, error: Exception) -> str:
         """Return one line for a foreign error."""
         return errors.describe(error, self._where)
+
+    def caller_filter(self, given: object, required: object = None) -> list[object] | None:
+        """Return the filter of a search for a caller who is not trusted."""
+        return caller_filter.combined(given, required)
+
+    def document(
+        self, id: HitId, filter: object, deadline: Deadline
+    ) -> Flow[Mapping[str, object] | None]:
+        """Return the source of a document that matches ``filter``, or None."""
+        wanted: list[object] = [{"ids": {"values": [str(id)]}}]
+        if filter is not None:
+            wanted += filter if isinstance(filter, list) else [filter]
+        shown = source_selection.project({}, self._text_fields.paths, self._layout).parts
+        body = {"query": {"bool": {"filter": wanted}}, "size": 1, **shown}
+        index, params = self._layout.index, self._limit(deadline)
+        answer = yield from self._call(
+            lambda: self._client.search(body=body, index=index, params=params), deadline
+        )
+        hits = errors.whole(answer)["hits"]["hits"]
+        return hits[0].get("_source", {}) if hits else None
+
+    def is_refused(self, error: BaseException | None) -> bool:
+        """Check whether OpenSearch refused a request for what it asks for."""
+        return isinstance(error, Exception) and errors.is_refused(error)
 
     def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
         """Create the index if it is missing."""

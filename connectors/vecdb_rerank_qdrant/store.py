@@ -15,7 +15,7 @@ from vecdb_rerank.errors import ConfigurationError, SchemaError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
 from vecdb_rerank.http.time_limit import until
-from vecdb_rerank.model import Candidate, Ranking
+from vecdb_rerank.model import Candidate, HitId, Ranking
 from vecdb_rerank.protocols import FirstPass, Vector
 from vecdb_rerank.request import BRANCHES, Mode, Search
 from vecdb_rerank.search import misfit
@@ -24,6 +24,7 @@ from vecdb_rerank.search.payload_size import PayloadSize
 from vecdb_rerank.search.store import Finding, Store, call_client
 from vecdb_rerank.text_fields import TextFields
 from vecdb_rerank_qdrant import (
+    caller_filter,
     describe,
     errors,
     payload_selection,
@@ -319,6 +320,35 @@ class QdrantStore(Store[models.QueryResponse]):
         """Return one line for a foreign error."""
         grpc = self._over_grpc and not errors.is_rest(error)
         return errors.describe(error, grpc_address(self._client) if grpc else self._where)
+
+    def caller_filter(self, given: object, required: object = None) -> models.Filter | None:
+        """Return the filter of a search for a caller who is not trusted."""
+        return caller_filter.combined(given, required)
+
+    def document(
+        self, id: HitId, filter: object, deadline: Deadline
+    ) -> Flow[Mapping[str, object] | None]:
+        """Return the payload of a point that matches ``filter``, or None."""
+        if not stored_ids.is_point_id(id):
+            return None
+        conditions: list[models.Condition] = [models.HasIdCondition(has_id=[id])]
+        if isinstance(filter, models.Filter):
+            conditions.append(filter)
+        name, wanted = self._layout.collection, models.Filter(must=conditions)
+        found: list[models.Record]
+        found, _ = yield from self._call(
+            lambda: self._client.scroll(name, wanted, limit=1), deadline
+        )
+        return found[0].payload or {} if found else None
+
+    def rest(self, response: models.QueryResponse, seconds: float) -> object:
+        """Return a response as Qdrant's REST API would."""
+        result = response.model_dump(mode="json", exclude_none=True)
+        return {"result": result, "status": "ok", "time": seconds}
+
+    def is_refused(self, error: BaseException | None) -> bool:
+        """Check whether Qdrant refused a request for what it asks for."""
+        return isinstance(error, Exception) and errors.is_refused(error)
 
     def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
         """Create the collection if it is missing."""

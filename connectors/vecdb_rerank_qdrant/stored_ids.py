@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from qdrant_client.http import models
 
 from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.model import HitId
 from vecdb_rerank.text_fields import lookup
 from vecdb_rerank_qdrant.client import Client
 from vecdb_rerank_qdrant.writer import native_id
 
 _BATCH = 100  # ids per request
 _PAGE = 1_000  # points per response
+
+
+def is_point_id(id: HitId) -> bool:
+    """Check whether ``id`` is of the form that Qdrant's own ids have: an integer, or a UUID."""
+    if isinstance(id, int):
+        return 0 <= id < 2**64
+    try:
+        UUID(id)
+    except ValueError:
+        return False
+    return True
 
 
 def own(client: Client, collection: str, ids: Sequence[str]) -> Flow[set[str]]:

@@ -15,6 +15,7 @@ from vecdb_rerank.errors import (
 )
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.model import HitId
 from vecdb_rerank.protocols import Database
 from vecdb_rerank.request import BRANCHES, Branch, Language, Mode
 
@@ -103,6 +104,37 @@ class Store(Database[ResponseT]):
         """
         for key in filters:
             raise ConfigurationError(key, f"{self.name} evaluates no filters of boosts")
+
+    def caller_filter(self, given: object, required: object = None) -> object | None:
+        """Return the filter of a search for a caller who is not trusted.
+
+        ``given`` is the caller's, as JSON; ``required``, which is trusted, has to match as well.
+        Raises `ConfigurationError` (key ``filter…``) if ``given`` runs code, reads other
+        documents than those searched, or is no filter.
+        """
+        if given is not None:
+            raise ConfigurationError("filter", f"{self.name} does not check the filters of callers")
+        return required
+
+    def document(
+        self, id: HitId, filter: object, deadline: Deadline
+    ) -> Flow[Mapping[str, object] | None]:
+        """Return the payload of a hit's document, or None if there is none or ``filter`` differs.
+
+        ``filter`` is in the database's own terms; None matches every document.
+        """
+        raise NotImplementedError
+
+    def rest(self, response: ResponseT, seconds: float) -> object:  # noqa: ARG002 - overridden
+        """Return a response as the database's REST API would, in the types of JSON.
+
+        ``seconds`` is the time that the search took.
+        """
+        return response
+
+    def is_refused(self, error: BaseException | None) -> bool:  # noqa: ARG002 - overridden
+        """Check whether the client's ``error`` means that the request itself was wrong."""
+        return False
 
     def create(self, dimension: int | None, mode: Mode) -> Flow[bool]:
         """Create the collection if it is missing; return whether this call did.

@@ -1,0 +1,25 @@
+"""Ids as text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.server.document_ids import read, written
+
+
+@given(st.integers(0, 2**64 - 1) | st.text(min_size=1, max_size=512))
+def test_every_id_comes_back_with_its_type(id: int | str) -> None:
+    assert read(written(id)) == id
+    assert type(read(written(id))) is type(id)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "str:", "int:", "int:one", "int:1.5", "int:" + "9" * 30, "x" * 5_000, 1, None]
+)
+def test_other_texts_are_refused(text: object) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(text)
+    assert caught.value.key == "id"

@@ -1,0 +1,1 @@
+"""The reranker and the search as a service."""

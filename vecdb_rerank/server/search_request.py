@@ -1,0 +1,92 @@
+"""Read the body of a search: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal, Self, cast, get_args
+
+from vecdb_rerank._checks import check_names, integer, is_bool, is_mapping, one_of
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.request import MAX_K, Mode, check_query
+
+MAX_OFFSET = MAX_K
+MAX_QUERY = 10_000  # characters; no embedder or reranker reads more
+MAX_DEPTH = 32  # of a filter's objects and lists
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """A checked search of a caller; None stands for the configured default.
+
+    ``filter`` is JSON in the database's own terms, and its content is not checked yet.
+    """
+
+    query: str
+    k: int | None = None
+    limit: int | None = None
+    offset: int = 0
+    mode: Mode | None = None
+    filter: Mapping[str, object] | list[object] | None = None
+    explain: bool = False
+
+    @classmethod
+    def of(cls, body: object, *, max_k: int = MAX_K) -> Self:
+        """Return the search that ``body`` describes; keys that are null count as missing.
+
+        Raises `ConfigurationError`, whose key is the field, for one that is unknown or wrong.
+        ``max_k`` is the highest ``k`` and ``limit``.
+        """
+        is_mapping("body", body, "field")
+        given = {name: value for name, value in cast(_Body, body).items() if value is not None}
+        check_names(given, [field.name for field in fields(cls)])
+        check_query(query := given.get("query"))
+        query = cast(str, query)
+        if len(query) > MAX_QUERY:
+            raise ConfigurationError(
+                "query", f"must be at most {MAX_QUERY:,} characters, got {len(query):,}"
+            )
+        if (mode := given.get("mode")) is not None:
+            one_of("mode", mode, get_args(Mode))
+        is_bool("explain", explain := given.get("explain", False))
+        return cls(
+            query=query,
+            k=_count("k", given.get("k"), max_k),
+            limit=_count("limit", given.get("limit"), max_k),
+            offset=integer("offset", given.get("offset", 0), 0, MAX_OFFSET),
+            mode=cast(Mode | None, mode),
+            filter=_filter(given.get("filter")),
+            explain=bool(explain),
+        )
+
+
+_Body = Mapping[str, object]
+
+
+def _count(key: Literal["k", "limit"], given: object, most: int) -> int | None:
+    return None if given is None else integer(key, given, 1, most)
+
+
+def _filter(given: object) -> Mapping[str, object] | list[object] | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict | list):
+        raise ConfigurationError("filter", "must be an object, or a list of objects")
+    _check_depth(given)
+    return given
+
+
+def _check_depth(value: object) -> None:
+    """Raise if a filter is nested so deeply that walking it would exhaust the stack."""
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return
+    raise ConfigurationError("filter", f"must not be nested more than {MAX_DEPTH} levels deep")
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
