@@ -97,13 +97,14 @@ def sentence_transformers() -> None:
 
 
 def torch() -> None:
-    from vecdb_rerank import CrossEncoderReranker
+    from vecdb_rerank import CrossEncoderReranker, TorchEmbedder
 
     _fails(
         lambda: CrossEncoderReranker("./nowhere").score("q", ["d"], deadline=Deadline()),
         VecdbRerankError,
         "nowhere",
     )
+    _fails(lambda: TorchEmbedder("./nowhere"), VecdbRerankError, "nowhere")
 
 
 def flagembedding() -> None:

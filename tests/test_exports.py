@@ -23,8 +23,8 @@ HttpReranker IngestError IngestReport InvalidRerankerError JinaEmbedder LateInte
 LlmReranker MaxPer MissingDependencyError Mmr OnnxEmbedder OnnxReranker OpenAIEmbedder Outcome
 Passages Pin Policy RerankError RerankTimeoutError Reranker RerankerSkippedError SchemaError Scores
 SearchDefaults SearchOptions SentenceTransformersEmbedder Skip StageEffect TeiEmbedder TextFields
-VecdbRerankError VoyageEmbedder WireFormat __version__ billed_units connect connect_async observe
-rerank_query
+TorchEmbedder VecdbRerankError VoyageEmbedder WireFormat __version__ billed_units connect
+connect_async observe rerank_query
 """
 EXPORTS = {
     "vecdb_rerank": CORE,

@@ -13,6 +13,7 @@ from vecdb_rerank.embedders.sentence_transformers import (
     SentenceTransformersEmbedder as SentenceTransformersEmbedder,
 )
 from vecdb_rerank.embedders.tei import TeiEmbedder as TeiEmbedder
+from vecdb_rerank.embedders.torch import TorchEmbedder as TorchEmbedder
 from vecdb_rerank.embedders.voyage import VoyageEmbedder as VoyageEmbedder
 from vecdb_rerank.errors import ConfigurationError as ConfigurationError
 from vecdb_rerank.errors import DatabaseError as DatabaseError

@@ -24,6 +24,7 @@ from vecdb_rerank.config.settings import (
     OpenSearchSettings,
     QdrantSettings,
     SentenceTransformersSettings,
+    TorchEmbedderSettings,
     inside,
 )
 from vecdb_rerank.errors import ConfigurationError
@@ -153,6 +154,7 @@ def test_a_variable_that_is_nested_too_deeply_is_named(env: Any) -> None:
         ("backend", "opensearch", OpenSearchSettings),
         ("embedder", "onnx", OnnxEmbedderSettings),
         ("embedder", "sentence_transformers", SentenceTransformersSettings),
+        ("embedder", "torch", TorchEmbedderSettings),
         ("embedder", "none", NoneSettings),
         ("reranker", "onnx", OnnxRerankerSettings),
         ("reranker", "http", HttpRerankerSettings),
@@ -163,6 +165,7 @@ def test_a_variable_that_is_nested_too_deeply_is_named(env: Any) -> None:
 def test_the_type_chooses_the_keys_of_a_section(section: str, kind: str, expected: type) -> None:
     more = {
         "sentence_transformers": {"model": "m"},
+        "torch": {"model": "m"},
         "http": {"url": "http://localhost", "format": "tei"},
     }.get(kind, {})
     given: dict[str, Any] = {section: {"type": kind, **more}}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.checkpoints import minilm
+from tests.torch_engine.test_untrusted_text import wheel_model
 from vecdb_rerank.embedders.function import FunctionEmbedder
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
+from vecdb_rerank.embedders.torch import TorchEmbedder
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
 from vecdb_rerank.testing import EmbedderContract, HashEmbedder, RerankerContract
@@ -31,6 +33,13 @@ class TestOnnxEmbedder(EmbedderContract):
     @classmethod
     def embedder(cls) -> OnnxEmbedder:
         return OnnxEmbedder()
+
+
+class TestTorchEmbedder(EmbedderContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def embedder(cls) -> TorchEmbedder:
+        return TorchEmbedder(wheel_model(), device="cpu")
 
 
 class TestFunctionEmbedder(EmbedderContract):

@@ -10,6 +10,7 @@ import pytest
 
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.embedders.sentence_transformers import SentenceTransformersEmbedder
+from vecdb_rerank.embedders.torch import TorchEmbedder
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.model import Scores
 from vecdb_rerank.protocols import BaseReranker, Embedder
@@ -148,7 +149,11 @@ def sentence_transformers() -> Embedder:
     return SentenceTransformersEmbedder(wheel_model(), device="cpu")
 
 
-@pytest.mark.parametrize("make", [OnnxEmbedder, sentence_transformers])
+def in_torch() -> Embedder:
+    return TorchEmbedder(wheel_model(), device="cpu")
+
+
+@pytest.mark.parametrize("make", [OnnxEmbedder, sentence_transformers, in_torch])
 def test_special_tokens_are_text_for_embedders(make: Callable[[], Embedder]) -> None:
     embedder = make()
     for token in ("[SEP]", "[PAD]", "[UNK]"):

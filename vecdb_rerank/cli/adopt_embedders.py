@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from vecdb_rerank.protocols import Embedder
 
 _BUNDLED = "bundled"
-_LOCAL = ("onnx", "sentence_transformers")  # embedders that send no text anywhere
+_LOCAL = ("onnx", "torch", "sentence_transformers")  # embedders that send no text anywhere
 _SERVICES = ("openai", "cohere", "voyage", "jina", "tei")  # asked only if they are named
 
 

@@ -431,6 +431,21 @@ class SentenceTransformersSettings(Section):
     trust_remote_code: bool = False
 
 
+class TorchEmbedderSettings(Section):
+    """A sentence-transformers checkpoint in torch, without padding."""
+
+    type: Literal["torch"] = "torch"
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    max_length: int | None = Field(None, ge=8)
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    query_prefix: str | None = None
+    document_prefix: str | None = None
+    trust_remote_code: bool = False
+    batch_tokens: int | None = Field(None, ge=1)
+
+
 class CascadeSettings(Section):
     """Two rerankers: ``first`` scores all candidates, ``then`` the best of them.
 
@@ -511,6 +526,7 @@ BackendSettings = Annotated[
 EmbedderSettings = Annotated[
     Annotated[OnnxEmbedderSettings, Tag("onnx")]
     | Annotated[SentenceTransformersSettings, Tag("sentence_transformers")]
+    | Annotated[TorchEmbedderSettings, Tag("torch")]
     | Annotated[OpenAIEmbedderSettings, Tag("openai")]
     | Annotated[CohereEmbedderSettings, Tag("cohere")]
     | Annotated[TeiEmbedderSettings, Tag("tei")]

@@ -93,10 +93,6 @@ class Engine(ABC, Generic[R]):
         return not self._closed
 
     @abstractmethod
-    def score(self, call: Call) -> Scores:
-        """Return the scores of a call's documents; None for those not computed in time."""
-
-    @abstractmethod
     def _new_runner(self) -> Runner[R]:
         """Load the model."""
 

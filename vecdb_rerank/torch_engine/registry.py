@@ -5,28 +5,40 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, cast
 
+from vecdb_rerank.torch_engine.embedding import EmbeddingEngine
 from vecdb_rerank.torch_engine.engine import LogitEngine
 from vecdb_rerank.torch_engine.late_interaction import LateInteractionEngine
-from vecdb_rerank.torch_engine.spec import Spec
+from vecdb_rerank.torch_engine.spec import EmbeddingSpec, Spec
 
 AnyEngine: TypeAlias = LogitEngine | LateInteractionEngine
-_engines: dict[Spec, AnyEngine] = {}
+E = TypeVar("E", LogitEngine, LateInteractionEngine, EmbeddingEngine)
+_engines: dict[Spec, AnyEngine | EmbeddingEngine] = {}
 _lock = threading.Lock()
 
 
 def get_engine(spec: Spec) -> AnyEngine:
-    """Return the engine for ``spec``, which loads its model on first use.
+    """Return the reranking engine for ``spec``, which loads its model on first use.
 
     A closed engine, or one whose model failed to load, is replaced.
     """
+    if spec.encoder_only:
+        return _get(spec, LateInteractionEngine)
+    return _get(spec, LogitEngine)
+
+
+def get_embedding_engine(spec: EmbeddingSpec) -> EmbeddingEngine:
+    """Do the same for an embedding engine."""
+    return _get(spec, EmbeddingEngine)
+
+
+def _get(spec: Spec, kind: type[E]) -> E:
     with _lock:
         engine = _engines.get(spec)
         if engine is None or not engine.usable:
-            kind = LateInteractionEngine if spec.encoder_only else LogitEngine
             engine = _engines[spec] = kind(spec)
-        return engine
+        return cast("E", engine)  # the class of the spec decides
 
 
 def shutdown() -> None:

@@ -85,7 +85,7 @@ class LogitRunner(Runner[float]):
         self.encoder = CachedEncoder(
             loaded.tokenizer, loaded.template, spec.max_length, cache_bytes
         )
-        self.forward = make_forward(spec, loaded, self.budget)(loaded.template)
+        self.forward = make_forward(spec, loaded, self.budget, first_only=True)(loaded.template)
 
 
 def supports_packing(model: PreTrainedModel) -> bool:
@@ -99,21 +99,24 @@ def supports_packing(model: PreTrainedModel) -> bool:
 
 
 def make_forward(
-    spec: Spec, loaded: loading.Loaded, budget: TokenBudget
+    spec: Spec, loaded: loading.Loaded, budget: TokenBudget, *, first_only: bool
 ) -> Callable[[Template], PackedForward | PaddedForward]:
-    """Prepare the model for fast forward passes; return what makes one for a template."""
+    """Prepare the model for fast forward passes; return what makes one for a template.
+
+    With ``first_only``, only the first token of each document is read from the last hidden state.
+    """
     model = loaded.model
     if not supports_packing(model):
         return lambda template: PaddedForward(model, template, budget, loaded.head)
     architecture = PACKED[model.config.model_type]
-    body = _prepare_body(spec, loaded)
+    body = _prepare_body(spec, loaded, first_only=first_only)
     tiles = hardware.uses_amx(loaded.device, loaded.dtype)
     return lambda template: PackedForward(
         model, template, architecture, loaded.head, body=body, tiles=tiles
     )
 
 
-def _prepare_body(spec: Spec, loaded: loading.Loaded) -> nn.Module:
+def _prepare_body(spec: Spec, loaded: loading.Loaded, *, first_only: bool) -> nn.Module:
     """Return the model below its head: compiled, or with fused layers or oneDNN's weights."""
     model = loaded.model
     if spec.compile:
@@ -122,7 +125,7 @@ def _prepare_body(spec: Spec, loaded: loading.Loaded) -> nn.Module:
         return cast("nn.Module", torch.compile(model.base_model, dynamic=True))
     model.set_attn_implementation(attention.NAME)
     if loaded.device.type == "cpu":
-        fused = spec.fused and fuse(model, first_only=not spec.encoder_only)
+        fused = spec.fused and fuse(model, first_only=first_only)
         if not fused:
             pack_linears(model.base_model)
     return model.base_model

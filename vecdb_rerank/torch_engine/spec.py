@@ -110,3 +110,10 @@ class VectorSpec(Spec):
     """A model for token vectors; ``score_cache_mb`` is the memory for those that are cached."""
 
     encoder_only: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSpec(Spec):
+    """A sentence-transformers checkpoint, which makes one vector of a text."""
+
+    encoder_only: ClassVar[bool] = True

@@ -16,14 +16,14 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.tokenization.pairs import Pair, Template, Text, keep_ends
+from vecdb_rerank.tokenization.pairs import Pair, PairEncoder, Template, keep_ends
 from vecdb_rerank.tokenization.special_tokens import disable_special_tokens
 from vecdb_rerank.torch_engine.checkpoints import loading
 from vecdb_rerank.torch_engine.checkpoints.colbert import ColbertConfig, read_colbert_config
 from vecdb_rerank.torch_engine.compute.forward import PackedForward, PaddedForward
 from vecdb_rerank.torch_engine.runner import Runner, make_forward
 from vecdb_rerank.torch_engine.spec import Spec
-from vecdb_rerank.torch_engine.tokens import CachedEncoder
+from vecdb_rerank.torch_engine.tokens import SingleEncoder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -43,12 +43,12 @@ class VectorRunner(Runner["Vectors"]):
         super().__init__(spec, loaded)
         config = read_colbert_config(loaded.folder)
         self.encoder = TextEncoder(loaded, config, spec.max_length)
-        forward = make_forward(spec, loaded, self.budget)
+        forward = make_forward(spec, loaded, self.budget, first_only=False)
         documents, queries = forward(self.encoder.template), forward(self.encoder.whole)
         self.forward = VectorForward(documents, queries, self.encoder, config, loaded)
 
 
-class TextEncoder(CachedEncoder):
+class TextEncoder(SingleEncoder):
     """Token ids of documents and of queries, with their markers.
 
     Ids are not cached, because the vectors are.
@@ -56,16 +56,12 @@ class TextEncoder(CachedEncoder):
 
     def __init__(self, loaded: loading.Loaded, config: ColbertConfig, max_length: int) -> None:
         template = loaded.template
-        if not template.added:
-            raise ConfigurationError(
-                "model", "its tokenizer marks neither the beginning nor the end of a text"
-            )
         self._vocabulary = loaded.tokenizer.get_vocab()
         query_marker = self._marker(config.query_marker)
         document_marker = self._marker(config.document_marker)
         disable_special_tokens(loaded.tokenizer, [*query_marker, *document_marker])
         before = np.concatenate([template.before, document_marker]).astype(np.int32)
-        super().__init__(loaded.tokenizer, replace(template, before=before), max_length, 0)
+        super().__init__(loaded.tokenizer, replace(template, before=before), max_length)
         self.whole = Template(_EMPTY, _EMPTY, _EMPTY)  # for queries, which have all their ids
         self.skipped = [self._vocabulary[w] for w in config.skipped if w in self._vocabulary]
         self._before = np.concatenate([template.before, query_marker]).astype(np.int32)
@@ -80,13 +76,9 @@ class TextEncoder(CachedEncoder):
                 "model", "its queries are filled with mask tokens, but it has no mask token"
             )
 
-    def query(self, text: str, instruction: str = "") -> Text:  # noqa: ARG002 - has no place  # noqa: ARG002 - the interface of `PairEncoder`
-        """Return no ids: documents are encoded without the query."""
-        return Text(_EMPTY, 0)
-
     def query_pair(self, text: str) -> Pair:
         """Return a query as a pair without a document, cut or filled to the query length."""
-        query = super().query(text)
+        query = PairEncoder.query(self, text)
         parts = [self._before, keep_ends(query.ids, self._query_limit), self._after]
         missing = max(0, self._query_length - sum(map(len, parts)))
         ids = np.concatenate([*parts, np.full(missing, self.mask or 0)]).astype(np.int32)

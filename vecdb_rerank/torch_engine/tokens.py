@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.tokenization.pairs import PairEncoder, Template, Text
 from vecdb_rerank.torch_engine.lru_cache import LruCache, digest
 
@@ -38,3 +41,21 @@ class CachedEncoder(PairEncoder):
             for n, text in zip(missing, new, strict=True):
                 found[n] = text
         return [text for text in found if text is not None]
+
+
+class SingleEncoder(CachedEncoder):
+    """Encodes texts alone, as the documents of pairs whose query is empty; caches no ids.
+
+    Raises `ConfigurationError` for a template without ids: an empty text would have none.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, template: Template, max_length: int) -> None:
+        if not template.added:
+            raise ConfigurationError(
+                "model", "its tokenizer marks neither the beginning nor the end of a text"
+            )
+        super().__init__(tokenizer, template, max_length, 0)
+
+    def query(self, text: str, instruction: str = "") -> Text:  # noqa: ARG002 - has no place
+        """Return no ids: documents are encoded without the query."""
+        return Text(np.array([], np.int32), 0)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, cast
 
-from safetensors import safe_open
 from torch import Tensor
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.torch_engine.checkpoints.files import read_json
+from vecdb_rerank.torch_engine.checkpoints.files import read_json, read_modules
+from vecdb_rerank.torch_engine.checkpoints.tensors import read_tensor
 
 Projection = tuple[Tensor, Tensor | None]  # weight and bias
 _PUNCTUATION = tuple(string.punctuation)
@@ -59,11 +58,6 @@ class _SentenceTransformers(TypedDict, total=False):
     skiplist_words: list[str]
 
 
-class _Module(TypedDict):
-    type: str
-    path: str
-
-
 class _Dense(TypedDict, total=False):
     activation_function: str
     use_residual: bool
@@ -74,7 +68,7 @@ def read_colbert_config(folder: Path) -> ColbertConfig:
 
     Raises `ConfigurationError` for a similarity or a projection that is not supported.
     """
-    if (weight := _weight(folder, "linear.weight")) is not None:
+    if (weight := read_tensor(folder, "linear.weight")) is not None:
         return _colbert(cast("_Metadata", _optional_json(folder / "artifact.metadata")), weight)
     path = folder / "config_sentence_transformers.json"
     config = cast("_SentenceTransformers", _optional_json(path))
@@ -106,33 +100,19 @@ def _colbert(metadata: _Metadata, weight: Tensor) -> ColbertConfig:
 def _dense_projections(folder: Path) -> list[Projection]:
     """Return the weights of the linear modules after the encoder."""
     found: list[Projection] = []
-    for module in _modules(folder / "modules.json"):
+    for module in read_modules(folder):
         if not module["type"].endswith(".Dense"):
             continue
         part = folder / module["path"]
         config = cast("_Dense", _optional_json(part / "config.json"))
-        weight = _weight(part, "linear.weight")
+        weight = read_tensor(part, "linear.weight")
         linear = config.get("activation_function", "Identity").endswith("Identity")
         if weight is None or not linear or config.get("use_residual"):
             raise ConfigurationError(
                 "model", f"{part} must be a linear projection in safetensors, without activation"
             )
-        found.append((weight, _weight(part, "linear.bias")))
+        found.append((weight, read_tensor(part, "linear.bias")))
     return found
-
-
-def _weight(folder: Path, name: str) -> Tensor | None:
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as opened:
-            if name in opened.keys():  # noqa: SIM118 - it is not a dict
-                weight: Tensor = opened.get_tensor(name)
-                return weight.float()
-    return None
-
-
-def _modules(path: Path) -> list[_Module]:
-    modules: list[_Module] = json.loads(path.read_text()) if path.is_file() else []
-    return modules
 
 
 def _optional_json(path: Path) -> object:

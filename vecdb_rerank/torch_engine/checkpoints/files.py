@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypedDict, cast
 
 from vecdb_rerank._optional import require
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.torch_engine.spec import Spec
 
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.metadata", "README.md")
+
+
+class Module(TypedDict):
+    """An entry of a sentence-transformers checkpoint's modules.json: a class and its folder."""
+
+    type: str
+    path: str
 
 
 def is_hub_id(model: str) -> bool:
@@ -88,10 +96,29 @@ def _snapshot(spec: Spec, *, local_files_only: bool) -> Path:
 
 def read_json(path: Path) -> Mapping[str, object]:
     """Return the object in a JSON file of a checkpoint."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigurationError("model", f"{path} is not valid JSON: {error}") from error
+    content = _content(path)
     if not isinstance(content, Mapping):
         raise ConfigurationError("model", f"{path} is not a JSON object")
+    return content
+
+
+def read_modules(folder: Path) -> list[Module]:
+    """Return the entries of modules.json, in order; none if there is no such file."""
+    path = folder / "modules.json"
+    modules = _content(path) if path.is_file() else []
+    if not isinstance(modules, list) or not all(map(_is_module, modules)):
+        raise ConfigurationError("model", f"{path} is not a list of modules")
+    return cast("list[Module]", modules)
+
+
+def _is_module(entry: object) -> bool:
+    keys = ("type", "path")
+    return isinstance(entry, Mapping) and all(isinstance(entry.get(key), str) for key in keys)
+
+
+def _content(path: Path) -> object:
+    try:
+        content: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError("model", f"{path} is not valid JSON: {error}") from error
     return content
