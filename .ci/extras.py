@@ -166,6 +166,14 @@ def files() -> None:
         assert [len(list(read(Path(folder, name)))) for name in names] == [1, 1]
 
 
+def server() -> None:
+    for library in ("httptools", "mcp", "opentelemetry.sdk", "orjson", "starlette", "uvicorn"):
+        require(library, "server")
+    from vecdb_rerank.server.keys import KeyRing
+
+    assert not KeyRing((), None).required
+
+
 def evaluation() -> None:
     from vecdb_rerank.evaluation import metrics
 
@@ -210,6 +218,7 @@ USES = {
     "otel": otel,
     "cli": cli,
     "files": files,
+    "server": server,
     "evaluation": evaluation,
     "demo": demo,
 }

@@ -23,6 +23,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 import vecdb_rerank
+from vecdb_rerank.config.section import Section
 from vecdb_rerank.config.settings import ENV_DELIMITER, ENV_PREFIX, Settings, section_types
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +112,8 @@ def _section(section: type[Any], path: tuple[str, ...], *, in_list: bool = False
         inside = (*path, key)
         yield f"#### `[[{'.'.join(inside)}]]`\n\n{meaning(section, key)}\n"
         for kind in classes:
-            yield f'##### `type = "{default(kind, "type")}"`\n'
+            if "type" in fields(kind):
+                yield f'##### `type = "{default(kind, "type")}"`\n'
             yield from _section(kind, inside, in_list=True)
 
 
@@ -204,15 +206,23 @@ def _schema(section: type[Any], key: str) -> Mapping[str, Any] | None:
 def kinds(section: type[Any], key: str) -> list[type[Any]]:
     """Return the classes of the sections that a key holds as a list, each of another ``type``."""
     annotation = get_type_hints(section)[key]
+    if get_origin(annotation) is tuple and _is_section(get_args(annotation)[0]):
+        return [get_args(annotation)[0]]
     if get_origin(annotation) is not Sequence:
         return []
     found: tuple[type[Any], ...] = get_args(get_args(annotation)[0])
     return [kind for kind in found if dataclasses.is_dataclass(kind)]
 
 
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
 def part(section: type[Any], key: str) -> type[Any] | None:
     """Return the class of a key that is a section, or that holds sections by name."""
     annotation = get_type_hints(section)[key]
+    if _is_section(annotation):
+        return annotation
     inside = get_origin(annotation) in (Union, types.UnionType, Mapping)
     for kind in get_args(annotation) if inside else (annotation,):
         if dataclasses.is_dataclass(kind):

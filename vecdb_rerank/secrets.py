@@ -17,13 +17,14 @@ _SECRET = re.compile(
 # or a service's secret, so that its texts are hidden.
 SHOWN = frozenset(
     """
-    auth_header backend base_url bm25_fields bm25_vector collection combination dense_vector
-    device document_kind document_prefix dtype endpoint engine error field fields file format
-    fusion id index instructed_query instruction join kind label language level listwise_models
-    method mode model name native next_page normalization note on_error path payload pooling
-    precision prices prompt query query_kind query_prefix reason reranker results revision rule
-    scale score signing technique template terms text text_index tokenizer type unit url usage
-    user verify version weights window
+    aliases auth_header backend base_url bm25_fields bm25_vector collection combination
+    dense_vector device document document_kind document_prefix dtype endpoint engine error field
+    fields file format fusion host hosts id index instructed_query instruction join kind label
+    language level listwise_models method mode model models name native next_page normalization
+    note on_error origins path payload pooling precision prices prompt query query_kind
+    query_prefix reason reranker results revision rule scale score signing technique template
+    terms text text_index tokenizer type unit url url_prefix usage user verify version weights
+    window
     """.split()
 )
 # Mappings whose values are all secret, whatever they are called.

@@ -24,6 +24,7 @@ from vecdb_rerank.cli import (
     judgments,
     scan,
     search,
+    serve,
     structure,
     tune,
 )
@@ -56,6 +57,7 @@ for module in (
     adopt,
     index,
     search,
+    serve,
     evaluate,
     history,
     tune,

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from vecdb_rerank import registry
 from vecdb_rerank._checks import shown
 from vecdb_rerank.config.loading import load
-from vecdb_rerank.config.settings import PluginSettings, Section, Settings
+from vecdb_rerank.config.section import Section
+from vecdb_rerank.config.settings import PluginSettings, Settings
 from vecdb_rerank.errors import ConfigurationError, MissingDependencyError
 from vecdb_rerank.protocols import Embedder, Reranker
 from vecdb_rerank.search.arguments import ConnectorOptions

@@ -72,11 +72,17 @@ def tags(annotation: object) -> dict[str, type[BaseModel]]:
     """Return the members of a tagged union by their tags."""
     return {
         tag.tag: get_args(member)[0]
-        for member in _members(annotation)
+        for member in _members(_present(annotation))
         if get_origin(member) is Annotated
         for tag in get_args(member)[1:]
         if isinstance(tag, Tag)
     }
+
+
+def _present(annotation: object) -> object:
+    """Return ``annotation`` without None if one member is left."""
+    members = [member for member in _members(annotation) if member is not NoneType]
+    return members[0] if len(members) == 1 else annotation
 
 
 def _types(section: type) -> Mapping[str, object]:
@@ -99,7 +105,7 @@ def _item(annotation: object) -> object | None:
     arguments = get_args(only)
     if isinstance(origin := get_origin(only), type) and issubclass(origin, Mapping):
         return arguments[1]
-    if origin is tuple and tags(arguments[0]):
+    if origin is tuple and (tags(arguments[0]) or _section(arguments[0])):
         return arguments[0]
     return None
 

@@ -10,7 +10,6 @@ class that its ``type`` names, and the class documents them.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -23,12 +22,9 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    FilePath,
     SecretStr,
-    SerializerFunctionWrapHandler,
     Tag,
     field_validator,
-    model_serializer,
     model_validator,
 )
 from pydantic_settings import (
@@ -39,64 +35,21 @@ from pydantic_settings import (
 
 from vecdb_rerank import registry
 from vecdb_rerank.config import schema
+from vecdb_rerank.config.section import Concealing, Section, Url, Verify, server
+from vecdb_rerank.config.serve import ServerSettings
 from vecdb_rerank.embedders.formats import FORMATS as EMBED_FORMATS
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.http.urls import names_server, with_slashes
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.stages import stages
 from vecdb_rerank.request import NONE, Bm25Params, Language, SearchDefaults
 from vecdb_rerank.rerankers.wire_format import Scale, WireFormat
 from vecdb_rerank.rerankers.wire_formats import FormatName, described
 from vecdb_rerank.rerankers.wire_request import one_address
-from vecdb_rerank.secrets import concealed, shown
 from vecdb_rerank.text_fields import TextFields
 
 ENV_PREFIX = "VECDB_RERANK__"
 ENV_DELIMITER = "__"
 PLUGIN = "plugin"  # the tag of sections that other packages define
-
-
-class _Concealing(BaseModel):
-    """A model whose representations and dumps show no secret."""
-
-    def require_existing(self) -> None:
-        """Raise `ConfigurationError` if it is known, without a request, that nothing is there."""
-
-    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
-        for name, value in super().__repr_args__():
-            yield name, shown(name or "", value)
-
-    @model_serializer(mode="wrap")
-    def _without_secrets(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
-        dumped: dict[str, object] = serialize(self)
-        return {name: concealed(name, value) for name, value in dumped.items()}
-
-
-class Section(_Concealing):
-    """A part of the settings; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-def _server(url: str) -> str:
-    if not names_server(with_slashes(url), ("", "http", "https")):
-        raise ValueError("must be a server's URL, such as http://localhost:6333")
-    return url
-
-
-def _certificates(verify: bool | Path) -> bool | Path:
-    if not isinstance(verify, bool):
-        try:
-            ssl.create_default_context(cafile=verify)
-        except OSError:
-            raise ValueError(f"expected certificates (PEM) in {verify}") from None
-    return verify
-
-
-Url = Annotated[str, AfterValidator(_server)]
-Verify = Annotated[bool | FilePath, AfterValidator(_certificates)]
-
-
 EMBEDDED = Path(".vecdb_rerank/qdrant")
 
 
@@ -209,7 +162,7 @@ class OnnxEmbedderSettings(OnnxRerankerSettings):
 def _service(url: str) -> str:
     if "://" not in url:
         raise ValueError("must be a server's URL, such as http://localhost:8080")
-    return _server(url)
+    return server(url)
 
 
 def _listed(url: object) -> object:
@@ -471,7 +424,7 @@ class NoneSettings(Section):
     type: Literal["none"] = "none"
 
 
-class PluginSettings(_Concealing):
+class PluginSettings(Concealing):
     """A component of another package; its factory gets all keys but ``type``."""
 
     model_config = ConfigDict(extra="allow")
@@ -554,6 +507,53 @@ RerankerSettings = Annotated[
 CascadeSettings.model_rebuild()  # a cascade is itself one of the rerankers it can hold
 
 
+class ModelSettings(Section):
+    """A reranker of ``vecdb-rerank serve`` under the names that requests use."""
+
+    name: str = Field("default", min_length=1)
+    """The name of the model, in requests and answers."""
+    aliases: tuple[str, ...] = ()
+    """Other names for it, such as ``rerank-v3.5``; ``*`` is every name that no model has."""
+    default: bool = False
+    """Whether it serves requests that name no model; the first model does unless one says so."""
+    reranker: RerankerSettings | None = None
+    """A section like ``[reranker]``; by default the configured reranker or chain."""
+    rerankers: tuple[RerankerSettings, ...] = ()
+    """A chain instead of one ``reranker``: if one fails, the next one is called."""
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.reranker is not None and self.rerankers:
+            raise ConfigurationError("rerankers", "set these or reranker, not both")
+        for one in self.own:
+            if one.type == "none":
+                raise ConfigurationError("reranker", "must be a reranker, got 'none'")
+        return self
+
+    @property
+    def own(self) -> tuple[RerankerSettings, ...]:
+        """The rerankers in the order in which they are called; none for the configured ones."""
+        return self.rerankers or (() if self.reranker is None else (self.reranker,))
+
+
+class ServeSettings(ServerSettings):
+    """Its models, address, keys and limits."""
+
+    models: tuple[ModelSettings, ...] = (ModelSettings(aliases=("*",)),)
+    """The rerankers; by default the configured one, under every name."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if not self.models:
+            raise ConfigurationError("models", "must not be empty")
+        names = [name for model in self.models for name in (model.name, *model.aliases)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ConfigurationError("models", f"the name {twice!r} is given twice")
+        if sum(model.default for model in self.models) > 1:
+            raise ConfigurationError("models", "only one of them can be the default")
+        return self
+
+
 def inside(
     section: RerankerSettings, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], RerankerSettings]]:
@@ -600,6 +600,8 @@ class Settings(BaseSettings):
     """Defaults for the arguments of a search."""
     policy: Annotated[Policy, BeforeValidator(_plain_policy)] = Field(default_factory=Policy)
     """Deadline, budgets, blending, and what happens on failure."""
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    """The service of ``vecdb-rerank serve``."""
 
     @property
     def chain(self) -> tuple[RerankerSettings, ...]:

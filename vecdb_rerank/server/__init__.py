@@ -1,1 +1,1 @@
-"""The reranker and the search as a service."""
+"""The service of ``vecdb-rerank serve``: reranking and search over HTTP, for any language."""

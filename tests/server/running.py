@@ -1,0 +1,58 @@
+"""The service on a free port, in a thread of this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import uvicorn
+
+from tests.server.words import INSTANCES, Words
+from vecdb_rerank.config.loading import check
+from vecdb_rerank.server.process import config
+from vecdb_rerank.server.service import Live, Service
+
+WORDS = {"type": "words"}
+
+
+@dataclass
+class Running:
+    """A service that runs; ``words`` is the latest reranker of its settings, if it has that."""
+
+    live: Live
+    url: str
+    client: httpx.Client
+
+    @property
+    def words(self) -> Words:
+        return INSTANCES[-1]
+
+
+@contextmanager
+def serving(
+    *, reranker: object = WORDS, warm: bool = True, **settings: object
+) -> Iterator[Running]:
+    """Serve these settings; ``serve`` is its section."""
+    serve = {"port": 0, **settings.pop("serve", {})}  # type: ignore[dict-item]
+    live = Live(Service(check(reranker=reranker, serve=serve, **settings)))
+    if warm:
+        live.current.warmup()
+    server = uvicorn.Server(config(live))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.002)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, timeout=20) as client:
+            yield Running(live, url, client)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()

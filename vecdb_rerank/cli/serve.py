@@ -1,0 +1,40 @@
+"""``vecdb-rerank serve``: serve the configured rerankers over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vecdb_rerank.cli import common
+
+
+def command(
+    config: common.ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Sets serve.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 chooses one. Sets serve.port.")
+    ] = None,
+    url_prefix: Annotated[
+        str | None,
+        typer.Option("--url-prefix", metavar="PATH", help="Path before all routes."),
+    ] = None,
+) -> None:
+    """Serve the configured rerankers to clients of Cohere, Jina, vLLM and TEI.
+
+    POST /v1/rerank, /v2/rerank and /rerank take the requests of these clients,
+    /score pairs of texts. Point a client at http://127.0.0.1:8000.
+    Other machines reach it with --host 0.0.0.0, which needs serve.keys.
+
+    Example: vecdb-rerank serve --port 8000
+    """
+    from vecdb_rerank._optional import require
+    from vecdb_rerank.config.loading import load
+
+    for library in ("starlette", "uvicorn", "orjson"):
+        require(library, "server")
+    from vecdb_rerank.server.process import run
+
+    given = {"host": host, "port": port, "url_prefix": url_prefix}
+    serve = {key: value for key, value in given.items() if value is not None}
+    run(load(config, **({"serve": serve} if serve else {})).settings)

@@ -1,0 +1,90 @@
+"""Who works now, who waits, and when a caller no longer does."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run_async
+from vecdb_rerank.flow.steps import Flow
+from vecdb_rerank.server.errors import ApiError
+
+T = TypeVar("T")
+
+
+class Gate:
+    """Lets ``running`` requests work at once and ``queue`` more wait, in order of arrival."""
+
+    def __init__(self, running: int, queue: int) -> None:
+        self._turns = asyncio.Semaphore(running)
+        self._queue = queue
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Wait for a turn, which ends with the block.
+
+        Raises `ApiError`: 429 at once if the queue is full, 503 if ``deadline`` passes in it.
+        """
+        if self._turns.locked():
+            await self._wait(deadline)
+        else:
+            await self._turns.acquire()  # at once
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _wait(self, deadline: Deadline) -> None:
+        if self._waiting >= self._queue:
+            raise ApiError(429, "too many requests are waiting", retry_after=1)
+        left = deadline.remaining()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(None if math.isinf(left) else left):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise ApiError(503, "the deadline passed in the queue", retry_after=1) from None
+        finally:
+            self._waiting -= 1
+
+
+async def in_turn(receive: Receive, gate: Gate, deadline: Deadline, flow: Flow[T]) -> T:
+    """Run ``flow`` when it is its turn, and return its value; see `while_connected`."""
+
+    async def work() -> T:
+        async with gate.turn(deadline):
+            return await run_async(flow)
+
+    return await while_connected(receive, work())
+
+
+async def while_connected(receive: Receive, work: Coroutine[object, object, T]) -> T:
+    """Return the result of ``work``; cancel it, and raise `ClientDisconnect`, if the client goes.
+
+    The body of the request must have been read.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        for one in (task, gone):
+            if not one.done():
+                one.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

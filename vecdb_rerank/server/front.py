@@ -1,0 +1,122 @@
+"""What every request passes first: its id, its checks and its log line; errors become answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import orjson
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vecdb_rerank.server import exchange as exchanges
+from vecdb_rerank.server import security
+from vecdb_rerank.server.errors import ApiError, as_api_error
+from vecdb_rerank.server.exchange import Exchange
+from vecdb_rerank.server.replies import error_response
+from vecdb_rerank.server.service import Live, Service
+
+log = logging.getLogger("vecdb_rerank")
+access = logging.getLogger("vecdb_rerank.access")
+_GONE = 499  # logged for a client that went away before its answer
+_PUBLIC = ("/health",)
+_OF_TEI = ("/rerank", "/info", "/health")
+
+
+class Front:
+    """Checks requests before ``app`` sees them, and answers for what it raises.
+
+    ``app`` finds the `Exchange` of a request in its scope.
+    """
+
+    def __init__(self, app: ASGIApp, live: Live, prefix: str) -> None:
+        self._app = app
+        self._live = live
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        async with self._live.use() as service:
+            await self._answer(service, scope, receive, send)
+
+    async def _answer(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        path = scope["path"].removeprefix(self._prefix)
+        exchange = Exchange(
+            service,
+            exchanges.request_id_of(headers),
+            exchanges.traceparent_of(headers),
+            shape="tei" if path in _OF_TEI else "common",
+        )
+        exchanges.put(scope, exchange)
+        status = _GONE
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = exchange.request_id
+            await send(message)
+
+        try:
+            self._check(exchange, scope["method"], path, headers)
+            await self._app(scope, receive, send_on)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            if status != _GONE:  # the answer has begun
+                raise
+            response = error_response(_told(error, exchange), exchange.shape, exchange.request_id)
+            await response(scope, receive, send_on)
+        finally:
+            _log(exchange, scope["method"], path, status)
+
+    def _check(self, exchange: Exchange, method: str, path: str, headers: Headers) -> None:
+        service = exchange.service
+        security.check_host(headers.getlist("host"), service.hosts)
+        security.check_origin(
+            headers.get("origin"), headers["host"], service.settings.serve.origins
+        )
+        if path not in _PUBLIC:
+            exchange.caller = service.keys.caller(
+                headers.getlist("authorization"), headers.getlist("x-api-key")
+            )
+        if method == "POST":
+            security.check_content_type(headers.get("content-type"))
+        exchange.timeout = exchanges.timeout_of(headers)
+
+
+def _told(error: Exception, exchange: Exchange) -> ApiError:
+    """Return the error that the caller gets, and log what it does not learn."""
+    told = as_api_error(error)
+    if told.status >= 500:
+        unexpected = told.status == 500
+        log.log(
+            logging.ERROR if unexpected else logging.WARNING,
+            "request %s failed: %s",
+            exchange.request_id,
+            type(error).__name__ if unexpected else error,
+            exc_info=error if unexpected else None,
+        )
+    return told
+
+
+def _log(exchange: Exchange, method: str, path: str, status: int) -> None:
+    """Write the line of the access log: JSON without texts, query strings and keys."""
+    if not access.isEnabledFor(logging.INFO):
+        return
+    line = {
+        "time": time.time(),
+        "method": method,
+        "path": path,
+        "status": status,
+        "ms": round((time.monotonic() - exchange.arrived) * 1e3, 2),
+        "caller": exchange.caller.name,
+        "request_id": exchange.request_id,
+        "traceparent": exchange.traceparent,
+    }
+    access.info("%s", orjson.dumps(line).decode())

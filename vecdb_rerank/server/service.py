@@ -1,0 +1,127 @@
+"""What the service is made of, by its settings; replaced as a whole when they change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from vecdb_rerank.config import factory
+from vecdb_rerank.config.settings import NoneSettings, Settings
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.flow.drivers import run_async
+from vecdb_rerank.resilience.chain import Chain
+from vecdb_rerank.search.connector import AsyncConnector
+from vecdb_rerank.server import security
+from vecdb_rerank.server.admission import Gate
+from vecdb_rerank.server.keys import KeyRing
+from vecdb_rerank.server.models import Models
+
+log = logging.getLogger("vecdb_rerank")
+
+
+class Service:
+    """Models, keys, limits and, once it is needed, the connectors of one configuration.
+
+    ``before`` is the service that this one replaces: what has not changed is used further. Raises
+    `ConfigurationError` if a setting is wrong, or if others could use the service without a key.
+    """
+
+    def __init__(self, settings: Settings, before: Service | None = None) -> None:
+        serve = settings.serve
+        self.settings = settings
+        self.keys = KeyRing(serve.keys, serve.keys_file)
+        if not (self.keys.required or serve.anonymous or security.is_loopback(serve.host)):
+            raise ConfigurationError(
+                "serve.keys",
+                f"{serve.host} can be reached from other machines: set serve.keys or "
+                "serve.keys_file, or serve.anonymous = true to serve everyone",
+            )
+        self.hosts = security.allowed_hosts(serve.host, serve.hosts, has_keys=self.keys.required)
+        self.models: Models = Models(settings, before.models if before is not None else None)
+        self.gate = Gate(serve.running, serve.queue)
+        self.loaded = False
+        self._connectors: dict[str | None, AsyncConnector[object]] = {}
+
+    def warmup(self) -> None:
+        """Load the models; blocking. Raises `ConfigurationError` if one does not load."""
+        for chain in self.models.chains:
+            chain.warmup()
+        self.loaded = True
+
+    def connector(self, collection: str | None = None) -> AsyncConnector[object]:
+        """Return the connector of a collection, by default the configured one.
+
+        It reranks with the default model. Raises `ConfigurationError` if it cannot be made.
+        """
+        if collection not in self._connectors:
+            self._connectors[collection] = self._connect(collection)
+        return self._connectors[collection]
+
+    def _connect(self, collection: str | None) -> AsyncConnector[object]:
+        other = {} if collection is None else {"collection": collection}
+        backend = self.settings.backend.model_copy(update=other)
+        # The model's own chain, so that the weights, circuits and budgets are shared.
+        plain = {"backend": backend, "reranker": NoneSettings(), "rerankers": ()}
+        connector = factory.build(self.settings.model_copy(update=plain), use_async=True)
+        connector.pipeline = replace(connector.pipeline, chain=self.models.default.chain)
+        return connector
+
+    async def close(self, kept: Collection[Chain] = ()) -> None:
+        """Close the connections, but for those of the chains in ``kept``."""
+        for connector in self._connectors.values():
+            connector.pipeline = replace(connector.pipeline, chain=None)
+            await connector.close()
+        for chain in self.models.chains.difference(kept):
+            await run_async(chain.closing())
+
+
+class Live:
+    """The service of now; requests keep the one that they began with."""
+
+    def __init__(self, service: Service) -> None:
+        self.current = service
+        self.draining = False
+        self._users: dict[Service, int] = {service: 0}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the models are loaded and the process is not about to end."""
+        return self.current.loaded and not self.draining
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[Service]:
+        """Hold the current service open during the block."""
+        service = self.current
+        self._users[service] += 1
+        try:
+            yield service
+        finally:
+            self._users[service] -= 1
+            self._close_unused()
+
+    def replace(self, service: Service) -> None:
+        """Serve new requests with ``service``; close the old one after its last request."""
+        self._users[service] = 0
+        self.current = service
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        if len(self._users) == 1:
+            return
+        for service, users in list(self._users.items()):
+            if not users and service is not self.current:
+                del self._users[service]
+                kept = {chain for other in self._users for chain in other.models.chains}
+                task = asyncio.ensure_future(service.close(kept))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close everything at the end of the process."""
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        for service in self._users:
+            await service.close()
