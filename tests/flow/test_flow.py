@@ -16,12 +16,14 @@ import pytest
 from vecdb_rerank.flow.drivers import run, run_async
 from vecdb_rerank.flow.steps import (
     AT_ONCE,
+    Alongside,
     Call,
     Compute,
     Flow,
     Step,
     Together,
     Wait,
+    alongside,
     call,
     compute,
     race,
@@ -335,6 +337,79 @@ async def test_cancelling_cancels_all_flows_that_run_together() -> None:
     assert sorted(ended) == [1, 2]
 
 
+# -- one flow alongside another
+
+
+@DRIVERS
+def test_the_main_flow_runs_in_the_callers_thread_and_beside_it_the_other(drive: Drive) -> None:
+    both = threading.Barrier(2)
+
+    def meet(wait_seconds: float) -> Flow[int]:
+        yield Wait(wait_seconds)
+        yield Compute(lambda: both.wait(10))
+        return threading.get_ident()
+
+    def flow() -> Flow[tuple[int, int]]:
+        return (yield from alongside(lambda: meet(0.01), lambda: meet(0)))
+
+    main, _ = drive(flow())
+    assert main == threading.get_ident()
+
+
+@DRIVERS
+def test_an_error_beside_is_raised_when_the_main_flow_has_ended(drive: Drive) -> None:
+    ended = []
+
+    def main() -> Flow[None]:
+        yield Wait(0.05)
+        ended.append("main")
+
+    def fail() -> Flow[None]:
+        yield Wait(0)
+        raise LookupError("beside")
+
+    with pytest.raises(LookupError, match="beside"):
+        drive(one(Alongside(main, fail)))
+    assert ended == ["main"]
+
+
+@DRIVERS
+def test_an_error_of_the_main_flow_cancels_the_other(drive: Drive) -> None:
+    ended = threading.Event()
+
+    def beside() -> Flow[None]:
+        try:
+            while True:
+                yield Wait(0.01)
+        finally:
+            ended.set()
+
+    def fail() -> Flow[None]:
+        yield Wait(0.05)
+        raise LookupError("main")
+
+    with pytest.raises(LookupError, match="main"):
+        drive(one(Alongside(fail, beside)))
+    assert ended.wait(10)
+
+
+async def test_cancelling_cancels_both_flows() -> None:
+    ended = []
+
+    def work(n: int) -> Flow[None]:
+        try:
+            yield Wait(60)
+        finally:
+            ended.append(n)
+
+    task = asyncio.ensure_future(run_async(one(Alongside(lambda: work(1), lambda: work(2)))))
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted(ended) == [1, 2]
+
+
 def test_a_model_that_still_loads_does_not_abort_the_process_that_ends() -> None:
     """Native code in an abandoned thread, as after a deadline."""
     code = (
@@ -365,9 +440,10 @@ def test_each_helper_returns_the_result_of_its_step(drive: Drive) -> None:
             (yield from request(lambda: "requested", later)),
             (yield from race(lambda: one(Call(lambda: "won")), lambda: one(Wait(60)), 60)),
             (yield from together([lambda: one(Call(lambda: "a"))])),
+            (yield from alongside(lambda: one(Wait(0)), lambda: one(Call(lambda: "b")))),
         ]
 
-    assert drive(flow()) == ["called", "computed", "requested", "won", ["a"]]
+    assert drive(flow()) == ["called", "computed", "requested", "won", ["a"], (None, "b")]
 
 
 async def test_a_call_awaits_what_an_asynchronous_client_returns() -> None:

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecdb_rerank.embedders.function import FunctionEmbedder
-from vecdb_rerank.errors import ConfigurationError, DatabaseError, IngestError
+from vecdb_rerank.errors import ConfigurationError, DatabaseError, EmbedderError, IngestError
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run, run_async
-from vecdb_rerank.flow.steps import Call, Flow
+from vecdb_rerank.flow.steps import Call, Flow, Wait
 from vecdb_rerank.ingest.flow import ingest
 from vecdb_rerank.ingest.model import (
     Cause,
@@ -166,7 +166,7 @@ def test_a_batch_ends_at_its_size_too_whatever_field_is_large(drive: Drive) -> N
 
 @DRIVERS
 def test_the_source_is_read_as_documents_are_written(drive: Drive) -> None:
-    # Bounded memory: at most the batch at hand and the one document that did not fit it.
+    # Bounded memory: at most the batch at hand, one that is embedded, and one document.
     taken = 0
     ahead: list[int] = []
 
@@ -179,9 +179,12 @@ def test_the_source_is_read_as_documents_are_written(drive: Drive) -> None:
     def answer(_call: int, items: Sequence[Item]) -> None:
         ahead.append(taken - len(shelf.held) - len(items))
 
-    shelf = Shelf(answer)
-    assert added(drive, shelf, source(), batch_size=8).added == 100
-    assert max(ahead) <= 1
+    for embedder, most in ((None, 1), (FunctionEmbedder(wide), 9)):
+        taken = 0
+        ahead.clear()
+        shelf = Shelf(answer)
+        assert added(drive, shelf, source(), embedder, batch_size=8).added == 100
+        assert max(ahead) <= most
 
 
 @DRIVERS
@@ -230,6 +233,80 @@ def test_a_document_that_brings_its_vector_is_not_embedded(drive: Drive) -> None
         raise AssertionError("nothing to embed")
 
     added(drive, shelf, source[:1], FunctionEmbedder(unasked))
+
+
+class Waiting(Shelf):
+    """A shelf that takes each batch only when the next one is embedded."""
+
+    def __init__(self, batches: int) -> None:
+        super().__init__()
+        self._last = batches
+        self.embedded = 0
+
+    def embed(self, texts: list[str]) -> list[list[float]]:
+        self.embedded += 1
+        return wide(texts)
+
+    def write(self, items: Sequence[Item]) -> Flow[WriteResult]:
+        wanted = min(len(self.calls) + 2, self._last)
+        for _ in range(1000):
+            if self.embedded == wanted:
+                break
+            yield Wait(0.01)
+        assert self.embedded == wanted
+        return (yield from super().write(items))
+
+
+@DRIVERS
+def test_a_batch_is_embedded_while_the_one_before_it_is_written(drive: Drive) -> None:
+    shelf = Waiting(4)
+    report = added(drive, shelf, payloads(7), FunctionEmbedder(shelf.embed), batch_size=2)
+    assert report.added == 7
+    assert shelf.calls == [[0, 1], [2, 3], [4, 5], [6]]
+    assert all(item[2] == [6.0] for item in shelf.held.values())
+
+
+@DRIVERS
+def test_batches_before_an_error_of_embedding_or_reading_are_written(drive: Drive) -> None:
+    def embed(texts: list[str]) -> list[list[float]]:
+        if "text 4" in texts:
+            raise EmbedderError("out of memory")
+        return wide(texts)
+
+    shelf = Shelf()
+    with pytest.raises(IngestError, match=r"out of memory.* 4 documents"):
+        added(drive, shelf, payloads(9), FunctionEmbedder(embed), batch_size=2)
+    assert shelf.calls == [[0, 1], [2, 3]]
+
+    def source() -> Iterator[dict[str, Any]]:
+        yield from payloads(5)
+        raise FileNotFoundError("corpus.jsonl")
+
+    shelf = Shelf()
+    with pytest.raises(FileNotFoundError):
+        added(drive, shelf, source(), FunctionEmbedder(wide), batch_size=2)
+    assert shelf.calls == [[0, 1], [2, 3]]
+
+
+@DRIVERS
+def test_nothing_is_written_after_a_batch_that_could_not_be(drive: Drive) -> None:
+    def answer(call: int, _items: Sequence[Item]) -> None:
+        if call == 2:
+            raise Forbidden("read only")
+
+    shelf = Shelf(answer)
+    with pytest.raises(IngestError, match=r"read only.* 2 documents"):
+        added(drive, shelf, payloads(9), FunctionEmbedder(wide), batch_size=2)
+    assert shelf.calls == [[0, 1], [2, 3]]
+
+
+@DRIVERS
+def test_failures_are_those_of_their_documents(drive: Drive) -> None:
+    shelf = Shelf(lambda call, _: WriteResult(rejected={0: "too old"}) if call == 2 else None)
+    source = [*payloads(3), {"id": 3, "text": "x", "unfit": "odd"}, *payloads(6)[4:]]
+    report = added(drive, shelf, source, FunctionEmbedder(wide), batch_size=2)
+    assert report.failed == (Failure(3, "it is odd"), Failure(2, "too old"))
+    assert sorted(map(str, shelf.held)) == ["0", "1", "4", "5"]
 
 
 # -- ids

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -111,14 +112,15 @@ def progress() -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    what, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
+    columns = (what, BarColumn(), MofNCompleteColumn(), rate, Remaining())
     # If disabled elsewhere, it leaves no empty line there.
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         yield shown
 
 
 class Bars:
-    """A progress callback that gives each kind of work its own bar.
+    """A progress callback that gives each kind of work its own bar, with its rate and time left.
 
     If standard error is not a terminal, it prints a line every `LINE_SECONDS` instead.
     """
@@ -126,22 +128,38 @@ class Bars:
     def __init__(self, shown: Progress) -> None:
         self._shown = shown
         self._tasks: dict[str, TaskID] = {}
+        self._starts: dict[str, tuple[float, int]] = {}
         self._next_line = time.monotonic() + LINE_SECONDS
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
-        """Set the bar of ``what`` to ``done`` of ``total``."""
+        """Set the bar of ``what`` to ``done`` of ``total``, which may be an estimate."""
+        now = time.monotonic()
+        started, before = self._starts.setdefault(what, (now, done))
+        rate = (done - before) / (now - started) if done > before and now > started else None
+        if total is not None:
+            total = max(done, total)
         if self._shown.disable:
-            self._line(what, done, total)
+            self._line(what, done, total, rate)
             return
+        shown = "" if rate is None else _per_second(rate)
         if what not in self._tasks:
-            self._tasks[what] = self._shown.add_task(printable(what), total=total)
-        self._shown.update(self._tasks[what], completed=done)
+            self._tasks[what] = self._shown.add_task(printable(what), total=total, rate=shown)
+        self._shown.update(self._tasks[what], completed=done, total=total, rate=shown)
 
-    def _line(self, what: str, done: int, total: int | None) -> None:
-        if time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + LINE_SECONDS
-            of = "" if total is None else f" of {total:,}"
-            err.print_line(f"{what}: {done:,}{of}")
+    def _line(self, what: str, done: int, total: int | None, rate: float | None) -> None:
+        if time.monotonic() < self._next_line:
+            return
+        self._next_line = time.monotonic() + LINE_SECONDS
+        of = "" if total is None else f" of {total:,}"
+        pace = "" if rate is None else f", {_per_second(rate)}"
+        if rate is not None and total is not None:
+            left = timedelta(seconds=round((total - done) / rate))
+            pace += f", {left} left"
+        err.print_line(f"{what}: {done:,}{of}{pace}")
+
+
+def _per_second(rate: float) -> str:
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
 def run_on(connector: Connector[Any], flow: Flow[T]) -> T:

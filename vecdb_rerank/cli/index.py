@@ -70,7 +70,7 @@ def command(
         def show(count: int) -> None:
             nonlocal done
             done = count
-            bars("indexing", count, None)
+            bars("indexing", count, documents.total)
 
         with common.progress() as shown:
             bars = common.Bars(shown)

@@ -20,6 +20,7 @@ from more_itertools import chunked
 
 from vecdb_rerank.flow.steps import (
     AT_ONCE,
+    Alongside,
     Call,
     Compute,
     Flow,
@@ -83,6 +84,8 @@ def _perform(step: Step) -> object:
             return _race(step)
         case Together(flows):
             return [value for some in chunked(flows, AT_ONCE) for value in _together(some)]
+        case Alongside(main, beside):
+            return _alongside(main, beside)
         case Compute(work) | Call(work) | Request(work):
             return work()
 
@@ -99,6 +102,8 @@ async def _perform_async(step: Step) -> object:
             return await _race_async(step)
         case Together(flows):
             return [v for some in chunked(flows, AT_ONCE) for v in await _together_async(some)]
+        case Alongside(main, beside):
+            return await _alongside_async(main, beside)
         case Request(_, work_async, timeout):
             return await asyncio.wait_for(work_async(), _finite(timeout))
         case Call(work, timeout):
@@ -173,6 +178,27 @@ async def _together_async(flows: Sequence[Callable[[], Flow[object]]]) -> list[o
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _alongside(main: Callable[[], Flow[object]], beside: Callable[[], Flow[object]]) -> object:
+    runner = _Runner(beside)
+    try:
+        value = run(main())
+        return value, runner.future.result()
+    finally:
+        runner.abort.abort()
+
+
+async def _alongside_async(
+    main: Callable[[], Flow[object]], beside: Callable[[], Flow[object]]
+) -> object:
+    task = asyncio.ensure_future(run_async(beside()))
+    try:
+        value = await run_async(main())
+        return value, await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _finite(timeout: float) -> float | None:

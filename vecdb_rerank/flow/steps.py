@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,22 @@ class Together:
     flows: Sequence[Callable[[], Flow[object]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Alongside:
+    """Run the flow ``main`` here, and ``beside`` in another thread or task; both values result.
+
+    An error of ``main`` cancels ``beside`` and is raised. An error of ``beside`` is raised once
+    ``main`` has ended.
+    """
+
+    main: Callable[[], Flow[object]]
+    beside: Callable[[], Flow[object]]
+
+
 AT_ONCE = 8
 """Concurrent flows of `Together`: enough to hide a server's latency without flooding it."""
 
-Step = Call | Compute | Request | Wait | Race | Together
+Step = Call | Compute | Request | Wait | Race | Together | Alongside
 Flow = Generator[Step, Any, T]  # what is sent in is the result of the step: any type
 
 
@@ -123,4 +136,10 @@ def race(first: Callable[[], Flow[T]], second: Callable[[], Flow[T]], after: flo
 def together(flows: Sequence[Callable[[], Flow[T]]]) -> Flow[list[T]]:
     """Yield a `Together` and return the values in the order of ``flows``."""
     result: list[T] = yield Together(flows)
+    return result
+
+
+def alongside(main: Callable[[], Flow[T]], beside: Callable[[], Flow[S]]) -> Flow[tuple[T, S]]:
+    """Yield an `Alongside` and return the values of both flows."""
+    result: tuple[T, S] = yield Alongside(main, beside)
     return result

@@ -12,6 +12,7 @@ from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.ingest.model import ID_FIELDS, Document
 from vecdb_rerank.records.model import Format, Record, Unreadable
 from vecdb_rerank.records.opening import opened
+from vecdb_rerank.records.position import Position
 from vecdb_rerank.records.reading import read
 from vecdb_rerank.text_fields import TextFields
 
@@ -50,6 +51,8 @@ class DocumentFiles:
             if path.is_file():  # not a pipe, which can be read once
                 with opened(path, format):
                     pass
+        self._position = Position(paths)
+        self._records = 0
         self._documents = peekable(self._read(paths))
         # Not as many as could be peeked at: a pipe may be slow.
         self.sample: Sequence[Document] = list(islice(self._documents, _SAMPLE))
@@ -61,6 +64,14 @@ class DocumentFiles:
             self.count += 1
             yield document
 
+    @property
+    def total(self) -> int | None:
+        """An estimate of the number of documents, of two digits; None if it is unknown."""
+        if (share := self._position.share) is None:
+            return None
+        count = round(self._records / share)
+        return count if share == 1 else round(count, 2 - len(str(count)))
+
     def id_fields(self) -> list[str]:
         """Return the fields that may hold ids: a number or word, another one in each document."""
         payloads = [document.payload for document in self.sample]
@@ -71,7 +82,8 @@ class DocumentFiles:
 
     def _read(self, paths: Sequence[Path]) -> Iterator[Document]:
         for path in paths:
-            for record in read(path, self._format):
+            for record in read(path, self._format, self._position.opened):
+                self._records += 1
                 if isinstance(record, Record):
                     if self._id_field is None and record.fields.keys().isdisjoint(ID_FIELDS):
                         self.hashed = True

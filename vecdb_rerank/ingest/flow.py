@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
-import tenacity
-from more_itertools import chunked, constrained_batches
+from more_itertools import constrained_batches
 
 from vecdb_rerank.embedders.flows import document_vectors
 from vecdb_rerank.errors import ConfigurationError, EmbedderError, IngestError
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.steps import Flow
-from vecdb_rerank.http.retry import retry
+from vecdb_rerank.flow.steps import Flow, alongside
+from vecdb_rerank.ingest.batch_writer import BatchWriter, Item, key_of
 from vecdb_rerank.ingest.model import (
-    Cause,
     Document,
     Failure,
     IngestOptions,
@@ -44,13 +43,6 @@ class _Read(NamedTuple):
     text: str
 
 
-class _Item(NamedTuple, Generic[ItemT]):
-    """A document in the database's form."""
-
-    id: HitId
-    native: ItemT
-
-
 def ingest(
     writer: Writer[ItemT],
     source: Iterable[Document | Mapping[str, object]],
@@ -60,43 +52,49 @@ def ingest(
 ) -> Flow[IngestReport]:
     """Add all documents of ``source`` and return the report.
 
-    Memory holds one batch, and a hash of each id to count distinct documents.
+    A batch is embedded while the one before it is written. Memory holds these two, and a hash of
+    each id to count distinct documents.
 
     Raises `ConfigurationError` for a document without a valid id (before anything is sent, if
     ``source`` is a sequence; else before the batch that it would be in), and `IngestError` if the
     database accepts nothing for ``give_up_after`` seconds, or never will, or if an embedding
-    service returns nothing for so long.
+    service returns nothing for so long. Batches before an error are written.
     """
     started = time.monotonic()
-    batches = _BatchWriter(writer, options.give_up_after)
-    failed: list[Failure] = []
-    without_text: set[int] = set()
-    done = 0
-    for batch in constrained_batches(
+    storing = _Storing(writer, options)
+    ready: _Embedded | None = None
+    try:
+        for batch in _batches(source, text_fields, options):
+            before, ready = ready, None
+            embed = partial(_embed, batch, embedder, options.give_up_after)
+            if embedder is None:
+                yield from storing.store((yield from embed()))
+            elif before is None:
+                ready = yield from embed()
+            else:
+                _, ready = yield from alongside(partial(storing.store, before), embed)
+    except EmbedderError as error:
+        raise IngestError(f"{error}; {storing.count} documents are stored, run again") from error
+    except Exception:
+        if ready is not None:  # reading the next batch failed
+            yield from storing.store(ready)
+        raise
+    if ready is not None:
+        yield from storing.store(ready)
+    return storing.report(time.monotonic() - started)
+
+
+def _batches(
+    source: Iterable[Document | Mapping[str, object]],
+    text_fields: TextFields,
+    options: IngestOptions,
+) -> Iterator[Sequence[_Read]]:
+    return constrained_batches(
         _read(source, text_fields),
         options.batch_bytes,
         options.batch_size,
         get_len=_size,
         strict=False,
-    ):
-        try:
-            deadline = Deadline.after(options.give_up_after)
-            items, unfit = yield from _prepare(writer, batch, embedder, deadline)
-        except EmbedderError as error:
-            stored = len(batches.stored)
-            raise IngestError(f"{error}; {stored} documents are stored, run again") from error
-        failed += [*unfit, *(yield from batches.write(items))]
-        without_text -= {_key(read.id) for read in batch}
-        without_text |= {_key(read.id) for read in batch if not read.text.strip()}
-        done += len(batch)
-        if options.on_progress is not None:
-            options.on_progress(done)
-    return IngestReport(
-        added=len(batches.stored),
-        failed=tuple(failed),
-        retries=batches.retries,
-        seconds=time.monotonic() - started,
-        without_text=len(without_text & batches.stored),
     )
 
 
@@ -127,155 +125,77 @@ def _size(read: _Read) -> int:
     return payload + len(read.text) + _BYTES_PER_NUMBER * len(vector)
 
 
-def _key(doc_id: HitId) -> int:
-    """Return a small stand-in for an id: 7 and "7" are the same one."""
-    return hash(str(doc_id))
+class _Embedded(NamedTuple):
+    """A batch, and the vectors made for documents that bring none, by their index in it."""
+
+    batch: Sequence[_Read]
+    vectors: Mapping[int, Vector | None]
 
 
-def _prepare(
-    writer: Writer[ItemT], batch: Sequence[_Read], embedder: Embedder | None, deadline: Deadline
-) -> Flow[tuple[list[_Item[ItemT]], list[Failure]]]:
-    """Return the items to write, and the documents that cannot be written.
-
-    Of several documents with the same id the last is written.
-    """
-    made: Mapping[int, Vector | None] = {}
+def _embed(
+    batch: Sequence[_Read], embedder: Embedder | None, give_up_after: float
+) -> Flow[_Embedded]:
     missing = [n for n, read in enumerate(batch) if read.document.vector is None]
-    if embedder is not None and missing:
-        texts = [batch[n].text for n in missing]
-        vectors = yield from document_vectors(embedder, texts, deadline)
-        made = dict(zip(missing, vectors, strict=True))
-    items: dict[str, _Item[ItemT]] = {}
-    unfit: list[Failure] = []
-    for n, (doc_id, document, text) in enumerate(batch):
-        if n in made and made[n] is None:
-            unfit.append(Failure(doc_id, "the embedding service refused its text"))
-            continue
-        try:
-            native = writer.item(document, text, made.get(n, document.vector))
-        except (ValueError, TypeError) as error:
-            unfit.append(Failure(doc_id, str(error)))
-        else:
-            items[str(doc_id)] = _Item(doc_id, native)
-    return list(items.values()), unfit
+    if embedder is None or not missing:
+        return _Embedded(batch, {})
+    texts = [batch[n].text for n in missing]
+    vectors = yield from document_vectors(embedder, texts, Deadline.after(give_up_after))
+    return _Embedded(batch, dict(zip(missing, vectors, strict=True)))
 
 
-class _BatchWriter(Generic[ItemT]):
-    """Writes batches: repeats what can succeed and finds the document that cannot.
+class _Storing(Generic[ItemT]):
+    """Stores embedded batches, and counts."""
 
-    ``stored`` are the keys of the documents stored so far.
-    """
-
-    def __init__(self, writer: Writer[ItemT], give_up_after: float) -> None:
+    def __init__(self, writer: Writer[ItemT], options: IngestOptions) -> None:
         self._writer = writer
-        self._give_up_after = give_up_after
-        self._give_up_at = 0.0
-        self._at_most: int | None = None  # documents in a request, once a larger one was refused
-        self._unanswered: dict[int, ItemT] = {}
-        self.stored: set[int] = set()
-        self.retries = 0
+        self._options = options
+        self._batches = BatchWriter(writer, options.give_up_after)
+        self._failed: list[Failure] = []
+        self._without_text: set[int] = set()
+        self._done = 0
 
-    def write(self, items: Sequence[_Item[ItemT]]) -> Flow[list[Failure]]:
-        """Store ``items`` and return the failures; raise `IngestError` if it cannot go on."""
-        self._give_up_at = time.monotonic() + self._give_up_after
-        failures: list[Failure] = []
-        try:
-            for part in chunked(items, self._at_most):
-                failures += yield from self._halving(part)
-        except IngestError as error:
-            count = yield from self._count_stored()
-            raise IngestError(f"{error}; {count}, run again") from error.__cause__
-        return failures
+    @property
+    def count(self) -> int:
+        """The number of distinct documents stored so far."""
+        return len(self._batches.stored)
 
-    def _halving(self, items: Sequence[_Item[ItemT]]) -> Flow[list[Failure]]:
-        """Store ``items``; in halves if the database refuses them together."""
-        try:
-            return (yield from self._persistently(items))
-        except IngestError:
-            raise
-        except Exception as error:
-            cause = self._cause(error)
-            described = self._writer.describe_error(error)
-            late = time.monotonic() >= self._give_up_at
-            if cause in ("transient", "fatal") or (cause == "timeout" and (late or len(items) < 2)):
-                raise IngestError(described) from error
-            if len(items) == 1:
-                return [Failure(items[0].id, described)]
-        middle = len(items) // 2
-        if cause == "too_large":
-            self._at_most = min(middle, self._at_most or middle)
-        first = yield from self._halving(items[:middle])
-        second = yield from self._halving(items[middle:])
-        return first + second
+    def store(self, embedded: _Embedded) -> Flow[None]:
+        """Write a batch; raise `IngestError` if the database cannot."""
+        batch = embedded.batch
+        items, unfit = self._items(embedded)
+        self._failed += [*unfit, *(yield from self._batches.write(items))]
+        self._without_text -= {key_of(read.id) for read in batch}
+        self._without_text |= {key_of(read.id) for read in batch if not read.text.strip()}
+        self._done += len(batch)
+        if self._options.on_progress is not None:
+            self._options.on_progress(self._done)
 
-    def _persistently(self, items: Sequence[_Item[ItemT]]) -> Flow[list[Failure]]:
-        """Store ``items``; repeat what the server could not do for now."""
-        pending = list(items)
-        failures: list[Failure] = []
-
-        def attempt() -> Flow[None]:
-            nonlocal pending
-            busy = yield from self._send(pending, failures)
-            pending = [pending[n] for n in busy]
-            if busy:
-                raise _Busy(next(iter(busy.values())))
-
-        def may_pass(error: BaseException) -> bool:
-            if not isinstance(error, Exception):
-                return False
-            cause = self._cause(error)
-            return cause == "transient" or (cause == "timeout" and len(pending) == 1)
-
-        yield from retry(attempt, self._retrying(may_pass))
-        return failures
-
-    def _send(
-        self, items: Sequence[_Item[ItemT]], failures: list[Failure]
-    ) -> Flow[Mapping[int, str]]:
-        """Send one request; return the items that are busy."""
-        try:
-            result = yield from self._writer.write([item.native for item in items])
-        except Exception as error:
-            if self._cause(error) in ("transient", "timeout"):
-                self._unanswered |= {_key(item.id): item.native for item in items}
-            raise
-        for item in items:
-            self._unanswered.pop(_key(item.id), None)
-        refused = result.rejected.keys() | result.busy.keys()
-        stored = {_key(item.id) for n, item in enumerate(items) if n not in refused}
-        if stored:
-            self.stored |= stored
-            self._give_up_at = time.monotonic() + self._give_up_after
-        failures += [Failure(items[n].id, why) for n, why in result.rejected.items()]
-        if result.fatal is not None:
-            raise IngestError(result.fatal)
-        return result.busy
-
-    def _cause(self, error: Exception) -> Cause:
-        return "transient" if isinstance(error, _Busy) else self._writer.cause(error)
-
-    def _retrying(self, may_pass: Callable[[BaseException], bool]) -> tenacity.Retrying:
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception(may_pass),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-            stop=lambda _state: time.monotonic() >= self._give_up_at,
-            before_sleep=self._count_retry,
-            reraise=True,
+    def report(self, seconds: float) -> IngestReport:
+        """Return what was stored in all."""
+        return IngestReport(
+            added=self.count,
+            failed=tuple(self._failed),
+            retries=self._batches.retries,
+            seconds=seconds,
+            without_text=len(self._without_text & self._batches.stored),
         )
 
-    def _count_retry(self, _state: tenacity.RetryCallState) -> None:
-        self.retries += 1
+    def _items(self, embedded: _Embedded) -> tuple[list[Item[ItemT]], list[Failure]]:
+        """Return the items to write, and the documents that cannot be written.
 
-    def _count_stored(self) -> Flow[str]:
-        """Return how many documents are stored; ask for those whose answer was lost."""
-        lost = list(self._unanswered.items())
-        try:
-            found = (yield from self._writer.stored([native for _, native in lost])) if lost else ()
-        except Exception:  # as far away as before
-            return f"at least {len(self.stored)} documents are stored"
-        self.stored |= {lost[n][0] for n in found}
-        return f"{len(self.stored)} documents are stored"
-
-
-class _Busy(Exception):
-    """The server could not store some items for now."""
+        Of several documents with the same id the last is written.
+        """
+        made = embedded.vectors
+        items: dict[str, Item[ItemT]] = {}
+        unfit: list[Failure] = []
+        for n, (doc_id, document, text) in enumerate(embedded.batch):
+            if n in made and made[n] is None:
+                unfit.append(Failure(doc_id, "the embedding service refused its text"))
+                continue
+            try:
+                native = self._writer.item(document, text, made.get(n, document.vector))
+            except (ValueError, TypeError) as error:
+                unfit.append(Failure(doc_id, str(error)))
+            else:
+                items[str(doc_id)] = Item(doc_id, native)
+        return list(items.values()), unfit

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, lru_cache
+from operator import itemgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
@@ -86,7 +87,10 @@ class OnnxModel:
         return self._pair_encoder.offsets(text)
 
     def run(self, texts: Sequence[str]) -> list[Array]:
-        """Return the first output of each text, cut at ``max_length``, without its batch axis."""
+        """Return the first output of each text, cut at ``max_length``, without its batch axis.
+
+        Long texts are computed first: a core that ends with one would keep the others waiting.
+        """
         encoder = self._text_encoder
         empty = encoder.query("")
 
@@ -94,7 +98,9 @@ class OnnxModel:
             (pair,) = encoder.pairs(empty, encoder.documents([text]))
             return self._run(encoder, pair)
 
-        return in_parallel(run_text, texts)
+        order = sorted(range(len(texts)), key=lambda n: -len(texts[n]))
+        outputs = in_parallel(run_text, [texts[n] for n in order])
+        return [output for _, output in sorted(zip(order, outputs, strict=True), key=itemgetter(0))]
 
     @cached_property
     def _pair_encoder(self) -> PairEncoder:

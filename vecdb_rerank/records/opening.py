@@ -40,9 +40,13 @@ DAMAGED = (OSError, EOFError, zlib.error)
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An open file: its name in messages, its bytes after decompression, and their format."""
+    """An open file: its name in messages, its bytes after decompression, and their format.
+
+    ``raw`` is the file before decompression; its position says how much of it has been read.
+    """
 
     name: str
+    raw: io.BufferedReader
     stream: io.BufferedReader
     format: Format
 
@@ -73,7 +77,7 @@ def opened(path: Path, format: Format | None = None) -> Iterator[Opened]:
             head = stream.peek(_HEAD)[:_HEAD]
         except DAMAGED as error:
             raise ConfigurationError(name, f"cannot be read: {error}") from None
-        yield Opened(name, stream, format or _format(name, path, head))
+        yield Opened(name, raw, stream, format or _format(name, path, head))
 
 
 def _stdin() -> io.BufferedReader:

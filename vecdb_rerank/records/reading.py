@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vecdb_rerank.errors import ConfigurationError
@@ -22,24 +22,29 @@ _EXPECTED = {
 }
 
 
-def read(path: Path, format: Format | None = None) -> Iterator[Record | Unreadable]:
+def read(
+    path: Path,
+    format: Format | None = None,
+    on_open: Callable[[io.BufferedReader], None] = lambda _: None,
+) -> Iterator[Record | Unreadable]:
     """Yield the records of ``path``, in bounded memory, and the parts that cannot be read.
 
     ``path`` is a file, perhaps compressed (gzip, or zstd with the extra ``files``), ``-`` for
     standard input, or a folder of Markdown and text files. Without ``format`` the file's name
-    decides, and for JSON and Parquet the content may.
+    decides, and for JSON and Parquet the content may. ``on_open`` is called with each file, before
+    decompression.
 
     Raises `ConfigurationError` with the file (and line) as its key if it cannot be opened, its
     format is not known, or the first record of JSON, CSV or TSV does not have that format; and
     `MissingDependencyError` if reading it takes the extra ``files``.
     """
     if not path.is_dir():
-        yield from _file(path, path.name, format)
+        yield from _file(path, path.name, format, on_open)
         return
     root = path.resolve()
     for file in text_files(path):
         name = Path(root.name, file.relative_to(path)).as_posix()
-        yield from _file(file, name, "text")
+        yield from _file(file, name, "text", on_open)
 
 
 def required(path: Path, *fields: str) -> Iterator[dict[str, object]]:
@@ -57,8 +62,14 @@ def required(path: Path, *fields: str) -> Iterator[dict[str, object]]:
         yield record.fields
 
 
-def _file(path: Path, doc_id: str, format: Format | None) -> Iterator[Record | Unreadable]:
+def _file(
+    path: Path,
+    doc_id: str,
+    format: Format | None,
+    on_open: Callable[[io.BufferedReader], None],
+) -> Iterator[Record | Unreadable]:
     with opened(path, format) as file:
+        on_open(file.raw)
         where = file.name
         try:
             records = _records(path, doc_id, file.stream, file.name, file.format)
