@@ -7,7 +7,6 @@ another index. So only the queries listed here pass, each with the parameters th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from vecdb_rerank._checks import shown
 from vecdb_rerank.errors import ConfigurationError
@@ -90,7 +89,7 @@ def _check(query: object, key: str, allowed: list[str]) -> None:
         _check_leaf(name, parameters, key)
 
 
-def _check_leaf(name: str, parameters: Mapping[str, Any], key: str) -> None:
+def _check_leaf(name: str, parameters: Mapping[str, object], key: str) -> None:
     for part, value in parameters.items():
         if part == "_name":
             raise ConfigurationError(f"{key}.{part}", "is not allowed in a filter")

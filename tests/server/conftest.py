@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.server.running import Running, serving
+from tests.server.running import WORDS, Running, serving
+from tests.server.searched import Searched, filled
+from vecdb_rerank.testing.base import new_name
 
 POINTS = "[vecdb_rerank.rerankers]\nwords = tests.server.words:Words\n"
 
@@ -37,3 +40,28 @@ def running(plugin: None) -> Iterator[Running]:
 def client(running: Running) -> httpx.Client:
     """A client of `running`."""
     return running.client
+
+
+@pytest.fixture(scope="session", params=["qdrant", "opensearch"])
+def searched(
+    request: pytest.FixtureRequest, plugin: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Searched]:
+    """A service over each database."""
+    backend: dict[str, object] = {"type": request.param, "collection": new_name()}
+    if request.param == "opensearch":
+        backend["url"] = request.getfixturevalue("opensearch_url")
+    else:
+        backend["path"] = str(tmp_path_factory.mktemp("qdrant"))
+    settings, expected = filled(backend, WORDS)
+    with serving(**settings) as running:
+        yield Searched(request.param, running, expected)
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """The settings of a process of its own, over a filled embedded Qdrant."""
+    folder = tmp_path / "qdrant"
+    filled({"type": "qdrant", "collection": "notes", "path": str(folder)}, WORDS)
+    file = tmp_path / "vecdb_rerank.toml"
+    file.write_text(f'[backend]\ntype = "qdrant"\ncollection = "notes"\npath = "{folder}"\n')
+    return file

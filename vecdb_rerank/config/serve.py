@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from vecdb_rerank.config.section import Section
+from vecdb_rerank.config.serve_mcp import McpSettings
+from vecdb_rerank.request import MAX_K
 
 
 def _strong(key: SecretStr) -> SecretStr:
@@ -86,6 +88,10 @@ class ServerSettings(Section):
     """Bytes of a request's body, decompressed."""
     max_documents: int = Field(10_000, ge=1)
     """Documents in one request."""
+    max_k: int = Field(200, ge=1, le=MAX_K)
+    """The highest ``k`` and ``limit`` that a search may ask for."""
+    mcp: McpSettings = Field(default_factory=McpSettings)
+    """The tools for agents, at ``/mcp``."""
 
 
 def checked_keys(given: Mapping[str, object]) -> tuple[KeySettings, ...]:

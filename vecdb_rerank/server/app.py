@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from vecdb_rerank.server import about, rerank
+from vecdb_rerank.server import about, rerank, search_route
 from vecdb_rerank.server.errors import ApiError
 from vecdb_rerank.server.exchange import exchange_of
 from vecdb_rerank.server.front import Front
+from vecdb_rerank.server.mcp_http import McpEndpoint
 from vecdb_rerank.server.replies import error_response
 from vecdb_rerank.server.service import Live
 
@@ -23,12 +24,14 @@ from vecdb_rerank.server.service import Live
 def create_app(live: Live, more: Sequence[BaseRoute] = ()) -> Starlette:
     """Return the ASGI application that serves ``live``, with ``more`` routes."""
     prefix = live.current.settings.serve.url_prefix
-    routes: list[BaseRoute] = [*_routes(), *more]
+    mcp = McpEndpoint()
+    routes: list[BaseRoute] = [*_routes(), Route("/mcp", mcp, methods=["POST"]), *more]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         try:
-            yield
+            async with mcp.running():
+                yield
         finally:
             await live.close()
 
@@ -60,6 +63,7 @@ def _routes() -> list[BaseRoute]:
         Route("/rerank", rerank.rerank_or_tei, methods=["POST"]),
         Route("/v1/score", rerank.score_pairs, methods=["POST"]),
         Route("/score", rerank.score_pairs, methods=["POST"]),
+        Route("/v1/search", search_route.search, methods=["POST"]),
         Route("/v1/models", about.models, methods=["GET"]),
         Route("/info", about.info, methods=["GET"]),
         Route("/health", about.health, methods=["GET"]),

@@ -10,6 +10,7 @@ from vecdb_rerank.errors import (
     InvalidRerankerError,
     RerankError,
     RerankerSkippedError,
+    SchemaError,
 )
 
 Shape = Literal["common", "tei"]
@@ -73,6 +74,8 @@ def as_api_error(error: Exception) -> ApiError:
         return ApiError(502, "the reranker failed")
     if isinstance(error, DatabaseError | EmbedderError):
         return ApiError(502, "the database or the embedder failed")
+    if isinstance(error, SchemaError):
+        return ApiError(502, "the collection lacks what the search needs")
     return ApiError(500, "internal error: see the log of the service")
 
 

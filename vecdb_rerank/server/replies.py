@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import orjson
 from starlette.responses import Response
 
 from vecdb_rerank.server.errors import ApiError, Shape, error_body
+from vecdb_rerank.server.json_text import dumps
 
 
 class JsonResponse(Response):
@@ -17,7 +17,7 @@ class JsonResponse(Response):
 
     def render(self, content: object) -> bytes:
         """Return ``content`` as JSON."""
-        return orjson.dumps(content)
+        return dumps(content)
 
 
 def error_response(error: ApiError, shape: Shape, request_id: str) -> JsonResponse:

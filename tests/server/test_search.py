@@ -1,0 +1,118 @@
+"""``POST /v1/search`` over real databases."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import ANY
+
+import httpx
+import pytest
+
+from tests.server.running import serving
+from tests.server.searched import ALL, OWN, QUERY, WIDE, Searched
+from tests.servers import free_port
+
+
+def post(searched: Searched, body: object, path: str = "", key: str = ALL) -> httpx.Response:
+    url = f"{searched.url}/v1/search{path}"
+    return httpx.post(url, json=body, headers=searched.headers(key), timeout=30)
+
+
+def payloads(searched: Searched, body: Any) -> list[dict[str, Any]]:
+    if searched.name == "qdrant":
+        return [point["payload"] for point in body["result"]["points"]]
+    return [hit["_source"] for hit in body["hits"]["hits"]]
+
+
+def _near(hits: list[dict[str, Any]], score: str) -> list[dict[str, Any]]:
+    """The hits, with scores that may differ in the last digits."""
+    return [{**hit, score: pytest.approx(hit[score])} for hit in hits]
+
+
+def error(response: httpx.Response) -> tuple[int, str | None]:
+    return response.status_code, response.json()["error"]["param"]
+
+
+def test_the_response_is_the_connectors_own(searched: Searched) -> None:
+    response = post(searched, {"query": QUERY, "limit": 3, "offset": 1})
+    assert response.status_code == 200
+    body = response.json()
+    if searched.name == "qdrant":
+        expected = searched.expected.model_dump(mode="json", exclude_none=True)
+        assert body["result"] == {"points": _near(expected["points"], "score")}
+        type(searched.expected).model_validate(body["result"])
+        assert (body["status"], set(body)) == ("ok", {"result", "status", "time"})
+        assert body["time"] > 0
+    else:
+        hits = searched.expected["hits"]
+        hits = {**hits, "hits": _near(hits["hits"], "_score"), "max_score": ANY}
+        assert body == {**searched.expected, "hits": hits, "took": ANY}
+    assert response.headers["x-vecdb-rerank-outcome"] == "reranked"
+    assert response.headers["x-vecdb-rerank-reranker"] == "words"
+    assert "rerank;dur=" in response.headers["server-timing"]
+
+
+def test_the_whole_outcome_comes_on_request(searched: Searched) -> None:
+    plain = post(searched, {"query": QUERY, "explain": True, "k": 4}).json()
+    both = post(searched, {"query": QUERY, "explain": True, "k": 4}, "?outcome=1").json()
+    assert payloads(searched, both["response"]) == payloads(searched, plain)
+    outcome = both["outcome"]
+    assert (outcome["status"], outcome["k"], outcome["scored"]) == ("reranked", 4, 4)
+    assert len(outcome["hits"]) == len(outcome["candidates"]) == 4
+    assert error(post(searched, {"query": QUERY}, "?outcome=yes")) == (400, "outcome")
+
+
+def test_a_keys_filter_holds_whatever_the_caller_writes(searched: Searched) -> None:
+    for wide in (None, *WIDE[searched.name]):
+        body = post(searched, {"query": QUERY, "filter": wide}, "?outcome=1", OWN).json()
+        assert {p["tenant"] for p in payloads(searched, body["response"])} <= {"b"}
+        assert len(body["outcome"]["candidates"]) <= 2
+    found = payloads(searched, post(searched, {"query": QUERY}, key=OWN).json())
+    assert len(found) == 2
+
+
+def test_wrong_fields_are_named(searched: Searched) -> None:
+    bad: list[tuple[Any, str]] = [
+        ({"query": " "}, "query"),
+        ({"query": QUERY, "limit": 300}, "limit"),
+        ({"query": QUERY, "k": 5, "limit": 6}, "limit"),
+        ({"query": QUERY, "collection": "others"}, "collection"),
+        ({"query": QUERY, "filter": "kind:faq"}, "filter"),
+    ]
+    for body, field in bad:
+        assert error(post(searched, body)) == (422, field)
+
+
+def test_a_body_that_is_not_json_is_refused(searched: Searched) -> None:
+    headers = {**searched.headers(), "content-type": "application/json"}
+    response = httpx.post(f"{searched.url}/v1/search", content=b"{", headers=headers)
+    assert response.status_code == 400
+    assert post(searched, [QUERY]).status_code == 422
+    assert httpx.post(f"{searched.url}/v1/search", json={"query": QUERY}).status_code == 401
+
+
+def test_a_filter_that_the_database_refuses_is_the_callers_error(searched: Searched) -> None:
+    wrong: dict[str, Any] = {"range": {"year": {"gte": "a word"}}}
+    if searched.name == "qdrant":
+        wrong = {"min_should": {"conditions": [{"has_id": [1]}], "min_count": 0}}
+    response = post(searched, {"query": QUERY, "filter": wrong})
+    assert error(response) == (422, "filter")
+
+
+def test_a_deadline_that_passes_is_a_timeout(searched: Searched) -> None:
+    headers = {**searched.headers(), "x-request-timeout-ms": "1"}
+    url = f"{searched.url}/v1/search"
+    response = httpx.post(url, json={"query": QUERY}, headers=headers)
+    assert response.status_code in (503, 504)
+
+
+@pytest.mark.parametrize("part", ["backend", "embedder"])
+def test_an_outage_is_a_bad_gateway_that_names_no_server(part: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    settings: dict[str, Any] = {"backend": {"type": "opensearch", "url": url}}
+    if part == "embedder":
+        settings["embedder"] = {"type": "tei", "url": url, "retries": 0}
+    with serving(**settings) as running:
+        response = running.client.post("/v1/search", json={"query": QUERY})
+    assert response.status_code == 502
+    assert url.removeprefix("http://") not in response.text

@@ -1,0 +1,49 @@
+"""``POST /v1/search``: the reranked search, in the database's own REST format."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.server import outcome_report, searching
+from vecdb_rerank.server.admission import while_connected
+from vecdb_rerank.server.errors import ApiError
+from vecdb_rerank.server.exchange import exchange_of
+from vecdb_rerank.server.reading import json_object
+from vecdb_rerank.server.replies import JsonResponse
+from vecdb_rerank.server.search_request import SearchRequest
+
+
+async def search(request: Request) -> JsonResponse:
+    """Answer a search: the response as the database gives it, the outcome in headers.
+
+    With ``?outcome=1``, the body is ``{"response": …, "outcome": …}``.
+    """
+    exchange = exchange_of(request)
+    service, caller = exchange.service, exchange.caller
+    serve = service.settings.serve
+    whole = _flag(request.query_params.get("outcome"))
+    body = await json_object(request, serve.max_body_bytes)
+    try:
+        asked = SearchRequest.of(body, max_k=serve.max_k)
+    except ConfigurationError as error:
+        raise ApiError(422, error.problem, field=error.key) from None
+    deadline = exchange.deadline(service.settings.policy.deadline)
+
+    async def work() -> searching.Found:
+        async with service.gate.turn(deadline):
+            return await searching.search(service, caller, asked, deadline)
+
+    found = await while_connected(request.receive, work())
+    chain = service.models.default.chain
+    headers = outcome_report.headers(found.outcome, [one.name for one in chain.rerankers])
+    if not whole:
+        return JsonResponse(found.rest, headers=headers)
+    both = {"response": found.rest, "outcome": outcome_report.as_json(found.outcome)}
+    return JsonResponse(both, headers=headers)
+
+
+def _flag(given: str | None) -> bool:
+    if given not in (None, "0", "1"):
+        raise ApiError(400, "must be 1 or 0", field="outcome")
+    return given == "1"

@@ -1,0 +1,129 @@
+"""Search and read documents for a caller, within its collection, filter and deadline."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from vecdb_rerank.errors import (
+    ConfigurationError,
+    DatabaseError,
+    FirstPassError,
+    MissingDependencyError,
+    VecdbRerankError,
+)
+from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.flow.drivers import run_async
+from vecdb_rerank.model import Candidate, HitId
+from vecdb_rerank.outcome import Outcome, observe
+from vecdb_rerank.policy import Policy
+from vecdb_rerank.search.connector import AsyncConnector
+from vecdb_rerank.server.errors import ApiError
+from vecdb_rerank.server.keys import Caller
+from vecdb_rerank.server.search_request import SearchRequest
+from vecdb_rerank.server.service import Service
+
+_FIELDS = frozenset(field.name for field in fields(SearchRequest))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The result of a search: the native ``response``, in ``seconds``, and what happened."""
+
+    connector: AsyncConnector[object]
+    response: object
+    outcome: Outcome
+    seconds: float
+
+    @property
+    def rest(self) -> object:
+        """The response as the database's REST API would give it, in the types of JSON."""
+        return self.connector.store.rest(self.response, self.seconds)
+
+    @property
+    def candidates(self) -> Sequence[Candidate]:
+        """The hits in order, in the form shared by all databases."""
+        return self.connector.candidates(self.response)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A stored document with its text."""
+
+    id: HitId
+    text: str
+    payload: Mapping[str, object]
+
+
+async def search(
+    service: Service, caller: Caller, asked: SearchRequest, deadline: Deadline
+) -> Found:
+    """Search the collection of ``caller`` for documents that match its own filter, too.
+
+    Raises `ApiError` for what is wrong in the request, and what `AsyncConnector.search` raises.
+    """
+    connector = _connector(service, caller)
+    store, began = connector.store, time.monotonic()
+    try:
+        with observe() as outcomes:
+            response = await connector.search(
+                asked.query,
+                k=asked.k,
+                limit=asked.limit,
+                offset=asked.offset,
+                mode=asked.mode,
+                filter=store.caller_filter(asked.filter, caller.filter),
+                explain=asked.explain,
+                rerank=_within(connector.pipeline.policy, deadline),
+            )
+    except ConfigurationError as error:
+        raise _of_request(error) from error
+    except FirstPassError as error:
+        if asked.filter is not None and store.is_refused(error.__cause__):
+            problem = f"{store.name} refused it: check its clauses and the types of its fields"
+            raise ApiError(422, problem, field="filter") from error
+        raise
+    return Found(connector, response, outcomes[-1], time.monotonic() - began)
+
+
+async def document(
+    service: Service, caller: Caller, id: HitId, deadline: Deadline
+) -> Document | None:
+    """Return a document of the collection of ``caller`` that matches its filter, or None.
+
+    Raises `DatabaseError` if the database fails, and `TimeoutError` at the deadline.
+    """
+    connector = _connector(service, caller)
+    store = connector.store
+    try:
+        wanted = store.document(id, store.caller_filter(None, caller.filter), deadline)
+        payload = await run_async(wanted)
+    except (VecdbRerankError, TimeoutError):
+        raise
+    except Exception as error:
+        raise DatabaseError(store.describe_error(error)) from error
+    if payload is None:
+        return None
+    return Document(id, connector.pipeline.text_fields.text(payload), payload)
+
+
+def _connector(service: Service, caller: Caller) -> AsyncConnector[object]:
+    if not caller.may_use(service.models.default.name):
+        raise ApiError(403, "the key may not use the model that searches are reranked with")
+    return service.connector(caller.collection)
+
+
+def _within(policy: Policy, deadline: Deadline) -> Policy:
+    """Return the policy of a search that has to end by ``deadline``."""
+    left = deadline.remaining()
+    if left <= 0:
+        raise TimeoutError("the deadline passed before the search began")
+    return policy if math.isinf(left) else replace(policy, deadline=left)
+
+
+def _of_request(error: ConfigurationError) -> Exception:
+    """Return the error that tells the caller which field is wrong, if one of the request is."""
+    own = error.key.partition(".")[0] in _FIELDS and not isinstance(error, MissingDependencyError)
+    return ApiError(422, error.problem, field=error.key) if own else error
