@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,26 +21,23 @@ WORDS = {"type": "words"}
 
 @dataclass
 class Running:
-    """A service that runs; ``words`` is the latest reranker of its settings, if it has that."""
+    """A service that runs; ``words`` is the reranker of its settings that was made last."""
 
     live: Live
     url: str
     client: httpx.Client
-
-    @property
-    def words(self) -> Words:
-        return INSTANCES[-1]
+    words: Words
 
 
 @contextmanager
 def serving(
-    *, reranker: object = WORDS, warm: bool = True, **settings: object
+    serve: Mapping[str, object] | None = None, *, reranker: object = WORDS, **settings: object
 ) -> Iterator[Running]:
-    """Serve these settings; ``serve`` is its section."""
-    serve = {"port": 0, **settings.pop("serve", {})}  # type: ignore[dict-item]
-    live = Live(Service(check(reranker=reranker, serve=serve, **settings)))
-    if warm:
-        live.current.warmup()
+    """Serve these settings; ``serve`` is the section of that name."""
+    if "rerankers" not in settings:
+        settings["reranker"] = reranker
+    live = Live(Service(check(serve={"port": 0, **(serve or {})}, **settings)))
+    live.current.warmup()
     server = uvicorn.Server(config(live))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -49,9 +46,9 @@ def serving(
             assert thread.is_alive()
             time.sleep(0.002)
         port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{port}{live.current.settings.serve.url_prefix}"
         with httpx.Client(base_url=url, timeout=20) as client:
-            yield Running(live, url, client)
+            yield Running(live, url, client, INSTANCES[-1] if INSTANCES else Words())
     finally:
         server.should_exit = True
         thread.join(10)

@@ -20,6 +20,8 @@ def estimated_tokens(text: str) -> float:
     A character beyond ASCII takes two to four bytes in UTF-8, and correspondingly more tokens.
     """
     characters = len(text)
+    if text.isascii():
+        return characters / 4
     return characters / 4 + (len(text.encode()) - characters) * 3 / 8
 
 

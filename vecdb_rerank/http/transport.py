@@ -27,6 +27,7 @@ import httpx
 
 from vecdb_rerank.flow.threads import in_thread
 from vecdb_rerank.http.decoding import ACCEPTED, decode, too_large
+from vecdb_rerank.http.forwarding import with_forwarded
 from vecdb_rerank.http.network import AsyncBackend, Backend, received
 from vecdb_rerank.http.proxies import proxy_of
 from vecdb_rerank.http.time_limit import current, time_left
@@ -212,7 +213,7 @@ def _to_core(request: httpx.Request, pool: float | None) -> httpcore.Request:
     return httpcore.Request(
         method=request.method,
         url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=target),
-        headers=[*headers, (b"Accept-Encoding", ACCEPTED)],
+        headers=[*with_forwarded(headers), (b"Accept-Encoding", ACCEPTED)],
         content=request.stream,
         extensions={**request.extensions, "timeout": {**timeouts, "pool": pool}},
     )

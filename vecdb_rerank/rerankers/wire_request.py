@@ -74,8 +74,13 @@ def predicted_units(wire: WireFormat, query: str, documents: Sequence[str]) -> f
     tokens = request_tokens(query, documents)
     if wire.unit == "token":
         return sum(tokens)
+    return float(search_units(tokens))
+
+
+def search_units(tokens: Sequence[float]) -> int:
+    """Return Cohere's search units of documents with these ``tokens``, the query included."""
     chunks = sum(max(1, math.ceil(count / 500)) for count in tokens)
-    return float(math.ceil(chunks / 100))
+    return math.ceil(chunks / 100)
 
 
 def root(url: str) -> str:

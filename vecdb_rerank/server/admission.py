@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -19,13 +22,31 @@ from vecdb_rerank.server.errors import ApiError
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class CallerDeadline(Deadline):
+    """The deadline of a caller, which also passes when it goes away.
+
+    A local model looks at it between two batches, so that it stops working for nobody.
+    """
+
+    gone: threading.Event = field(default_factory=threading.Event, compare=False)
+
+    def remaining(self) -> float:
+        """Return the seconds left; none once the caller has gone."""
+        return 0.0 if self.gone.is_set() else Deadline.remaining(self)
+
+    def at_most(self, seconds: float) -> CallerDeadline:
+        """Return the earlier of this deadline and ``seconds`` from now, of the same caller."""
+        return CallerDeadline(min(self.ends_at, time.monotonic() + seconds), self.gone)
+
+
 class Gate:
     """Lets ``running`` requests work at once and ``queue`` more wait, in order of arrival."""
 
     def __init__(self, running: int, queue: int) -> None:
         self._turns = asyncio.Semaphore(running)
         self._queue = queue
-        self._waiting = 0
+        self.waiting = 0
 
     @asynccontextmanager
     async def turn(self, deadline: Deadline) -> AsyncIterator[None]:
@@ -43,27 +64,31 @@ class Gate:
             self._turns.release()
 
     async def _wait(self, deadline: Deadline) -> None:
-        if self._waiting >= self._queue:
+        if self.waiting >= self._queue:
             raise ApiError(429, "too many requests are waiting", retry_after=1)
         left = deadline.remaining()
-        self._waiting += 1
+        self.waiting += 1
         try:
             async with asyncio.timeout(None if math.isinf(left) else left):
                 await self._turns.acquire()
         except TimeoutError:
             raise ApiError(503, "the deadline passed in the queue", retry_after=1) from None
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
 
-async def in_turn(receive: Receive, gate: Gate, deadline: Deadline, flow: Flow[T]) -> T:
+async def in_turn(receive: Receive, gate: Gate, deadline: CallerDeadline, flow: Flow[T]) -> T:
     """Run ``flow`` when it is its turn, and return its value; see `while_connected`."""
 
     async def work() -> T:
         async with gate.turn(deadline):
             return await run_async(flow)
 
-    return await while_connected(receive, work())
+    try:
+        return await while_connected(receive, work())
+    except (ClientDisconnect, asyncio.CancelledError):
+        deadline.gone.set()
+        raise
 
 
 async def while_connected(receive: Receive, work: Coroutine[object, object, T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import uuid
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.types import Scope
 
-from vecdb_rerank.flow.deadline import Deadline
+from vecdb_rerank.server.admission import CallerDeadline
 from vecdb_rerank.server.errors import ApiError, Shape
 from vecdb_rerank.server.keys import ANONYMOUS, Caller
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _KEY = "vecdb_rerank.exchange"  # in the scope of ASGI
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _TIMEOUTS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
 
 
@@ -29,23 +29,24 @@ _TIMEOUTS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
 class Exchange:
     """One request under way.
 
-    ``arrived`` is on the monotonic clock. ``timeout`` is the seconds that the caller waits, None if
-    it did not say. ``shape`` is that of the route's errors.
+    ``trace_id`` is that of the caller's trace. ``timeout`` is the seconds that the caller waits,
+    None if it did not say. ``shape`` is that of the route's errors. ``arrived`` is on the monotonic
+    clock.
     """
 
     service: Service
     request_id: str
-    traceparent: str | None = None
+    trace_id: str | None = None
     timeout: float | None = None
     shape: Shape = "common"
     caller: Caller = ANONYMOUS
     arrived: float = field(default_factory=time.monotonic)
 
-    def deadline(self, configured: float | None) -> Deadline:
+    def deadline(self, configured: float | None) -> CallerDeadline:
         """Return the caller's deadline, else the one of ``configured`` seconds."""
         most = self.service.settings.serve.max_deadline
         wanted = configured if self.timeout is None else min(self.timeout, most)
-        return Deadline() if wanted is None else Deadline(self.arrived + wanted)
+        return CallerDeadline(math.inf if wanted is None else self.arrived + wanted)
 
 
 def put(scope: Scope, exchange: Exchange) -> None:
@@ -63,12 +64,6 @@ def request_id_of(headers: Mapping[str, str]) -> str:
     """Return the caller's ``x-request-id``, or a new one if it has none that can be logged."""
     given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
-
-
-def traceparent_of(headers: Mapping[str, str]) -> str | None:
-    """Return the caller's ``traceparent`` (W3C Trace Context) if it is valid."""
-    given = headers.get("traceparent", "")
-    return given if _TRACEPARENT.fullmatch(given) and not given.startswith("ff") else None
 
 
 def timeout_of(headers: Mapping[str, str]) -> float | None:

@@ -16,6 +16,7 @@ from vecdb_rerank.server.errors import ApiError, as_api_error
 from vecdb_rerank.server.exchange import Exchange
 from vecdb_rerank.server.replies import error_response
 from vecdb_rerank.server.service import Live, Service
+from vecdb_rerank.server.tracing import trace_of_caller
 
 log = logging.getLogger("vecdb_rerank")
 access = logging.getLogger("vecdb_rerank.access")
@@ -49,7 +50,6 @@ class Front:
         exchange = Exchange(
             service,
             exchanges.request_id_of(headers),
-            exchanges.traceparent_of(headers),
             shape="tei" if path in _OF_TEI else "common",
         )
         exchanges.put(scope, exchange)
@@ -63,8 +63,9 @@ class Front:
             await send(message)
 
         try:
-            self._check(exchange, scope["method"], path, headers)
-            await self._app(scope, receive, send_on)
+            with trace_of_caller(headers, exchange.request_id) as exchange.trace_id:
+                self._check(exchange, scope["method"], path, headers)
+                await self._app(scope, receive, send_on)
         except ClientDisconnect:
             pass
         except Exception as error:
@@ -93,7 +94,7 @@ class Front:
 def _told(error: Exception, exchange: Exchange) -> ApiError:
     """Return the error that the caller gets, and log what it does not learn."""
     told = as_api_error(error)
-    if told.status >= 500:
+    if told is not error:
         unexpected = told.status == 500
         log.log(
             logging.ERROR if unexpected else logging.WARNING,
@@ -117,6 +118,6 @@ def _log(exchange: Exchange, method: str, path: str, status: int) -> None:
         "ms": round((time.monotonic() - exchange.arrived) * 1e3, 2),
         "caller": exchange.caller.name,
         "request_id": exchange.request_id,
-        "traceparent": exchange.traceparent,
+        "trace_id": exchange.trace_id,
     }
     access.info("%s", orjson.dumps(line).decode())

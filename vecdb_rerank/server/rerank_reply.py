@@ -23,7 +23,7 @@ def answer(
     ``document`` says how documents are written if the request wants them.
     """
     results: list[Json] = [
-        {"index": n, "relevance_score": scored.relevance[n]} for n in scored.best(request.top_n)
+        {"index": n, "relevance_score": scored.relevance[n]} for n in scored.order[: request.top_n]
     ]
     if request.return_documents:
         for result in results:
@@ -61,5 +61,5 @@ def tei_answer(request: RerankRequest, scored: Scored) -> list[Json]:
             **({"text": scored.texts[n]} if request.return_documents else {}),
             "score": scores[n],
         }
-        for n in scored.best(None)
+        for n in scored.order
     ]

@@ -12,8 +12,7 @@ from vecdb_rerank.flow.steps import Compute, Flow
 from vecdb_rerank.model import Answer
 from vecdb_rerank.outcome import Outcome, publish
 from vecdb_rerank.policy import Policy
-from vecdb_rerank.rerankers.wire_formats import FORMATS
-from vecdb_rerank.rerankers.wire_request import predicted_units, request_tokens
+from vecdb_rerank.rerankers.wire_request import request_tokens, search_units
 from vecdb_rerank.search.clock import Clock
 from vecdb_rerank.server.documents import Document, cut_texts, text_of
 from vecdb_rerank.server.errors import ApiError
@@ -29,24 +28,19 @@ class Scored:
 
     ``relevance`` (0 to 1) and ``raw``, the model's own numbers, are the lowest for a document
     without text, and for one that was not reached before the deadline: ``unread`` of them.
-    ``texts`` are what was read, ``tokens`` and ``search_units`` an estimate of their size by
-    Cohere's price list.
+    ``order`` holds the places of the documents, best first; equal ones, and those without a score
+    at the end, in their order. ``texts`` are what was read; ``tokens`` and ``search_units``
+    estimate their size by Cohere's price list.
     """
 
     texts: Sequence[str]
     relevance: Sequence[float]
     raw: Sequence[float]
+    order: Sequence[int]
     outcome: Outcome
     unread: int
     tokens: int
     search_units: int
-
-    def best(self, most: int | None) -> list[int]:
-        """Return the places of the best documents, best first; equal ones in their order."""
-        order = sorted(
-            range(len(self.raw)), key=lambda n: (self.relevance[n], self.raw[n]), reverse=True
-        )
-        return order[:most]
 
 
 def score(model: Model, request: RerankRequest, deadline: Deadline) -> Flow[Scored]:
@@ -137,19 +131,24 @@ def _scored(
     answer: Answer, outcome: Outcome, query: str, texts: Sequence[str], sent: Sequence[int]
 ) -> Scored:
     relevance, raw = [0.0] * len(texts), [0.0] * len(texts)
-    scores = answer.scores
-    if scores is not None:
+    order: list[int] = []
+    if (scores := answer.scores) is not None:
         known = [value for value in scores.raw if value is not None]
         raw = [min(known, default=0.0)] * len(texts)
         for n, own, rel in zip(sent, scores.raw, scores.relevance, strict=True):
             if own is not None and rel is not None:
                 raw[n], relevance[n] = float(own), float(rel)
+                order.append(n)
+        order.sort(key=lambda n: (-relevance[n], -raw[n]))
+    scored = set(order)
+    tokens = request_tokens(query, texts)
     return Scored(
         texts,
         relevance,
         raw,
+        [*order, *(n for n in range(len(texts)) if n not in scored)],
         outcome,
         unread=len(sent) - outcome.scored,
-        tokens=ceil(sum(request_tokens(query, texts))),
-        search_units=int(predicted_units(FORMATS["cohere"], query, texts)),
+        tokens=ceil(sum(tokens)),
+        search_units=search_units(tokens),
     )
