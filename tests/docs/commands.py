@@ -32,7 +32,7 @@ _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 _TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 _ASSIGNMENT = re.compile(r"[A-Z_0-9]+=")
 # They take long, need a server, or delete what the user has.
-_PARSED_ONLY = {"adopt", "cache", "demo", "doctor", "judgments"}
+_PARSED_ONLY = {"adopt", "cache", "demo", "doctor", "judgments", "mcp", "serve"}
 # Options that name a collection or files of the reader's own.
 _OF_THE_READER = ("collection", "qrels", "run")
 # Short measurements are enough here; the last of two equal options counts.
@@ -226,6 +226,7 @@ _COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "pytest": _pytest,
     "git": _nothing,
     "cd": _nothing,
+    "curl": _nothing,
     "source": _nothing,
     "lint-imports": _nothing,
 }

@@ -8,15 +8,10 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.servers import free_port
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.testing.base import new_name
@@ -40,72 +35,6 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
         text=True,
         check=False,
     )
-
-
-@contextmanager
-def served(folder: Path, environment: Mapping[str, str]) -> Iterator[httpx.Client]:
-    """The endpoint, behind uvicorn."""
-    port = free_port()
-    command = [sys.executable, "-W", "error", "-m", "uvicorn", "app:app", "--port", str(port)]
-    log = folder / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output
-        )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            _wait(client, process, log)
-            yield client
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    while True:
-        try:
-            client.get("/health")
-        except httpx.TransportError:
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.1)
-        else:
-            return
-
-
-@pytest.mark.parametrize("folder", ["search_api"], indirect=True)
-@pytest.mark.parametrize("backend", ["qdrant", "opensearch"])
-def test_the_endpoint_answers(folder: Path, backend: str, request: pytest.FixtureRequest) -> None:
-    environment = {"VECDB_RERANK__BACKEND__COLLECTION": new_name()}
-    if backend == "opensearch":
-        url = request.getfixturevalue("opensearch_url")
-        file = folder / "vecdb_rerank.toml"
-        changed = file.read_text().replace('"qdrant"', '"opensearch"')
-        file.write_text(re.sub(r"path = .*", f'url = "{url}"', changed))
-    with served(folder, environment) as client:
-        assert client.get("/health").json() == {"status": "ok"}
-        asked = "/search?q=take+back+my+last+commit+but+keep+the+files&limit=2"
-        answer = client.get(asked).json()
-        more = client.get(f"{asked}&offset=2").json()
-        assert client.get("/search", params={"q": " "}).status_code == 422
-    assert answer["status"] == "reranked"
-    assert answer["reason"] is None
-    assert set(answer["milliseconds"]) == {"embed", "first_pass", "rerank", "total"}
-    assert answer["hits"][0]["document"]["title"] == "Undo a commit"
-    both = answer["hits"] + more["hits"]
-    assert sorted(hit["id"] for hit in both) == sorted({hit["id"] for hit in both})
-    scores = [hit["score"] for hit in both]
-    assert scores == sorted(scores, reverse=True)
-    assert all(0 <= hit["relevance"] <= 1 for hit in both)
-
-
-@pytest.mark.parametrize("folder", ["search_api"], indirect=True)
-def test_the_endpoint_says_that_its_database_is_away(folder: Path) -> None:
-    file = folder / "vecdb_rerank.toml"
-    url = f"http://127.0.0.1:{free_port()}"
-    file.write_text(file.read_text().replace('path = ":memory:"', f'url = "{url}"'))
-    done = run(folder, "-m", "uvicorn", "app:app", "--port", str(free_port()))
-    assert done.returncode != 0
-    assert "cannot be reached" in done.stderr
 
 
 @pytest.mark.parametrize("folder", ["batch_evaluation"], indirect=True)
