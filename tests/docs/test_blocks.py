@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from tests.docs import commands, pages
 from tests.docs.pages import PAGES, source, title
+from tests.server.running import Running, serving
 from vecdb_rerank.cli.app import app
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import load
@@ -42,6 +43,7 @@ TEXTS = [
 ]
 # Pages name a server; an embedded Qdrant replaces it here.
 QDRANT = re.compile(r'QdrantClient\("http://[\w.]+:6333"\)')
+SERVICE = "http://127.0.0.1:8000"  # of `vecdb-rerank serve`
 COMMENTED = re.compile(r"^# (?=\w+ = )", re.MULTILINE)
 
 
@@ -54,6 +56,8 @@ class _Page:
         self.names = names
         self.prepared: QdrantConnector | None = None
         self.runner = asyncio.Runner()
+        self.services = ExitStack()
+        self.service: Running | None = None
         self.last = ""  # the language of the block before
         self.checks = {
             "python": self.python,
@@ -73,6 +77,8 @@ class _Page:
             self.names.update(_prepared())
             self.prepared = self.names["connector"]
         code = QDRANT.sub("_server()", code)
+        if SERVICE in code:
+            code = code.replace(SERVICE, self._service())
         if "OpenSearch(" in code:
             code = re.sub(r"http://[\w.]+:9200", self.opensearch, code)
             code = code.replace('"documents"', f'"{self.collection}"')
@@ -88,6 +94,12 @@ class _Page:
             if inspect.iscoroutine(result):
                 self.runner.run(result)
         assert [o.error for o in outcomes if o.status == "fell_back"] == []
+
+    def _service(self) -> str:
+        """Return the address of a service that runs until the end of the page."""
+        if self.service is None:
+            self.service = self.services.enter_context(serving(reranker={"type": "onnx"}))
+        return self.service.url
 
     def _fill_opensearch(self) -> None:
         from vecdb_rerank import connect
@@ -262,7 +274,7 @@ def test_blocks(
     Path("docs.jsonl").write_text("\n".join(lines))
     prepared = _Page(url, {"__name__": "page"})
     document = Sybil([pages.Blocks(prepared.checks)], path=str(page.parent)).parse(page)
-    with prepared.runner:
+    with prepared.runner, prepared.services:
         for block in document.examples():
             try:
                 block.evaluate()
