@@ -17,20 +17,20 @@ POINTS = "[vecdb_rerank.rerankers]\nwords = tests.server.words:Words\n"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Install `Words` as an entry point."""
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Install `Words` as an entry point; the folder is on the path of this process."""
     site = tmp_path_factory.mktemp("site")
     metadata = site / "words-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: words\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(POINTS)
     sys.path.append(str(site))
-    yield
+    yield site
     sys.path.remove(str(site))
 
 
 @pytest.fixture(scope="module")
-def running(plugin: None) -> Iterator[Running]:
+def running(plugin: Path) -> Iterator[Running]:
     """A service with one reranker, under every name."""
     with serving() as found:
         yield found

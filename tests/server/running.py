@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
-import uvicorn
 
 from tests.server.words import INSTANCES, Words
 from vecdb_rerank.config.loading import check
-from vecdb_rerank.server.process import config
+from vecdb_rerank.server.process import listener
 from vecdb_rerank.server.service import Live, Service
 
 WORDS = {"type": "words"}
@@ -38,15 +37,14 @@ def serving(
         settings["reranker"] = reranker
     live = Live(Service(check(serve={"port": 0, **(serve or {})}, **settings)))
     live.current.warmup()
-    server = uvicorn.Server(config(live))
+    server = listener(live)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.002)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}{live.current.settings.serve.url_prefix}"
+        url = f"http://127.0.0.1:{server.port}{live.current.settings.serve.url_prefix}"
         with httpx.Client(base_url=url, timeout=20) as client:
             yield Running(live, url, client, INSTANCES[-1] if INSTANCES else Words())
     finally:

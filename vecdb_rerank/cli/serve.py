@@ -19,6 +19,17 @@ def command(
         str | None,
         typer.Option("--url-prefix", metavar="PATH", help="Path before all routes."),
     ] = None,
+    admin_listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Address of /healthz, /readyz and /metrics. Sets serve.admin_listen.",
+        ),
+    ] = None,
+    drain_delay: Annotated[
+        float | None,
+        typer.Option(help="Seconds between SIGTERM and the end of listening."),
+    ] = None,
 ) -> None:
     """Serve the configured rerankers to clients of Cohere, Jina, vLLM and TEI.
 
@@ -35,6 +46,12 @@ def command(
         require(library, "server")
     from vecdb_rerank.server.process import run
 
-    given = {"host": host, "port": port, "url_prefix": url_prefix}
+    given = {
+        "host": host,
+        "port": port,
+        "url_prefix": url_prefix,
+        "admin_listen": admin_listen,
+        "drain_delay": drain_delay,
+    }
     serve = {key: value for key, value in given.items() if value is not None}
-    run(load(config, **({"serve": serve} if serve else {})).settings)
+    run(lambda: load(config, **({"serve": serve} if serve else {})).settings)

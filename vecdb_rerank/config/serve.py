@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from vecdb_rerank.config.section import Section
 from vecdb_rerank.config.serve_mcp import McpSettings
+from vecdb_rerank.config.serve_process import ProcessSettings
 from vecdb_rerank.request import MAX_K
 
 
@@ -55,7 +56,7 @@ def _prefix(given: str) -> str:
     return path
 
 
-class ServerSettings(Section):
+class ServerSettings(ProcessSettings):
     """The service of ``vecdb-rerank serve``."""
 
     host: str = Field("127.0.0.1", min_length=1)

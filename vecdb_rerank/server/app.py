@@ -26,6 +26,7 @@ def create_app(live: Live, more: Sequence[BaseRoute] = ()) -> Starlette:
     prefix = live.current.settings.serve.url_prefix
     mcp = McpEndpoint()
     routes: list[BaseRoute] = [*_routes(), Route("/mcp", mcp, methods=["POST"]), *more]
+    paths = frozenset(route.path for route in routes if isinstance(route, Route))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -37,7 +38,7 @@ def create_app(live: Live, more: Sequence[BaseRoute] = ()) -> Starlette:
 
     app = Starlette(
         routes=[Mount(prefix, routes=routes)] if prefix else routes,
-        middleware=[Middleware(Front, live=live, prefix=prefix)],
+        middleware=[Middleware(Front, live=live, prefix=prefix, paths=paths)],
         exception_handlers={HTTPException: _http_error},
         lifespan=lifespan,
     )

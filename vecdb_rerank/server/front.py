@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Collection
 
-import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vecdb_rerank.server import access, security
 from vecdb_rerank.server import exchange as exchanges
-from vecdb_rerank.server import security
 from vecdb_rerank.server.errors import ApiError, as_api_error
 from vecdb_rerank.server.exchange import Exchange
 from vecdb_rerank.server.replies import error_response
@@ -19,7 +18,6 @@ from vecdb_rerank.server.service import Live, Service
 from vecdb_rerank.server.tracing import trace_of_caller
 
 log = logging.getLogger("vecdb_rerank")
-access = logging.getLogger("vecdb_rerank.access")
 _GONE = 499  # logged for a client that went away before its answer
 _PUBLIC = ("/health",)
 _OF_TEI = ("/rerank", "/info", "/health")
@@ -28,13 +26,14 @@ _OF_TEI = ("/rerank", "/info", "/health")
 class Front:
     """Checks requests before ``app`` sees them, and answers for what it raises.
 
-    ``app`` finds the `Exchange` of a request in its scope.
+    ``app`` finds the `Exchange` of a request in its scope. ``paths`` are those of its routes.
     """
 
-    def __init__(self, app: ASGIApp, live: Live, prefix: str) -> None:
+    def __init__(self, app: ASGIApp, live: Live, prefix: str, paths: Collection[str]) -> None:
         self._app = app
         self._live = live
         self._prefix = prefix
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -74,7 +73,8 @@ class Front:
             response = error_response(_told(error, exchange), exchange.shape, exchange.request_id)
             await response(scope, receive, send_on)
         finally:
-            _log(exchange, scope["method"], path, status)
+            route = path if path in self._paths else "other"
+            access.record(exchange, scope["method"], route, status)
 
     def _check(self, exchange: Exchange, method: str, path: str, headers: Headers) -> None:
         service = exchange.service
@@ -104,20 +104,3 @@ def _told(error: Exception, exchange: Exchange) -> ApiError:
             exc_info=error if unexpected else None,
         )
     return told
-
-
-def _log(exchange: Exchange, method: str, path: str, status: int) -> None:
-    """Write the line of the access log: JSON without texts, query strings and keys."""
-    if not access.isEnabledFor(logging.INFO):
-        return
-    line = {
-        "time": time.time(),
-        "method": method,
-        "path": path,
-        "status": status,
-        "ms": round((time.monotonic() - exchange.arrived) * 1e3, 2),
-        "caller": exchange.caller.name,
-        "request_id": exchange.request_id,
-        "trace_id": exchange.trace_id,
-    }
-    access.info("%s", orjson.dumps(line).decode())

@@ -1,45 +1,160 @@
-"""The process that serves: uvicorn, and loading the models beside it."""
+"""The process that serves: its listeners, loading the models beside them, signals, its end."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
+import os
+import signal
+import socket
+import sys
 import threading
+from collections.abc import Callable, Iterator, Mapping
 
-import uvicorn
-
+from vecdb_rerank.config.serve_process import split_address
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import VecdbRerankError
+from vecdb_rerank.server import access, metrics
+from vecdb_rerank.server.admin import admin_app
 from vecdb_rerank.server.app import create_app
+from vecdb_rerank.server.connection import Limits
+from vecdb_rerank.server.listener import Listener, bound
 from vecdb_rerank.server.service import Live, Service
 
 log = logging.getLogger("vecdb_rerank")
+# Settings that are read at the start alone.
+_FIXED = ("host port url_prefix admin_listen connections patience").split()
+_LEAVE = 2.0  # seconds for threads that still compute, at the end
 
 
-def run(settings: Settings) -> None:
-    """Serve until the process is told to end.
+def run(load: Callable[[], Settings]) -> None:
+    """Serve the settings that ``load`` reads until the process is told to end.
 
-    Raises `ConfigurationError` if a setting is wrong.
+    SIGTERM and SIGINT end it, SIGHUP reads the settings again. Raises `ConfigurationError` if a
+    setting is wrong.
     """
-    live = Live(Service(settings))
-    threading.Thread(target=_warm_up, args=(live.current,), daemon=True).start()
-    uvicorn.Server(config(live)).run()
+    settings = load()
+    access.write_to_stdout()
+    log.setLevel(logging.INFO)
+    metrics.install()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_Process(load, settings).serve())
+        _leave()
 
 
-def config(live: Live) -> uvicorn.Config:
-    """Return uvicorn's configuration for the application that serves ``live``."""
+def listener(live: Live, sock: socket.socket | None = None) -> Listener:
+    """Return what listens for requests to ``live``; by default on the address of its settings.
+
+    Raises `ConfigurationError` if the address cannot be had.
+    """
     serve = live.current.settings.serve
-    return uvicorn.Config(
+    return Listener(
         create_app(live),
-        host=serve.host,
-        port=serve.port,
-        loop="uvloop",
-        http="httptools",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,  # identity headers of clients are never believed
+        sock or bound(serve.host, serve.port, "serve.port"),
+        Limits(serve.connections, serve.patience, refused=metrics.count_refused),
+        finish=serve.drain_timeout,
     )
+
+
+class _Process:
+    def __init__(self, load: Callable[[], Settings], settings: Settings) -> None:
+        self._load = load
+        self._live = Live(Service(settings))
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = listener(self._live)
+        self._admin = _admin(self._live)
+
+    async def serve(self) -> None:
+        with _signals(self._handlers()):
+            threading.Thread(target=_warm_up, args=(self._live.current,), daemon=True).start()
+            admin = asyncio.ensure_future(self._admin.serve()) if self._admin else None
+            serve = self._live.current.settings.serve
+            log.info("listening on %s:%d", serve.host, self._listener.port)
+            if self._admin is not None:
+                log.info("/healthz, /readyz and /metrics are on port %d", self._admin.port)
+            try:
+                await self._listener.serve()
+            finally:
+                if self._admin is not None and admin is not None:
+                    self._admin.should_exit = True
+                    await admin
+
+    def _handlers(self) -> Mapping[signal.Signals, Callable[[], None]]:
+        found = {
+            signal.SIGINT: self._stop,
+            signal.SIGTERM: lambda: self._stop(self._live.current.settings.serve.drain_delay),
+        }
+        if sys.platform != "win32":
+            found[signal.SIGHUP] = self._begin_reload
+        return found
+
+    def _stop(self, delay: float = 0.0) -> None:
+        """End after ``delay`` seconds; if told again, at once; the third time, waiting for none."""
+        if self._live.draining:
+            self._listener.force_exit = self._listener.should_exit
+            self._listener.should_exit = True
+            return
+        log.info("ending in %g s", delay)
+        self._live.draining = self._listener.limits.draining = True
+        asyncio.get_running_loop().call_later(delay, setattr, self._listener, "should_exit", True)
+
+    def _begin_reload(self) -> None:
+        task = asyncio.ensure_future(self._reload())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self) -> None:
+        async with self._reloading:
+            before = self._live.current
+            try:
+                service = await asyncio.to_thread(self._next, before)
+            except Exception as error:
+                known = isinstance(error, VecdbRerankError)
+                log.error(
+                    "the settings are wrong, those read before stay in force: %s",
+                    error if known else type(error).__name__,
+                    exc_info=None if known else error,
+                )
+                return
+            self._live.replace(service)
+            log.info("the settings were read again")
+            for name in _FIXED:
+                if getattr(before.settings.serve, name) != getattr(service.settings.serve, name):
+                    log.warning("serve.%s changes with a restart", name)
+
+    def _next(self, before: Service) -> Service:
+        service = Service(self._load(), before)
+        service.warmup()
+        return service
+
+
+def _admin(live: Live) -> Listener | None:
+    address = live.current.settings.serve.admin_listen
+    if not address:
+        return None
+    host, port = split_address(address)
+    return Listener(
+        admin_app(live, host),
+        bound(host, port, "serve.admin_listen"),
+        Limits(100, live.current.settings.serve.patience),
+        finish=1.0,
+    )
+
+
+@contextlib.contextmanager
+def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C ends the process at once
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            with contextlib.suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
 
 
 def _warm_up(service: Service) -> None:
@@ -47,3 +162,25 @@ def _warm_up(service: Service) -> None:
         service.warmup()
     except VecdbRerankError as error:
         log.error("the models do not load: %s", error)
+    else:
+        log.info("the models are loaded")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ModuleNotFoundError:  # there is none for Windows
+        return None
+    return uvloop.new_event_loop
+
+
+def _leave() -> None:
+    """See to it that threads that still compute do not hold the process for long."""
+
+    def leave() -> None:
+        logging.shutdown()
+        os._exit(0)
+
+    timer = threading.Timer(_LEAVE, leave)
+    timer.daemon = True
+    timer.start()
