@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
@@ -10,7 +11,10 @@ import pytest
 
 from tests.server.running import serving
 from tests.server.searched import ALL, OWN, QUERY, WIDE, Searched
+from tests.server.words import SLOW
 from tests.servers import free_port
+
+MODELS = [{"name": "default", "default": True}, {"name": "another"}]
 
 
 def post(searched: Searched, body: object, path: str = "", key: str = ALL) -> httpx.Response:
@@ -116,3 +120,31 @@ def test_an_outage_is_a_bad_gateway_that_names_no_server(part: str) -> None:
         response = running.client.post("/v1/search", json={"query": QUERY})
     assert response.status_code == 502
     assert url.removeprefix("http://") not in response.text
+
+
+def test_a_search_of_a_caller_that_has_gone_ends(searched: Searched) -> None:
+    words = searched.running.words
+    words.go.clear()
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{searched.url}/v1/search",
+            json={"query": f"{SLOW} {QUERY}"},
+            headers=searched.headers(),
+            timeout=httpx.Timeout(30, read=0.5),
+        )
+    assert words.started.acquire(timeout=5)
+    assert words.ended.acquire(timeout=2)  # sooner than it would by itself
+
+
+def test_a_keys_own_wrong_filter_is_no_error_of_the_caller(tmp_path: Path) -> None:
+    keys = [
+        {"key": ALL, "filter": {"must": [{"key": "kind", "match": {"words": "x"}}]}},
+        {"key": OWN, "models": ["another"]},
+    ]
+    backend = {"type": "qdrant", "path": str(tmp_path)}
+    with serving(backend=backend, serve={"keys": keys, "models": MODELS}) as running:
+        for key, status in ((ALL, 500), (OWN, 403)):
+            headers = {"authorization": f"Bearer {key}"}
+            response = running.client.post("/v1/search", json={"query": QUERY}, headers=headers)
+            assert response.status_code == status
+            assert "kind" not in response.text

@@ -41,6 +41,7 @@ def _deep(levels: int) -> Any:
         ({"mode": "sparse"}, "mode"),
         ({"filter": "year:2024"}, "filter"),
         ({"filter": _deep(5_000)}, "filter"),
+        ({"filter": {"must": ["\ud800"]}}, "filter"),
         ({"explain": 1}, "explain"),
         ({"collection": "others"}, "collection"),
         ({"rerank": False}, "rerank"),

@@ -5,12 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from vecdb_rerank import telemetry
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.resilience.chain import Chain
+
+_NONE = Deadline()
+_outer: ContextVar[Deadline] = ContextVar("outer deadline", default=_NONE)
+
+
+@contextmanager
+def ending_by(deadline: Deadline) -> Iterator[None]:
+    """End the searches of the block by ``deadline``, if that is sooner than their policy's."""
+    token = _outer.set(deadline)
+    try:
+        yield
+    finally:
+        _outer.reset(token)
 
 
 class Clock:
@@ -28,8 +42,10 @@ class Clock:
         return clock
 
     def deadline(self, seconds: float | None) -> Deadline:
-        """Return the deadline ``seconds`` after the clock was made."""
-        return Deadline() if seconds is None else Deadline(self._begun + seconds)
+        """Return the deadline ``seconds`` after the clock was made; see `ending_by`."""
+        own = Deadline() if seconds is None else Deadline(self._begun + seconds)
+        outer = _outer.get()
+        return own if outer is _NONE else outer.at_most(own.remaining())
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

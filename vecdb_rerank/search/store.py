@@ -117,13 +117,16 @@ class Store(Database[ResponseT]):
         return required
 
     def document(
-        self, id: HitId, filter: object, deadline: Deadline
+        self,
+        id: HitId,  # noqa: ARG002 - overridden
+        filter: object,  # noqa: ARG002 - overridden
+        deadline: Deadline,  # noqa: ARG002 - overridden
     ) -> Flow[Mapping[str, object] | None]:
         """Return the payload of a hit's document, or None if there is none or ``filter`` differs.
 
         ``filter`` is in the database's own terms; None matches every document.
         """
-        raise NotImplementedError
+        raise ConfigurationError("id", f"{self.name} reads no single documents")
 
     def rest(self, response: ResponseT, seconds: float) -> object:  # noqa: ARG002 - overridden
         """Return a response as the database's REST API would, in the types of JSON.

@@ -21,14 +21,13 @@ from mcp.types import (
 
 from vecdb_rerank._checks import check_names
 from vecdb_rerank._version import __version__
-from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.search.core import PAGE
 from vecdb_rerank.server import document_ids, mcp_results, searching
+from vecdb_rerank.server.admission import CallerDeadline
 from vecdb_rerank.server.errors import ApiError, as_api_error
 from vecdb_rerank.server.exchange import Exchange
 from vecdb_rerank.server.mcp_tools import tools
-from vecdb_rerank.server.search_request import SearchRequest
+from vecdb_rerank.server.search_request import SearchRequest, errors_of_request
 from vecdb_rerank.server.service import Service
 
 log = logging.getLogger("vecdb_rerank")
@@ -65,7 +64,9 @@ def make_server(exchange_of: Callable[[Context], Awaitable[Exchange]]) -> Server
     )
 
 
-async def _call(exchange: Exchange, name: str, arguments: Arguments, deadline: Deadline) -> str:
+async def _call(
+    exchange: Exchange, name: str, arguments: Arguments, deadline: CallerDeadline
+) -> str:
     if name == "search":
         return await _search(exchange, arguments, deadline)
     if name == "fetch":
@@ -73,18 +74,20 @@ async def _call(exchange: Exchange, name: str, arguments: Arguments, deadline: D
     raise ApiError(404, "must be search or fetch", field="name")
 
 
-async def _search(exchange: Exchange, arguments: Arguments, deadline: Deadline) -> str:
+async def _search(exchange: Exchange, arguments: Arguments, deadline: CallerDeadline) -> str:
     service, settings = exchange.service, exchange.service.settings.serve.mcp
-    check_names(arguments, ("query", "filter", "limit"))
-    asked = SearchRequest.of({"limit": _results(service), **arguments}, max_k=settings.max_results)
+    with errors_of_request(None):
+        check_names(arguments, ("query", "filter", "limit"))
+        asked = SearchRequest.of({"limit": _results(service), **arguments}, max_k=_most(service))
     found = await searching.search(service, exchange.caller, asked, deadline)
     return mcp_results.search_result(found, settings)
 
 
-async def _fetch(exchange: Exchange, arguments: Arguments, deadline: Deadline) -> str:
+async def _fetch(exchange: Exchange, arguments: Arguments, deadline: CallerDeadline) -> str:
     service = exchange.service
-    check_names(arguments, ("id",))
-    wanted = document_ids.read(arguments.get("id"))
+    with errors_of_request(None):
+        check_names(arguments, ("id",))
+        wanted = document_ids.read(arguments.get("id"))
     found = await searching.document(service, exchange.caller, wanted, deadline)
     if found is None:
         raise ApiError(404, "no such document: use an id that search returned", field="id")
@@ -94,21 +97,22 @@ async def _fetch(exchange: Exchange, arguments: Arguments, deadline: Deadline) -
 
 def _tools(service: Service) -> list[Tool]:
     backend = service.settings.backend.type
-    return tools(backend, _results(service), service.settings.serve.mcp)
+    return tools(backend, _results(service), _most(service), service.settings.serve.mcp)
 
 
 def _results(service: Service) -> int:
     """Return the number of results of a search that does not say."""
-    search = service.settings.search
-    return min(search.limit or PAGE, search.k, service.settings.serve.mcp.max_results)
+    return min(service.settings.search.limit or PAGE, _most(service))
+
+
+def _most(service: Service) -> int:
+    """Return the number of results that a search may ask for."""
+    return min(service.settings.search.k, service.settings.serve.mcp.max_results)
 
 
 def _failed(error: Exception, exchange: Exchange) -> CallToolResult:
     """Return an error that the agent reads: what is wrong, and what to do."""
-    if isinstance(error, ConfigurationError) and not isinstance(error, ImportError):
-        told = ApiError(422, error.problem, field=error.key)
-    else:
-        told = as_api_error(error)
+    told = as_api_error(error)
     text = str(told)
     if told.status in (429, 502, 503, 504):
         text += "; try again in a few seconds, and tell the user if it fails again"
@@ -118,7 +122,7 @@ def _failed(error: Exception, exchange: Exchange) -> CallToolResult:
 
 
 @asynccontextmanager
-async def _progress(context: Context, deadline: Deadline) -> AsyncIterator[None]:
+async def _progress(context: Context, deadline: CallerDeadline) -> AsyncIterator[None]:
     """Report the seconds that passed, once a second, of those until the deadline."""
     began, total = time.monotonic(), deadline.remaining()
 

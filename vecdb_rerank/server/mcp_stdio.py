@@ -9,7 +9,6 @@ import uuid
 from mcp.server.stdio import stdio_server
 
 from vecdb_rerank.config.settings import Settings
-from vecdb_rerank.errors import VecdbRerankError
 from vecdb_rerank.server.exchange import Exchange
 from vecdb_rerank.server.mcp_server import Context, make_server
 from vecdb_rerank.server.service import Service
@@ -48,5 +47,5 @@ async def _warm_up(service: Service) -> None:
     """Load the models while the agent connects."""
     try:
         await service.connector().warmup()
-    except VecdbRerankError as error:
-        log.error("the models do not load: %s", error)
+    except Exception as error:  # a search then says what is wrong
+        log.error("the models do not load: %s: %s", type(error).__name__, error)

@@ -42,8 +42,11 @@ _FILTERS = {
 _FILTER = "A filter in the database's own JSON."
 
 
-def tools(database: str, default: int, settings: McpSettings) -> list[Tool]:
-    """Return the tools for a database by its name; a search has ``default`` results."""
+def tools(database: str, default: int, most: int, settings: McpSettings) -> list[Tool]:
+    """Return the tools for a database by its name.
+
+    A search has ``default`` results, and at most ``most``.
+    """
     about = f" {settings.about.strip()}" if settings.about.strip() else ""
     return [
         Tool(
@@ -60,7 +63,7 @@ def tools(database: str, default: int, settings: McpSettings) -> list[Tool]:
                 limit={
                     "type": "integer",
                     "minimum": 1,
-                    "maximum": settings.max_results,
+                    "maximum": most,
                     "description": f"Number of results; {default} if left out.",
                 },
             ),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Literal, Self, cast, get_args
+
+import orjson
 
 from vecdb_rerank._checks import check_names, integer, is_bool, is_mapping, one_of
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.request import MAX_K, Mode, check_query
+from vecdb_rerank.server.errors import wrong
 
 MAX_OFFSET = MAX_K
 MAX_QUERY = 10_000  # characters; no embedder or reranker reads more
@@ -39,7 +43,7 @@ class SearchRequest:
         """
         is_mapping("body", body, "field")
         given = {name: value for name, value in cast(_Body, body).items() if value is not None}
-        check_names(given, [field.name for field in fields(cls)])
+        check_names(given, FIELDS)
         check_query(query := given.get("query"))
         query = cast(str, query)
         if len(query) > MAX_QUERY:
@@ -60,6 +64,23 @@ class SearchRequest:
         )
 
 
+FIELDS = frozenset(field.name for field in fields(SearchRequest))
+
+
+@contextmanager
+def errors_of_request(known: Collection[str] | None = FIELDS) -> Iterator[None]:
+    """Raise `ApiError` (422) for a `ConfigurationError` of the block that is about a request.
+
+    Its key is one of the ``known`` fields or a place in one; with None, every one is.
+    """
+    try:
+        yield
+    except ConfigurationError as error:
+        if known is not None and error.key.partition(".")[0] not in known:
+            raise
+        raise wrong(error.key, error.problem) from error
+
+
 _Body = Mapping[str, object]
 
 
@@ -73,6 +94,10 @@ def _filter(given: object) -> Mapping[str, object] | list[object] | None:
     if not isinstance(given, dict | list):
         raise ConfigurationError("filter", "must be an object, or a list of objects")
     _check_depth(given)
+    try:
+        orjson.dumps(given)
+    except TypeError as error:  # lone surrogates, or numbers of more than 64 bits
+        raise ConfigurationError("filter", f"no database reads it: {error}") from None
     return given
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.server import outcome_report, searching
 from vecdb_rerank.server.admission import while_connected
 from vecdb_rerank.server.errors import ApiError
 from vecdb_rerank.server.exchange import exchange_of
 from vecdb_rerank.server.reading import json_object
 from vecdb_rerank.server.replies import JsonResponse
-from vecdb_rerank.server.search_request import SearchRequest
+from vecdb_rerank.server.search_request import SearchRequest, errors_of_request
 
 
 async def search(request: Request) -> JsonResponse:
@@ -24,10 +23,8 @@ async def search(request: Request) -> JsonResponse:
     serve = service.settings.serve
     whole = _flag(request.query_params.get("outcome"))
     body = await json_object(request, serve.max_body_bytes)
-    try:
+    with errors_of_request(None):
         asked = SearchRequest.of(body, max_k=serve.max_k)
-    except ConfigurationError as error:
-        raise ApiError(422, error.problem, field=error.key) from None
     deadline = exchange.deadline(service.settings.policy.deadline)
 
     async def work() -> searching.Found:

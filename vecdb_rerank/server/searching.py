@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import math
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 from vecdb_rerank.errors import (
     ConfigurationError,
     DatabaseError,
     FirstPassError,
-    MissingDependencyError,
     VecdbRerankError,
 )
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.flow.drivers import run_async
 from vecdb_rerank.model import Candidate, HitId
 from vecdb_rerank.outcome import Outcome, observe
-from vecdb_rerank.policy import Policy
+from vecdb_rerank.search.clock import ending_by
 from vecdb_rerank.search.connector import AsyncConnector
+from vecdb_rerank.search.store import Store
+from vecdb_rerank.server.admission import CallerDeadline
 from vecdb_rerank.server.errors import ApiError
 from vecdb_rerank.server.keys import Caller
-from vecdb_rerank.server.search_request import SearchRequest
+from vecdb_rerank.server.search_request import SearchRequest, errors_of_request
 from vecdb_rerank.server.service import Service
-
-_FIELDS = frozenset(field.name for field in fields(SearchRequest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Document:
 
 
 async def search(
-    service: Service, caller: Caller, asked: SearchRequest, deadline: Deadline
+    service: Service, caller: Caller, asked: SearchRequest, deadline: CallerDeadline
 ) -> Found:
     """Search the collection of ``caller`` for documents that match its own filter, too.
 
@@ -66,24 +65,25 @@ async def search(
     """
     connector = _connector(service, caller)
     store, began = connector.store, time.monotonic()
+    required = _required(store, caller)
     try:
-        with observe() as outcomes:
+        with errors_of_request(), ending_by(deadline), observe() as outcomes:
             response = await connector.search(
                 asked.query,
                 k=asked.k,
                 limit=asked.limit,
                 offset=asked.offset,
                 mode=asked.mode,
-                filter=store.caller_filter(asked.filter, caller.filter),
+                filter=store.caller_filter(asked.filter, required),
                 explain=asked.explain,
-                rerank=_within(connector.pipeline.policy, deadline),
             )
-    except ConfigurationError as error:
-        raise _of_request(error) from error
     except FirstPassError as error:
         if asked.filter is not None and store.is_refused(error.__cause__):
             problem = f"{store.name} refused it: check its clauses and the types of its fields"
             raise ApiError(422, problem, field="filter") from error
+        raise
+    except asyncio.CancelledError:
+        deadline.gone.set()  # a local model stops at its next batch
         raise
     return Found(connector, response, outcomes[-1], time.monotonic() - began)
 
@@ -98,8 +98,7 @@ async def document(
     connector = _connector(service, caller)
     store = connector.store
     try:
-        wanted = store.document(id, store.caller_filter(None, caller.filter), deadline)
-        payload = await run_async(wanted)
+        payload = await run_async(store.document(id, _required(store, caller), deadline))
     except (VecdbRerankError, TimeoutError):
         raise
     except Exception as error:
@@ -115,15 +114,12 @@ def _connector(service: Service, caller: Caller) -> AsyncConnector[object]:
     return service.connector(caller.collection)
 
 
-def _within(policy: Policy, deadline: Deadline) -> Policy:
-    """Return the policy of a search that has to end by ``deadline``."""
-    left = deadline.remaining()
-    if left <= 0:
-        raise TimeoutError("the deadline passed before the search began")
-    return policy if math.isinf(left) else replace(policy, deadline=left)
+def _required(store: Store[object], caller: Caller) -> object:
+    """Return the caller's own filter, which is the operator's: wrong, it is no error of a request.
 
-
-def _of_request(error: ConfigurationError) -> Exception:
-    """Return the error that tells the caller which field is wrong, if one of the request is."""
-    own = error.key.partition(".")[0] in _FIELDS and not isinstance(error, MissingDependencyError)
-    return ApiError(422, error.problem, field=error.key) if own else error
+    Raises `ConfigurationError` if it is wrong.
+    """
+    try:
+        return store.caller_filter(None, caller.filter)
+    except ConfigurationError as error:
+        raise error.within(f"serve.keys.{caller.name}") from error
