@@ -24,7 +24,7 @@ CLOSE = "Connection: close"
 @pytest.fixture(scope="module")
 def impatient(plugin: Path) -> Iterator[Running]:
     """A service that waits for a quarter of a second, and reads 10,000 bytes."""
-    with serving(serve={"patience": 0.25, "max_body_bytes": 10_000}) as found:
+    with serving({"patience": 0.25, "max_body_bytes": 10_000}) as found:
         yield found
 
 
@@ -169,7 +169,7 @@ def test_the_limit_counts_decoded_bytes(impatient: Running) -> None:
 
 
 def test_connections_over_the_limit_are_refused(plugin: Path) -> None:
-    with serving(serve={"connections": 3}) as running, ExitStack() as stack:
+    with serving({"connections": 3}) as running, ExitStack() as stack:
         held = [stack.enter_context(connected(running.url)) for _ in range(3)]
         for connection in held:  # they are known once they are answered
             connection.sendall(GET + b"\r\n")

@@ -11,9 +11,14 @@ import pytest
 
 from tests.server.raw import connected, head, rest, statuses
 from tests.server.spawned import Spawned, spawned
+from vecdb_rerank.config.loading import check
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.server import workers
+from vecdb_rerank.server.service import Service
 
 KEY = "a-key-of-the-tests"
 BODY = {"query": "undo a commit", "documents": ["one banana", "undo it"]}
+REMOTE = {"type": "http", "url": "http://127.0.0.1:9", "model": "m"}
 SETTINGS = f"""
 [reranker]
 type = "words"
@@ -124,3 +129,26 @@ def test_it_starts_without_its_database(tmp_path: Path, plugin: Path) -> None:
         assert "database" in unready.json()
         answer = httpx.post(f"{process.url()}/v1/rerank", json=BODY)
         assert answer.status_code == 200
+
+
+def test_workers_share_the_port_and_end_together(tmp_path: Path, plugin: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[reranker]\n" + "".join(f'{k} = "{v}"\n' for k, v in REMOTE.items()))
+    with spawned(file, plugin, "--workers=2", "--drain-delay=0") as process:
+        process.wait_for("models are loaded", count=2)
+        for _ in range(4):
+            assert httpx.get(f"{process.url()}/health").status_code == 200
+        process.send(signal.SIGTERM)
+        assert process.process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"reranker": {"type": "words"}}, {"reranker": REMOTE, "backend": {"path": ":memory:"}}],
+    ids=["reranker", "embedder"],
+)
+def test_what_runs_in_the_process_wants_no_workers(settings: dict[str, object]) -> None:
+    checked = check(**settings)
+    with pytest.raises(ConfigurationError) as caught:
+        workers.check(checked, Service(checked).models)
+    assert caught.value.key == "serve.workers"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vecdb_rerank.cli import common
+
+if TYPE_CHECKING:
+    from vecdb_rerank.config.settings import Settings
 
 
 def command(
@@ -30,6 +36,10 @@ def command(
         float | None,
         typer.Option(help="Seconds between SIGTERM and the end of listening."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Number of processes, if no model runs in them. Sets serve.workers."),
+    ] = None,
 ) -> None:
     """Serve the configured rerankers to clients of Cohere, Jina, vLLM and TEI.
 
@@ -40,7 +50,6 @@ def command(
     Example: vecdb-rerank serve --port 8000
     """
     from vecdb_rerank._optional import require
-    from vecdb_rerank.config.loading import load
 
     for library in ("starlette", "uvicorn", "orjson"):
         require(library, "server")
@@ -52,6 +61,13 @@ def command(
         "url_prefix": url_prefix,
         "admin_listen": admin_listen,
         "drain_delay": drain_delay,
+        "workers": workers,
     }
     serve = {key: value for key, value in given.items() if value is not None}
-    run(lambda: load(config, **({"serve": serve} if serve else {})).settings)
+    run(partial(_settings, config, {"serve": serve} if serve else {}))
+
+
+def _settings(config: Path | None, given: Mapping[str, object]) -> Settings:
+    from vecdb_rerank.config.loading import load
+
+    return load(config, **given).settings

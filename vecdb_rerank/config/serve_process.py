@@ -1,12 +1,13 @@
-"""The settings of the process that serves: listeners, connections and its end."""
+"""The settings of the process that serves: listeners, connections, TLS and its end."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, FilePath, model_validator
 
 from vecdb_rerank.config.section import Section
+from vecdb_rerank.errors import ConfigurationError
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -39,3 +40,19 @@ class ProcessSettings(Section):
     process is not ready any more."""
     drain_timeout: float = Field(20.0, gt=0)
     """Seconds for the requests under way after that."""
+    tls_cert: FilePath | None = None
+    """A certificate with its chain (PEM), read again when it changes; serves HTTPS."""
+    tls_key: FilePath | None = None
+    """The key of ``tls_cert`` (PEM); by default it is in the same file."""
+    tls_client_ca: FilePath | None = None
+    """Certificate authorities (PEM) one of which must have signed a client's certificate."""
+    workers: int = Field(1, ge=1, le=256)
+    """Processes that serve; more than one only if no model runs in them. Each has a listener
+    for operators, on the port of ``admin_listen`` and those above."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name in ("tls_key", "tls_client_ca"):
+            if getattr(self, name) is not None and self.tls_cert is None:
+                raise ConfigurationError(name, "needs tls_cert as well")
+        return self

@@ -8,48 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import math
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, cast
 
 import httptools
-import orjson
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
 from vecdb_rerank.server import head
-from vecdb_rerank.server.errors import ApiError, error_body
+from vecdb_rerank.server.limits import LINGER, MAX_HEAD, MAX_WAITING, MIN_RATE, Limits, RefusedError
+from vecdb_rerank.server.transport import ClosedGently, OneByOne
 
 if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn._types import ASGI3Application
     from uvicorn.server import ServerState
-
-MAX_HEAD = 64 * 1024  # bytes of request line and headers, as of trailers
-MIN_RATE = 4096  # bytes per second of a body, on average
-MAX_WAITING = 64  # requests that wait for the answer to one before, on a connection
-LINGER = 1.0  # seconds in which a client that is still sending can read why it is refused
-
-
-@dataclass
-class Limits:
-    """What the connections of a server may take; shared by all of them.
-
-    ``patience`` is the seconds for a head, for progress of a body, and for progress of a client
-    that reads an answer. While ``draining``, each answer is the last one of its connection.
-    ``refused`` is called with the status of each refusal.
-    """
-
-    connections: int = 1000
-    patience: float = 10.0
-    draining: bool = False
-    refused: Callable[[int], None] = lambda _: None
 
 
 class _Phase(Enum):
@@ -58,12 +33,6 @@ class _Phase(Enum):
     BODY = auto()
     ANSWER = auto()  # the request was read whole
     CLOSING = auto()  # what still comes is thrown away
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Connection(HttpToolsProtocol):
@@ -98,11 +67,11 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Refuse a connection over the limit."""
         super().connection_made(transport)
-        self.flow = _Flow(self)
+        self.flow = OneByOne(transport, self.pipeline)
         if len(self.connections) > 2 * self._limits.connections:
             transport.abort()
         elif len(self.connections) > self._limits.connections:
-            self._refuse(503, "too many connections")
+            self._refuse(RefusedError(503, "too many connections"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being answered, too; uvicorn tells the latest one."""
@@ -123,15 +92,16 @@ class Connection(HttpToolsProtocol):
             self._parse(data)
         except httptools.HttpParserError as error:
             why = error.__context__
-            if isinstance(why, _RefusedError):
-                self._refuse(why.status, str(why))
-            else:
-                self._refuse(400, "malformed HTTP request")
+            self._refuse(
+                why
+                if isinstance(why, RefusedError)
+                else RefusedError(400, "malformed HTTP request")
+            )
             return
         if self._events == events:  # one long line, or bytes between the pieces of a body
             self._head += len(data)
             if self._head > MAX_HEAD:
-                self._refuse(431, f"a line has more than {MAX_HEAD} bytes")
+                self._refuse(RefusedError(431, f"a line has more than {MAX_HEAD} bytes"))
 
     def _parse(self, data: bytes) -> None:
         while data:
@@ -194,7 +164,7 @@ class Connection(HttpToolsProtocol):
         self._events += 1
         self._head += length
         if self._head > MAX_HEAD:
-            raise _RefusedError(431, f"the headers have more than {MAX_HEAD} bytes")
+            raise RefusedError(431, f"the headers have more than {MAX_HEAD} bytes")
 
     def on_headers_complete(self) -> None:
         """Check the head, and begin the request."""
@@ -203,16 +173,18 @@ class Connection(HttpToolsProtocol):
         self._events += 1
         version, method = self.parser.get_http_version(), self.parser.get_method()
         if (problem := head.problem(version, method, self.url, self.headers)) is not None:
-            raise _RefusedError(400, problem)
+            raise RefusedError(400, problem)
         if len(self.pipeline) >= MAX_WAITING:
-            raise _RefusedError(429, "too many requests at once on one connection")
+            raise RefusedError(429, "too many requests at once on one connection")
         self._phase, self._head, self._body = _Phase.BODY, 0, 0
         self._began, self._until = self.loop.time(), self._later()
         super().on_headers_complete()
         # An answer before the end of the body is the last one of the connection.
         self._keep_alive = self.cycle.keep_alive
         self.cycle.keep_alive = False
-        self.cycle.transport = cast(asyncio.Transport, _Transport(self))
+        self.cycle.transport = cast(
+            asyncio.Transport, ClosedGently(self.transport, self.close_gently)
+        )
 
     def on_body(self, body: bytes) -> None:
         """Note the progress of a body."""
@@ -273,7 +245,7 @@ class Connection(HttpToolsProtocol):
         elif self._phase is _Phase.HEAD and self._events == 0:
             self.transport.close()  # nothing was asked
         elif self._phase in (_Phase.HEAD, _Phase.BODY) and not self.flow.read_paused:
-            self._refuse(408, "the request did not come in time")
+            self._refuse(RefusedError(408, "the request did not come in time"))
 
     def shutdown(self) -> None:
         """Close the connection after the request that has begun, if any."""
@@ -284,9 +256,9 @@ class Connection(HttpToolsProtocol):
         elif self._phase is not _Phase.HEAD or self._events == 0:
             self.transport.close()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, refused: RefusedError) -> None:
         """Answer with an error, if it can be told whose it is, and close the connection."""
-        self._limits.refused(status)
+        self._limits.refused(refused.status)
         answering = self._answering
         if answering is not None and not answering.response_complete:
             if answering is not self.cycle or not answering.more_body:
@@ -297,17 +269,7 @@ class Connection(HttpToolsProtocol):
             if answering.response_started:
                 self.transport.abort()
                 return
-        request_id = str(uuid.uuid4())
-        _, content = error_body(ApiError(status, message), "common", request_id)
-        body = orjson.dumps(content)
-        lines = (
-            *(name + b": " + value for name, value in self.server_state.default_headers),
-            b"content-type: application/json",
-            b"content-length: %d" % len(body),
-            b"connection: close",
-            b"x-request-id: " + request_id.encode(),
-        )
-        self.transport.write(STATUS_LINE[status] + b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        self.transport.write(refused.answer(self.server_state.default_headers))
         self.close_gently()
 
     def _end_with_those_before(self, answering: RequestResponseCycle) -> None:
@@ -316,27 +278,3 @@ class Connection(HttpToolsProtocol):
         last = self.pipeline[0][0] if self.pipeline else answering
         last.keep_alive = False
         self._phase, self._until = _Phase.CLOSING, math.inf
-
-
-class _Flow(FlowControl):
-    """Reads no further while a whole request waits for the answer to the one before."""
-
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection.transport)
-        self._pipeline = connection.pipeline
-
-    def resume_reading(self) -> None:
-        if not self._pipeline:
-            super().resume_reading()
-
-
-class _Transport:
-    """The transport of a connection as its requests see it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.write = connection.transport.write
-        self.is_closing = connection.transport.is_closing
-
-    def close(self) -> None:
-        self._connection.close_gently()

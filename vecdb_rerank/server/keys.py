@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from vecdb_rerank.config.serve import KeySettings, checked_keys
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.server.errors import ApiError
+from vecdb_rerank.server.files import state
 
 log = logging.getLogger("vecdb_rerank")
 _LOOK_AGAIN = 1.0  # seconds between two looks at the file
@@ -52,7 +53,7 @@ class KeyRing:
         self._given = keys
         self._file = file
         self._buckets: dict[bytes, _Bucket] = {}
-        self._state = _state(file)
+        self._state = state(file)
         self._entries = self._made(() if file is None else _read(file))
         self._look_at = time.monotonic() + _LOOK_AGAIN
 
@@ -85,10 +86,10 @@ class KeyRing:
         if self._file is None or now < self._look_at:
             return
         self._look_at = now + _LOOK_AGAIN
-        state = _state(self._file)
-        if state == self._state:
+        found = state(self._file)
+        if found == self._state:
             return
-        self._state = state
+        self._state = found
         try:
             self._entries = self._made(_read(self._file))
         except ConfigurationError as error:
@@ -149,15 +150,6 @@ def _token(authorization: Sequence[str], api_key: Sequence[str]) -> str:
         return api_key[0]
     scheme, _, token = authorization[0].partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def _state(file: Path | None) -> tuple[int, int, int] | None:
-    """Return what changes when a file is written or replaced; None if it cannot be read."""
-    try:
-        found = file.stat() if file is not None else None
-    except OSError:
-        return None
-    return None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def _read(file: Path) -> tuple[KeySettings, ...]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.server.connection import Connection, Limits
+from vecdb_rerank.server.connection import Connection
+from vecdb_rerank.server.limits import Limits
 
 _KEEP_ALIVE = 75  # seconds; more than clients keep a connection, so that it is they who close it
 _TICKS = 5  # uvicorn's ticks (0.1 s) between two looks at the time limits
@@ -20,7 +22,7 @@ _TICKS = 5  # uvicorn's ticks (0.1 s) between two looks at the time limits
 class Listener(uvicorn.Server):
     """Serves ``app`` on ``sock``; ``finish`` is the seconds for requests under way at the end.
 
-    Set ``should_exit`` to end it.
+    Set ``should_exit`` to end it. ``on_second`` is called about once a second.
     """
 
     def __init__(
@@ -30,6 +32,8 @@ class Listener(uvicorn.Server):
         limits: Limits,
         *,
         finish: float = 10.0,
+        tls: ssl.SSLContext | None = None,
+        on_second: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -46,6 +50,8 @@ class Listener(uvicorn.Server):
             )
         )
         self._sock = sock
+        self._tls = tls
+        self._on_second = on_second
         self.limits = limits
 
     @property
@@ -65,6 +71,8 @@ class Listener(uvicorn.Server):
                     self.limits, self.config, self.server_state, self.lifespan.state
                 ),
                 sock=self._sock,
+                ssl=self._tls,
+                ssl_handshake_timeout=self.limits.patience if self._tls else None,
                 backlog=self.config.backlog,
             )
         ]
@@ -77,6 +85,8 @@ class Listener(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.check(now)
+        if counter % 10 == 0:
+            self._on_second()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -11,16 +11,18 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from vecdb_rerank.config.serve_process import split_address
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import VecdbRerankError
-from vecdb_rerank.server import access, metrics
+from vecdb_rerank.server import access, metrics, workers
 from vecdb_rerank.server.admin import admin_app
 from vecdb_rerank.server.app import create_app
-from vecdb_rerank.server.connection import Limits
+from vecdb_rerank.server.limits import Limits
 from vecdb_rerank.server.listener import Listener, bound
 from vecdb_rerank.server.service import Live, Service
+from vecdb_rerank.server.tls import Certificates
 
 log = logging.getLogger("vecdb_rerank")
 # Settings that are read at the start alone.
@@ -31,15 +33,35 @@ _LEAVE = 2.0  # seconds for threads that still compute, at the end
 def run(load: Callable[[], Settings]) -> None:
     """Serve the settings that ``load`` reads until the process is told to end.
 
-    SIGTERM and SIGINT end it, SIGHUP reads the settings again. Raises `ConfigurationError` if a
-    setting is wrong.
+    SIGTERM and SIGINT end it, SIGHUP reads the settings again. With several ``workers``, ``load``
+    must be picklable. Raises `ConfigurationError` if a setting is wrong.
     """
     settings = load()
+    serve = settings.serve
+    if serve.workers == 1:
+        _run(load, settings)
+        return
+    workers.check(settings, Service(settings).models)
+    sock = bound(serve.host, serve.port, "serve.port")
+    workers.Workers(partial(_run_worker, load), sock, serve.workers).run()
+
+
+def _run_worker(load: Callable[[], Settings], sock: socket.socket, number: int) -> None:
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.ERROR)
+    _run(load, load(), sock, number)
+
+
+def _run(
+    load: Callable[[], Settings],
+    settings: Settings,
+    sock: socket.socket | None = None,
+    worker: int | None = None,
+) -> None:
     access.write_to_stdout()
     log.setLevel(logging.INFO)
     metrics.install()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_Process(load, settings).serve())
+        runner.run(_Process(load, settings, sock, worker).serve())
         _leave()
 
 
@@ -49,22 +71,32 @@ def listener(live: Live, sock: socket.socket | None = None) -> Listener:
     Raises `ConfigurationError` if the address cannot be had.
     """
     serve = live.current.settings.serve
+    certificates = Certificates.of(serve)
     return Listener(
         create_app(live),
         sock or bound(serve.host, serve.port, "serve.port"),
         Limits(serve.connections, serve.patience, refused=metrics.count_refused),
         finish=serve.drain_timeout,
+        tls=certificates.context if certificates else None,
+        on_second=certificates.refresh if certificates else lambda: None,
     )
 
 
 class _Process:
-    def __init__(self, load: Callable[[], Settings], settings: Settings) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Settings],
+        settings: Settings,
+        sock: socket.socket | None,
+        worker: int | None,
+    ) -> None:
         self._load = load
+        self._worker = worker
         self._live = Live(Service(settings))
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listener = listener(self._live)
-        self._admin = _admin(self._live)
+        self._listener = listener(self._live, sock)
+        self._admin = _admin(self._live, worker or 0)
 
     async def serve(self) -> None:
         with _signals(self._handlers()):
@@ -82,8 +114,9 @@ class _Process:
                     await admin
 
     def _handlers(self) -> Mapping[signal.Signals, Callable[[], None]]:
+        alone = self._worker is None  # Ctrl-C reaches all processes; workers wait for their SIGTERM
         found = {
-            signal.SIGINT: self._stop,
+            signal.SIGINT: self._stop if alone else lambda: None,
             signal.SIGTERM: lambda: self._stop(self._live.current.settings.serve.drain_delay),
         }
         if sys.platform != "win32":
@@ -130,14 +163,14 @@ class _Process:
         return service
 
 
-def _admin(live: Live) -> Listener | None:
+def _admin(live: Live, worker: int) -> Listener | None:
     address = live.current.settings.serve.admin_listen
     if not address:
         return None
     host, port = split_address(address)
     return Listener(
         admin_app(live, host),
-        bound(host, port, "serve.admin_listen"),
+        bound(host, port + worker if port else 0, "serve.admin_listen"),
         Limits(100, live.current.settings.serve.patience),
         finish=1.0,
     )
