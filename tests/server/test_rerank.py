@@ -60,7 +60,18 @@ def test_objects_are_read_by_their_text_or_fields(running: Running) -> None:
     assert found[0] == documents[0]
     assert found[1]["text"].startswith("title: a commit")
     running.client.post("/v1/rerank", json={**body, "rank_fields": ["body", "title"]})
-    assert running.words.calls[-1][1] == ["{}", "body: x\ntitle: a commit"]
+    assert running.words.calls[-1][1] == ["body: x\ntitle: a commit"]
+
+
+def test_texts_are_bounded_in_characters() -> None:
+    nested = {"text": {"deep": ["undo a commit"] * 10_000}}
+    documents = ["undo " * 10_000, nested, "undo a commit"]
+    with serving(text_fields={"max_chars": 40}) as running:
+        results = running.client.post("/v1/rerank", json={**BODY, "documents": documents}).json()
+        assert [len(text) for text in running.words.calls[-1][1]] == [40, 40, 13]
+        strict = {"query": QUERY, "texts": documents[:1], "truncate": False}
+        assert running.client.post("/rerank", json=strict).status_code == 422
+    assert len(results["results"]) == 3
 
 
 def test_empty_documents_come_last_and_are_not_sent(running: Running) -> None:

@@ -37,20 +37,23 @@ class Cut:
 NOT_CUT = Cut()
 
 
-def text_of(document: Document, fields: Sequence[str]) -> str:
+def text_of(document: Document, fields: Sequence[str], most: int, side: Side = "right") -> str:
     """Return the text of a document: of an object its ``fields``, by default ``text``.
 
-    Several fields, or an object without a ``text``, are written as YAML, in their order.
+    Several fields, or an object without a ``text``, are written as YAML, in their order. What goes
+    beyond ``most`` characters is cut at this ``side``.
     """
-    if isinstance(document, str):
-        return document
+    text = document if isinstance(document, str) else _of_object(document, fields, most)
+    return text[:most] if side == "right" else text[-most:]
+
+
+def _of_object(document: Mapping[str, object], fields: Sequence[str], most: int) -> str:
     names = fields or (["text"] if isinstance(document.get("text"), str) else [])
     if len(names) == 1:
-        return as_text(lookup(document, names[0]))
-    if not names:
-        return as_text(document)
-    found = {name: lookup(document, name) for name in names}
-    return as_text({name: value for name, value in found.items() if value is not None})
+        return as_text(lookup(document, names[0]), most)
+    found = {name: lookup(document, name) for name in names} if names else document
+    known = {name: value for name, value in found.items() if value is not None}
+    return as_text(known, most) if known else ""
 
 
 def shown(document: Document, text: str) -> dict[str, object]:

@@ -20,13 +20,15 @@ Sections = tuple[RerankerSettings, ...]
 class Model:
     """A chain of rerankers under a name.
 
-    ``sections`` are the settings that it was made from.
+    ``max_chars`` is the longest text in characters; what follows is cut off. ``sections`` are the
+    settings that the chain was made from.
     """
 
     name: str
     aliases: Sequence[str]
     chain: Chain
     policy: Policy
+    max_chars: int
     sections: Sections
 
     @property
@@ -54,7 +56,10 @@ class Models:
                 chain = _chain(settings, section, f"serve.models.{number}")
                 made.append((sections, chain))
             chain.check(settings.policy)
-            self._all.append(Model(section.name, section.aliases, chain, settings.policy, sections))
+            chars = settings.text_fields.max_chars
+            self._all.append(
+                Model(section.name, section.aliases, chain, settings.policy, chars, sections)
+            )
         named = [section.default for section in settings.serve.models]
         self.default = self._all[named.index(True) if True in named else 0]
         self._by_name: Mapping[str, Model] = {

@@ -67,12 +67,8 @@ def score(model: Model, request: RerankRequest, deadline: Deadline) -> Flow[Scor
     publish(outcome, policy.on_outcome)
     if answer.error is not None:
         raise answer.error
-    if request.strict and outcome.truncated:
-        raise ApiError(
-            422,
-            f"{outcome.truncated} of them are longer than the model reads, and truncate is false",
-            field="texts",
-        )
+    if request.strict and (outcome.truncated or not _short(request.documents, model.max_chars)):
+        raise ApiError(422, "some are longer than the model reads", field="texts")
     return _scored(answer, outcome, query, texts, sent)
 
 
@@ -87,21 +83,30 @@ def _texts(
     model: Model, request: RerankRequest, deadline: Deadline
 ) -> Flow[tuple[str, Sequence[str]]]:
     """Return the query and the texts to read; work that takes long is done in a thread."""
+    most, cut = model.max_chars, request.cut
+    query = request.query[:most]
 
     def prepare() -> tuple[str, Sequence[str]]:
-        texts = [text_of(document, request.rank_fields) for document in request.documents]
-        if not request.cut.changes:
-            return request.query, texts
-        return cut_texts(model.chain.rerankers[0], request.query, texts, request.cut)
+        texts = []
+        for document in request.documents:
+            if deadline.expired:  # YAML takes its time
+                raise TimeoutError
+            texts.append(text_of(document, request.rank_fields, most, cut.side))
+        return (
+            cut_texts(model.chain.rerankers[0], query, texts, cut)
+            if cut.changes
+            else (query, texts)
+        )
 
-    if not request.cut.changes and _plain(request.documents):
-        return request.query, request.documents  # type: ignore[return-value]
+    if not cut.changes and _short(request.documents, most):
+        return query, request.documents  # type: ignore[return-value]
     prepared: tuple[str, Sequence[str]] = yield Compute(prepare, deadline.remaining())
     return prepared
 
 
-def _plain(documents: Sequence[Document]) -> bool:
-    return all(type(document) is str for document in documents)
+def _short(documents: Sequence[Document], most: int) -> bool:
+    """Whether all documents are texts that need not be cut."""
+    return all(type(document) is str and len(document) <= most for document in documents)
 
 
 def _outcome(answer: Answer, seen: int, sent: int, policy: Policy, clock: Clock) -> Outcome:
