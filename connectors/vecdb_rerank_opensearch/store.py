@@ -99,6 +99,10 @@ class OpenSearchStore(OpenSearchHits, Store[Response]):
         self._mapping: Expiring[_Known] = Expiring()
         self._window: Expiring[int] = Expiring()
 
+    def of_collection(self, name: str) -> OpenSearchStore:
+        """Return the store of another index of the same layout, over the same client."""
+        return OpenSearchStore(self._client, replace(self._layout, index=name), self._text_fields)
+
     def check_filters(self, filters: Mapping[str, object]) -> None:
         """Raise `ConfigurationError` for a filter of a boost that is none."""
         conditions.check(filters)

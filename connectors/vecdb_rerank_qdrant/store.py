@@ -73,6 +73,11 @@ class QdrantStore(Store[models.QueryResponse]):
         self._alive: Expiring[bool] = Expiring()
         self._dead: Expiring[Mapping[str, str]] = Expiring(_LOOK_AGAIN_AFTER)
 
+    def of_collection(self, name: str) -> QdrantStore:
+        """Return the store of another collection of the same layout, over the same client."""
+        layout = replace(self._layout, collection=name)
+        return QdrantStore(self._client, layout, self._bm25, self._text_fields)
+
     def check_filters(self, filters: Mapping[str, object]) -> None:
         """Raise `ConfigurationError` for a filter of a boost that cannot be evaluated."""
         Conditions.of(filters)

@@ -11,6 +11,7 @@ from tests.server.running import Running
 from vecdb_rerank import connect
 
 ALL, OWN = "key-of-a-caller-who-sees-all", "key-of-a-caller-who-sees-b"
+OTHER = "key-of-a-caller-with-another-collection"
 UUID = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 DOCUMENTS: list[dict[str, Any]] = [
     {
@@ -78,11 +79,18 @@ class Searched:
 def filled(backend: Mapping[str, Any], reranker: object) -> tuple[dict[str, Any], Any]:
     """The settings of a service over a new collection, and the connector's own answer."""
     own = TENANT_B[backend["type"]]
-    keys = [{"key": ALL, "name": "all"}, {"key": OWN, "name": "b", "filter": own}]
+    other = f"{backend['collection']}-other"
+    keys = [
+        {"key": ALL, "name": "all"},
+        {"key": OWN, "name": "b", "filter": own},
+        {"key": OTHER, "collection": other},
+    ]
     settings: dict[str, Any] = {"backend": backend, "reranker": reranker}
     with closing(connect(**settings)) as connector:
-        connector.create()
+        for each in (connector, connector.of_collection(other)):
+            each.create()
         assert not connector.add(DOCUMENTS).failed
+        each.add([{"_id": 1, "title": "Elsewhere", "text": "git log", "tenant": "c"}])
     with closing(connect(**settings)) as connector:  # reads what was written, as the service does
         response = connector.search(QUERY, limit=3, offset=1)
     return {**settings, "serve": {"keys": keys}}, response

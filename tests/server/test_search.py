@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.server.running import serving
-from tests.server.searched import ALL, OWN, QUERY, WIDE, Searched
+from tests.server.searched import ALL, OTHER, OWN, QUERY, WIDE, Searched
 from tests.server.words import SLOW
 from tests.servers import free_port
 
@@ -73,6 +73,11 @@ def test_a_keys_filter_holds_whatever_the_caller_writes(searched: Searched) -> N
         assert len(body["outcome"]["candidates"]) <= 2
     found = payloads(searched, post(searched, {"query": QUERY}, key=OWN).json())
     assert len(found) == 2
+
+
+def test_a_key_searches_its_own_collection(searched: Searched) -> None:
+    [found] = payloads(searched, post(searched, {"query": QUERY}, key=OTHER).json())
+    assert found["title"] == "Elsewhere"
 
 
 def test_wrong_fields_are_named(searched: Searched) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
 from vecdb_rerank.flow.drivers import run, run_async
@@ -43,6 +44,16 @@ class _Facade(Generic[ResponseT]):
     @pipeline.setter
     def pipeline(self, pipeline: Pipeline) -> None:
         self._core.pipeline = pipeline
+
+    def of_collection(self, name: str) -> Self:
+        """Return a connector to another collection of the same layout.
+
+        It shares the client and the models, so close one of the two alone. Raises
+        `ConfigurationError` if the database's connector serves one collection alone.
+        """
+        connector = copy(self)
+        connector._core = self._core.of_collection(name)
+        return connector
 
     def candidates(self, response: ResponseT) -> Sequence[Candidate]:
         """Return the hits of a native response in the form shared by all databases."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
@@ -105,6 +106,13 @@ class Core(Generic[ResponseT]):
                 language,
                 ", ".join(names),
             )
+
+    def of_collection(self, name: str) -> Core[ResponseT]:
+        """Return a core over another collection, with the same client and models."""
+        core = copy(self)
+        core.store = self.store.of_collection(name)
+        core._close_client = False
+        return core
 
     def candidates(self, response: ResponseT) -> Sequence[Candidate]:
         """Return the hits of a native response in the form shared by all databases."""

@@ -97,6 +97,10 @@ class Store(Database[ResponseT]):
                 raise FirstPassTimeoutError(described) from error
             raise FirstPassError(described) from error
 
+    def of_collection(self, name: str) -> Store[ResponseT]:
+        """Return the store of another collection of the same layout, over the same client."""
+        raise ConfigurationError("collection", f"{self.name} serves one alone, not {name!r}")
+
     def check_filters(self, filters: Mapping[str, object]) -> None:
         """Raise `ConfigurationError` if a filter of a boost cannot be evaluated.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -44,6 +45,7 @@ class Service:
         self.gate = Gate(serve.running, serve.queue)
         self.loaded = False
         self._connectors: dict[str | None, AsyncConnector[object]] = {}
+        self._connecting = threading.Lock()
 
     def warmup(self) -> None:
         """Load the models; blocking. Raises `ConfigurationError` if one does not load."""
@@ -56,22 +58,25 @@ class Service:
 
         It reranks with the default model. Raises `ConfigurationError` if it cannot be made.
         """
-        if collection not in self._connectors:
-            self._connectors[collection] = self._connect(collection)
-        return self._connectors[collection]
+        with self._connecting:
+            if None not in self._connectors:
+                self._connectors[None] = self._connect()
+            if collection not in self._connectors:
+                # One client and one embedder serve all collections.
+                other = self._connectors[None].of_collection(collection or "")
+                self._connectors[collection] = other
+            return self._connectors[collection]
 
-    def _connect(self, collection: str | None) -> AsyncConnector[object]:
-        other = {} if collection is None else {"collection": collection}
-        backend = self.settings.backend.model_copy(update=other)
+    def _connect(self) -> AsyncConnector[object]:
         # The model's own chain, so that the weights, circuits and budgets are shared.
-        plain = {"backend": backend, "reranker": NoneSettings(), "rerankers": ()}
+        plain = {"reranker": NoneSettings(), "rerankers": ()}
         connector = factory.build(self.settings.model_copy(update=plain), use_async=True)
         connector.pipeline = replace(connector.pipeline, chain=self.models.default.chain)
         return connector
 
     async def close(self, kept: Collection[Chain] = ()) -> None:
         """Close the connections, but for those of the chains in ``kept``."""
-        for connector in self._connectors.values():
+        if (connector := self._connectors.get(None)) is not None:
             connector.pipeline = replace(connector.pipeline, chain=None)
             await connector.close()
         for chain in self.models.chains.difference(kept):
