@@ -551,7 +551,7 @@ wrong(
     cross_encoder=lambda c: CrossEncoderReranker(".", max_length=0),
 )
 wrong("pooling", word=lambda c: OnnxEmbedder(pooling="max"))
-wrong("dtype", word=lambda c: CrossEncoderReranker(".", dtype="int8"))
+wrong("dtype", word=lambda c: CrossEncoderReranker(".", dtype="int4"))
 wrong("kind", word=lambda c: FlagEmbeddingReranker(".", kind="x"))
 wrong("documents", function_embedder=lambda c: FunctionEmbedder("x"))
 wrong("query", function_embedder=lambda c: FunctionEmbedder(vectors, query=5))

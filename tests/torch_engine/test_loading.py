@@ -309,10 +309,6 @@ def test_auto_takes_what_there_is() -> None:
     device = hardware.pick_device("auto")
     if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
         assert device.type == "cpu"
-    native = {"amx_bf16", "avx512_bf16", "sve_bf16"}
-    multiplies = any(torch.cpu.get_capabilities().get(name) for name in native)
-    expected = torch.bfloat16 if multiplies else torch.float32
-    assert hardware.pick_dtype("auto", torch.device("cpu")) == expected
     assert 1 <= hardware.physical_cores() <= (os.cpu_count() or 1)
     assert (hardware.free_memory(torch.device("cpu")) or 0) > 10**6
 
@@ -330,9 +326,29 @@ def test_a_format_that_the_cpu_does_not_multiply_is_warned_of(
     hardware.warn_if_emulated(torch.float32, torch.device("cpu"))
     hardware.warn_if_emulated(torch.bfloat16, torch.device("meta"))
     assert not caplog.records
-    assert (hardware.pick_dtype("auto", torch.device("cpu")) == torch.bfloat16) == bool(
-        instructions
+
+
+@pytest.mark.parametrize(
+    ("instructions", "reranker", "others"),
+    [
+        ("avx2", "float32", "float32"),
+        ("avx2 avx_vnni", "int8", "float32"),
+        ("avx512_vnni", "int8", "float32"),
+        ("avx512_vnni avx512_bf16", "int8", "bfloat16"),  # AMD Zen 4
+        ("avx512_vnni avx512_bf16 avx512_fp16", "int8", "float32"),  # AMX is hidden
+        ("avx512_vnni avx512_bf16 avx512_fp16 amx_bf16", "bfloat16", "bfloat16"),
+        ("sve_bf16", "bfloat16", "bfloat16"),
+    ],
+)
+def test_auto_depends_on_the_instructions_of_the_cpu(
+    instructions: str, reranker: str, others: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions.split(), True)
     )
+    cpu = torch.device("cpu")
+    assert hardware.pick_dtype("auto", cpu, int8=True) == getattr(torch, reranker)
+    assert hardware.pick_dtype("auto", cpu) == getattr(torch, others)
 
 
 # -- Jina's layout

@@ -270,7 +270,7 @@ class CrossEncoderSettings(Section):
     revision: str | None = None
     max_length: int = Field(512, ge=8)
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto"
     prompt: str | dict[str, str] | None = None
     instruction: str | None = None
     trust_remote_code: bool = False

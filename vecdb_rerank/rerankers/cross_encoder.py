@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.rerankers.torch_model import TorchReranker
-from vecdb_rerank.torch_engine.hardware import DType, pick_device
+from vecdb_rerank.torch_engine.hardware import RerankerDType, pick_device
 from vecdb_rerank.torch_engine.spec import PROMPTS, Prompt, Spec
 
 _CPU_BATCH = 16  # documents packed together, enough for an efficient matrix product
@@ -23,7 +23,9 @@ class CrossEncoderReranker(TorchReranker):
             and what the other does not need. A longer document is cut; a longer query keeps its
             beginning and its end, half each (note ``truncated_query``).
         device: ``auto`` (CUDA, MPS or CPU, whichever comes first), ``cpu``, ``cuda:1`` ...
-        dtype: ``auto`` is bfloat16 if the hardware multiplies it.
+        dtype: ``auto`` is the fastest format here: bfloat16, int8 or float32. int8 needs a CPU;
+            if the scores of fixed pairs differ too much when the model loads, it is computed in
+            float32, and a warning is logged.
         prompt: the prompt of a causal language model: ``"qwen3"``, ``"gemma"``, or a mapping of
             the fields of `Prompt`. Classifiers have none.
         instruction: what counts as relevant, for prompts with ``{instruction}`` such as
@@ -50,7 +52,7 @@ class CrossEncoderReranker(TorchReranker):
         revision: str | None = None,
         max_length: int = 512,
         device: str = "auto",
-        dtype: DType = "auto",
+        dtype: RerankerDType = "auto",
         prompt: str | Mapping[str, str | None] | Prompt | None = None,
         instruction: str | None = None,
         trust_remote_code: bool = False,

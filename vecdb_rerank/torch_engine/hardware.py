@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from vecdb_rerank._checks import one_of
 from vecdb_rerank._optional import require
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("vecdb_rerank")
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
-# Those that PyTorch names (torch.cpu.get_capabilities).
-_INSTRUCTIONS = {
-    "bfloat16": ("amx_bf16", "avx512_bf16", "sve_bf16"),
-    "float16": ("amx_fp16", "avx512_fp16"),
-}
+RerankerDType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+_DTYPES = get_args(RerankerDType)
+# The fastest format on a CPU that has an instruction, as PyTorch names it
+# (torch.cpu.get_capabilities); the first row counts. Measured in docs/performance.md. Processors
+# with AVX512-FP16 have AMX; where a virtual machine hides it, bfloat16 takes twice as long as
+# float32.
+_FASTEST = (
+    ("amx_bf16", "bfloat16"),
+    ("avx512_vnni", "int8"),
+    ("avx_vnni", "int8"),
+    ("avx512_fp16", "float32"),
+    ("avx512_bf16", "bfloat16"),
+    ("sve_bf16", "bfloat16"),
+)
+_FLOAT16 = ("amx_fp16", "avx512_fp16")
 _AMPERE = (8, 0)  # the first CUDA compute capability with bfloat16 products
 
 
@@ -49,46 +59,59 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return the format ``name``, or for ``auto`` the fastest one that the hardware multiplies.
+def pick_dtype(name: str, device: torch.device, *, int8: bool = False) -> torch.dtype:
+    """Return the format ``name``, or for ``auto`` the fastest one here.
 
-    That is bfloat16 on CPUs with AMX, AVX512-BF16 or SVE-BF16 and on CUDA from Ampere on, float16
-    on older CUDA devices, and float32 on all others.
+    That is bfloat16 on CPUs with AMX; on other CPUs with VNNI int8, if ``int8`` allows it; bfloat16
+    on others with AVX512-BF16 or SVE-BF16 and on CUDA from Ampere on; float16 on older CUDA
+    devices; and float32 on all others. Raises `ConfigurationError` for int8 on a GPU.
     """
     library = require("torch", "torch")
     if name != "auto":
         one_of("dtype", name, _DTYPES)
+        if name == "int8" and device.type != "cpu":
+            raise ConfigurationError(
+                "dtype", f"int8 needs a CPU, and the device is {device}; use 'auto'"
+            )
         return cast("torch.dtype", getattr(library, name))
     if device.type == "cuda":
         modern = library.cuda.get_device_capability(device) >= _AMPERE
         return library.bfloat16 if modern else library.float16
-    if device.type == "cpu" and _multiplies("bfloat16"):
-        return library.bfloat16
-    return library.float32
+    fastest = _fastest(int8=int8) if device.type == "cpu" else "float32"
+    return cast("torch.dtype", getattr(library, fastest))
 
 
 def warn_if_emulated(dtype: torch.dtype, device: torch.device) -> None:
-    """Log a warning if this CPU has no instructions that multiply ``dtype``."""
+    """Log a warning if this CPU multiplies half precision ``dtype`` slower than float32."""
     name = str(dtype).removeprefix("torch.")
-    if device.type != "cpu" or _multiplies(name):
-        return
-    log.warning(
-        "this CPU has no instructions for %s: it takes several times as long as float32; "
-        "set dtype to 'auto'",
-        name,
-    )
+    fast = {
+        "bfloat16": _fastest(int8=False) == "bfloat16",
+        "float16": any(map(_instructions().get, _FLOAT16)),
+    }
+    if device.type == "cpu" and not fast.get(name, True):
+        log.warning(
+            "this CPU has no fast instructions for %s: it takes up to several times as long as "
+            "float32; set dtype to 'auto'",
+            name,
+        )
 
 
-def _multiplies(dtype: str) -> bool:
-    """Check whether this CPU has instructions that multiply numbers in this format."""
-    found = require("torch.cpu", "torch").get_capabilities()
-    return dtype == "float32" or any(found.get(name) for name in _INSTRUCTIONS[dtype])
+def _fastest(*, int8: bool) -> str:
+    """Return the fastest format on this CPU; int8 only if ``int8``."""
+    found = _instructions()
+    fit = (dtype for name, dtype in _FASTEST if found.get(name) and (int8 or dtype != "int8"))
+    return next(fit, "float32")
+
+
+def _instructions() -> Mapping[str, object]:
+    """Return which instructions this CPU has."""
+    found: Mapping[str, object] = require("torch.cpu", "torch").get_capabilities()
+    return found
 
 
 def uses_amx(device: torch.device, dtype: torch.dtype) -> bool:
     """Check whether products in this format use AMX, which multiplies tiles of 16 rows."""
-    library = require("torch.cpu", "torch")
-    amx = device.type == "cpu" and library.get_capabilities().get("amx_bf16", False)
+    amx = device.type == "cpu" and _instructions().get("amx_bf16", False)
     return bool(amx) and dtype == require("torch", "torch").bfloat16
 
 

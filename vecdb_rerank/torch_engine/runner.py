@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import ABC
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from vecdb_rerank.tokenization.pairs import Pair, Template
 from vecdb_rerank.torch_engine import hardware
 from vecdb_rerank.torch_engine.checkpoints import loading
 from vecdb_rerank.torch_engine.compute import attention
-from vecdb_rerank.torch_engine.compute.architectures import PACKED
+from vecdb_rerank.torch_engine.compute.architectures import PACKED, supports_packing
 from vecdb_rerank.torch_engine.compute.forward import Forward, PackedForward, PaddedForward
 from vecdb_rerank.torch_engine.compute.fused_layers import fuse
+from vecdb_rerank.torch_engine.compute.int8_linear import quantize_linears
 from vecdb_rerank.torch_engine.compute.onednn_linear import pack_linears
+from vecdb_rerank.torch_engine.int8_trial import agrees, trial_pairs
 from vecdb_rerank.torch_engine.memory import TokenBudget, bytes_per_token, first_budget, run_within
 from vecdb_rerank.torch_engine.spec import Spec
 from vecdb_rerank.torch_engine.tokens import CachedEncoder
+
+log = logging.getLogger("vecdb_rerank")
 
 R = TypeVar("R")
 # Tokens per batch: enough to fill a GPU; on a CPU as many as fit into its caches.
@@ -85,17 +90,18 @@ class LogitRunner(Runner[float]):
         self.encoder = CachedEncoder(
             loaded.tokenizer, loaded.template, spec.max_length, cache_bytes
         )
+        pairs = trial_pairs(self.encoder) if loaded.int8 else []
+        expected = _plain_forward(loaded, self.budget)(loaded.template)(pairs) if pairs else []
         self.forward = make_forward(spec, loaded, self.budget, first_only=True)(loaded.template)
-
-
-def supports_packing(model: PreTrainedModel) -> bool:
-    """Check whether the model is known to compute packed documents correctly.
-
-    Code that comes with a model may call itself ``bert`` and be something else.
-    """
-    own_class = type(model).__module__.startswith("transformers.models.")
-    known = own_class and model.config.model_type in PACKED
-    return known and getattr(model.config, "attn_logit_softcapping", None) is None
+        if pairs and not agrees(expected, self.forward(pairs)):
+            log.warning(
+                "%s scores pairs differently in int8, and is computed in float32; set dtype to "
+                "'float32' to load it faster",
+                spec.model,
+            )
+            spec = replace(spec, dtype="float32")
+            loaded = loading.load(spec)
+            self.forward = make_forward(spec, loaded, self.budget, first_only=True)(loaded.template)
 
 
 def make_forward(
@@ -107,13 +113,25 @@ def make_forward(
     """
     model = loaded.model
     if not supports_packing(model):
-        return lambda template: PaddedForward(model, template, budget, loaded.head)
+        return _plain_forward(loaded, budget)
     architecture = PACKED[model.config.model_type]
     body = _prepare_body(spec, loaded, first_only=first_only)
     tiles = hardware.uses_amx(loaded.device, loaded.dtype)
     return lambda template: PackedForward(
         model, template, architecture, loaded.head, body=body, tiles=tiles
     )
+
+
+def _plain_forward(
+    loaded: loading.Loaded, budget: TokenBudget
+) -> Callable[[Template], PackedForward | PaddedForward]:
+    """Return what makes a forward pass through the model's own modules."""
+    model = loaded.model
+    if not supports_packing(model):
+        return lambda template: PaddedForward(model, template, budget, loaded.head)
+    model.set_attn_implementation(attention.NAME)
+    architecture = PACKED[model.config.model_type]
+    return lambda template: PackedForward(model, template, architecture, loaded.head)
 
 
 def _prepare_body(spec: Spec, loaded: loading.Loaded, *, first_only: bool) -> nn.Module:
@@ -125,7 +143,7 @@ def _prepare_body(spec: Spec, loaded: loading.Loaded, *, first_only: bool) -> nn
         return cast("nn.Module", torch.compile(model.base_model, dynamic=True))
     model.set_attn_implementation(attention.NAME)
     if loaded.device.type == "cpu":
-        fused = spec.fused and fuse(model, first_only=first_only)
+        fused = spec.fused and fuse(model, first_only=first_only, int8=loaded.int8)
         if not fused:
-            pack_linears(model.base_model)
+            (quantize_linears if loaded.int8 else pack_linears)(model.base_model)
     return model.base_model

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from vecdb_rerank._checks import at_least, check_type, integer, is_text, one_of
 from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.torch_engine.hardware import DType, RerankerDType
 
 INSTRUCTION = "{instruction}"
 LIBRARIES = ("torch", "transformers", "safetensors")  # of the extra "torch"
@@ -98,7 +99,9 @@ class Spec:
         is_text("model", self.model, "a folder or a hub id (organisation/name)")
         check_type("revision", self.revision, str)
         object.__setattr__(self, "max_length", integer("max_length", self.max_length, 8))
-        one_of("dtype", self.dtype, ("auto", "float32", "bfloat16", "float16"))
+        one_of("dtype", self.dtype, get_args(DType if self.encoder_only else RerankerDType))
+        if self.dtype == "int8" and self.compile:
+            raise ConfigurationError("compile", "must be false if dtype is 'int8'")
         if self.batch_tokens is not None:
             at_least("batch_tokens", self.batch_tokens, 1)
         at_least("token_cache_mb", self.token_cache_mb, 0)

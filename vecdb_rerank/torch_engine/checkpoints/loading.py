@@ -34,7 +34,9 @@ from vecdb_rerank.tokenization.special_tokens import (
 from vecdb_rerank.torch_engine import hardware
 from vecdb_rerank.torch_engine.checkpoints import files, jina, licences
 from vecdb_rerank.torch_engine.checkpoints.remote_code import check_code
-from vecdb_rerank.torch_engine.compute.architectures import Head, max_positions
+from vecdb_rerank.torch_engine.compute.architectures import Head, max_positions, supports_packing
+from vecdb_rerank.torch_engine.compute.int8_linear import input_levels
+from vecdb_rerank.torch_engine.compute.onednn_linear import find_linears
 from vecdb_rerank.torch_engine.spec import Prompt, Spec
 
 if TYPE_CHECKING:
@@ -50,7 +52,8 @@ class Loaded:
     """A model that is ready to run, and its tokenizer, which reads special tokens as text.
 
     ``head`` computes (documents, 1 or 2) logits from the last rows of a causal model; it is None
-    for a classifier. ``mask`` is the id of the mask token, if there is one.
+    for a classifier. ``mask`` is the id of the mask token, if there is one. With ``int8``, its
+    linear layers are to be computed in int8, and all else in ``dtype``, which is float32.
     """
 
     model: PreTrainedModel
@@ -58,6 +61,7 @@ class Loaded:
     template: Template
     device: torch.device
     dtype: torch.dtype
+    int8: bool
     folder: Path
     head: Head | None = None
     mask: int | None = None
@@ -69,7 +73,7 @@ def load(spec: Spec) -> Loaded:
     check_code(spec, folder)
     licences.warn_non_commercial(spec.model, folder)
     device = hardware.pick_device(spec.device)
-    dtype = hardware.pick_dtype(spec.dtype, device)
+    dtype = hardware.pick_dtype(spec.dtype, device, int8=not (spec.encoder_only or spec.compile))
     hardware.warn_if_emulated(dtype, device)
     with explained(spec), _no_progress_bar():
         model = jina.load(folder) if jina.is_flash(folder) else _load_model(spec, folder)
@@ -77,6 +81,8 @@ def load(spec: Spec) -> Loaded:
             folder, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
     _check_length(spec, model.config)
+    int8 = dtype == torch.int8 and _supports_int8(spec, model)
+    dtype = torch.float32 if dtype == torch.int8 else dtype
     head = None
     if spec.prompt is not None:
         head = _answer_head(spec.prompt, tokenizer)
@@ -95,6 +101,7 @@ def load(spec: Spec) -> Loaded:
         template=template,
         device=device,
         dtype=dtype,
+        int8=int8,
         folder=folder,
         head=head,
         mask=tokenizer.mask_token_id,
@@ -167,6 +174,18 @@ def _check_labels(config: PreTrainedConfig) -> None:
         raise ConfigurationError(
             "model", f"it has {config.num_labels} labels; a reranker has 1, or 2 (no, yes)"
         )
+
+
+def _supports_int8(spec: Spec, model: PreTrainedModel) -> bool:
+    """Check whether this torch and the model have what int8 needs; raise if int8 is asked for."""
+    missing = None
+    if input_levels() is None:
+        missing = f"torch {torch.__version__} cannot multiply int8 on this machine"
+    elif not (supports_packing(model) and find_linears(model.base_model)):
+        missing = f"the linear layers of {type(model).__name__} are not known"
+    if missing is not None and spec.dtype == "int8":
+        raise ConfigurationError("dtype", f"must not be int8: {missing}; use 'auto'")
+    return missing is None
 
 
 def _prepare(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:

@@ -85,6 +85,16 @@ PACKED: Mapping[str, Architecture] = {
 }
 
 
+def supports_packing(model: PreTrainedModel) -> bool:
+    """Check whether the model is known to compute packed documents correctly.
+
+    Code that comes with a model may call itself ``bert`` and be something else.
+    """
+    own_class = type(model).__module__.startswith("transformers.models.")
+    known = own_class and model.config.model_type in PACKED
+    return known and getattr(model.config, "attn_logit_softcapping", None) is None
+
+
 def max_positions(config: PreTrainedConfig) -> int | None:
     """Return how many tokens a model has positions for, or None if its config has no limit."""
     limit = getattr(config, "max_position_embeddings", None)

@@ -7,6 +7,7 @@ the same; embeddings, pooler and classifier are the model's own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 import torch
@@ -18,6 +19,7 @@ from transformers.models.roberta.modeling_roberta import RobertaLayer
 from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer
 
 from vecdb_rerank.torch_engine.compute.attention import by_document, within_documents
+from vecdb_rerank.torch_engine.compute.int8_linear import Int8Linear, row_blocks
 from vecdb_rerank.torch_engine.compute.layout import Layout
 from vecdb_rerank.torch_engine.compute.onednn_linear import PackedLinear, has_onednn, is_close
 
@@ -32,11 +34,12 @@ _ACTIVATIONS = {
 
 
 @torch.inference_mode()
-def fuse(model: PreTrainedModel, *, first_only: bool = True) -> bool:
+def fuse(model: PreTrainedModel, *, first_only: bool = True, int8: bool = False) -> bool:
     """Replace the layers of ``model``, on a CPU, by fused ones; return whether they were.
 
     They are not if the model is of another family, or if the first layer gives another result when
     fused. With ``first_only``, only the first row of each document is read from the last layer.
+    With ``int8``, the products are computed in int8.
     """
     activation = _ACTIVATIONS.get(getattr(model.config, "hidden_act", ""))
     if model.config.model_type not in _MODEL_TYPES or activation is None or not has_onednn():
@@ -45,9 +48,8 @@ def fuse(model: PreTrainedModel, *, first_only: bool = True) -> bool:
     if not _is_exact(cast("EncoderLayer", layers[0]), activation):
         return False
     for n, layer in enumerate(layers):
-        layers[n] = FusedLayer(
-            cast("EncoderLayer", layer), activation, last=first_only and n == len(layers) - 1
-        )
+        last = first_only and n == len(layers) - 1
+        layers[n] = FusedLayer(cast("EncoderLayer", layer), activation, last=last, int8=int8)
     return True
 
 
@@ -73,20 +75,29 @@ class FusedLayer(nn.Module):
     With ``last``, only the first row of each document.
     """
 
-    def __init__(self, layer: EncoderLayer, activation: tuple[str, str], *, last: bool) -> None:
+    def __init__(
+        self,
+        layer: EncoderLayer,
+        activation: tuple[str, str],
+        *,
+        last: bool,
+        int8: bool = False,
+    ) -> None:
         super().__init__()
+        linear = Int8Linear if int8 else PackedLinear
         attention = layer.attention
         own = attention.self
         self.heads: int = own.num_attention_heads
         self.scale: float = own.scaling
         self.last = last
-        self.query = PackedLinear(own.query) if last else None
+        self.query = linear(own.query) if last else None
         projections = [own.key, own.value] if last else [own.query, own.key, own.value]
-        self.project = PackedLinear(*projections)
-        self.attended = PackedLinear(attention.output.dense)
-        self.inner = PackedLinear(layer.intermediate.dense, activation=activation)
-        self.outer = PackedLinear(layer.output.dense)
+        self.project = linear(*projections)
+        self.attended = linear(attention.output.dense)
+        self.inner = linear(layer.intermediate.dense, activation=activation)
+        self.outer = linear(layer.output.dense)
         self.norms = nn.ModuleList([attention.output.LayerNorm, layer.output.LayerNorm])
+        self.blocks = row_blocks if int8 else _all_rows
 
     def forward(self, hidden: Tensor, *_: object, packed: Layout, **__: object) -> Tensor:
         """Map (1, tokens, width) to the same; with ``last``, only first rows are computed."""
@@ -107,10 +118,17 @@ class FusedLayer(nn.Module):
 
     def _after_attention(self, attended: Tensor, x: Tensor) -> Tensor:
         """Compute the rest of the layer, which treats rows independently."""
+        attended = attended.flatten(1)
         first, second = self.norms
-        x = first(self.attended(attended.flatten(1), add=x))
-        y: Tensor = second(self.outer(self.inner(x), add=x))
-        return y
+        found = torch.empty_like(x)
+        for rows in self.blocks(len(x)):
+            y = first(self.attended(attended[rows], add=x[rows]))
+            found[rows] = second(self.outer(self.inner(y), add=y))
+        return found
+
+
+def _all_rows(count: int) -> Sequence[slice]:
+    return [slice(count)]
 
 
 def _first_token_attention(q: Tensor, k: Tensor, v: Tensor, layout: Layout, scale: float) -> Tensor:

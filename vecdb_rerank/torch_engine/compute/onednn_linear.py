@@ -46,19 +46,26 @@ def has_onednn() -> bool:
     return available and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-@torch.inference_mode()
-def pack_linears(body: nn.Module) -> int:
-    """Replace the linear layers inside ``body``; return how many were replaced.
+def find_linears(body: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
+    """Return the linear layers inside ``body``: their parents, names, and themselves.
 
-    Subclasses and number formats that oneDNN does not support stay unchanged, and so do all layers
-    if the first one gives another result.
+    Subclasses and number formats that oneDNN does not support are left out.
     """
-    found = [
+    return [
         (parent, name, child)
         for parent in body.modules()
         for name, child in parent.named_children()
         if type(child) is nn.Linear and child.weight.dtype in _TOLERANCE
     ]
+
+
+@torch.inference_mode()
+def pack_linears(body: nn.Module) -> int:
+    """Replace the linear layers inside ``body``; return how many were replaced.
+
+    They all stay unchanged if the first one gives another result.
+    """
+    found = find_linears(body)
     if not has_onednn() or not found or not _is_exact(found[0][2]):
         return 0
     for parent, name, child in found:
