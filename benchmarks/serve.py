@@ -4,9 +4,10 @@
 with a reranker that answers at once, one request after the other. "throughput" counts the requests
 per second that clients get of the bundled cross-encoder: in one process without HTTP (engine),
 from `vecdb-rerank serve`, and from FastAPI around the same weights (fastapi). Clients are a process
-of their own, and the three take turns.
+of their own, and the three take turns. "health" is the time of GET /health, alone and beside 16
+clients whose reranks keep all cores busy.
 
-    python -m benchmarks.serve [--clients 64] [--documents 20] [--seconds 8] [--rounds 3]
+    python -m benchmarks.serve [--clients 64] [--documents 10] [--seconds 8] [--rounds 3]
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import uvloop
 from pydantic import BaseModel
 
@@ -143,7 +146,8 @@ def serving(command: Sequence[str], site: str = "") -> Iterator[int]:
         port = int(free.getsockname()[1])
     paths = os.pathsep.join(filter(None, (site, str(Path.cwd()), os.environ.get("PYTHONPATH", ""))))
     environment = {**os.environ, "PYTHONPATH": paths}
-    with subprocess.Popen([*command, str(port)], env=environment) as process:
+    log = subprocess.DEVNULL
+    with subprocess.Popen([*command, str(port)], env=environment, stdout=log) as process:
         try:
             while True:
                 with socket.socket() as probe:
@@ -166,7 +170,12 @@ def ours(reranker: str) -> Iterator[int]:
         (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: benchmark\nVersion: 1.0\n")
         (plugin / "entry_points.txt").write_text(_POINTS)
         file = Path(folder, "vecdb_rerank.toml")
-        file.write_text(f'[reranker]\ntype = "{reranker}"\n')
+        sections = (
+            f'[reranker]\ntype = "{reranker}"',
+            "[policy]\ndeadline = 60.0",  # a request of many clients waits for all others
+            '[serve]\nadmin_listen = ""\ndrain_delay = 0.0',
+        )
+        file.write_text("\n".join(sections))
         script = str(Path(sys.executable).with_name("vecdb-rerank"))
         with serving([script, "serve", "--config", str(file), "--port"], folder) as port:
             yield port
@@ -201,6 +210,30 @@ def added(rounds: int, seconds: float) -> None:
             outside += from_outside(port, 1, seconds, 50, 8).took
     a, b = (statistics.median(each) * 1e3 for each in (inside, outside))
     print(f"50 short documents, p50: library {a:.2f} ms, service {b:.2f} ms, added {b - a:.2f} ms")
+
+
+def _health(port: int, seconds: float) -> float:
+    """Return the 99th percentile of the seconds that GET /health takes."""
+    took = []
+    until = time.perf_counter() + seconds
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        while time.perf_counter() < until:
+            started = time.perf_counter()
+            assert client.get("/health").status_code == 200
+            took.append(time.perf_counter() - started)
+            time.sleep(0.01)
+    return sorted(took)[int(0.99 * len(took))]
+
+
+def health(seconds: float, count: int) -> None:
+    """Print how late the service says that it is well while a local model computes."""
+    with ours("onnx") as port, ThreadPoolExecutor() as pool:
+        alone = _health(port, seconds)
+        busy = pool.submit(from_outside, port, 16, seconds + 2, count, 60)
+        time.sleep(1)
+        beside = _health(port, seconds)
+        busy.result()
+    print(f"GET /health, p99: alone {alone * 1e3:.1f} ms, beside 16 {beside * 1e3:.1f} ms")
 
 
 def throughput(rounds: int, seconds: float, clients: int, count: int) -> None:
@@ -239,11 +272,12 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--documents", type=int, default=20)
+    parser.add_argument("--documents", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     added(given.rounds, min(given.seconds, 4.0))
+    health(given.seconds, given.documents)
     throughput(given.rounds, given.seconds, given.clients, given.documents)
 
 

@@ -9,6 +9,9 @@ import pytest
 from tests.faults.server import documents_of, fault_server
 from tests.server.running import WORDS, Running, serving
 from tests.server.words import LATE
+from vecdb_rerank import Deadline, HttpReranker
+from vecdb_rerank.flow.drivers import run
+from vecdb_rerank.rerankers.wire_formats import FormatName
 
 QUERY = "undo a commit"
 DOCUMENTS = ["one banana", "how to undo a commit", "undo it"]
@@ -49,6 +52,15 @@ def test_cohere_s_sdk_reads_both_versions(running: Running) -> None:
     assert v2.meta.billed_units is not None
     assert v2.meta.billed_units.search_units == 1
     assert [r.document.text for r in v1.results if r.document] == [DOCUMENTS[n] for n in ORDER]
+
+
+@pytest.mark.parametrize("format", ["cohere", "cohere_v1", "jina", "vllm", "tei"])
+def test_the_http_reranker_reads_each_format(running: Running, format: FormatName) -> None:
+    reranker = HttpReranker(running.url, format=format, model="m", retries=0)
+    scores = reranker.score(QUERY, DOCUMENTS, deadline=Deadline.after(10))
+    run(reranker.closing())
+    relevance = [score for score in scores.relevance if score is not None]
+    assert sorted(range(3), key=lambda n: relevance[n], reverse=True) == ORDER
 
 
 def test_objects_are_read_by_their_text_or_fields(running: Running) -> None:

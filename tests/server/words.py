@@ -41,6 +41,8 @@ class Words:
             while not self.go.is_set() and time.monotonic() < until and not deadline.expired:
                 time.sleep(0.002)
             self.ended.release()
+            if deadline.expired:
+                return Scores.from_relevance([None] * len(documents))
         wanted = set(query.lower().split())
         return Scores.from_relevance([_share(wanted, text) for text in documents])
 

@@ -13,7 +13,7 @@ from vecdb_rerank.server.replies import JsonResponse
 from vecdb_rerank.server.service import Live
 
 _OWNER = "vecdb-rerank"
-_NO_LIMIT_KNOWN = 512  # tokens, what most cross-encoders read
+_TOKENS = 512  # what most cross-encoders read
 
 
 async def models(request: Request) -> Response:
@@ -43,6 +43,8 @@ async def info(request: Request) -> Response:
     exchange = exchange_of(request)
     serve = exchange.service.settings.serve
     model = exchange.service.models.find(None, exchange.caller)
+    # Before it is loaded, a model would have to be.
+    room = model.chain.rerankers[0].room("") if exchange.service.loaded else None
     described: Json = {
         "model_id": model.name,
         "model_sha": None,
@@ -50,8 +52,8 @@ async def info(request: Request) -> Response:
         "served_model_name": model.name,
         "model_type": {"reranker": {"id2label": {"0": "relevance"}, "label2id": {"relevance": 0}}},
         "max_concurrent_requests": serve.running + serve.queue,
-        "max_input_length": _NO_LIMIT_KNOWN,
-        "max_batch_tokens": serve.max_documents * _NO_LIMIT_KNOWN,
+        "max_input_length": room or _TOKENS,
+        "max_batch_tokens": serve.max_documents * (room or _TOKENS),
         "max_batch_requests": None,
         "max_client_batch_size": serve.max_documents,
         "auto_truncate": True,

@@ -17,6 +17,7 @@ Shape = Literal["common", "tei"]
 """How errors are written: for Cohere, Jina, vLLM and OpenAI clients together, or as TEI does."""
 Json = dict[str, object]
 
+_TYPE = "invalid_request_error"
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -90,9 +91,7 @@ def error_body(error: ApiError, shape: Shape, request_id: str) -> tuple[int, Jso
     message = str(error)
     described = {
         "message": message,
-        "type": _TYPES.get(error.status, "invalid_request_error")
-        if error.status < 500 or error.status == 503
-        else "api_error",
+        "type": _TYPES.get(error.status, "api_error" if error.status >= 500 else _TYPE),
         "param": error.field,
         "code": error.status,
     }

@@ -100,20 +100,18 @@ class KeyRing:
     def _made(self, more: Iterable[KeySettings]) -> list[_Entry]:
         """Return the entries of all keys; a key that stays keeps what it has used of its rate."""
         entries = []
-        buckets: dict[bytes, _Bucket] = {}
         for number, one in enumerate((*self._given, *more), start=1):
             digest = sha256(one.key.get_secret_value().encode()).digest()
             caller = Caller(one.name or f"key-{number}", one.models, one.collection, one.filter)
-            bucket = self._buckets.get(digest)
-            if one.rate is not None and (bucket is None or bucket.rate != one.rate):
-                bucket = _Bucket(one.rate)
-            if one.rate is None:
-                bucket = None
-            if bucket is not None:
-                buckets[digest] = bucket
-            entries.append(_Entry(digest, caller, bucket))
-        self._buckets = buckets
+            entries.append(_Entry(digest, caller, self._bucket(digest, one.rate)))
+        self._buckets = {each.digest: each.bucket for each in entries if each.bucket is not None}
         return entries
+
+    def _bucket(self, digest: bytes, rate: float | None) -> _Bucket | None:
+        if rate is None:
+            return None
+        kept = self._buckets.get(digest)
+        return kept if kept is not None and kept.rate == rate else _Bucket(rate)
 
 
 class _Bucket:

@@ -92,11 +92,7 @@ def _texts(
             if deadline.expired:  # YAML takes its time
                 raise TimeoutError
             texts.append(text_of(document, request.rank_fields, most, cut.side))
-        return (
-            cut_texts(model.chain.rerankers[0], query, texts, cut)
-            if cut.changes
-            else (query, texts)
-        )
+        return cut_texts(model.chain.rerankers[0], query, texts, cut)
 
     if not cut.changes and _short(request.documents, most):
         return query, request.documents  # type: ignore[return-value]
