@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from vecdb_rerank.server import about, rerank, search_route
+from vecdb_rerank.server import about, openapi, rerank, search_route
 from vecdb_rerank.server.errors import ApiError
 from vecdb_rerank.server.exchange import exchange_of
 from vecdb_rerank.server.front import Front
@@ -68,4 +68,6 @@ def _routes() -> list[BaseRoute]:
         Route("/v1/models", about.models, methods=["GET"]),
         Route("/info", about.info, methods=["GET"]),
         Route("/health", about.health, methods=["GET"]),
+        Route("/openapi.json", openapi.document, methods=["GET"]),
+        Route("/docs", openapi.page, methods=["GET"]),
     ]

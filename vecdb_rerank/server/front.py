@@ -19,7 +19,7 @@ from vecdb_rerank.server.tracing import trace_of_caller
 
 log = logging.getLogger("vecdb_rerank")
 _GONE = 499  # logged for a client that went away before its answer
-_PUBLIC = ("/health",)
+_PUBLIC = ("/health", "/openapi.json", "/docs")
 _OF_TEI = ("/rerank", "/info", "/health")
 
 
