@@ -57,6 +57,9 @@ def test_it_is_alive_and_ready(process: Spawned) -> None:
 def test_web_pages_do_not_read_metrics_by_rebinding(process: Spawned) -> None:
     answer = httpx.get(f"{process.admin}/metrics", headers={"host": "evil.example"})
     assert answer.status_code == 421
+    with connected(process.admin) as connection:  # as HAProxy checks
+        connection.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+        assert statuses(rest(connection)) == [200]
 
 
 def test_requests_are_logged_without_what_they_hold(process: Spawned) -> None:
