@@ -95,10 +95,12 @@ def test_empty_documents_come_last_and_are_not_sent(running: Running) -> None:
 
 def test_documents_that_were_not_reached_come_last_with_a_warning(client: httpx.Client) -> None:
     body = {**BODY, "documents": [f"{LATE} {QUERY}", "banana", "undo"]}
-    response = client.post("/v2/rerank", json=body)
+    response = client.post("/v2/rerank", json={**body, "instruction": "prefer fruit"})
     assert order(response.json()["results"]) == [2, 1, 0]
     assert response.headers["x-vecdb-rerank-outcome"] == "partial"
-    assert "1 of 3" in response.json()["meta"]["warnings"][0]
+    unread, unused = response.json()["meta"]["warnings"]
+    assert "1 of 3" in unread
+    assert "instruction" in unused
 
 
 def test_tokens_are_limited(running: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from vecdb_rerank.server.documents import shown
@@ -37,11 +38,8 @@ def answer(
         "billed_units": {"search_units": scored.search_units},
         "tokens": {"input_tokens": scored.tokens},
     }
-    if scored.unread:
-        meta["warnings"] = [
-            f"{scored.unread} of {len(scored.raw)} documents were not scored before the deadline; "
-            "they come last, with a score of 0"
-        ]
+    if warnings := list(_warnings(scored)):
+        meta["warnings"] = warnings
     return {
         "id": request_id,
         "object": "rerank",
@@ -50,6 +48,16 @@ def answer(
         "meta": meta,
         "usage": {"prompt_tokens": scored.tokens, "total_tokens": scored.tokens},
     }
+
+
+def _warnings(scored: Scored) -> Iterator[str]:
+    if scored.unread:
+        yield (
+            f"{scored.unread} of {len(scored.raw)} documents were not scored before the deadline; "
+            "they come last, with a score of 0"
+        )
+    if "instruction_unused" in scored.outcome.notes:
+        yield "the reranker has no place for an instruction; it read the query alone"
 
 
 def tei_answer(request: RerankRequest, scored: Scored) -> list[Json]:
