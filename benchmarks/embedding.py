@@ -38,7 +38,7 @@ from benchmarks.rerankers import ceiling
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.embedders.torch import TorchEmbedder
 from vecdb_rerank.evaluation import datasets, metrics
-from vecdb_rerank.torch_engine.hardware import DType
+from vecdb_rerank.torch_engine.hardware import RerankerDType
 
 Vectors = npt.NDArray[np.floating]
 Embed = Callable[[list[str]], Vectors]
@@ -68,7 +68,7 @@ def contestants() -> Iterator[tuple[str, Callable[[], Embed]]]:
     for name, file in (("onnx", "model.onnx"), ("onnx-int8", "model_int8.onnx")):
         yield name, partial(_onnx, folder, file)
     for dtype in DTYPES:
-        yield f"torch-{dtype}", partial(_torch, folder, cast("DType", dtype))
+        yield f"torch-{dtype}", partial(_torch, folder, cast("RerankerDType", dtype))
 
 
 def _sentence_transformer(folder: str) -> Embed:
@@ -101,7 +101,7 @@ def _onnx(folder: str, file: str) -> Embed:
     return lambda texts: np.array(model.embed_documents(texts))
 
 
-def _torch(folder: str, dtype: DType) -> Embed:
+def _torch(folder: str, dtype: RerankerDType) -> Embed:
     model = TorchEmbedder(folder, device="cpu", dtype=dtype)
     return lambda texts: np.array(model.embed_documents(texts))
 

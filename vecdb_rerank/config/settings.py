@@ -392,7 +392,7 @@ class TorchEmbedderSettings(Section):
     revision: str | None = None
     max_length: int | None = Field(None, ge=8)
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "float32"
     query_prefix: str | None = None
     document_prefix: str | None = None
     trust_remote_code: bool = False

@@ -15,7 +15,7 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank.torch_engine.checkpoints.embedding import read_embedding_config
 from vecdb_rerank.torch_engine.checkpoints.files import download, find_folder
-from vecdb_rerank.torch_engine.hardware import DType
+from vecdb_rerank.torch_engine.hardware import RerankerDType
 from vecdb_rerank.torch_engine.spec import LIBRARIES, EmbeddingSpec
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class TorchEmbedder:
         max_length: tokens of a text, at least 8; a longer one is cut. None is the checkpoint's
             length, or 512 if it states none.
         device: ``auto`` (CUDA, MPS or CPU, whichever comes first), ``cpu``, ``cuda:1`` ...
-        dtype: the number format of the model. Vectors of different formats differ a little, so
-            queries and documents should have the same one.
+        dtype: the number format of the model; int8 needs a CPU. Vectors of different formats
+            differ a little, so queries and documents should have the same one.
         query_prefix, document_prefix: text before each query or document; None is the checkpoint's
             prompt of the name ``query`` or ``document``, if it has one.
         trust_remote_code: run code that comes with the model; a hub id then needs a revision.
@@ -58,7 +58,7 @@ class TorchEmbedder:
         revision: str | None = None,
         max_length: int | None = None,
         device: str = "auto",
-        dtype: DType = "float32",
+        dtype: RerankerDType = "float32",
         query_prefix: str | None = None,
         document_prefix: str | None = None,
         trust_remote_code: bool = False,

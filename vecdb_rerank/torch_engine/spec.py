@@ -82,6 +82,7 @@ class Spec:
     """
 
     encoder_only: ClassVar[bool] = False
+    formats: ClassVar[tuple[str, ...]] = get_args(RerankerDType)
     model: str
     revision: str | None = None
     max_length: int = 512
@@ -99,7 +100,7 @@ class Spec:
         is_text("model", self.model, "a folder or a hub id (organisation/name)")
         check_type("revision", self.revision, str)
         object.__setattr__(self, "max_length", integer("max_length", self.max_length, 8))
-        one_of("dtype", self.dtype, get_args(DType if self.encoder_only else RerankerDType))
+        one_of("dtype", self.dtype, self.formats)
         if self.dtype == "int8" and self.compile:
             raise ConfigurationError("compile", "must be false if dtype is 'int8'")
         if self.batch_tokens is not None:
@@ -113,6 +114,7 @@ class VectorSpec(Spec):
     """A model for token vectors; ``score_cache_mb`` is the memory for those that are cached."""
 
     encoder_only: ClassVar[bool] = True
+    formats: ClassVar[tuple[str, ...]] = get_args(DType)
 
 
 @dataclass(frozen=True, slots=True)
