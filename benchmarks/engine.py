@@ -29,7 +29,7 @@ from benchmarks.checkpoints import english, minilm, xlmr_long
 from benchmarks.rerankers import QUERY, Texts
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
-from vecdb_rerank.torch_engine.hardware import DType
+from vecdb_rerank.torch_engine.hardware import RerankerDType
 
 
 def scores(reranker: CrossEncoderReranker, documents: list[str]) -> tuple[list[float], float]:
@@ -83,7 +83,7 @@ def measure_tokenization(reranker: CrossEncoderReranker, texts: Texts) -> dict[s
     }
 
 
-def measure_cached(folder: str, texts: Texts, dtype: DType) -> float:
+def measure_cached(folder: str, texts: Texts, dtype: RerankerDType) -> float:
     """Return the microseconds for a pair whose score is cached."""
     reranker = CrossEncoderReranker(folder, dtype=dtype, device="cpu")
     documents = [texts.document(70) for _ in range(50)]
@@ -92,7 +92,9 @@ def measure_cached(folder: str, texts: Texts, dtype: DType) -> float:
     return round(statistics.median(times) / len(documents) * 1e6, 1)
 
 
-def measure_long(dtype: DType, documents: int = 1_000, tokens: int = 8_192) -> dict[str, float]:
+def measure_long(
+    dtype: RerankerDType, documents: int = 1_000, tokens: int = 8_192
+) -> dict[str, float]:
     """Measure one call with documents that all fill the model's window."""
     reranker = CrossEncoderReranker(
         str(xlmr_long()), dtype=dtype, device="cpu", max_length=tokens, score_cache_mb=0
@@ -120,7 +122,7 @@ def peak_megabytes() -> float:
     return used / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def measure_compiled(dtype: DType, rounds: int = 9) -> dict[str, float]:
+def measure_compiled(dtype: RerankerDType, rounds: int = 9) -> dict[str, float]:
     """Alternate calls with and without the compiler, on the same new documents."""
     from transformers import AutoTokenizer
 
@@ -150,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=64)
     parser.add_argument("--documents", type=int, default=10)
-    parser.add_argument("--dtype", default="auto", choices=get_args(DType))
+    parser.add_argument("--dtype", default="auto", choices=get_args(RerankerDType))
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--long", action="store_true")
     kinds.add_argument("--compile", action="store_true")

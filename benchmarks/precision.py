@@ -1,8 +1,10 @@
-"""Compare the NDCG@10 of the same weights in float32, bfloat16 and int8.
+"""Compare the NDCG@10 of the same weights in float32 and other formats.
 
 Each format scores the BM25 hits of each query (embedded Qdrant); the model alone orders them.
 
-    python -m benchmarks.precision DIR... [--queries 30] [--k 30] [--seed 0]
+The weights of the MiniLM are int8, converted to float32 (benchmarks/checkpoints.py).
+
+    python -m benchmarks.precision DIR... [--queries 30] [--k 30] [--seed 0] [--formats int8 ...]
 """
 
 from __future__ import annotations
@@ -20,16 +22,17 @@ from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
+from vecdb_rerank.torch_engine.hardware import RerankerDType
 
 
-def rerankers() -> dict[str, BaseReranker]:
-    """Return the same model in three formats."""
+def rerankers(formats: Sequence[RerankerDType]) -> dict[str, BaseReranker]:
+    """Return the same model in float32, the given formats, and ONNX."""
     folder = str(minilm())
-    return {
-        "float32": CrossEncoderReranker(folder, dtype="float32", score_cache_mb=0),
-        "bfloat16": CrossEncoderReranker(folder, dtype="bfloat16", score_cache_mb=0),
-        "onnx int8": OnnxReranker(),
+    found: dict[str, BaseReranker] = {
+        name: CrossEncoderReranker(folder, dtype=name, device="cpu", score_cache_mb=0)
+        for name in ("float32", *formats)
     }
+    return {**found, "onnx int8": OnnxReranker()}
 
 
 def logits(reranker: BaseReranker, query: str, documents: Sequence[str]) -> list[float]:
@@ -37,7 +40,9 @@ def logits(reranker: BaseReranker, query: str, documents: Sequence[str]) -> list
     return [math.nan if raw is None else raw for raw in scores.raw]
 
 
-def compare(dataset: datasets.Dataset, k: int) -> tuple[dict[str, float], dict[str, float]]:
+def compare(
+    dataset: datasets.Dataset, k: int, formats: Sequence[RerankerDType]
+) -> tuple[dict[str, float], dict[str, float]]:
     """Return NDCG@10 by format, and the mean difference of its logits from those of float32."""
     texts = {
         str(document["_id"]): f"{document.get('title', '')} {document.get('text', '')}".strip()
@@ -46,7 +51,7 @@ def compare(dataset: datasets.Dataset, k: int) -> tuple[dict[str, float], dict[s
     hits: Mapping[str, Sequence[str]] = bm25_hits(texts, dataset.queries, k, lambda *_: None)
     ranked: dict[str, dict[str, list[str]]] = {}
     found: dict[str, list[float]] = {}
-    for name, reranker in rerankers().items():
+    for name, reranker in rerankers(formats).items():
         ranked[name], found[name] = {}, []
         for query_id, ids in hits.items():
             scores = logits(reranker, dataset.queries[query_id], [texts[i] for i in ids])
@@ -68,10 +73,11 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=30)
     parser.add_argument("--k", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--formats", nargs="+", default=["bfloat16", "int8"])
     options = parser.parse_args()
     for folder in options.folders:
         dataset = datasets.load(folder).sample(options.queries, options.seed)
-        quality, apart = compare(dataset, options.k)
+        quality, apart = compare(dataset, options.k, options.formats)
         cells = [f"{name} {quality[name]:.4f} (logits {apart[name]:.3f})" for name in quality]
         print(f"{folder.name}: {len(dataset.queries)} queries, " + ", ".join(cells), flush=True)
 

@@ -14,7 +14,7 @@ from tests.torch_engine.test_packing import DOCUMENTS, exact, logits
 from vecdb_rerank.embedders.torch import TorchEmbedder
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.rerankers.late_interaction import LateInteractionReranker
-from vecdb_rerank.torch_engine import hardware, runner
+from vecdb_rerank.torch_engine import hardware, products, runner
 from vecdb_rerank.torch_engine.compute.int8_linear import Int8Linear, input_levels
 from vecdb_rerank.torch_engine.int8_trial import agrees
 
@@ -111,3 +111,15 @@ def test_int8_is_refused_where_it_cannot_be_computed(
     with pytest.raises(ConfigurationError) as caught:
         exact(folder, dtype="int8", compile=True)
     assert caught.value.key == "compile"
+
+
+def test_products_find_a_format_that_is_slow_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert min(products.product_rates().values()) > 0
+    monkeypatch.setattr(
+        products, "product_rates", lambda: {"float32": 100.0, "bfloat16": 60.0, "int8": 400.0}
+    )
+    for slow in ("float32", "bfloat16"):
+        found = products.faster_dtype(slow, "cpu")
+        assert found is not None
+        assert found[0] == "int8"
+    assert products.faster_dtype("int8", "cpu") is None

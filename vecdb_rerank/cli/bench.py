@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,6 +70,8 @@ def command(
         common.out.print(_table(speeds))
         k_of_search = common.settings(config).settings.search.k
         common.out.print_line(_advice(speeds, budget, k_of_search))
+        for line in _slow_dtypes(sections):
+            common.out.print_line(line)
     if all(each.error for each in speeds):
         raise typer.Exit(1)
 
@@ -93,6 +96,19 @@ def _sections(models: Sequence[str], config: Path | None, remote: bool) -> list[
             continue
         found.append(section)
     return found
+
+
+def _slow_dtypes(sections: Sequence[RerankerSettings]) -> Iterator[str]:
+    """Yield a line for each cross-encoder that another number format would make faster here."""
+    from vecdb_rerank.config.settings import CrossEncoderSettings, inside
+
+    parts = [part for section in sections for _, part in inside(section)]
+    for part in parts:
+        if isinstance(part, CrossEncoderSettings) and find_spec("torch") and not part.compile:
+            from vecdb_rerank.torch_engine.products import faster_dtype
+
+            if (faster := faster_dtype(part.dtype, part.device)) is not None:
+                yield f'{part.model}: set dtype = "{faster[0]}"; {faster[1]}.'
 
 
 def _numbers(given: str) -> list[int]:

@@ -151,7 +151,7 @@ def _reranker(section: RerankerSettings, search: SearchDefaults) -> Finding:
     A server that ignores instructions is a warning if there is one, else a note.
     """
     from vecdb_rerank.config import factory
-    from vecdb_rerank.config.settings import CascadeSettings
+    from vecdb_rerank.config.settings import CascadeSettings, CrossEncoderSettings
     from vecdb_rerank.resilience.probe import probe
     from vecdb_rerank.search.store import Finding
 
@@ -173,6 +173,13 @@ def _reranker(section: RerankerSettings, search: SearchDefaults) -> Finding:
         )
         fix = "update the server, or use a model whose template has a place for an instruction"
         return Finding("", "warning" if is_used else "note", detail, fix)
+    if isinstance(section, CrossEncoderSettings) and not section.compile:
+        from vecdb_rerank.torch_engine.products import faster_dtype
+
+        if (faster := faster_dtype(section.dtype, section.device)) is not None:
+            dtype, why = faster
+            detail = f"{found.name}; {took}; slow_dtype: {why}"
+            return Finding("", "note", detail, f'set dtype = "{dtype}"')
     return Finding("", "ok", f"{found.name}; {took}")
 
 
