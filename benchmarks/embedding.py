@@ -34,11 +34,11 @@ import numpy.typing as npt
 import torch
 
 from benchmarks.checkpoints import all_minilm, english
-from benchmarks.rerankers import ceiling
 from vecdb_rerank.embedders.onnx import OnnxEmbedder
 from vecdb_rerank.embedders.torch import TorchEmbedder
 from vecdb_rerank.evaluation import datasets, metrics
 from vecdb_rerank.torch_engine.hardware import RerankerDType
+from vecdb_rerank.torch_engine.products import product_rates
 
 Vectors = npt.NDArray[np.floating]
 Embed = Callable[[list[str]], Vectors]
@@ -179,10 +179,7 @@ def machine() -> str:
     """Return the instructions of this CPU that count here, and the speed of bare products."""
     features = torch.cpu.get_capabilities()
     names = [n for n, found in features.items() if found is True and n.startswith(("avx", "amx"))]
-    products = ", ".join(
-        f"{str(dtype).removeprefix('torch.')} {ceiling(dtype) / 1e9:,.0f} GFLOP/s"
-        for dtype in (torch.float32, torch.bfloat16)
-    )
+    products = ", ".join(f"{name} {rate:,.0f} GOP/s" for name, rate in product_rates().items())
     return f"{torch.get_num_threads()} threads; {' '.join(names)}; a matrix product: {products}"
 
 

@@ -68,7 +68,7 @@ def _int8() -> Callable[[], object]:
     weight = torch.randint(-127, 128, (_INNER, _WIDTH), dtype=torch.int8)
     packed = torch.ops.onednn.qlinear_prepack(weight, [_ROWS, _WIDTH])
     scales, zeros = torch.ones(_INNER), torch.zeros(_INNER, dtype=torch.int64)
-    after = (packed, scales, zeros, None, 1.0, 0, torch.float32, "none", [], "")
+    after: tuple[object, ...] = (packed, scales, zeros, None, 1.0, 0, torch.float32, "none", [], "")
     return partial(torch.ops.onednn.qlinear_pointwise, x, 1.0, 0, *after)
 
 
