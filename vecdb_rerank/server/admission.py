@@ -96,18 +96,25 @@ async def while_connected(receive: Receive, work: Coroutine[object, object, T]) 
 
     The body of the request must have been read.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(receive))
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        await _disconnected(receive)
+        gone = True
+        task.cancel()
+
+    watching = asyncio.ensure_future(watch())
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnect
+        return await work
+    except asyncio.CancelledError:
+        if gone and not task.uncancel():  # nobody else cancelled it as well
+            raise ClientDisconnect from None
+        raise
     finally:
-        for one in (task, gone):
-            if not one.done():
-                one.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        watching.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:
