@@ -86,6 +86,15 @@ def test_other_machines_need_a_key(plugin: None, host: str) -> None:
     Service(check(reranker=WORDS, serve={"host": host, "keys": [KEY]}))
 
 
+def test_new_settings_give_no_new_rate() -> None:
+    key = KeySettings.model_validate({"key": KEY, "rate": 0.001})
+    ring = KeyRing((key,), None)
+    ring.caller([f"Bearer {KEY}"], [])
+    with pytest.raises(ApiError) as caught:
+        KeyRing((key,), None, ring).caller([f"Bearer {KEY}"], [])
+    assert caught.value.status == 429
+
+
 def test_a_weak_key_is_refused() -> None:
     for weak in ("short", "with spaces 0123456789"):
         with pytest.raises(ValueError, match="16"):

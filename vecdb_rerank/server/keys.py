@@ -45,14 +45,17 @@ ANONYMOUS = Caller("anonymous")
 class KeyRing:
     """The keys of the settings and of a file, which is read again when it changes.
 
-    Without any, everyone is `ANONYMOUS`. Raises `ConfigurationError` if the file is wrong; if it
-    becomes wrong later, the keys that it had stay in force.
+    Without any, everyone is `ANONYMOUS`. Keys that ``before`` had as well keep what they have used
+    of their rate. Raises `ConfigurationError` if the file is wrong; if it becomes wrong later, the
+    keys that it had stay in force.
     """
 
-    def __init__(self, keys: Sequence[KeySettings], file: Path | None) -> None:
+    def __init__(
+        self, keys: Sequence[KeySettings], file: Path | None, before: KeyRing | None = None
+    ) -> None:
         self._given = keys
         self._file = file
-        self._buckets: dict[bytes, _Bucket] = {}
+        self._buckets: dict[bytes, _Bucket] = before._buckets if before is not None else {}
         self._state = state(file)
         self._entries = self._made(() if file is None else _read(file))
         self._look_at = time.monotonic() + _LOOK_AGAIN

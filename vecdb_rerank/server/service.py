@@ -33,7 +33,9 @@ class Service:
     def __init__(self, settings: Settings, before: Service | None = None) -> None:
         serve = settings.serve
         self.settings = settings
-        self.keys = KeyRing(serve.keys, serve.keys_file)
+        self.keys: KeyRing = KeyRing(
+            serve.keys, serve.keys_file, None if before is None else before.keys
+        )
         if not (self.keys.required or serve.anonymous or security.is_loopback(serve.host)):
             raise ConfigurationError(
                 "serve.keys",
