@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,10 +17,12 @@ from dotenv import dotenv_values
 
 from tests import servers
 from tests.compose import FILE, FOLDER, Compose
+from vecdb_rerank import __version__
 
 PROFILES = {
     "single": {"qdrant", "opensearch"},
     "tei": {"qdrant", "opensearch", "tei"},
+    "serve": {"qdrant", "serve"},
     "cluster": {"qdrant-1", "qdrant-2", "opensearch-1", "opensearch-2", "opensearch-3"},
 }
 COMPOSE = Compose.load({})
@@ -112,6 +115,17 @@ def test_the_node_and_the_containers_have_one_version() -> None:
     assert (FOLDER / "opensearch_node" / f"pom-{version}.xml").is_file()
     script = (FOLDER / "opensearch_node" / "start.sh").read_text()
     assert not re.search(r"\d+\.\d+\.\d+\D", script.replace("127.0.0.1", ""))
+
+
+def test_the_service_is_of_this_version_and_its_settings_are_right() -> None:
+    service = COMPOSE.services["serve"]
+    assert service["image"].endswith(f":{__version__}")
+    found = subprocess.run(
+        (sys.executable, "-c", "from vecdb_rerank.config.loading import load; load()"),
+        env={**os.environ, **service["environment"]},
+        check=False,
+    )
+    assert found.returncode == 0
 
 
 def test_the_clusters_are_of_as_many_nodes_as_they_say() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, FilePath, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from vecdb_rerank.config.section import Section
 from vecdb_rerank.errors import ConfigurationError
@@ -40,11 +41,11 @@ class ProcessSettings(Section):
     process is not ready any more."""
     drain_timeout: float = Field(20.0, gt=0)
     """Seconds for the requests under way after that."""
-    tls_cert: FilePath | None = None
+    tls_cert: Path | None = None
     """A certificate with its chain (PEM), read again when it changes; serves HTTPS."""
-    tls_key: FilePath | None = None
+    tls_key: Path | None = None
     """The key of ``tls_cert`` (PEM); by default it is in the same file."""
-    tls_client_ca: FilePath | None = None
+    tls_client_ca: Path | None = None
     """Certificate authorities (PEM) one of which must have signed a client's certificate."""
     workers: int = Field(1, ge=1, le=256)
     """Processes that serve; more than one only if no model runs in them. Each has a listener

@@ -70,8 +70,14 @@ class Connection(HttpToolsProtocol):
         self.flow = OneByOne(transport, self.pipeline)
         if len(self.connections) > 2 * self._limits.connections:
             transport.abort()
-        elif len(self.connections) > self._limits.connections:
+        elif len(self.connections) > self._limits.connections and self._too_many():
             self._refuse(RefusedError(503, "too many connections"))
+
+    def _too_many(self) -> bool:
+        """Check whether there are too many beside those that are about to end."""
+        others = (one for one in self.connections if isinstance(one, Connection))
+        count = sum(one._phase is not _Phase.CLOSING for one in others)
+        return count > self._limits.connections
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request that is being answered, too; uvicorn tells the latest one."""
