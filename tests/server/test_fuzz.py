@@ -102,8 +102,8 @@ def test_bodies(closed: Running) -> None:
 
 def mutated(chance: random.Random, data: bytes) -> bytes:
     """Return ``data`` with some bytes changed, left out, doubled or put in."""
-    for _ in range(chance.randrange(1, 6)):
-        at, size = chance.randrange(len(data) + 1), chance.randrange(1, 20)
+    for _ in range(chance.randrange(1, 3)):
+        at, size = chance.randrange(len(data) + 1), chance.randrange(1, 9)
         piece = chance.choice(
             [b"", b"\r\n", b"\r", b"\n", b"\0", b":", b" ", b"\xff", b"0", data[:size]]
         )
@@ -114,8 +114,8 @@ def mutated(chance: random.Random, data: bytes) -> bytes:
 def test_bytes_without_a_key(closed: Running) -> None:
     calls = len(closed.words.calls)
     key = f"Authorization: Bearer {KEYS['a'][:-1]}"
-    seeds = [head(key, LENGTH) + BODY, head(key, "Transfer-Encoding: chunked") + CHUNKED, GET]
-    seeds += SMUGGLED.values()
+    seeds = [head(key, LENGTH) + BODY, head(key, "Transfer-Encoding: chunked") + CHUNKED]
+    seeds += [*seeds * 20, *SMUGGLED.values()]
     last = GET + b"Connection: close\r\n\r\n"
     for cases in chunked(each(240), 60):
         with ExitStack() as stack:
@@ -158,7 +158,7 @@ def test_callers_see_their_own_alone(closed: Running) -> None:
 
     def call(name: str) -> None:
         with httpx.Client(base_url=closed.url, headers={"x-api-key": KEYS[name]}) as client:
-            for number in range(40 * FACTOR):
+            for number in range(20 * FACTOR):
                 ours = f"{name}-{number}"
                 body = {"query": ours, "documents": [f"{ours} {n}" for n in range(3)]}
                 answer = client.post(
