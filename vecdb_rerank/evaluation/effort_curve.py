@@ -80,7 +80,8 @@ def only(scored: Scored, read: Sequence[int]) -> Scored:
 
 def estimated_scores(scored: Scored, blend: Blend) -> Scores:
     """Return the scores of ``scored`` with estimates for the other candidates that have text."""
-    known = estimates(scored.candidates, ordering.decisive(scored.scores, blend))
+    relevance = ordering.decisive(scored.scores, blend)
+    known = estimates(scored.candidates, relevance, scored.branch_weights)
     pairs = zip(scored.candidates, known, strict=True)
     return replace(scored.scores, estimates=[one if c.text else None for c, one in pairs])
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vecdb_rerank.model import Candidate, Estimate
-from vecdb_rerank.ranking.blending import first_pass_shares
+from vecdb_rerank.ranking.blending import EQUAL, Weights, first_pass_shares
 from vecdb_rerank.ranking.similarity import MAX_TEXTS, similarity
 
 if TYPE_CHECKING:
@@ -24,15 +24,16 @@ _INTERVAL = 1.62
 
 
 def estimates(
-    candidates: Sequence[Candidate], relevance: Sequence[float | None]
+    candidates: Sequence[Candidate], relevance: Sequence[float | None], weights: Weights = EQUAL
 ) -> list[Estimate | None]:
     """Return an estimate for each of ``candidates`` whose relevance is None, and None for others.
 
-    ``candidates`` are in first-pass order and have text. Without any relevance, all are None.
+    ``candidates`` are in first-pass order and have text, ``weights`` are those of the branches.
+    Without any relevance, all are None.
     """
     if None not in relevance or all(value is None for value in relevance):
         return [None] * len(candidates)
-    mean, deviation = estimate(candidates, relevance)
+    mean, deviation = estimate(candidates, relevance, weights)
     reach = _INTERVAL * deviation
     return [
         Estimate(value, max(0.0, value - reach), min(1.0, value + reach)) if given is None else None
@@ -41,7 +42,7 @@ def estimates(
 
 
 def estimate(
-    candidates: Sequence[Candidate], relevance: Sequence[float | None]
+    candidates: Sequence[Candidate], relevance: Sequence[float | None], weights: Weights = EQUAL
 ) -> tuple[Array, float]:
     """Return the relevance of all candidates, estimated where it is None, and its deviation.
 
@@ -55,7 +56,7 @@ def estimate(
     values = np.array([np.nan if value is None else value for value in relevance])
     read = ~np.isnan(values)
     known = values[read]
-    line, leverage = _line(np.array(first_pass_shares(candidates)), values, read)
+    line, leverage = _line(np.array(first_pass_shares(candidates, weights)), values, read)
     residuals = known - line[read]
     weights = similarities(candidates)[:, read].astype(float)
     result = line + _mean(weights, residuals)

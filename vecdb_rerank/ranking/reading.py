@@ -83,11 +83,13 @@ def promising(
     return sorted(range(len(candidates)), key=lambda n: -scores[n])
 
 
-def most_relevant(candidates: Sequence[Candidate], relevance: Sequence[float | None]) -> list[int]:
+def most_relevant(
+    candidates: Sequence[Candidate], relevance: Sequence[float | None], weights: Weights = EQUAL
+) -> list[int]:
     """Return the positions of ``candidates`` that were not read, by estimate, best first."""
     if None not in relevance:
         return []
-    known, _ = estimate(candidates, relevance)
+    known, _ = estimate(candidates, relevance, weights)
     unread = [n for n, value in enumerate(relevance) if value is None]
     return sorted(unread, key=lambda n: -known[n])
 
@@ -109,7 +111,7 @@ def gains(
     """
     import numpy as np
 
-    known, deviation = estimate(candidates, relevance)
+    known, deviation = estimate(candidates, relevance, weights)
     values = known.tolist()
     scores = np.array(blending.final_scores(candidates, values, blend, weights))
     spread = np.full(len(candidates), deviation * blending.own_share(candidates, values, blend))

@@ -190,7 +190,7 @@ class SearchReading:
         if self._after is None:
             known = self._by_candidate(self._readable, scores).relevance
             passing = sum(value is not None and value >= minimum for value in known)
-            most = reading.most_relevant(self._readable, relevance)
+            most = reading.most_relevant(self._readable, relevance, self._weights)
             return most if passing < self._page_end else ()
         page = self.shown(self.ranking(scores), scores).hits[: self._page_end]
         unread = {hit.candidate.position for hit in page if hit.relevance is None}
@@ -215,7 +215,7 @@ class SearchReading:
         of_readable: list[Estimate | None] = [None] * len(self._readable)
         trusted = scores.calibrated and self._policy.blend.uses_relevance
         if not self._reranker.listwise and (trusted or self._effort(scores) is not None):
-            of_readable = estimates(self._readable, self._decisive(scores))
+            of_readable = estimates(self._readable, self._decisive(scores), self._weights)
         found = iter(of_readable)
         return [next(found) if candidate.text else None for candidate in self._candidates]
 
