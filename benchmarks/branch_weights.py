@@ -3,10 +3,11 @@
 Every query is searched once (hybrid, k = 50); vectors and scores are kept in the user's cache.
 
     python -m benchmarks.branch_weights DIR... [--weak] [--queries 200] [--seed 0] [--language L]
+        [--url URL of an OpenSearch node]
 
 Prints NDCG@10 by collection of each branch alone, of plain and tuned fusion (200 split halves), and
-of the reranked search with equal weights, with weights "auto", and with "auto" after measuring
-self-retrieval; the last three with the change against equal weights and its 95 % interval. With
+of the reranked search with equal weights and with the two measurements of `doctor`; that with the
+change against equal weights, the better branch and tuned fusion, and its 95 % interval. With
 --weak, each collection is searched again with an embedder cut to 8 dimensions, with each question
 wrapped in an instruction, and with BM25 in another language.
 """
@@ -32,6 +33,7 @@ from vecdb_rerank.evaluation.significance import paired
 from vecdb_rerank.evaluation.tuning.collected import Collected
 from vecdb_rerank.evaluation.tuning.grid import Setting
 from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.ranking import branch_quality
 from vecdb_rerank.request import Fusion
 
 K = 50
@@ -67,27 +69,34 @@ def truncated() -> Iterator[None]:
         yield
 
 
-def measure(settings: Settings, dataset: Dataset) -> dict[str, list[float]]:
-    """Return the NDCG@10 of each query by the way of searching."""
+def measure(settings: Settings, dataset: Dataset) -> tuple[Fusion, dict[str, list[float]]]:
+    """Return what was measured of the branches, and the NDCG@10 of each query by way."""
     without = settings.model_copy(update={"reranker": NoneSettings()})
     with temporary_connector(without, dataset, lambda *_: None) as connector:
         found = connector.self_retrieval()
-    ways = {
-        "equal": Fusion(),
-        "auto": Fusion(weights="auto"),
-        f"auto, self-retrieval {found}": Fusion(weights="auto", self_retrieval=found),
-    }
-    tried = {name: Setting(K, K, fusion, Blend()) for name, fusion in ways.items()}
-    collected = tuning.collect(settings, dataset, list(tried.values()), tuning.sections(settings))
+    plain = Setting(K, K, Fusion(), Blend())
+    collected = tuning.collect(settings, dataset, [plain], tuning.sections(settings))
+    measured = Fusion(self_retrieval=found, branch_quality=_quality(collected, plain))
+    tried = {"equal": plain, "measured": replace(plain, fusion=measured)}
     quality = tuning.evaluate(collected, list(dict.fromkeys(tried.values())))
     fusions = np.array([_fused(collected, fusion) for fusion in yardstick.FUSIONS])
-    return {
+    return measured, {
         "bm25": _fused(collected, Fusion("min_max", weights=(1, 0))),
         "dense": _fused(collected, Fusion("min_max", weights=(0, 1))),
         "rrf": _fused(collected, Fusion()),
         "tuned fusion": yardstick.held_out(fusions).tolist(),
         **{name: list(quality[setting]) for name, setting in tried.items()},
     }
+
+
+def _quality(collected: Collected, setting: Setting) -> tuple[float, float]:
+    """Return what `doctor --queries-file` finds for these queries, which reads fewer hits."""
+    pairs = []
+    for query in collected.queries:
+        one = query.scored(query.first_pass(K, setting.fusion, K), setting)
+        pairs.append(branch_quality.ndcg(one.candidates, one.scores.relevance))
+    bm25, dense = np.mean([pair for pair in pairs if pair], axis=0).round(2).tolist()
+    return bm25, dense
 
 
 def _fused(collected: Collected, fusion: Fusion) -> list[float]:
@@ -102,12 +111,15 @@ def _fused(collected: Collected, fusion: Fusion) -> list[float]:
 
 def report(name: str, settings: Settings, dataset: Dataset) -> None:
     """Print the rows of one collection."""
-    found = measure(settings, dataset)
+    measured, found = measure(settings, dataset)
     best = max(("bm25", "dense"), key=lambda branch: np.mean(found[branch]))
-    print(f"{name}, {len(dataset.queries)} queries")
+    print(
+        f"{name}, {len(dataset.queries)} queries, self-retrieval {measured.self_retrieval}, "
+        f"branch quality {measured.branch_quality}"
+    )
     for way, values in found.items():
-        print(f"  {way:36s} {np.mean(values):.3f}", end="")
-        if way in list(found)[4:]:
+        print(f"  {way:12s} {np.mean(values):.3f}", end="")
+        if way in ("equal", "measured"):
             for other in ("equal", best, "tuned fusion"):
                 how = paired([a - b for a, b in zip(values, found[other], strict=True)])
                 low, high = how.interval
@@ -124,10 +136,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--language", default="english")
     parser.add_argument("--weak", action="store_true")
+    parser.add_argument("--url")
     options = parser.parse_args()
 
     def configured(language: str) -> Settings:
-        return load(backend={"path": ":memory:", "language": language}).settings
+        place = {"path": ":memory:"}
+        if options.url:
+            place = {"type": "opensearch", "url": options.url}
+        return load(backend={**place, "language": language}).settings
 
     for folder in options.folders:
         dataset = datasets.load(folder).sample(options.queries, options.seed)

@@ -26,7 +26,7 @@ GOOD: dict[str, Any] = {
 
 def test_the_documented_defaults() -> None:
     assert (SearchDefaults().k, SearchDefaults().mode) == (50, "hybrid")
-    assert Fusion() == Fusion("rrf", rank_constant=60, weights=None, self_retrieval=None)
+    assert Fusion() == Fusion("rrf", rank_constant=60, weights="auto", self_retrieval=None)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,9 @@ def test_wrong_defaults_are_refused_by_name(wrong: dict[str, Any], named: str) -
         ({"self_retrieval": (0.0, 0.0)}, "fusion.self_retrieval"),
         ({"self_retrieval": (0.9, 1.1)}, "fusion.self_retrieval"),
         ({"self_retrieval": (0.9,)}, "fusion.self_retrieval"),
+        ({"branch_quality": (0.5, -0.1)}, "fusion.branch_quality"),
         ({"method": "dbsf", "weights": (1.0, 1.0)}, "fusion.weights"),
+        ({"method": "dbsf", "branch_quality": (0.5, 0.6)}, "fusion.branch_quality"),
     ],
 )
 def test_a_wrong_fusion_is_refused_by_name(wrong: dict[str, Any], named: str) -> None:

@@ -418,8 +418,13 @@ wrong(
     number=lambda c: Fusion(weights=0.5),
     huge=lambda c: Fusion(weights=(10**400, 1)),
     dbsf=lambda c: Fusion("dbsf", weights=(0.3, 0.7)),
-    dbsf_auto=lambda c: Fusion("dbsf", weights="auto", self_retrieval=(0.9, 0.1)),
 )
+wrong(
+    "fusion.self_retrieval",
+    one=lambda c: Fusion(self_retrieval=(0.9,)),  # type: ignore[arg-type]
+    dbsf=lambda c: Fusion("dbsf", self_retrieval=(0.9, 0.1)),
+)
+wrong("fusion.branch_quality", above=lambda c: Fusion(branch_quality=(0.9, 1.1)))
 wrong("policy.effort.pairs", text=lambda c: Effort(pairs="5"), zero=lambda c: Effort(pairs=0))
 wrong("payload", word=search(payload="none"))
 wrong(

@@ -45,6 +45,8 @@ Payload = Literal["auto", "all", "page"]
 FusionMethod = Literal["rrf", "dbsf", "min_max", "l2"]
 Branch = Literal["bm25", "dense"]
 BRANCHES: tuple[Branch, ...] = ("bm25", "dense")
+_EVIDENCE = ("self_retrieval", "branch_quality")
+_NO_WEIGHTS = "dbsf takes no weights; use min_max or rrf"
 NONE = "none"  # instead of the name of a vector: the collection has none
 MAX_K = 10_000
 
@@ -64,34 +66,43 @@ class Fusion:
     """The method; ``dbsf`` is Qdrant's own and takes no weights."""
     rank_constant: int = 60
     """For ``rrf``: a larger constant gives the first ranks less weight (at least 1)."""
-    weights: tuple[float, float] | Literal["auto"] | None = None
-    """The weights of (bm25, dense), none negative, in fusion and blend; by default equal. With
-    ``auto``, a branch that is weak in this collection (``self_retrieval``) counts less in both, and
-    BM25 counts less in the blend of a query that it is unsure of
-    (`vecdb_rerank.ranking.branch_weights`)."""
+    weights: tuple[float, float] | Literal["auto"] = "auto"
+    """The weights of (bm25, dense), none negative, in fusion and blend. With ``auto``, they are
+    equal, unless ``self_retrieval`` or ``branch_quality`` says that a branch is weak in this
+    collection."""
     self_retrieval: tuple[float, float] | None = None
     """How well (bm25, dense) find a stored document by a sentence of it (0 to 1 each), for
     ``auto``. `vecdb-rerank doctor` measures it."""
+    branch_quality: tuple[float, float] | None = None
+    """How good the hits of (bm25, dense) are by the reranker's relevance (NDCG@10, 0 to 1 each),
+    for ``auto``. `vecdb-rerank doctor --queries-file` measures it. It counts in the blend alone."""
 
     def __post_init__(self) -> None:
         one_of("fusion.method", self.method, get_args(FusionMethod))
         at_least("fusion.rank_constant", self.rank_constant, 1)
-        if self.self_retrieval is not None:
-            found = _pair("fusion.self_retrieval", self.self_retrieval)
-            for value in found:
-                in_range("fusion.self_retrieval", value, 0, 1)
-            object.__setattr__(self, "self_retrieval", found)
-        if self.weights is None:
+        for name in _EVIDENCE:
+            self._check_evidence(name)
+        if isinstance(self.weights, str) and self.weights == "auto":
             return
         if self.method == "dbsf":
-            raise ConfigurationError("fusion.weights", "dbsf takes no weights; use min_max or rrf")
-        if not (isinstance(self.weights, str) and self.weights == "auto"):
-            object.__setattr__(self, "weights", _pair("fusion.weights", self.weights))
+            raise ConfigurationError("fusion.weights", _NO_WEIGHTS)
+        object.__setattr__(self, "weights", _pair("fusion.weights", self.weights))
 
     @property
     def fixed(self) -> tuple[float, float] | None:
         """The weights of (bm25, dense) that the configuration gives, if it does."""
         return None if self.weights == "auto" else self.weights
+
+    def _check_evidence(self, name: str) -> None:
+        key, value = f"fusion.{name}", getattr(self, name)
+        if value is None:
+            return
+        if self.method == "dbsf":
+            raise ConfigurationError(key, _NO_WEIGHTS)
+        found = _pair(key, value)
+        for each in found:
+            in_range(key, each, 0, 1)
+        object.__setattr__(self, name, found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How much each branch counts, by its scores and by what doctor measured."""
+"""How much each branch counts, by what is configured and by what doctor measured."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from vecdb_rerank.ranking import branch_weights, fusion
 from vecdb_rerank.ranking.blending import final_scores
 from vecdb_rerank.request import Fusion
 
-STEEP = [9.0, 4.0, *([3.0] * 10)]
-FLAT = [9.0, 8.9, *([8.5] * 10)]
+TERMS = [9.0, 4.0, *([3.0] * 10)]
 COSINES = [0.8 - 0.01 * n for n in range(12)]
 # Eighths: a product with a power of two is exact, so that equal shares stay equal.
 SCORES = st.lists(st.integers(1, 800).map(lambda n: n / 8), min_size=1, max_size=20)
-FOUND = st.tuples(st.floats(0.05, 1), st.floats(0.05, 1))
+PAIRS = st.one_of(st.none(), st.tuples(st.floats(0.05, 1), st.floats(0.05, 1)))
 AUTO = Fusion(weights="auto")
 
 
-def auto(found: tuple[float, float] | None) -> Fusion:
-    return Fusion(weights="auto", self_retrieval=found)
+def auto(found: tuple[float, float] | None, quality: tuple[float, float] | None = None) -> Fusion:
+    return Fusion(weights="auto", self_retrieval=found, branch_quality=quality)
 
 
 def branch(scores: list[float], first: int = 0) -> dict[HitId, BranchHit]:
@@ -37,34 +36,18 @@ def shares(bm25: list[float], dense: list[float], how: Fusion | None = None) -> 
     return decided["bm25"].share, decided["dense"].share
 
 
-def test_branches_that_both_say_something_count_the_same() -> None:
-    assert shares(STEEP, COSINES) == (0.5, 0.5)
-
-
-def test_a_bm25_list_of_nearly_equal_scores_counts_less() -> None:
-    bm25, dense = shares(FLAT, COSINES)
-    assert 0 < bm25 < 0.2
-    assert bm25 + dense == pytest.approx(1)
-
-
-def test_a_list_of_fewer_than_ten_hits_says_much() -> None:
-    assert shares(FLAT[:9], COSINES) == (0.5, 0.5)
-
-
-def test_scores_that_do_not_fall_say_nothing() -> None:
-    assert shares([2.0] * 12, COSINES) == (0.0, 1.0)
-    assert branch_weights.steepness([0.0] * 12) == branch_weights.steepness([]) == 0.0
+def test_branches_of_which_nothing_is_known_count_the_same() -> None:
+    assert shares(TERMS, COSINES) == shares(TERMS[:1], COSINES) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("how", [AUTO, auto((0.1, 0.9))])
 def test_a_branch_without_hits_weighs_nothing(how: Fusion) -> None:
     assert shares([], COSINES, how) == (0.0, 1.0)
-    assert shares(FLAT, [], how) == (1.0, 0.0)
+    assert shares(TERMS, [], how) == (1.0, 0.0)
 
 
 def test_given_weights_win() -> None:
-    assert shares(FLAT, COSINES, Fusion(weights=(3, 1), self_retrieval=(0.1, 0.9))) == (0.75, 0.25)
-    assert shares(FLAT, COSINES, Fusion()) == (0.5, 0.5)
+    assert shares(TERMS, COSINES, Fusion(weights=(3, 1), self_retrieval=(0.1, 0.9))) == (0.75, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -83,29 +66,64 @@ def test_a_branch_that_loses_stored_documents_counts_less(
 ) -> None:
     how = auto(found)
     assert branch_weights.prior(how) == pytest.approx(prior)
-    assert shares(STEEP, COSINES, how) == pytest.approx(prior)
+    assert shares(TERMS, COSINES, how) == pytest.approx(prior)
     assert branch_weights.in_fusion(how) is (prior[0] != prior[1])
 
 
 @pytest.mark.parametrize(
-    ("found", "weak"),
-    [((0.98, 0.6), None), ((0.98, 0.2), "dense"), ((0.1, 0.6), "bm25"), ((0.58, 0.12), None)],
+    ("quality", "bm25"),
+    [
+        ((0.6, 0.6), 0.5),
+        ((0.59, 0.6), 0.5),  # within chance
+        ((0.48, 0.6), 0.15 / 1.15),
+        ((0.3, 0.6), 0.0),
+        ((0.6, 0.48), 1 / 1.15),
+        ((0.0, 0.6), 0.0),
+    ],
 )
-def test_a_weak_branch_is_named(found: tuple[float, float], weak: str | None) -> None:
-    sentence = branch_weights.weak_branch(auto(found))
+def test_a_branch_whose_hits_are_worse_counts_less_in_the_blend_alone(
+    quality: tuple[float, float], bm25: float
+) -> None:
+    how = auto(None, quality)
+    assert shares(TERMS, COSINES, how) == pytest.approx((bm25, 1 - bm25))
+    assert branch_weights.prior(how) == (0.5, 0.5)
+
+
+def test_both_measurements_count() -> None:
+    (alone, _), (both, _) = (
+        shares(TERMS, COSINES, auto(found, (0.54, 0.6))) for found in (None, (0.45, 0.9))
+    )
+    assert both == pytest.approx(alone / 2 / (alone / 2 + 1 - alone))
+
+
+@pytest.mark.parametrize(
+    ("how", "weak"),
+    [
+        (AUTO, None),
+        (auto((0.98, 0.6)), None),
+        (auto((0.98, 0.2)), "dense"),
+        (auto((0.1, 0.6)), "bm25"),
+        (auto((0.58, 0.12)), None),
+        (auto(None, (0.55, 0.6)), None),
+        (auto(None, (0.45, 0.6)), "bm25"),
+        (auto((0.98, 0.9), (0.6, 0.45)), "dense"),
+        (Fusion(weights=(1, 0), branch_quality=(0.6, 0.45)), None),
+    ],
+)
+def test_a_weak_branch_is_named(how: Fusion, weak: str | None) -> None:
+    sentence = branch_weights.weak_branch(how)
     assert (sentence is None) == (weak is None)
-    assert sentence is None or f"{weak} finds it" in sentence
+    names = [] if sentence is None else [n for n in ("bm25", "dense") if n in sentence]
+    assert sorted(names, key=(sentence or "").index)[:1] == ([weak] if weak else [])
 
 
-def test_the_pool_is_fused_by_the_collection_not_by_the_query() -> None:
-    """Candidates that a reranker may still find good are not left out for a flat list."""
-    both = [branch(FLAT), branch(COSINES, 5)]
-    assert fusion.fuse(both, AUTO) == fusion.fuse(both, Fusion())
+def test_a_branch_that_finds_nothing_brings_no_candidates() -> None:
+    both = [branch(TERMS), branch(COSINES, 5)]
     without = fusion.fuse(both, auto((0.1, 0.9)))
     assert [i for i, _ in without[:12]] == list(range(5, 17))
 
 
-@given(SCORES, SCORES, st.one_of(st.none(), FOUND), st.integers(-8, 8))
+@given(SCORES, SCORES, PAIRS, st.integers(-8, 8))
 def test_the_scale_of_scores_changes_nothing(
     bm25: list[float], dense: list[float], found: tuple[float, float] | None, power: int
 ) -> None:
@@ -114,14 +132,13 @@ def test_the_scale_of_scores_changes_nothing(
     assert shares(*scaled, how) == pytest.approx(shares(bm25, dense, how))
 
 
-@given(SCORES, SCORES, st.one_of(st.none(), FOUND))
-def test_weights_are_shares_and_bm25_never_leads_without_a_reason(
+@given(SCORES, SCORES, PAIRS)
+def test_weights_are_shares(
     bm25: list[float], dense: list[float], found: tuple[float, float] | None
 ) -> None:
     first, second = shares(bm25, dense, auto(found))
     assert first + second == pytest.approx(1)
     assert min(first, second) >= 0
-    assert found is not None or first <= 0.5
 
 
 @settings(deadline=None)  # loads numpy

@@ -10,23 +10,21 @@ from vecdb_rerank.search.self_retrieval import finding
 from vecdb_rerank.testing import HashEmbedder
 from vecdb_rerank_qdrant import QdrantConnector
 
-AUTO = Fusion(weights="auto")
-
 
 @pytest.mark.parametrize(
     ("found", "fusion", "level", "words"),
     [
         ((0.98, 0.8), Fusion(), "ok", ("0.98", "0.8")),
-        ((0.98, 0.1), Fusion(), "warning", ("dense", "[0.98, 0.1]", "auto", "embedder")),
-        ((0.98, 0.1), Fusion("dbsf"), "warning", ('method = "rrf"', "auto")),
-        ((0.1, 0.8), AUTO, "warning", ("bm25", "[0.1, 0.8]", "language")),
+        ((0.98, 0.1), Fusion(), "warning", ("dense", "self_retrieval = [0.98, 0.1]", "embedder")),
+        ((0.98, 0.1), Fusion("dbsf"), "warning", ('method = "rrf"',)),
+        ((0.1, 0.8), Fusion(), "warning", ("bm25", "[0.1, 0.8]", "language")),
         # The configuration knows it already, or decides by itself.
-        ((0.98, 0.1), Fusion(weights="auto", self_retrieval=(0.97, 0.12)), "note", ("dense",)),
+        ((0.98, 0.1), Fusion(self_retrieval=(0.97, 0.12)), "note", ("dense",)),
         ((0.98, 0.1), Fusion(weights=(3, 1)), "note", ("dense",)),
         # What was weak works again.
         (
             (0.98, 0.8),
-            Fusion(weights="auto", self_retrieval=(0.97, 0.1)),
+            Fusion(self_retrieval=(0.97, 0.1)),
             "warning",
             ("0.98, 0.8",),
         ),

@@ -44,7 +44,7 @@ def command(
         ),
     ] = None,
     queries: Annotated[
-        int, typer.Option(help="Number of queries to sample, with --diagnose.")
+        int, typer.Option(help="Number of queries to sample, of those that are given.")
     ] = 50,
     queries_file: judged.QueriesFileOption = None,
     qrels: judged.QrelsOption = None,
@@ -71,6 +71,9 @@ def command(
     or with --qrels instead of --diagnose, the existing collection is searched,
     and nothing is written to it.
 
+    With --queries-file alone, 50 of your own queries tell whether BM25 or the
+    vectors are weak here, by the reranker's relevance. No judgments are needed.
+
     Example: vecdb-rerank doctor --diagnose DIR --queries 100
     """
     from vecdb_rerank import __version__
@@ -78,6 +81,10 @@ def command(
     from vecdb_rerank.config.settings import inside
 
     settings = common.settings(config, backend, collection).settings
+    if queries_file is not None and diagnose is None and qrels is None:
+        dataset = judged.read_unjudged(settings, queries_file, id_field, judge_by)
+        _print([_branches(settings, dataset.sample(queries, seed))])
+        return
     if any(given is not None for given in (diagnose, queries_file, qrels)):
         dataset = judged.read(
             settings, diagnose, collection, queries_file, qrels, id_field, judge_by
@@ -123,6 +130,13 @@ def _diagnosed(settings: Settings, dataset: Dataset) -> list[Finding]:
 
     with common.progress() as shown:
         return diagnose(settings, dataset, on_progress=common.Bars(shown), on_note=judged.note)
+
+
+def _branches(settings: Settings, dataset: Dataset) -> Finding:
+    from vecdb_rerank.evaluation.branches import compare
+
+    with common.progress() as shown:
+        return compare(settings, dataset, on_progress=common.Bars(shown), on_note=judged.note)
 
 
 def _embedder(embedder: Embedder | None) -> Finding:

@@ -58,10 +58,10 @@ def estimate(
     known = values[read]
     line, leverage = _line(np.array(first_pass_shares(candidates, weights)), values, read)
     residuals = known - line[read]
-    weights = similarities(candidates)[:, read].astype(float)
-    result = line + _mean(weights, residuals)
+    near = similarities(candidates)[:, read].astype(float)
+    result = line + _mean(near, residuals)
     result = np.where(read, values, np.clip(result, 0.0, known.max()))
-    others = weights[read]
+    others = near[read]
     np.fill_diagonal(others, 0.0)
     errors = (residuals - _mean(others, residuals)) / (1 - leverage)
     total = float(np.square(errors).sum()) + _PRIOR_COUNT * _PRIOR_DEVIATION**2

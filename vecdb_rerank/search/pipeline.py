@@ -19,7 +19,7 @@ from vecdb_rerank.errors import (
     VecdbRerankError,
 )
 from vecdb_rerank.flow.steps import Flow
-from vecdb_rerank.model import BranchWeight, Candidate, Ranking
+from vecdb_rerank.model import BranchWeight, Candidate, Ranking, Scores
 from vecdb_rerank.outcome import Outcome
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.stages import extras
@@ -30,6 +30,7 @@ from vecdb_rerank.ranking.after_steps import prepare
 from vecdb_rerank.request import Search
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.search import outcome_builder
+from vecdb_rerank.search.branch_watch import BranchWatch
 from vecdb_rerank.search.clock import Clock, SearchRun
 from vecdb_rerank.search.reading import SearchReading
 from vecdb_rerank.search.result import AnySearch, CompletedSearch, RankedSearch
@@ -54,6 +55,7 @@ class Pipeline:
     text_fields: TextFields = field(default_factory=TextFields)
     policy: Policy = field(default_factory=Policy)
     scores_all: bool = False
+    branch_watch: BranchWatch = field(default_factory=BranchWatch, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.check(self.policy)
@@ -207,7 +209,21 @@ class Pipeline:
                 search.query, texts, deadline, run.policy, reading, search.instruction
             )
         ranked = ranked.with_answer(candidates, texts, answer, run.policy, reading, stages)
+        ranked = self._watched(ranked, answer.scores)
         return ranked.under_formula(run.policy.min_relevance, stages)
+
+    def _watched(self, ranked: RankedSearch[R], scores: Scores | None) -> RankedSearch[R]:
+        """Note a branch whose hits prove to be far worse in search after search.
+
+        Only if nothing is configured about it: then the branches count equally.
+        """
+        search = ranked.search
+        if not ranked.branch_weights or scores is None or not scores.calibrated:
+            return ranked
+        if not isinstance(search, Search) or not branch_weights.unknown(search.fusion):
+            return ranked
+        weak = self.branch_watch.add(ranked.ranking)
+        return ranked if weak is None else ranked.noting("weak_branch", weak)
 
     def _reason_to_skip(
         self,
@@ -318,7 +334,7 @@ def _branch_weights(search: AnySearch, first: FirstPass[R]) -> Mapping[str, Bran
 
 
 def _weak_branch(search: AnySearch) -> Mapping[str, str]:
-    """Return a note if one branch of a hybrid search hardly finds what is stored."""
+    """Return a note if one branch of a hybrid search is configured as a weak one."""
     if not isinstance(search, Search) or search.mode != "hybrid":
         return {}
     weak = branch_weights.weak_branch(search.fusion)

@@ -93,6 +93,10 @@ class RankedSearch(Generic[R]):
             notes={**self.notes, **scores.notes, **_uncalibrated(answer, policy.blend)},
         )
 
+    def noting(self, key: str, sentence: str) -> RankedSearch[R]:
+        """Return the search with one more note."""
+        return replace(self, notes={**self.notes, key: sentence})
+
     def under_formula(self, minimum: float | None, after: Prepared | None) -> RankedSearch[R]:
         """Return the search ordered by the caller's own formula, if the request has one.
 

@@ -63,13 +63,13 @@ def finding(found: tuple[float, float], fusion: Fusion) -> Finding:
     if not any(found):
         detail = "neither branch finds a stored document by a sentence of it"
         return Finding(_SUBJECT, "warning", detail, "add the documents again with this embedder")
-    measured = Fusion(weights="auto", self_retrieval=found)
+    measured = Fusion(self_retrieval=found)
     weak = branch_weights.weak_branch(measured)
     detail = weak or f"mean reciprocal rank of a document by a sentence: bm25 {bm25}, dense {dense}"
     if fusion.fixed is not None or _close(measured, fusion):
         return Finding(_SUBJECT, "ok" if weak is None else "note", detail)
-    rrf = 'method = "rrf", ' if fusion.method == "dbsf" else ""  # dbsf takes no weights
-    remedy = f'{rrf}weights = "auto" and self_retrieval = [{bm25}, {dense}] in [search.fusion]'
+    rrf = 'method = "rrf" and ' if fusion.method == "dbsf" else ""  # dbsf takes no weights
+    remedy = f"{rrf}self_retrieval = [{bm25}, {dense}] in [search.fusion]"
     if weak is not None:
         remedy = f"{_REMEDIES[BRANCHES[found.index(min(found))]]}; until then, {remedy}"
     return Finding(_SUBJECT, "warning", detail, remedy)

@@ -67,7 +67,7 @@ class Fusing(ConnectorFixtures):
         weights: tuple[float, float] | None,
     ) -> None:
         """Scores are the weighted sums of ``1 / (rank_constant + rank)`` over the branches."""
-        fusion = Fusion(rank_constant=constant, weights=weights)
+        fusion = Fusion(rank_constant=constant, weights=weights or "auto")
         outcome = explained(
             connector, call, WIDE, k=20, limit=20, depth=20, fusion=fusion, rerank=False
         )
@@ -126,7 +126,7 @@ class Fusing(ConnectorFixtures):
         for method in self.fusions:
             if method == "dbsf" and weights:
                 continue
-            fusion = Fusion(method, weights=weights)
+            fusion = Fusion(method, weights=weights or "auto")
             with observe() as outcomes:
                 response = call(
                     connector.search(WIDE, k=15, limit=15, fusion=fusion, explain=explain)
@@ -209,7 +209,7 @@ class Fusing(ConnectorFixtures):
         weights: tuple[float, float] | None,
     ) -> None:
         """Scores are the weighted means of the branches' normalised scores."""
-        fusion = Fusion(method, weights=weights)
+        fusion = Fusion(method, weights=weights or "auto")
         outcome = explained(
             connector, call, WIDE, k=40, limit=40, depth=15, fusion=fusion, rerank=False
         )

@@ -17,7 +17,6 @@ DEPTHS = (100, 200)  # besides k itself
 MAX_DEPTH = max(DEPTHS)
 FUSIONS = (
     Fusion(),
-    Fusion(weights="auto"),
     Fusion(weights=(1.0, 2.0)),
     Fusion(weights=(2.0, 1.0)),
     Fusion("min_max"),
@@ -107,9 +106,10 @@ def _with(first: T, others: Iterable[T]) -> list[T]:
 def described_fusion(fusion: Fusion) -> str:
     """Return the fusion in words, such as ``fusion min_max 0.3:0.7`` (bm25, dense)."""
     weights = "" if fusion.fixed is None else f" {fusion.fixed[0]:g}:{fusion.fixed[1]:g}"
-    weights = " auto" if fusion.weights == "auto" else weights
+    evidence = ("self_retrieval", "branch_quality")
+    known = "".join(f" {name}" for name in evidence if getattr(fusion, name) is not None)
     constant = "" if fusion.rank_constant == Fusion().rank_constant else f"({fusion.rank_constant})"
-    return f"fusion {fusion.method}{constant}{weights}"
+    return f"fusion {fusion.method}{constant}{weights}{known}"
 
 
 def described_blend(blend: Blend) -> str:

@@ -85,10 +85,9 @@ def _fusion(fusion: Fusion) -> dict[str, object]:
     found: dict[str, object] = {"method": fusion.method}
     if fusion.method == "rrf":
         found["rank_constant"] = fusion.rank_constant
-    if fusion.weights is not None:
-        found["weights"] = "auto" if fusion.fixed is None else list(fusion.fixed)
-    if fusion.self_retrieval is not None:
-        found["self_retrieval"] = list(fusion.self_retrieval)
+    for name in ("fixed", "self_retrieval", "branch_quality"):
+        if (pair := getattr(fusion, name)) is not None:
+            found["weights" if name == "fixed" else name] = list(pair)
     return found
 
 

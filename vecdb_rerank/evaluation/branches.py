@@ -1,0 +1,82 @@
+"""Compare the branches of a hybrid search by a reranker's relevance: no judgments are needed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vecdb_rerank.config.settings import Settings
+from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.evaluation import runs
+from vecdb_rerank.evaluation.connector import Noted, Progress, evaluated_connector
+from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.scored import Scored
+from vecdb_rerank.ranking import branch_quality, branch_weights
+from vecdb_rerank.request import Fusion
+from vecdb_rerank.search.store import Finding
+
+MIN_QUERIES = 20  # fewer say little
+_SUBJECT = "branches"
+_CLOSE = 0.1  # a difference in weight that is worth no warning
+
+
+def compare(
+    settings: Settings,
+    dataset: Dataset,
+    *,
+    on_progress: Progress = lambda *_: None,
+    on_note: Noted = lambda _: None,
+) -> Finding:
+    """Search the queries, and return what their reranked hits say of both branches.
+
+    The first ten hits of each branch are read. Raises `ConfigurationError` if the search is not a
+    hybrid one, or has no reranker.
+    """
+    if settings.search.mode != "hybrid":
+        raise ConfigurationError("search.mode", "must be 'hybrid' to compare its branches")
+    if all(section.type == "none" for section in settings.chain):
+        raise ConfigurationError("reranker.type", "must not be 'none': it compares the branches")
+    policy = replace(settings.policy, effort="full", branch_evidence=True)
+    settings = settings.model_copy(update={"policy": policy})
+    done = iter(range(1, len(dataset.queries) + 1))
+    with evaluated_connector(settings, dataset, on_progress, on_note=on_note) as connector:
+        found = runs.run(
+            connector,
+            dataset.queries,
+            modes=["hybrid"],
+            k=2 * branch_quality.FIRST,
+            depth=branch_quality.FIRST,
+            info=dataset.info,
+            ids=dataset.ids,
+            on_progress=lambda: on_progress("searching", next(done), len(dataset.queries)),
+        )
+    return finding(found["hybrid+rerank"].scored.values(), settings.search.fusion)
+
+
+def finding(scored: Iterable[Scored], fusion: Fusion) -> Finding:
+    """Return what reranked searches say of the branches of ``fusion``."""
+    pairs = [
+        pair
+        for one in scored
+        if (pair := branch_quality.ndcg(one.candidates, one.scores.relevance))
+    ]
+    if len(pairs) < MIN_QUERIES:
+        detail = f"only {len(pairs)} queries have hits in both branches, fewer than {MIN_QUERIES}"
+        return Finding(_SUBJECT, "note", detail, "give more queries of users")
+    bm25, dense = (round(statistics.fmean(values), 2) for values in zip(*pairs, strict=True))
+    measured = Fusion(branch_quality=(bm25, dense))
+    detail = branch_weights.weak_branch(measured) or (
+        f"NDCG@10 by the reranker's relevance, {len(pairs)} queries: bm25 {bm25}, dense {dense}"
+    )
+    now, better = (_share(one) for one in (fusion, measured))
+    if fusion.fixed is not None or abs(now - better) < _CLOSE:
+        return Finding(_SUBJECT, "ok", detail)
+    rrf = 'method = "rrf" and ' if fusion.method == "dbsf" else ""  # dbsf takes no weights
+    fix = f"{rrf}branch_quality = [{bm25}, {dense}] in [search.fusion]"
+    return Finding(_SUBJECT, "warning", detail, fix)
+
+
+def _share(fusion: Fusion) -> float:
+    bm25, dense = branch_weights.by_quality(fusion.branch_quality)
+    return bm25 / (bm25 + dense)
