@@ -5,8 +5,9 @@ measurements tell, without any judgment, that a branch is weak in a collection:
 
 * It does not find a stored document by a sentence of it (`Fusion.self_retrieval`): vectors of
   another model, or a stemmer of another language.
-* A reranker finds its hits worse, over many queries of users (`Fusion.branch_quality`): long
-  questions whose words say little, or an embedder that does not know the field.
+* A reranker finds its hits worse, over many queries of users (`Fusion.branch_quality`), such as
+  BM25's for long questions. Rerankers like the words of the query as BM25 does, and are misled
+  with it (questions wrapped in an instruction): only BM25 loses weight by their opinion.
 
 The evidence of a single query does not tell. All constants were chosen by measurement
 (benchmarks/NOTES.md).
@@ -29,7 +30,7 @@ WEAK = 0.5
 # If the better branch finds fewer, sentences are no queries for these documents (pages of tables),
 # and only a branch that finds none of them is weak.
 TELLING, NONE_FOUND = 0.6, 0.03
-# A branch whose hits reach this share of the other's quality counts fully; one that reaches less
+# BM25 counts fully if its hits reach this share of the quality of dense's. If they reach less, it
 # loses its weight this many times faster than its quality.
 EQUALLY_GOOD, SLOPE = 0.97, 5.0
 
@@ -74,12 +75,12 @@ def in_fusion(fusion: Fusion) -> bool:
 
 
 def by_quality(quality: Pair | None) -> Pair:
-    """Return the share of its weight (0 to 1) that (bm25, dense) keep for their branch quality."""
-    best = 0.0 if quality is None else max(quality)
-    if quality is None or best == 0:
+    """Return the share of its weight (0 to 1) that (bm25, dense) keep; dense keeps all."""
+    if quality is None:
         return 1.0, 1.0
-    bm25, dense = (max(0.0, 1 - SLOPE * max(0.0, EQUALLY_GOOD - value / best)) for value in quality)
-    return bm25, dense
+    bm25, dense = quality
+    ratio = bm25 / dense if dense else 1.0
+    return max(0.0, 1 - SLOPE * max(0.0, EQUALLY_GOOD - ratio)), 1.0
 
 
 def reliability(self_retrieval: Pair | None) -> Pair:
@@ -110,10 +111,9 @@ def weak_branch(fusion: Fusion) -> str | None:
             f"(mean reciprocal rank {weak:.2f}, {sound:.2f})"
         )
     if quality is not None and min(by_quality(quality)) < WEAK:
-        (weak, name), (sound, other) = sorted(zip(quality, BRANCHES, strict=True))
         return (
-            f"by the reranker's relevance, the hits of {name} are far worse than those of {other} "
-            f"(NDCG@10 {weak:.2f}, {sound:.2f})"
+            "by the reranker's relevance, the hits of bm25 are far worse than those of dense "
+            f"(NDCG@10 {quality[0]:.2f}, {quality[1]:.2f})"
         )
     return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
 from vecdb_rerank.model import Ranking
@@ -11,7 +10,6 @@ from vecdb_rerank.request import Fusion
 
 # The searches before anything is said, and about how many the means are taken over.
 ENOUGH, MEMORY = 50, 500
-log = logging.getLogger("vecdb_rerank")
 
 
 class BranchWatch:
@@ -24,14 +22,10 @@ class BranchWatch:
     def __init__(self) -> None:
         self._count = 0
         self._means = (0.0, 0.0)
-        self._logged = False
         self._lock = threading.Lock()
 
     def add(self, ranking: Ranking) -> str | None:
-        """Record a reranked search; return what is wrong if a branch is weak by now.
-
-        It is logged once.
-        """
+        """Record a reranked search; return what to do if one branch is weak by now."""
         quality = branch_quality.of_ranking(ranking)
         if quality is None:
             return None
@@ -44,11 +38,7 @@ class BranchWatch:
             self._means = bm25, dense
             if self._count < ENOUGH:
                 return None
-            weak = branch_weights.weak_branch(Fusion(branch_quality=self._means))
-            logged, self._logged = self._logged, self._logged or weak is not None
+        weak = branch_weights.weak_branch(Fusion(branch_quality=(bm25, dense)))
         if weak is None:
             return None
-        weak = f"{weak}; set search.fusion.branch_quality = [{bm25:.2f}, {dense:.2f}]"
-        if not logged:
-            log.warning("weak branch: %s", weak)
-        return weak
+        return f"{weak}; set search.fusion.branch_quality = [{bm25:.2f}, {dense:.2f}]"
