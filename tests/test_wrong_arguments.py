@@ -421,7 +421,7 @@ wrong(
 )
 wrong(
     "fusion.self_retrieval",
-    one=lambda c: Fusion(self_retrieval=(0.9,)),  # type: ignore[arg-type]
+    one=lambda c: Fusion(self_retrieval=(0.9,)),
     dbsf=lambda c: Fusion("dbsf", self_retrieval=(0.9, 0.1)),
 )
 wrong("fusion.branch_quality", above=lambda c: Fusion(branch_quality=(0.9, 1.1)))
