@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 
 from tests.server.running import WORDS, Running, serving
+from tests.server.searched import ALL, QUERY, TENANT_B, filled
 from tests.server.words import SLOW
 from vecdb_rerank.config.loading import check
 from vecdb_rerank.server.service import Service
@@ -52,3 +54,18 @@ def test_requests_keep_the_service_that_they_began_with() -> None:
         assert answer.headers["x-vecdb-rerank-reranker"] == "new"
         old.go.set()
         assert first.result().headers["x-vecdb-rerank-reranker"] == "words"
+
+
+def test_a_service_with_the_same_database_keeps_its_connections(tmp_path: Path) -> None:
+    settings, _ = filled({"type": "qdrant", "path": str(tmp_path), "collection": "notes"}, WORDS)
+    headers = {"authorization": f"Bearer {ALL}"}
+    with serving(**settings) as running:
+        before = running.live.current
+        keys = [{"key": ALL, "filter": TENANT_B["qdrant"]}]
+        running.live.replace(Service(check(**{**settings, "serve": {"keys": keys}}), before))
+        for _ in range(2):  # the first request after it closes the old service
+            answer = running.client.post("/v1/search", json={"query": QUERY}, headers=headers)
+            assert len(answer.json()["result"]["points"]) == 2
+        assert running.live.current.connectors is before.connectors
+        other = Service(check(**{**settings, "search": {"k": 7}}), running.live.current)
+        assert other.connectors is not before.connectors

@@ -46,6 +46,6 @@ async def _run(service: Service) -> None:
 async def _warm_up(service: Service) -> None:
     """Load the models while the agent connects."""
     try:
-        await service.connector().warmup()
+        await service.connectors.get().warmup()
     except Exception as error:  # a search then says what is wrong
         log.error("the models do not load: %s: %s", type(error).__name__, error)

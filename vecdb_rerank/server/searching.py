@@ -111,7 +111,7 @@ async def document(
 def _connector(service: Service, caller: Caller) -> AsyncConnector[object]:
     if not caller.may_use(service.models.default.name):
         raise ApiError(403, "the key may not use the model that searches are reranked with")
-    return service.connector(caller.collection)
+    return service.connectors.get(caller.collection)
 
 
 def _required(store: Store[object], caller: Caller) -> object:

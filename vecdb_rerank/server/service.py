@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
-from vecdb_rerank.config import factory
-from vecdb_rerank.config.settings import NoneSettings, Settings
+from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run_async
-from vecdb_rerank.resilience.chain import Chain
-from vecdb_rerank.search.connector import AsyncConnector
 from vecdb_rerank.server import security
 from vecdb_rerank.server.admission import Gate
+from vecdb_rerank.server.connectors import Connectors
 from vecdb_rerank.server.keys import KeyRing
 from vecdb_rerank.server.models import Models
 
@@ -46,41 +42,28 @@ class Service:
         self.models: Models = Models(settings, before.models if before is not None else None)
         self.gate = Gate(serve.running, serve.queue)
         self.loaded = False
-        self._connectors: dict[str | None, AsyncConnector[object]] = {}
-        self._connecting = threading.Lock()
+        chain = self.models.default.chain
+        if before is not None and before.connectors.fit(settings, chain):
+            self.connectors: Connectors = before.connectors
+        else:
+            self.connectors = Connectors(settings, chain)
 
     def warmup(self) -> None:
-        """Load the models; blocking. Raises `ConfigurationError` if one does not load."""
+        """Load the models, the embedder's only if the settings name a database; blocking.
+
+        Raises `VecdbRerankError` if one does not load.
+        """
         for chain in self.models.chains:
             chain.warmup()
+        if "backend" in self.settings.model_fields_set:
+            self.connectors.warmup()
         self.loaded = True
 
-    def connector(self, collection: str | None = None) -> AsyncConnector[object]:
-        """Return the connector of a collection, by default the configured one.
-
-        It reranks with the default model. Raises `ConfigurationError` if it cannot be made.
-        """
-        with self._connecting:
-            if None not in self._connectors:
-                self._connectors[None] = self._connect()
-            if collection not in self._connectors:
-                # One client and one embedder serve all collections.
-                other = self._connectors[None].of_collection(collection or "")
-                self._connectors[collection] = other
-            return self._connectors[collection]
-
-    def _connect(self) -> AsyncConnector[object]:
-        # The model's own chain, so that the weights, circuits and budgets are shared.
-        plain = {"reranker": NoneSettings(), "rerankers": ()}
-        connector = factory.build(self.settings.model_copy(update=plain), use_async=True)
-        connector.pipeline = replace(connector.pipeline, chain=self.models.default.chain)
-        return connector
-
-    async def close(self, kept: Collection[Chain] = ()) -> None:
-        """Close the connections, but for those of the chains in ``kept``."""
-        if (connector := self._connectors.get(None)) is not None:
-            connector.pipeline = replace(connector.pipeline, chain=None)
-            await connector.close()
+    async def close(self, others: Collection[Service] = ()) -> None:
+        """Close the connections, but for those that ``others`` use."""
+        if all(other.connectors is not self.connectors for other in others):
+            await self.connectors.close()
+        kept = {chain for other in others for chain in other.models.chains}
         for chain in self.models.chains.difference(kept):
             await run_async(chain.closing())
 
@@ -122,8 +105,7 @@ class Live:
         for service, users in list(self._users.items()):
             if not users and service is not self.current:
                 del self._users[service]
-                kept = {chain for other in self._users for chain in other.models.chains}
-                task = asyncio.ensure_future(service.close(kept))
+                task = asyncio.ensure_future(service.close(list(self._users)))
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
