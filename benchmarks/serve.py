@@ -7,7 +7,7 @@ from `vecdb-rerank serve`, and from FastAPI around the same weights (fastapi). C
 of their own, and the three take turns. "health" is the time of GET /health, alone and beside 16
 clients whose reranks keep all cores busy.
 
-    python -m benchmarks.serve [--clients 64] [--documents 10] [--seconds 8] [--rounds 3]
+    python -m benchmarks.serve [--clients 64] [--documents 4] [--seconds 6] [--rounds 2]
 """
 
 from __future__ import annotations
@@ -272,9 +272,9 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--documents", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
     added(given.rounds, min(given.seconds, 4.0))
     health(given.seconds, given.documents)
