@@ -11,10 +11,13 @@ FROM ?= auto
 # PROCESSES: how many run the tests: a number, or auto (one per core)
 PROCESSES ?= 2
 
+# SOAK: seconds of the soak
+SOAK ?= 300
+
 # Compiled once, not at each start of the many short processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: env demo test lowest check format docs bench bench-rerankers opensearch opensearch-stop clean
+.PHONY: env demo test lowest check format docs soak bench bench-rerankers opensearch opensearch-stop clean
 
 env: $(VENV)/.env
 
@@ -41,6 +44,11 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Clients of the server, failing rerankers, a reload and a replacement behind HAProxy.
+soak: $(VENV)/.dev
+	@command -v haproxy > /dev/null || { echo "haproxy is missing: apt-get install haproxy" >&2; exit 1; }
+	$(BIN)/python -m benchmarks.serve_soak --seconds $(SOAK)
 
 bench: env
 	$(BIN)/python benchmarks/overhead.py
