@@ -19,6 +19,7 @@ from vecdb_rerank.errors import VecdbRerankError
 from vecdb_rerank.server import access, metrics, workers
 from vecdb_rerank.server.admin import admin_app
 from vecdb_rerank.server.app import create_app
+from vecdb_rerank.server.files import allow_files
 from vecdb_rerank.server.limits import Limits
 from vecdb_rerank.server.listener import Listener, bound
 from vecdb_rerank.server.service import Live, Service
@@ -27,6 +28,7 @@ from vecdb_rerank.server.tls import Certificates
 log = logging.getLogger("vecdb_rerank")
 # Settings that are read at the start alone.
 _FIXED = ("host port url_prefix admin_listen connections patience").split()
+_OTHER_FILES = 256  # beside connections: to rerankers and the database, logs, libraries
 _LEAVE = 2.0  # seconds for threads that still compute, at the end
 
 
@@ -60,6 +62,7 @@ def _run(
     access.write_to_stdout()
     log.setLevel(logging.INFO)
     metrics.install()
+    allow_files(2 * settings.serve.connections + _OTHER_FILES)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_Process(load, settings, sock, worker).serve())
         _leave()
