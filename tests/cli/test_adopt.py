@@ -322,6 +322,24 @@ def test_vectors_of_another_model_need_an_answer(place: Place) -> None:
     assert not Path("vecdb_rerank.toml").exists()
 
 
+def test_vectors_that_find_nothing_get_no_weight(place: Place) -> None:
+    words = iter(range(1000, 2000))
+    sentences = [" ".join(f"word{next(words)}" for _ in range(5)) for _ in range(60)]
+    texts = [". ".join(sentences[5 * n : 5 * n + 5]) for n in range(12)]
+    with closing(place.qdrant()) as client:
+        client.create_collection(place.name, vectors_config=DENSE)
+        vectors = place.vectors([text[::-1] for text in texts])
+        points = [
+            models.PointStruct(id=n, vector=vector, payload={"page_content": text})
+            for n, (text, vector) in enumerate(zip(texts, vectors, strict=True))
+        ]
+        client.upsert(place.name, points)
+    done("adopt", place.name, "--path", "db", "--embedder", "bundled", "--create-text-index")
+    bm25, dense = settings()["search"]["fusion"]["self_retrieval"]
+    assert bm25 > 2 * dense
+    assert "dense 0%" in done("search", sentences[7])
+
+
 def test_a_text_index_is_created_if_it_is_asked_for(place: Place) -> None:
     other_vectors(place)
     done("adopt", place.name, "--path", "db", "--create-text-index")

@@ -39,6 +39,13 @@ def written(subject: str, backend: Mapping[str, str], settings: Sequence[Setting
     return text
 
 
+def with_self_retrieval(text: str, found: tuple[float, float], why: str) -> str:
+    """Return the TOML ``text``, which has no section [search], with what was measured, and why."""
+    bm25, dense = found
+    section = f"[search.fusion]\nself_retrieval = [{bm25}, {dense}]  # of (bm25, dense)"
+    return f"{text.rstrip()}\n\n# {_line(why)}\n{section}\n"
+
+
 def _add(table: Table, setting: Setting) -> None:
     tomlkit = require("tomlkit", "cli")
     if setting.is_hint:

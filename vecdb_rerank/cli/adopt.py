@@ -56,9 +56,10 @@ def command(
 ) -> None:
     """Write the configuration for a collection that exists, and search once.
 
-    Reads at most 64 documents, sends their text nowhere but to a service that
-    --embedder names, and changes nothing without --create-text-index. Asks what
-    it cannot tell. Keys and passwords come from the environment
+    Reads a sample of the documents, sends their text nowhere but to a service
+    that --embedder names, and changes nothing without --create-text-index. Asks
+    what it cannot tell. If BM25 or the vectors hardly find what is stored, the
+    configuration gives them less weight. Keys and passwords come from the environment
     (VECDB_RERANK__BACKEND__API_KEY, VECDB_RERANK__EMBEDDER__API_KEY).
 
     Example: vecdb-rerank adopt --url http://localhost:6333 documents
@@ -68,7 +69,7 @@ def command(
     from vecdb_rerank.config import factory
     from vecdb_rerank.config.loading import load, load_environment
     from vecdb_rerank.config.settings import NoneSettings
-    from vecdb_rerank.errors import ConfigurationError
+    from vecdb_rerank.errors import ConfigurationError, VecdbRerankError
     from vecdb_rerank.request import check_language
 
     if out.exists():
@@ -100,17 +101,32 @@ def command(
     plan = _plan(description, paths, answers)
     text = written(description.subject, connection, plan.settings)
     common.write_text(out, text)
-    common.out.print(text, markup=False, highlight=False)
-    common.err.print_line(f"{out} is written")
+    none = NoneSettings()
     if plan.text_index is not None:
-        none = NoneSettings()
         update = {"embedder": none, "reranker": none}
         with closing(factory.build(load(out).settings.model_copy(update=update))) as connector:
             common.run_on(connector, connector.store.create_text_index())
         common.err.print_line(f"text index of {plan.text_index!r} created")
+    found = load(out).settings.model_copy(update={"reranker": none})
+    # An error is met by the search that follows, too.
+    with suppress(VecdbRerankError), closing(factory.build(found)) as connector:
+        text = _with_weak_branch(text, connector.self_retrieval())
+    out.write_text(text, encoding="utf-8")
+    common.out.print(text, markup=False, highlight=False)
+    common.err.print_line(f"{out} is written")
     query = query or _trial(description, paths)
     common.err.print_line(f"a search as a trial: {query}")
     search.command(query, config=out, limit=5)
+
+
+def _with_weak_branch(text: str, found: tuple[float, float] | None) -> str:
+    """Return the configuration ``text`` with what was ``found``, if one branch is weak."""
+    from vecdb_rerank.adopt.toml import with_self_retrieval
+    from vecdb_rerank.ranking.branch_weights import weak_branch
+    from vecdb_rerank.request import Fusion
+
+    why = None if found is None or not any(found) else weak_branch(Fusion(self_retrieval=found))
+    return text if found is None or why is None else with_self_retrieval(text, found, why)
 
 
 def _check_url(url: str) -> None:

@@ -71,8 +71,9 @@ def command(
     or with --qrels instead of --diagnose, the existing collection is searched,
     and nothing is written to it.
 
-    With --queries-file alone, 50 of your own queries tell whether BM25 or the
-    vectors are weak here, by the reranker's relevance. No judgments are needed.
+    With --queries-file alone, 50 of your own queries tell whether BM25 is weak
+    for them, by the reranker's relevance, and whether they are wrapped in an
+    instruction. No judgments are needed.
 
     Example: vecdb-rerank doctor --diagnose DIR --queries 100
     """
@@ -83,7 +84,7 @@ def command(
     settings = common.settings(config, backend, collection).settings
     if queries_file is not None and diagnose is None and qrels is None:
         dataset = judged.read_unjudged(settings, queries_file, id_field, judge_by)
-        _print([_branches(settings, dataset.sample(queries, seed))])
+        _print(_branches(settings, dataset.sample(queries, seed)))
         return
     if any(given is not None for given in (diagnose, queries_file, qrels)):
         dataset = judged.read(
@@ -132,11 +133,14 @@ def _diagnosed(settings: Settings, dataset: Dataset) -> list[Finding]:
         return diagnose(settings, dataset, on_progress=common.Bars(shown), on_note=judged.note)
 
 
-def _branches(settings: Settings, dataset: Dataset) -> Finding:
-    from vecdb_rerank.evaluation.branches import compare
+def _branches(settings: Settings, dataset: Dataset) -> list[Finding]:
+    from vecdb_rerank.evaluation import branches
 
     with common.progress() as shown:
-        return compare(settings, dataset, on_progress=common.Bars(shown), on_note=judged.note)
+        compared = branches.compare(
+            settings, dataset, on_progress=common.Bars(shown), on_note=judged.note
+        )
+    return [branches.instruction(list(dataset.queries.values())), compared]
 
 
 def _embedder(embedder: Embedder | None) -> Finding:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+
+from more_itertools import longest_common_prefix
 
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
@@ -19,6 +22,7 @@ from vecdb_rerank.search.store import Finding
 MIN_QUERIES = 20  # fewer say little
 _SUBJECT = "branches"
 _CLOSE = 0.1  # a difference in weight that is worth no warning
+_WORDS, _SHARE = 5, 0.5  # words that no chance brings to the same place of so many queries
 
 
 def compare(
@@ -52,6 +56,24 @@ def compare(
             on_progress=lambda: on_progress("searching", next(done), len(dataset.queries)),
         )
     return finding(found["hybrid+rerank"].scored.values(), settings.search.fusion)
+
+
+def instruction(queries: Sequence[str]) -> Finding:
+    """Check whether the queries are wrapped in the same words, as in a template for a model."""
+    split = [query.split() for query in queries]
+    for place, step in (("begin", 1), ("end", -1)):
+        turned = [words[::step] for words in split]
+        common = Counter(tuple(words[:_WORDS]) for words in turned if len(words) > _WORDS)
+        (first, count), *_ = common.most_common(1) or [((), 0)]
+        if len(queries) >= MIN_QUERIES and count >= _SHARE * len(queries):
+            alike = [words for words in turned if tuple(words[:_WORDS]) == first]
+            shared = " ".join([*longest_common_prefix(alike)][::step])
+            detail = (
+                f"{count} of {len(queries)} {place} with the same words, which BM25 and the "
+                f"reranker read as part of the question: {shared!r}"
+            )
+            return Finding("queries", "warning", detail, "search for the question alone")
+    return Finding("queries", "ok", f"{len(queries)}, in no common words")
 
 
 def finding(scored: Iterable[Scored], fusion: Fusion) -> Finding:
