@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 30.0  # for whatever is waited for
+SECONDS = 60.0  # for whatever is waited for
 MAIN = "from vecdb_rerank.cli import main; main()"
 
 
