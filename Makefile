@@ -11,8 +11,8 @@ FROM ?= auto
 # PROCESSES: how many run the tests: a number, or auto (one per core)
 PROCESSES ?= 2
 
-# SOAK: seconds of the soak
-SOAK ?= 300
+# SOAK: options of the soak, such as --seconds 30
+SOAK ?=
 
 # Compiled once, not at each start of the many short processes.
 export PYTHONDONTWRITEBYTECODE :=
@@ -48,7 +48,7 @@ docs: $(VENV)/.dev
 # Clients of the server, failing rerankers, a reload and a replacement behind HAProxy.
 soak: $(VENV)/.dev
 	@command -v haproxy > /dev/null || { echo "haproxy is missing: apt-get install haproxy" >&2; exit 1; }
-	$(BIN)/python -m benchmarks.serve_soak --seconds $(SOAK)
+	$(BIN)/python -m benchmarks.serve_soak $(SOAK)
 
 bench: env
 	$(BIN)/python benchmarks/overhead.py
