@@ -1,5 +1,6 @@
 # make env    install the package and its command into .venv
 # make demo   run the demo              make test   run all tests
+# make test-clients   run other projects' clients against the server
 # make check  run linters and mypy      make docs   build the documentation site in site/
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +18,7 @@ SOAK ?=
 # Compiled once, not at each start of the many short processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: env demo test lowest check format docs soak bench bench-rerankers opensearch opensearch-stop clean
+.PHONY: env demo test test-clients lowest check format docs soak bench bench-rerankers opensearch opensearch-stop clean
 
 env: $(VENV)/.env
 
@@ -26,6 +27,11 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/pytest --servers=$(FROM) -n $(PROCESSES) --dist worksteal
+
+# Runs clients that others wrote, in Python, TypeScript, Go and Java, against `vecdb-rerank serve`.
+# Needs Node.js 20, npm, Go 1.22 and a JDK 17.
+test-clients: $(VENV)/.dev
+	$(BIN)/python -m tests.clients
 
 # Tests the integrations with the lowest supported LangChain, LlamaIndex and Haystack.
 lowest: $(VENV)/.dev
@@ -66,7 +72,7 @@ opensearch-stop:
 	docker/opensearch_node/start.sh stop
 
 clean:
-	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .env-clients dist site .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'

@@ -41,6 +41,7 @@ async function run(name, client, Transport) {
     const missing = await call(client, "fetch", { id: "str:missing" });
     return {
       client: `${name} ${dependencies[name]}`,
+      call: "search, fetch",
       protocol: client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion,
       tools: tools.map((tool) => ({ name: tool.name, readOnly: tool.annotations?.readOnlyHint })),
       results,

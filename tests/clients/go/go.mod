@@ -1,0 +1,3 @@
+module vecdb-rerank-client
+
+go 1.22
