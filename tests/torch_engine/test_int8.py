@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from tests.torch_engine.test_packing import DOCUMENTS, exact, logits
-from vecdb_rerank.embedders.torch import TorchEmbedder
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.rerankers.late_interaction import LateInteractionReranker
 from vecdb_rerank.torch_engine import hardware, products, runner
@@ -104,10 +103,9 @@ def test_int8_is_refused_where_it_cannot_be_computed(
     with pytest.raises(ConfigurationError) as caught:
         hardware.pick_dtype("int8", torch.device("cuda"))
     assert caught.value.key == "dtype"
-    for make in (LateInteractionReranker, TorchEmbedder):
-        with pytest.raises(ConfigurationError) as caught:
-            make(str(folder), dtype="int8")  # type: ignore[arg-type]
-        assert caught.value.key == "dtype"
+    with pytest.raises(ConfigurationError) as caught:
+        LateInteractionReranker(str(folder), dtype="int8")  # type: ignore[arg-type]
+    assert caught.value.key == "dtype"
     with pytest.raises(ConfigurationError) as caught:
         exact(folder, dtype="int8", compile=True)
     assert caught.value.key == "compile"

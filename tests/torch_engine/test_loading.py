@@ -329,26 +329,23 @@ def test_a_format_that_the_cpu_does_not_multiply_is_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("instructions", "reranker", "others"),
+    ("instructions", "dtype"),
     [
-        ("avx2", "float32", "float32"),
-        ("avx2 avx_vnni", "int8", "float32"),
-        ("avx512_vnni", "int8", "float32"),
-        ("avx512_vnni avx512_bf16", "int8", "bfloat16"),  # AMD Zen 4
-        ("avx512_vnni avx512_bf16 avx512_fp16", "int8", "float32"),  # AMX is hidden
-        ("avx512_vnni avx512_bf16 avx512_fp16 amx_bf16", "bfloat16", "bfloat16"),
-        ("sve_bf16", "bfloat16", "bfloat16"),
+        ("avx2", "float32"),
+        ("avx512_vnni", "float32"),
+        ("avx512_vnni avx512_bf16", "bfloat16"),  # AMD Zen 4
+        ("avx512_vnni avx512_bf16 avx512_fp16", "float32"),  # AMX is hidden
+        ("avx512_vnni avx512_bf16 avx512_fp16 amx_bf16", "bfloat16"),
+        ("sve_bf16", "bfloat16"),
     ],
 )
 def test_auto_depends_on_the_instructions_of_the_cpu(
-    instructions: str, reranker: str, others: str, monkeypatch: pytest.MonkeyPatch
+    instructions: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions.split(), True)
     )
-    cpu = torch.device("cpu")
-    assert hardware.pick_dtype("auto", cpu, int8=True) == getattr(torch, reranker)
-    assert hardware.pick_dtype("auto", cpu) == getattr(torch, others)
+    assert hardware.pick_dtype("auto", torch.device("cpu")) == getattr(torch, dtype)
 
 
 # -- Jina's layout

@@ -23,8 +23,8 @@ class CrossEncoderReranker(TorchReranker):
             and what the other does not need. A longer document is cut; a longer query keeps its
             beginning and its end, half each (note ``truncated_query``).
         device: ``auto`` (CUDA, MPS or CPU, whichever comes first), ``cpu``, ``cuda:1`` ...
-        dtype: ``auto`` is the fastest format here: bfloat16, int8 or float32. int8 needs a CPU;
-            if the scores of fixed pairs differ too much when the model loads, it is computed in
+        dtype: ``auto`` is bfloat16 or float32, whichever is faster here. int8 needs a CPU; if the
+            scores of fixed pairs differ too much when the model loads, the model is computed in
             float32, and a warning is logged.
         prompt: the prompt of a causal language model: ``"qwen3"``, ``"gemma"``, or a mapping of
             the fields of `Prompt`. Classifiers have none.

@@ -23,11 +23,9 @@ _DTYPES = get_args(RerankerDType)
 # The fastest format on a CPU that has an instruction, as PyTorch names it
 # (torch.cpu.get_capabilities); the first row counts. Measured in docs/performance.md. Processors
 # with AVX512-FP16 have AMX; where a virtual machine hides it, bfloat16 takes twice as long as
-# float32.
+# float32. int8 is never chosen unasked: its cost in quality depends on the model.
 _FASTEST = (
     ("amx_bf16", "bfloat16"),
-    ("avx512_vnni", "int8"),
-    ("avx_vnni", "int8"),
     ("avx512_fp16", "float32"),
     ("avx512_bf16", "bfloat16"),
     ("sve_bf16", "bfloat16"),
@@ -59,12 +57,12 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def pick_dtype(name: str, device: torch.device, *, int8: bool = False) -> torch.dtype:
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return the format ``name``, or for ``auto`` the fastest one here.
 
-    That is bfloat16 on CPUs with AMX; on other CPUs with VNNI int8, if ``int8`` allows it; bfloat16
-    on others with AVX512-BF16 or SVE-BF16 and on CUDA from Ampere on; float16 on older CUDA
-    devices; and float32 on all others. Raises `ConfigurationError` for int8 on a GPU.
+    That is bfloat16 on CPUs with AMX, AVX512-BF16 or SVE-BF16 and on CUDA from Ampere on, float16
+    on older CUDA devices, and float32 on all others, also where a virtual machine hides AMX.
+    Raises `ConfigurationError` for int8 on a GPU.
     """
     library = require("torch", "torch")
     if name != "auto":
@@ -77,7 +75,7 @@ def pick_dtype(name: str, device: torch.device, *, int8: bool = False) -> torch.
     if device.type == "cuda":
         modern = library.cuda.get_device_capability(device) >= _AMPERE
         return library.bfloat16 if modern else library.float16
-    fastest = _fastest(int8=int8) if device.type == "cpu" else "float32"
+    fastest = _fastest() if device.type == "cpu" else "float32"
     return cast("torch.dtype", getattr(library, fastest))
 
 
@@ -85,7 +83,7 @@ def warn_if_emulated(dtype: torch.dtype, device: torch.device) -> None:
     """Log a warning if this CPU multiplies half precision ``dtype`` slower than float32."""
     name = str(dtype).removeprefix("torch.")
     fast = {
-        "bfloat16": _fastest(int8=False) == "bfloat16",
+        "bfloat16": _fastest() == "bfloat16",
         "float16": any(map(_instructions().get, _FLOAT16)),
     }
     if device.type == "cpu" and not fast.get(name, True):
@@ -96,11 +94,10 @@ def warn_if_emulated(dtype: torch.dtype, device: torch.device) -> None:
         )
 
 
-def _fastest(*, int8: bool) -> str:
-    """Return the fastest format on this CPU; int8 only if ``int8``."""
+def _fastest() -> str:
+    """Return the fastest floating-point format on this CPU."""
     found = _instructions()
-    fit = (dtype for name, dtype in _FASTEST if found.get(name) and (int8 or dtype != "int8"))
-    return next(fit, "float32")
+    return next((dtype for name, dtype in _FASTEST if found.get(name)), "float32")
 
 
 def _instructions() -> Mapping[str, object]:

@@ -42,7 +42,7 @@ def faster_dtype(dtype: str, device: str) -> tuple[str, str] | None:
     found = hardware.pick_device(device)
     if found.type != "cpu":
         return None
-    chosen = str(hardware.pick_dtype(dtype, found, int8=True)).removeprefix("torch.")
+    chosen = str(hardware.pick_dtype(dtype, found)).removeprefix("torch.")
     rates = product_rates()
     speeds = {n: rate * (_INT8_SHARE if n == "int8" else 1) for n, rate in rates.items()}
     best = max(speeds, key=speeds.__getitem__)

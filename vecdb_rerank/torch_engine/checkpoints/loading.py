@@ -73,7 +73,7 @@ def load(spec: Spec) -> Loaded:
     check_code(spec, folder)
     licences.warn_non_commercial(spec.model, folder)
     device = hardware.pick_device(spec.device)
-    dtype = hardware.pick_dtype(spec.dtype, device, int8=not (spec.encoder_only or spec.compile))
+    dtype = hardware.pick_dtype(spec.dtype, device)
     hardware.warn_if_emulated(dtype, device)
     with explained(spec), _no_progress_bar():
         model = jina.load(folder) if jina.is_flash(folder) else _load_model(spec, folder)
@@ -81,8 +81,10 @@ def load(spec: Spec) -> Loaded:
             folder, trust_remote_code=spec.trust_remote_code, local_files_only=True
         )
     _check_length(spec, model.config)
-    int8 = dtype == torch.int8 and _supports_int8(spec, model)
-    dtype = torch.float32 if dtype == torch.int8 else dtype
+    int8 = dtype == torch.int8
+    if int8:
+        _check_int8(model)
+        dtype = torch.float32
     head = None
     if spec.prompt is not None:
         head = _answer_head(spec.prompt, tokenizer)
@@ -176,16 +178,15 @@ def _check_labels(config: PreTrainedConfig) -> None:
         )
 
 
-def _supports_int8(spec: Spec, model: PreTrainedModel) -> bool:
-    """Check whether this torch and the model have what int8 needs; raise if int8 is asked for."""
+def _check_int8(model: PreTrainedModel) -> None:
+    """Raise if this torch or the model lacks what int8 needs."""
     missing = None
     if input_levels() is None:
         missing = f"torch {torch.__version__} cannot multiply int8 on this machine"
     elif not (supports_packing(model) and find_linears(model.base_model)):
         missing = f"the linear layers of {type(model).__name__} are not known"
-    if missing is not None and spec.dtype == "int8":
+    if missing is not None:
         raise ConfigurationError("dtype", f"must not be int8: {missing}; use 'auto'")
-    return missing is None
 
 
 def _prepare(model: PreTrainedModel, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
