@@ -12,7 +12,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from pydoc_data.topics import topics
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from torch import nn
 from transformers import (
     AutoModel,
     BertConfig,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -33,6 +32,9 @@ from transformers import (
 
 from vecdb_rerank.cache_folder import CHECKPOINTS, cache_folder
 from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig  # another name before transformers 5
 
 _MATRIX = "MatMulInteger"
 _TENSORS = {  # the name of a matrix in transformers, by the name of the ONNX node that uses it
