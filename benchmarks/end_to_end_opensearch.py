@@ -18,7 +18,9 @@ from vecdb_rerank_opensearch import OpenSearchConnector, RerankingOpenSearch
 
 # LangChain's hybrid search knows only these names; the others read "content" and "embedding".
 TEXT, VECTOR = "text", "vector_field"
-FORMATS: dict[str, tuple[str, str, Callable[[str, str], dict[str, Any]]]] = {  # fields of text and vector, and the source, by what reads it
+FORMATS: dict[
+    str, tuple[str, str, Callable[[str, str], dict[str, Any]]]
+] = {  # fields of text and vector, and the source, by what reads it
     "plain": (TEXT, VECTOR, lambda n, text: {TEXT: text, "metadata": {"id": n}}),
     "llama": (
         "content",

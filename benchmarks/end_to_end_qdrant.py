@@ -23,9 +23,11 @@ from vecdb_rerank_qdrant.bm25 import Bm25
 DENSE, SPARSE = "text-dense", "text-sparse"
 BM25 = Bm25()
 RRF = models.RrfQuery(rrf=models.Rrf(k=60))
-PAYLOADS: dict[str, Callable[[str, str], dict[str, Any]]] = {  # of a document, by the collection's name: each framework reads its own
+PAYLOADS: dict[
+    str, Callable[[str, str], dict[str, Any]]
+] = {  # of a document, by the collection's name: each framework reads its own
     "documents": lambda n, text: {"text": text, "metadata": {"id": n}},
-    "llama": lambda n, text: node_to_metadata_dict(TextNode(id_=n, text=text), flat_metadata=True),
+    "llama": lambda n, text: node_to_metadata_dict(TextNode(id_=n, text=text)),
     "haystack": lambda n, text: {"id": n, "content": text, "meta": {}},
 }
 
