@@ -14,6 +14,7 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.resilience.scale_watch import ScaleWatch, why_suspect
 from vecdb_rerank.search.rerank_list import ListReranker
 
@@ -57,6 +58,14 @@ def test_the_third_wrong_answer_in_a_row_is_noted(wrong: Scores) -> None:
     noted = ["scale_suspect" in outcome.notes for outcome in found]
     assert noted == [False, False, True, True, False, False]
     assert {outcome.status for outcome in found} == {"reranked"}
+
+
+def test_equal_scores_of_equal_texts_are_right() -> None:
+    chain = Chain([Fixed(Scores.from_logits([-3.0] * 4))])
+    for _ in range(4):
+        scores = run(chain.ask("query", ["one"] * 4, Deadline(), Policy())).scores
+        assert scores is not None
+        assert "scale_suspect" not in scores.notes
 
 
 def test_a_suspected_relevance_drops_no_hit() -> None:

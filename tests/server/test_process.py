@@ -107,6 +107,22 @@ def test_sighup_reads_the_settings_again(process: Spawned, file: Path) -> None:
     assert models() == ["second"]
 
 
+def test_sighup_needs_keys_by_the_address_that_it_listens_on(tmp_path: Path, plugin: Path) -> None:
+    def settings(serve: str) -> str:
+        return f'[reranker]\ntype = "words"\n[serve]\n{serve}\n'
+
+    file = tmp_path / "settings.toml"
+    file.write_text(settings(f'host = "127.1"\nkeys = ["{KEY}"]'))  # no name of loopback
+    with spawned(file, plugin) as process:
+        port = process.wait_for(r"listening on 127.1:(\d+)")[1]
+        process.wait_for("models are loaded")
+        file.write_text(settings('host = "127.0.0.1"'))
+        process.send(signal.SIGHUP)
+        process.wait_for(r"serve\.host changes with a restart")
+        process.wait_for(r"stay in force.*serve\.keys")
+        assert httpx.get(f"http://127.0.0.1:{port}/v1/models").status_code == 401
+
+
 def test_sigterm_ends_it_when_all_is_answered(process: Spawned) -> None:
     url, admin = process.url(), process.admin
     with connected(url) as connection, httpx.Client() as client:

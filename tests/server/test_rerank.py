@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import cohere
 import httpx
 import pytest
@@ -162,6 +164,7 @@ def test_the_next_reranker_answers_if_one_fails_and_an_outage_is_said() -> None:
         ("query", " ", "query"),
         ("documents", "text", "documents"),
         ("documents", ["a", None], "documents.1"),
+        ("documents", [json.loads('{"a":' * 200 + "1" + "}" * 200)], "documents"),
         ("top_n", -1, "top_n"),
         ("top_n", True, "top_n"),
         ("return_documents", "yes", "return_documents"),

@@ -162,17 +162,19 @@ class GuardedReranker:
                 if deadline.expired or not sent:
                     raise RerankTimeoutError("the deadline came before any document was scored")
                 raise RerankError(f"{self.name} scored no document")
-        scores = self._on_common_scale(replace(scores, billed=bill.units), policy, watched)
+        scores = self._on_common_scale(replace(scores, billed=bill.units), policy, watched, sent)
         rest = [None] * (len(texts) - len(sent))
         return replace(scores, raw=[*scores.raw, *rest], relevance=[*scores.relevance, *rest])
 
     def _calibration(self, policy: Policy) -> Calibration | None:
         return policy.calibration.get(self.name, self.reranker.calibration)
 
-    def _on_common_scale(self, scores: Scores, policy: Policy, watched: WatchedAnswer) -> Scores:
+    def _on_common_scale(
+        self, scores: Scores, policy: Policy, watched: WatchedAnswer, texts: Sequence[str]
+    ) -> Scores:
         """Calibrate ``scores`` if their scale can be trusted."""
         calibration = self._calibration(policy)
-        if reason := watched.add(scores):
+        if reason := watched.add(_of_distinct(scores, texts)):
             why = f"{self.name}: {reason}; its scores count by rank only"
             return replace(scores, calibrated=False, notes={**scores.notes, "scale_suspect": why})
         return scores if calibration is None else calibration.scores(scores)
@@ -208,3 +210,15 @@ def _is_its_fault(error: Exception, fair: bool) -> bool:
     if isinstance(error, InvalidRerankerError):
         return False  # raised at every call, never an outage to wait for
     return not (isinstance(error, RerankError) and error.request_rejected)
+
+
+def _of_distinct(scores: Scores, texts: Sequence[str]) -> Scores:
+    """Return one score of each different text: equal texts rightly have equal scores."""
+    places = {text: n for n, text in enumerate(texts)}.values()
+    if len(places) == len(texts):
+        return scores
+    return replace(
+        scores,
+        raw=[scores.raw[n] for n in places],
+        relevance=[scores.relevance[n] for n in places],
+    )

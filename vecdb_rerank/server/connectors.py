@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import replace
 
@@ -28,8 +29,13 @@ class Connectors:
         same = all(getattr(settings, s) == getattr(self._settings, s) for s in _SECTIONS)
         return same and chain is self._chain
 
+    async def find(self, collection: str | None = None) -> AsyncConnector[object]:
+        """Return what `get` returns, made in a thread if need be: that may load a model."""
+        made = self._made.get(collection)
+        return await asyncio.to_thread(self.get, collection) if made is None else made
+
     def get(self, collection: str | None = None) -> AsyncConnector[object]:
-        """Return the connector of a collection, by default the configured one.
+        """Return the connector of a collection, by default the configured one; blocking.
 
         Raises `ConfigurationError` or `DatabaseError` if it cannot be made.
         """

@@ -1,4 +1,4 @@
-"""Write JSON, fast: pure."""
+"""Write JSON, fast, and look at how deep it is: pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ import json
 import orjson
 
 from vecdb_rerank.text_fields import valid_unicode
+
+MAX_DEPTH = 64
+"""Levels of objects and lists that a caller's JSON may have: walking more exhausts the stack."""
+
+
+def is_deep(value: object, most: int = MAX_DEPTH) -> bool:
+    """Return whether objects and lists are nested in each other more than ``most`` levels."""
+    level: list[object] = [value]
+    for _ in range(most + 1):
+        level = [inner for one in level for inner in _inside(one)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def dumps(value: object) -> bytes:

@@ -57,6 +57,7 @@ class KeyRing:
         self._file = file
         self._buckets: dict[bytes, _Bucket] = before._buckets if before is not None else {}
         self._state = state(file)
+        self._problem = ""  # of the file as it is now, which was logged
         self._entries = self._made(() if file is None else _read(file))
         self._look_at = time.monotonic() + _LOOK_AGAIN
 
@@ -92,12 +93,14 @@ class KeyRing:
         found = state(self._file)
         if found == self._state:
             return
-        self._state = found
         try:
             self._entries = self._made(_read(self._file))
-        except ConfigurationError as error:
-            log.error("%s; the keys read before stay in force", error)
+        except ConfigurationError as error:  # perhaps for a moment: it is read again
+            if str(error) != self._problem:
+                log.error("%s; the keys read before stay in force", error)
+            self._problem = str(error)
         else:
+            self._state, self._problem = found, ""
             log.info("%s was read again: %d keys", self._file, len(self._entries))
 
     def _made(self, more: Iterable[KeySettings]) -> list[_Entry]:

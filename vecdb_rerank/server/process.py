@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -27,8 +28,12 @@ from vecdb_rerank.server.tls import Certificates
 
 log = logging.getLogger("vecdb_rerank")
 # Settings that are read at the start alone.
-_FIXED = ("host port url_prefix admin_listen connections patience").split()
+_FIXED = (
+    *("host", "port", "url_prefix", "admin_listen", "connections", "patience", "drain_timeout"),
+    *("tls_cert", "tls_key", "tls_client_ca", "workers"),
+)
 _OTHER_FILES = 256  # beside connections: to rerankers and the database, logs, libraries
+_LONGEST_PAUSE = 60.0  # seconds between two attempts to load the models
 _LEAVE = 2.0  # seconds for threads that still compute, at the end
 
 
@@ -103,7 +108,7 @@ class _Process:
 
     async def serve(self) -> None:
         with _signals(self._handlers()):
-            threading.Thread(target=_warm_up, args=(self._live.current,), daemon=True).start()
+            threading.Thread(target=_warm_up, args=(self._live,), daemon=True).start()
             admin = asyncio.ensure_future(self._admin.serve()) if self._admin else None
             serve = self._live.current.settings.serve
             log.info("listening on %s:%d", serve.host, self._listener.port)
@@ -144,8 +149,10 @@ class _Process:
     async def _reload(self) -> None:
         async with self._reloading:
             before = self._live.current
+            service = None
             try:
                 service = await asyncio.to_thread(self._next, before)
+                await asyncio.to_thread(service.warmup)
             except Exception as error:
                 known = isinstance(error, VecdbRerankError)
                 log.error(
@@ -153,17 +160,20 @@ class _Process:
                     error if known else type(error).__name__,
                     exc_info=None if known else error,
                 )
+                if service is not None:
+                    await service.close([before])
                 return
             self._live.replace(service)
             log.info("the settings were read again")
-            for name in _FIXED:
-                if getattr(before.settings.serve, name) != getattr(service.settings.serve, name):
-                    log.warning("serve.%s changes with a restart", name)
 
     def _next(self, before: Service) -> Service:
-        service = Service(self._load(), before)
-        service.warmup()
-        return service
+        # What is fixed stays: whether a key is needed depends on the address that it listens on.
+        settings, fixed = self._load(), {n: getattr(before.settings.serve, n) for n in _FIXED}
+        for name, value in fixed.items():
+            if getattr(settings.serve, name) != value:
+                log.warning("serve.%s changes with a restart", name)
+        serve = settings.serve.model_copy(update=fixed)
+        return Service(settings.model_copy(update={"serve": serve}), before)
 
 
 def _admin(live: Live, worker: int) -> Listener | None:
@@ -193,13 +203,25 @@ def _signals(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[
                 loop.remove_signal_handler(number)
 
 
-def _warm_up(service: Service) -> None:
-    try:
-        service.warmup()
-    except VecdbRerankError as error:
-        log.error("the models do not load: %s", error)
-    else:
-        log.info("the models are loaded")
+def _warm_up(live: Live) -> None:
+    """Load the models; if they do not load, try again until they do, or other settings are read."""
+    service, pause = live.current, 1.0
+    while live.current is service and not live.draining:
+        try:
+            service.warmup()
+        except Exception as error:
+            known = isinstance(error, VecdbRerankError)
+            log.error(
+                "the models do not load; trying again in %g s: %s",
+                pause,
+                error if known else type(error).__name__,
+                exc_info=None if known else error,
+            )
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        else:
+            log.info("the models are loaded")
+            return
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -52,7 +52,7 @@ async def _database(service: Service) -> dict[str, str]:
         return {}
     try:
         async with asyncio.timeout(_LIMIT):
-            store = (await asyncio.to_thread(service.connectors.get)).store
+            store = (await service.connectors.find()).store
             await run_async(store.count())
     except TimeoutError:
         return {"database": f"does not answer within {_LIMIT:g} s"}

@@ -9,13 +9,15 @@ from starlette.requests import Request
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.http.decoding import ResponseTooLargeError, decode
 from vecdb_rerank.server.errors import ApiError
+from vecdb_rerank.server.json_text import MAX_DEPTH, is_deep
 
 
 async def json_object(request: Request, most: int) -> dict[str, object]:
     """Return the JSON object that the body holds, of at most ``most`` bytes.
 
     The limit counts decompressed bytes. Raises `ApiError`: 413 for a longer body, 415 for an
-    unknown ``content-encoding``, 400 for what is not a JSON object, and `ClientDisconnect`.
+    unknown ``content-encoding``, 400 or 422 for what is not a
+    JSON object, or too deep, and `ClientDisconnect`.
     """
     body = await _bytes(request, most)
     encoding = request.headers.get("content-encoding", "")
@@ -27,6 +29,11 @@ async def json_object(request: Request, most: int) -> dict[str, object]:
         raise ApiError(400, f"not valid JSON: {error.msg} at character {error.pos}") from None
     if not isinstance(found, dict):
         raise ApiError(422, "the body must be a JSON object")
+    for field, value in found.items():
+        if is_deep(value):
+            raise ApiError(
+                422, f"must not be nested more than {MAX_DEPTH} levels deep", field=field
+            )
     return found
 
 

@@ -13,10 +13,10 @@ from vecdb_rerank._checks import check_names, integer, is_bool, is_mapping, one_
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.request import MAX_K, Mode, check_query
 from vecdb_rerank.server.errors import wrong
+from vecdb_rerank.server.json_text import MAX_DEPTH, is_deep
 
 MAX_OFFSET = MAX_K
 MAX_QUERY = 10_000  # characters; no embedder or reranker reads more
-MAX_DEPTH = 32  # of a filter's objects and lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +93,10 @@ def _filter(given: object) -> Mapping[str, object] | list[object] | None:
         return None
     if not isinstance(given, dict | list):
         raise ConfigurationError("filter", "must be an object, or a list of objects")
-    _check_depth(given)
+    if is_deep(given):
+        raise ConfigurationError("filter", f"must not be nested more than {MAX_DEPTH} levels deep")
     try:
         orjson.dumps(given)
     except TypeError as error:  # lone surrogates, or numbers of more than 64 bits
         raise ConfigurationError("filter", f"no database reads it: {error}") from None
     return given
-
-
-def _check_depth(value: object) -> None:
-    """Raise if a filter is nested so deeply that walking it would exhaust the stack."""
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [inner for one in level for inner in _inside(one)]
-        if not level:
-            return
-    raise ConfigurationError("filter", f"must not be nested more than {MAX_DEPTH} levels deep")
-
-
-def _inside(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []

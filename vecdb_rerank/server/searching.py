@@ -63,7 +63,7 @@ async def search(
 
     Raises `ApiError` for what is wrong in the request, and what `AsyncConnector.search` raises.
     """
-    connector = _connector(service, caller)
+    connector = await _connector(service, caller)
     store, began = connector.store, time.monotonic()
     required = _required(store, caller)
     try:
@@ -95,7 +95,7 @@ async def document(
 
     Raises `DatabaseError` if the database fails, and `TimeoutError` at the deadline.
     """
-    connector = _connector(service, caller)
+    connector = await _connector(service, caller)
     store = connector.store
     try:
         payload = await run_async(store.document(id, _required(store, caller), deadline))
@@ -108,10 +108,10 @@ async def document(
     return Document(id, connector.pipeline.text_fields.text(payload), payload)
 
 
-def _connector(service: Service, caller: Caller) -> AsyncConnector[object]:
+async def _connector(service: Service, caller: Caller) -> AsyncConnector[object]:
     if not caller.may_use(service.models.default.name):
         raise ApiError(403, "the key may not use the model that searches are reranked with")
-    return service.connectors.get(caller.collection)
+    return await service.connectors.find(caller.collection)
 
 
 def _required(store: Store[object], caller: Caller) -> object:

@@ -111,6 +111,7 @@ class Live:
 
     async def close(self) -> None:
         """Close everything at the end of the process."""
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        while self._closing:
+            await asyncio.gather(*self._closing, return_exceptions=True)
         for service in self._users:
             await service.close()
