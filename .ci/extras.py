@@ -169,7 +169,7 @@ def files() -> None:
 def server() -> None:
     for library in ("httptools", "mcp", "opentelemetry.sdk", "orjson", "starlette", "uvicorn"):
         require(library, "server")
-    from vecdb_rerank.server.keys import KeyRing
+    from vecdb_rerank.server.checks.keys import KeyRing
 
     assert not KeyRing((), None).required
 

@@ -12,7 +12,7 @@ import httpx
 
 from tests.server.words import INSTANCES, Words
 from vecdb_rerank.config.loading import check
-from vecdb_rerank.server.process import listener
+from vecdb_rerank.server.process.run import listener
 from vecdb_rerank.server.service import Live, Service
 
 WORDS = {"type": "words"}

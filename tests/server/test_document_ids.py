@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.server.document_ids import read, written
+from vecdb_rerank.server.mcp.document_ids import read, written
 
 
 @given(st.integers(0, 2**64 - 1) | st.text(min_size=1, max_size=512))

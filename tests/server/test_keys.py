@@ -10,9 +10,9 @@ from tests.server.running import WORDS, serving
 from vecdb_rerank.config.loading import check, load_environment
 from vecdb_rerank.config.serve import KeySettings
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.server import keys
+from vecdb_rerank.server.checks import keys
+from vecdb_rerank.server.checks.keys import KeyRing
 from vecdb_rerank.server.errors import ApiError
-from vecdb_rerank.server.keys import KeyRing
 from vecdb_rerank.server.service import Service
 
 KEY, OTHER = "0123456789abcdef-one", "0123456789abcdef-two"

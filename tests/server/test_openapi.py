@@ -13,7 +13,7 @@ from starlette.routing import Route
 from tests.server.running import Running
 from tests.server.searched import Searched
 from vecdb_rerank.server.app import create_app
-from vecdb_rerank.server.openapi import describe
+from vecdb_rerank.server.openapi.routes import describe
 
 PATHS: dict[str, Any] = describe()["paths"]  # type: ignore[assignment]
 UNLISTED = {"/mcp", "/openapi.json", "/docs"}

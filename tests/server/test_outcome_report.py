@@ -7,7 +7,7 @@ import json
 from vecdb_rerank.errors import RerankTimeoutError
 from vecdb_rerank.model import BranchWeight
 from vecdb_rerank.outcome import Outcome
-from vecdb_rerank.server.outcome_report import as_json, headers
+from vecdb_rerank.server.requests.outcome_report import as_json, headers
 
 SECRET = "http://10.0.0.7/rerank answered 'my text'"
 STAGES = ("embed", "first_pass", "rerank", "payload", "total")

@@ -13,7 +13,7 @@ from tests.server.raw import connected, head, rest, statuses
 from tests.server.spawned import Spawned, spawned
 from vecdb_rerank.config.loading import check
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.server import workers
+from vecdb_rerank.server.process import workers
 from vecdb_rerank.server.service import Service
 
 KEY = "a-key-of-the-tests"

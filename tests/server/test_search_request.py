@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.server.search_request import SearchRequest
+from vecdb_rerank.server.search.body import SearchRequest
 
 
 def test_a_whole_body() -> None:

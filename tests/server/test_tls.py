@@ -11,7 +11,7 @@ import trustme
 
 from tests.server.running import serving
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.server.tls import Certificates
+from vecdb_rerank.server.network.tls import Certificates
 
 
 def issued(authority: trustme.CA, file: Path) -> Path:

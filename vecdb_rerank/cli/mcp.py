@@ -26,7 +26,7 @@ def command(
     from vecdb_rerank._optional import require
 
     require("mcp", "server")
-    from vecdb_rerank.server.mcp_stdio import run
+    from vecdb_rerank.server.mcp.stdio import run
 
     settings = common.settings(config, backend, collection).settings
     settings.backend.require_existing()

@@ -53,7 +53,7 @@ def command(
 
     for library in ("starlette", "uvicorn", "orjson"):
         require(library, "server")
-    from vecdb_rerank.server.process import run
+    from vecdb_rerank.server.process.run import run
 
     given = {
         "host": host,

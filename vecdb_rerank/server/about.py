@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from vecdb_rerank._version import __version__
 from vecdb_rerank.server.errors import ApiError, Json
-from vecdb_rerank.server.exchange import exchange_of
 from vecdb_rerank.server.models import Model
-from vecdb_rerank.server.replies import JsonResponse
+from vecdb_rerank.server.requests.exchange import exchange_of
+from vecdb_rerank.server.requests.replies import JsonResponse
 from vecdb_rerank.server.service import Live
 
 _OWNER = "vecdb-rerank"

@@ -12,12 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from vecdb_rerank.server import about, openapi, rerank, search_route
+from vecdb_rerank.server import about
 from vecdb_rerank.server.errors import ApiError
-from vecdb_rerank.server.exchange import exchange_of
-from vecdb_rerank.server.front import Front
-from vecdb_rerank.server.mcp_http import McpEndpoint
-from vecdb_rerank.server.replies import error_response
+from vecdb_rerank.server.mcp.http import McpEndpoint
+from vecdb_rerank.server.openapi import routes as openapi
+from vecdb_rerank.server.requests.exchange import exchange_of
+from vecdb_rerank.server.requests.front import Front
+from vecdb_rerank.server.requests.replies import error_response
+from vecdb_rerank.server.rerank import routes as rerank
+from vecdb_rerank.server.search import routes as search_route
 from vecdb_rerank.server.service import Live
 
 

@@ -10,8 +10,8 @@ from vecdb_rerank.config.settings import ModelSettings, RerankerSettings, Settin
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.resilience.chain import Chain
+from vecdb_rerank.server.checks.keys import Caller
 from vecdb_rerank.server.errors import ApiError
-from vecdb_rerank.server.keys import Caller
 
 Sections = tuple[RerankerSettings, ...]
 

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.flow.drivers import run_async
-from vecdb_rerank.server import security
-from vecdb_rerank.server.admission import Gate
+from vecdb_rerank.server.checks import security
+from vecdb_rerank.server.checks.admission import Gate
+from vecdb_rerank.server.checks.keys import KeyRing
 from vecdb_rerank.server.connectors import Connectors
-from vecdb_rerank.server.keys import KeyRing
 from vecdb_rerank.server.models import Models
 
 log = logging.getLogger("vecdb_rerank")

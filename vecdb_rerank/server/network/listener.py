@@ -12,8 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.server.connection import Connection
-from vecdb_rerank.server.limits import Limits
+from vecdb_rerank.server.network.connection import Connection
+from vecdb_rerank.server.network.limits import Limits
 
 _KEEP_ALIVE = 75  # seconds; more than clients keep a connection, so that it is they who close it
 _TICKS = 5  # uvicorn's ticks (0.1 s) between two looks at the time limits

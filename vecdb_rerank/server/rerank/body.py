@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vecdb_rerank.server import fields
-from vecdb_rerank.server.documents import NOT_CUT, Cut, Document, Side
 from vecdb_rerank.server.errors import wrong
-from vecdb_rerank.server.fields import Body
+from vecdb_rerank.server.requests import fields
+from vecdb_rerank.server.requests.fields import Body
+from vecdb_rerank.server.rerank.documents import NOT_CUT, Cut, Document, Side
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vecdb_rerank.model import Candidate, Span
-from vecdb_rerank.server import document_ids
 from vecdb_rerank.server.json_text import dumps
+from vecdb_rerank.server.mcp import document_ids
 from vecdb_rerank.text_fields import as_text, lookup
 
 if TYPE_CHECKING:
     from vecdb_rerank.config.serve_mcp import McpSettings
     from vecdb_rerank.outcome import Outcome
-    from vecdb_rerank.server.searching import Document, Found
+    from vecdb_rerank.server.search.searching import Document, Found
 
 _TITLE = 200  # characters
 _URL = 2_000  # characters

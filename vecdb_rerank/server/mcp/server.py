@@ -22,12 +22,14 @@ from mcp.types import (
 from vecdb_rerank._checks import check_names
 from vecdb_rerank._version import __version__
 from vecdb_rerank.search.core import PAGE
-from vecdb_rerank.server import document_ids, mcp_results, searching
-from vecdb_rerank.server.admission import CallerDeadline
+from vecdb_rerank.server.checks.admission import CallerDeadline
 from vecdb_rerank.server.errors import ApiError, as_api_error
-from vecdb_rerank.server.exchange import Exchange
-from vecdb_rerank.server.mcp_tools import tools
-from vecdb_rerank.server.search_request import SearchRequest, errors_of_request
+from vecdb_rerank.server.mcp import document_ids
+from vecdb_rerank.server.mcp import results as mcp_results
+from vecdb_rerank.server.mcp.tools import tools
+from vecdb_rerank.server.requests.exchange import Exchange
+from vecdb_rerank.server.search import searching
+from vecdb_rerank.server.search.body import SearchRequest, errors_of_request
 from vecdb_rerank.server.service import Service
 
 log = logging.getLogger("vecdb_rerank")

@@ -17,9 +17,16 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from vecdb_rerank.server import head
-from vecdb_rerank.server.limits import LINGER, MAX_HEAD, MAX_WAITING, MIN_RATE, Limits, RefusedError
-from vecdb_rerank.server.transport import ClosedGently, OneByOne
+from vecdb_rerank.server.network import head
+from vecdb_rerank.server.network.limits import (
+    LINGER,
+    MAX_HEAD,
+    MAX_WAITING,
+    MIN_RATE,
+    Limits,
+    RefusedError,
+)
+from vecdb_rerank.server.network.transport import ClosedGently, OneByOne
 
 if TYPE_CHECKING:
     from uvicorn import Config

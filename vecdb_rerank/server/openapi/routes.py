@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from vecdb_rerank._version import __version__
-from vecdb_rerank.server import openapi_schemas as schemas
 from vecdb_rerank.server.errors import Json
-from vecdb_rerank.server.replies import JsonResponse
+from vecdb_rerank.server.openapi import schemas
+from vecdb_rerank.server.requests.replies import JsonResponse
 from vecdb_rerank.server.service import Live
 
 _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>vecdb-rerank</title>

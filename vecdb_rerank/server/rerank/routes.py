@@ -8,15 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vecdb_rerank.flow.steps import together
-from vecdb_rerank.server import rerank_body, rerank_reply, score_body
-from vecdb_rerank.server.admission import in_turn
-from vecdb_rerank.server.exchange import Exchange, exchange_of
+from vecdb_rerank.server.checks.admission import in_turn
 from vecdb_rerank.server.models import Model
-from vecdb_rerank.server.outcome_report import headers
-from vecdb_rerank.server.reading import json_object
-from vecdb_rerank.server.replies import JsonResponse
-from vecdb_rerank.server.rerank_body import RerankRequest
-from vecdb_rerank.server.scoring import Scored, score
+from vecdb_rerank.server.requests.exchange import Exchange, exchange_of
+from vecdb_rerank.server.requests.outcome_report import headers
+from vecdb_rerank.server.requests.reading import json_object
+from vecdb_rerank.server.requests.replies import JsonResponse
+from vecdb_rerank.server.rerank import body as rerank_body
+from vecdb_rerank.server.rerank import reply as rerank_reply
+from vecdb_rerank.server.rerank import score_body
+from vecdb_rerank.server.rerank.body import RerankRequest
+from vecdb_rerank.server.rerank.scoring import Scored, score
 
 
 async def rerank(request: Request) -> Response:

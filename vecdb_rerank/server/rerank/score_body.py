@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vecdb_rerank.server import fields
-from vecdb_rerank.server.documents import Cut
 from vecdb_rerank.server.errors import ApiError, Json, wrong
-from vecdb_rerank.server.fields import Body
-from vecdb_rerank.server.rerank_body import cut_of
+from vecdb_rerank.server.requests import fields
+from vecdb_rerank.server.requests.fields import Body
+from vecdb_rerank.server.rerank.body import cut_of
+from vecdb_rerank.server.rerank.documents import Cut
 
 # The names of the two sides, the newest first (vLLM, ``entrypoints/pooling/score/protocol.py``).
 _SIDES = (

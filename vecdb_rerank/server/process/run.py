@@ -17,14 +17,15 @@ from functools import partial
 from vecdb_rerank.config.serve_process import split_address
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.errors import VecdbRerankError
-from vecdb_rerank.server import access, metrics, workers
-from vecdb_rerank.server.admin import admin_app
 from vecdb_rerank.server.app import create_app
 from vecdb_rerank.server.files import allow_files
-from vecdb_rerank.server.limits import Limits
-from vecdb_rerank.server.listener import Listener, bound
+from vecdb_rerank.server.network.limits import Limits
+from vecdb_rerank.server.network.listener import Listener, bound
+from vecdb_rerank.server.network.tls import Certificates
+from vecdb_rerank.server.process import workers
+from vecdb_rerank.server.process.admin import admin_app
+from vecdb_rerank.server.requests import access, metrics
 from vecdb_rerank.server.service import Live, Service
-from vecdb_rerank.server.tls import Certificates
 
 log = logging.getLogger("vecdb_rerank")
 # Settings that are read at the start alone.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.types import Scope
 
-from vecdb_rerank.server.admission import CallerDeadline
+from vecdb_rerank.server.checks.admission import CallerDeadline
+from vecdb_rerank.server.checks.keys import ANONYMOUS, Caller
 from vecdb_rerank.server.errors import ApiError, Shape
-from vecdb_rerank.server.keys import ANONYMOUS, Caller
 
 if TYPE_CHECKING:
     from vecdb_rerank.server.service import Service

@@ -9,13 +9,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vecdb_rerank.server import access, security
-from vecdb_rerank.server import exchange as exchanges
+from vecdb_rerank.server.checks import security
 from vecdb_rerank.server.errors import ApiError, as_api_error
-from vecdb_rerank.server.exchange import Exchange
-from vecdb_rerank.server.replies import error_response
+from vecdb_rerank.server.requests import access
+from vecdb_rerank.server.requests import exchange as exchanges
+from vecdb_rerank.server.requests.exchange import Exchange
+from vecdb_rerank.server.requests.replies import error_response
+from vecdb_rerank.server.requests.tracing import trace_of_caller
 from vecdb_rerank.server.service import Live, Service
-from vecdb_rerank.server.tracing import trace_of_caller
 
 log = logging.getLogger("vecdb_rerank")
 _GONE = 499  # logged for a client that went away before its answer

@@ -9,8 +9,8 @@ import uuid
 from mcp.server.stdio import stdio_server
 
 from vecdb_rerank.config.settings import Settings
-from vecdb_rerank.server.exchange import Exchange
-from vecdb_rerank.server.mcp_server import Context, make_server
+from vecdb_rerank.server.mcp.server import Context, make_server
+from vecdb_rerank.server.requests.exchange import Exchange
 from vecdb_rerank.server.service import Service
 
 log = logging.getLogger("vecdb_rerank")

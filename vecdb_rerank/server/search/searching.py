@@ -20,10 +20,10 @@ from vecdb_rerank.outcome import Outcome, observe
 from vecdb_rerank.search.clock import ending_by
 from vecdb_rerank.search.connector import AsyncConnector
 from vecdb_rerank.search.store import Store
-from vecdb_rerank.server.admission import CallerDeadline
+from vecdb_rerank.server.checks.admission import CallerDeadline
+from vecdb_rerank.server.checks.keys import Caller
 from vecdb_rerank.server.errors import ApiError
-from vecdb_rerank.server.keys import Caller
-from vecdb_rerank.server.search_request import SearchRequest, errors_of_request
+from vecdb_rerank.server.search.body import SearchRequest, errors_of_request
 from vecdb_rerank.server.service import Service
 
 

@@ -9,8 +9,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from vecdb_rerank.server.exchange import Exchange, exchange_of
-from vecdb_rerank.server.mcp_server import Context, make_server
+from vecdb_rerank.server.mcp.server import Context, make_server
+from vecdb_rerank.server.requests.exchange import Exchange, exchange_of
 
 
 async def _exchange(context: Context) -> Exchange:

@@ -14,10 +14,10 @@ from vecdb_rerank.outcome import Outcome, publish
 from vecdb_rerank.policy import Policy
 from vecdb_rerank.rerankers.wire_request import request_tokens, search_units
 from vecdb_rerank.search.clock import Clock
-from vecdb_rerank.server.documents import Document, cut_texts, text_of
 from vecdb_rerank.server.errors import ApiError
 from vecdb_rerank.server.models import Model
-from vecdb_rerank.server.rerank_body import RerankRequest
+from vecdb_rerank.server.rerank.body import RerankRequest
+from vecdb_rerank.server.rerank.documents import Document, cut_texts, text_of
 
 BACKEND = "rerank-api"  # the outcome's word for where the texts came from
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from vecdb_rerank.server import outcome_report, searching
-from vecdb_rerank.server.admission import while_connected
+from vecdb_rerank.server.checks.admission import while_connected
 from vecdb_rerank.server.errors import ApiError
-from vecdb_rerank.server.exchange import exchange_of
-from vecdb_rerank.server.reading import json_object
-from vecdb_rerank.server.replies import JsonResponse
-from vecdb_rerank.server.search_request import SearchRequest, errors_of_request
+from vecdb_rerank.server.requests import outcome_report
+from vecdb_rerank.server.requests.exchange import exchange_of
+from vecdb_rerank.server.requests.reading import json_object
+from vecdb_rerank.server.requests.replies import JsonResponse
+from vecdb_rerank.server.search import searching
+from vecdb_rerank.server.search.body import SearchRequest, errors_of_request
 
 
 async def search(request: Request) -> JsonResponse:

@@ -7,10 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vecdb_rerank.server import metrics, security
+from vecdb_rerank.server.checks import security
 from vecdb_rerank.server.errors import ApiError
 from vecdb_rerank.server.readiness import Readiness
-from vecdb_rerank.server.replies import JsonResponse
+from vecdb_rerank.server.requests import metrics
+from vecdb_rerank.server.requests.replies import JsonResponse
 from vecdb_rerank.server.service import Live
 
 

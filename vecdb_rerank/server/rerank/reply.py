@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from vecdb_rerank.server.documents import shown
 from vecdb_rerank.server.errors import Json
-from vecdb_rerank.server.rerank_body import RerankRequest
-from vecdb_rerank.server.scoring import Scored
+from vecdb_rerank.server.rerank.body import RerankRequest
+from vecdb_rerank.server.rerank.documents import shown
+from vecdb_rerank.server.rerank.scoring import Scored
 
 
 def answer(

@@ -8,8 +8,8 @@ import time
 
 import orjson
 
-from vecdb_rerank.server import metrics
-from vecdb_rerank.server.exchange import Exchange
+from vecdb_rerank.server.requests import metrics
+from vecdb_rerank.server.requests.exchange import Exchange
 
 access = logging.getLogger("vecdb_rerank.access")
 

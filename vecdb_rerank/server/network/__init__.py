@@ -1,0 +1,1 @@
+"""Connections: sockets, TLS, and the limits of what one may take."""

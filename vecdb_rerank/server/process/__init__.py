@@ -1,0 +1,1 @@
+"""The process: signals, workers, and the admin listener."""

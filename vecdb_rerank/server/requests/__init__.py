@@ -1,0 +1,1 @@
+"""One request: from its head to its answer, its trace and its log line."""

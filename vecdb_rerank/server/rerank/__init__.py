@@ -1,0 +1,1 @@
+"""The routes that rerank and score, in the shapes of several APIs."""
