@@ -49,7 +49,7 @@ def test_requests_keep_the_service_that_they_began_with() -> None:
         same = Service(check(reranker=WORDS, search={"k": 7}), before)
         assert same.models.chains == before.models.chains  # with their circuits and weights
         other = Service(check(reranker={**WORDS, "name": "new"}), before)
-        running.live.replace(other)
+        running.replace(other)
         answer = running.client.post("/v1/rerank", json=BODY)
         assert answer.headers["x-vecdb-rerank-reranker"] == "new"
         old.go.set()
@@ -62,8 +62,8 @@ def test_a_service_with_the_same_database_keeps_its_connections(tmp_path: Path) 
     with serving(**settings) as running:
         before = running.live.current
         keys = [{"key": ALL, "filter": TENANT_B["qdrant"]}]
-        running.live.replace(Service(check(**{**settings, "serve": {"keys": keys}}), before))
-        for _ in range(2):  # the first request after it closes the old service
+        running.replace(Service(check(**{**settings, "serve": {"keys": keys}}), before))
+        for _ in range(2):
             answer = running.client.post("/v1/search", json={"query": QUERY}, headers=headers)
             assert len(answer.json()["result"]["points"]) == 2
         assert running.live.current.connectors is before.connectors
