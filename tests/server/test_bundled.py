@@ -47,7 +47,9 @@ def test_a_long_text_is_cut_unless_the_caller_refuses(bundled: Running) -> None:
 
 
 def test_pairs_are_scored_in_their_order(bundled: Running) -> None:
-    old = bundled.client.post("/score", json={"text_1": QUERY, "text_2": TEXTS}).json()
+    answer = bundled.client.post("/score", json={"text_1": QUERY, "text_2": TEXTS})
+    assert answer.headers["x-vecdb-rerank-outcome"] == "reranked"
+    old = answer.json()
     new = {"queries": [QUERY, "potassium"], "documents": TEXTS, "use_activation": False}
     pairs = bundled.client.post("/v1/score", json=new).json()
     assert old["object"] == "list"

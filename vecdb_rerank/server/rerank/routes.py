@@ -98,4 +98,5 @@ async def score_pairs(request: Request) -> Response:
     answer = score_body.answer(
         exchange.request_id, model.name, scores, sum(part.tokens for part in parts)
     )
-    return JsonResponse(answer)
+    worst = max(parts, key=lambda part: part.unread)
+    return JsonResponse(answer, headers=headers(worst.outcome, model.rerankers))
