@@ -111,7 +111,7 @@ def test_threshold_of_fused_scores(
     """The threshold tests the first pass's own score, in either fusion."""
     if method == "dbsf" and weights:
         return
-    fusion = Fusion(method, weights=weights)
+    fusion = Fusion(method, weights=weights or "auto")
     arguments: dict[str, Any] = {"fusion": fusion, "k": 20, "limit": 20}
     scores = [
         p.score for p in qdrant.call(connector.search(WIDE, rerank=False, **arguments)).points
