@@ -101,9 +101,9 @@ def correctness(bench: Bench) -> None:
         exact = logits(bench.ours(model, "float32", "cpu"), documents)
         for dtype in DTYPES:
             found = logits(bench.ours(model, dtype), documents)
-            told = f"logits differ by {np.abs(found - exact).max():.4f} of {np.ptp(exact):.3f}"
+            line = f"logits differ by {np.abs(found - exact).max():.4f} of {np.ptp(exact):.3f}"
             order = np.corrcoef(found, exact)[0, 1]
-            bench.report(f"correctness {model} {dtype}", f"{told}, correlation {order:.5f}")
+            bench.report(f"correctness {model} {dtype}", f"{line}, correlation {order:.5f}")
         release()
 
 
@@ -152,10 +152,10 @@ def attention(bench: Bench) -> None:
                 work = partial(kernel, q, k, v, layout)
                 apart = (work().float() - expected).abs().max().item()
                 best = min(seconds(work, bench) for _ in range(2 if bench.quick else 20)) * 1e3
-                told = f"{best:.2f} ms, differs by {apart:.4f}"
+                line = f"{best:.2f} ms, differs by {apart:.4f}"
             except Exception as error:  # a device or a version of torch may lack a kernel
-                told = f"left out: {str(error).splitlines()[0][:90]}"
-            bench.report(f"attention {model} {name}", told)
+                line = f"left out: {str(error).splitlines()[0][:90]}"
+            bench.report(f"attention {model} {name}", line)
 
 
 def memory(bench: Bench) -> None:
@@ -173,8 +173,8 @@ def memory(bench: Bench) -> None:
         room = torch.cuda.mem_get_info(bench.device)[0] - left * GIB
         filling = torch.empty(max(0, int(room)), dtype=torch.uint8, device=bench.device)
         apart = np.abs(logits(reranker, documents) - expected).max()
-        told = f"batches of {runner.budget.tokens:,} tokens, logits differ by {apart:.4f}"
-        bench.report(f"memory {left} GiB free", told)
+        line = f"batches of {runner.budget.tokens:,} tokens, logits differ by {apart:.4f}"
+        bench.report(f"memory {left} GiB free", line)
         del filling
     release()
 

@@ -45,7 +45,7 @@ Payload = Literal["auto", "all", "page"]
 FusionMethod = Literal["rrf", "dbsf", "min_max", "l2"]
 Branch = Literal["bm25", "dense"]
 BRANCHES: tuple[Branch, ...] = ("bm25", "dense")
-_EVIDENCE = ("self_retrieval", "branch_quality")
+EVIDENCE = ("self_retrieval", "branch_quality")  # the fields of `Fusion` that "auto" reads
 _NO_WEIGHTS = "dbsf takes no weights; use min_max or rrf"
 NONE = "none"  # instead of the name of a vector: the collection has none
 MAX_K = 10_000
@@ -80,7 +80,7 @@ class Fusion:
     def __post_init__(self) -> None:
         one_of("fusion.method", self.method, get_args(FusionMethod))
         at_least("fusion.rank_constant", self.rank_constant, 1)
-        for name in _EVIDENCE:
+        for name in EVIDENCE:
             self._check_evidence(name)
         if isinstance(self.weights, str) and self.weights == "auto":
             return

@@ -59,8 +59,8 @@ def command(
     Reads a sample of the documents, sends their text nowhere but to a service
     that --embedder names, and changes nothing without --create-text-index. Asks
     what it cannot tell. If BM25 or the vectors hardly find what is stored, the
-    configuration gives them less weight. Keys and passwords come from the environment
-    (VECDB_RERANK__BACKEND__API_KEY, VECDB_RERANK__EMBEDDER__API_KEY).
+    configuration gives them less weight. Keys and passwords come from the
+    environment (VECDB_RERANK__BACKEND__API_KEY, VECDB_RERANK__EMBEDDER__API_KEY).
 
     Example: vecdb-rerank adopt --url http://localhost:6333 documents
     """

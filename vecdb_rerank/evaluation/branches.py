@@ -17,6 +17,7 @@ from vecdb_rerank.evaluation.datasets import Dataset
 from vecdb_rerank.evaluation.scored import Scored
 from vecdb_rerank.ranking import branch_quality, branch_weights
 from vecdb_rerank.request import Fusion
+from vecdb_rerank.search.self_retrieval import setting
 from vecdb_rerank.search.store import Finding
 
 MIN_QUERIES = 20  # fewer say little
@@ -94,9 +95,7 @@ def finding(scored: Iterable[Scored], fusion: Fusion) -> Finding:
     now, better = (_share(one) for one in (fusion, measured))
     if fusion.fixed is not None or abs(now - better) < _CLOSE:
         return Finding(_SUBJECT, "ok", detail)
-    rrf = 'method = "rrf" and ' if fusion.method == "dbsf" else ""  # dbsf takes no weights
-    fix = f"{rrf}branch_quality = [{bm25}, {dense}] in [search.fusion]"
-    return Finding(_SUBJECT, "warning", detail, fix)
+    return Finding(_SUBJECT, "warning", detail, setting("branch_quality", (bm25, dense), fusion))
 
 
 def _share(fusion: Fusion) -> float:

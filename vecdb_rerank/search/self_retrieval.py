@@ -68,11 +68,16 @@ def finding(found: tuple[float, float], fusion: Fusion) -> Finding:
     detail = weak or f"mean reciprocal rank of a document by a sentence: bm25 {bm25}, dense {dense}"
     if fusion.fixed is not None or _close(measured, fusion):
         return Finding(_SUBJECT, "ok" if weak is None else "note", detail)
-    rrf = 'method = "rrf" and ' if fusion.method == "dbsf" else ""  # dbsf takes no weights
-    remedy = f"{rrf}self_retrieval = [{bm25}, {dense}] in [search.fusion]"
+    remedy = setting("self_retrieval", found, fusion)
     if weak is not None:
         remedy = f"{_REMEDIES[BRANCHES[found.index(min(found))]]}; until then, {remedy}"
     return Finding(_SUBJECT, "warning", detail, remedy)
+
+
+def setting(name: str, found: tuple[float, float], fusion: Fusion) -> str:
+    """Return the setting of ``fusion`` that makes ``found`` count, as the settings file has it."""
+    rrf = 'method = "rrf" and ' if fusion.method == "dbsf" else ""  # dbsf takes no weights
+    return f"{rrf}{name} = [{found[0]}, {found[1]}] in [search.fusion]"
 
 
 def _close(one: Fusion, other: Fusion) -> bool:

@@ -54,8 +54,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     """Answer for a route or a method that there is not."""
     assert isinstance(error, HTTPException)
     exchange = exchange_of(request)
-    told = ApiError(error.status_code, error.detail)
-    response = error_response(told, exchange.shape, exchange.request_id)
+    answer = ApiError(error.status_code, error.detail)
+    response = error_response(answer, exchange.shape, exchange.request_id)
     response.headers.update(error.headers or {})
     return response
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from vecdb_rerank.config.settings import Settings
 from vecdb_rerank.policy.blend import WEIGHTED, Blend
-from vecdb_rerank.request import Fusion
+from vecdb_rerank.request import EVIDENCE, Fusion
 
 T = TypeVar("T")
 KS = (20, 30, 50, 75, 100)
@@ -106,8 +106,7 @@ def _with(first: T, others: Iterable[T]) -> list[T]:
 def described_fusion(fusion: Fusion) -> str:
     """Return the fusion in words, such as ``fusion min_max 0.3:0.7`` (bm25, dense)."""
     weights = "" if fusion.fixed is None else f" {fusion.fixed[0]:g}:{fusion.fixed[1]:g}"
-    evidence = ("self_retrieval", "branch_quality")
-    known = "".join(f" {name}" for name in evidence if getattr(fusion, name) is not None)
+    known = "".join(f" {name}" for name in EVIDENCE if getattr(fusion, name) is not None)
     constant = "" if fusion.rank_constant == Fusion().rank_constant else f"({fusion.rank_constant})"
     return f"fusion {fusion.method}{constant}{weights}{known}"
 

@@ -10,7 +10,7 @@ from vecdb_rerank._optional import require
 from vecdb_rerank.config.settings import RerankerSettings, Settings
 from vecdb_rerank.evaluation.tuning.collected import Collected
 from vecdb_rerank.evaluation.tuning.grid import Setting, current
-from vecdb_rerank.request import Fusion
+from vecdb_rerank.request import EVIDENCE, Fusion
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -85,7 +85,7 @@ def _fusion(fusion: Fusion) -> dict[str, object]:
     found: dict[str, object] = {"method": fusion.method}
     if fusion.method == "rrf":
         found["rank_constant"] = fusion.rank_constant
-    for name in ("fixed", "self_retrieval", "branch_quality"):
+    for name in ("fixed", *EVIDENCE):
         if (pair := getattr(fusion, name)) is not None:
             found["weights" if name == "fixed" else name] = list(pair)
     return found
