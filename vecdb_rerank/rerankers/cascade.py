@@ -52,9 +52,10 @@ class CascadeReranker(BaseReranker):
 
     def __init__(self, first: AnyReranker, then: AnyReranker, *, best: int = 20) -> None:
         self._best = integer("best", best, 1)
-        # Units are recorded once, under the name of the cascade.
+        # Units are recorded, and scores watched, once: under the name of the cascade.
         self._first, self._then = (
-            GuardedReranker(as_reranker(one), Ledger()) for one in (first, then)
+            GuardedReranker(as_reranker(one), Ledger(), watches_scale=False)
+            for one in (first, then)
         )
         self.by_rank: bool = self._first.reranker.by_rank or self._then.reranker.by_rank
         self._instruction: str | None = None

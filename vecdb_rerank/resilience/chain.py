@@ -25,14 +25,18 @@ from vecdb_rerank.resilience.reading import Reading
 class Chain:
     """Rerankers, best first; at least one. Circuits and latency models belong to the chain.
 
+    ``watches_scale`` says whether answers decide that a declared scale is wrong. Pass False if
+    those who choose the texts are not trusted: they could make it seem wrong to others.
     Raises `ConfigurationError` (key ``reranker``) for what is not a reranker, and for two of the
     same name.
     """
 
-    def __init__(self, rerankers: Sequence[AnyReranker]) -> None:
+    def __init__(self, rerankers: Sequence[AnyReranker], *, watches_scale: bool = True) -> None:
         if not rerankers:
             raise ConfigurationError("reranker", "got an empty sequence; give one, or None")
-        self._guarded = [GuardedReranker(reranker) for reranker in rerankers]
+        self._guarded = [
+            GuardedReranker(reranker, watches_scale=watches_scale) for reranker in rerankers
+        ]
         for name, count in Counter(guarded.name for guarded in self._guarded).items():
             if count > 1:
                 raise ConfigurationError("reranker", f"{name!r} is given {count} times")

@@ -33,10 +33,13 @@ class GuardedReranker:
     """A reranker with its circuit, its latency model and its bills; shared by threads and tasks.
 
     It keeps state alone: the rules come with each call, as the policy. What it bills is written
-    into ``ledger``.
+    into ``ledger``. With ``watches_scale``, scores that do not look like their scale answer after
+    answer count by rank.
     """
 
-    def __init__(self, reranker: AnyReranker, ledger: Ledger = LEDGER) -> None:
+    def __init__(
+        self, reranker: AnyReranker, ledger: Ledger = LEDGER, *, watches_scale: bool = True
+    ) -> None:
         self.reranker = adapt(reranker)
         self.name = self.reranker.name
         self._stops_in_time = self.reranker.keeps_deadline and self.reranker.local
@@ -44,6 +47,7 @@ class GuardedReranker:
         # The speed of a local model is that of the machine: a warning would not help.
         self._latency = LatencyModel(self.name, warns=not self.reranker.local)
         self._ledger = ledger
+        self._watches_scale = watches_scale
         self._scale = ScaleWatch()
         self._passages_per_document = 1.0  # in the last search that split documents
 
@@ -174,7 +178,7 @@ class GuardedReranker:
     ) -> Scores:
         """Calibrate ``scores`` if their scale can be trusted."""
         calibration = self._calibration(policy)
-        if reason := watched.add(_of_distinct(scores, texts)):
+        if self._watches_scale and (reason := watched.add(_of_distinct(scores, texts))):
             why = f"{self.name}: {reason}; its scores count by rank only"
             return replace(scores, calibrated=False, notes={**scores.notes, "scale_suspect": why})
         return scores if calibration is None else calibration.scores(scores)

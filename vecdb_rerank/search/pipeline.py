@@ -47,7 +47,9 @@ class Pipeline:
     Without an ``embedder``, searches with a dense branch need ``query_vector``; without a
     ``chain`` of rerankers the first-pass order is returned. ``policy`` holds for searches that
     are not given one. With ``scores_all``, the effort ``auto`` reads all candidates, because the
-    caller expects a score of each. Raises `ConfigurationError` if it does not fit the rerankers.
+    caller expects a score of each. Without a ``branch_watch``, a weak branch is noted only if the
+    settings say that it is weak. Raises `ConfigurationError` if ``policy`` does not fit the
+    rerankers.
     """
 
     chain: Chain | None = None
@@ -55,7 +57,7 @@ class Pipeline:
     text_fields: TextFields = field(default_factory=TextFields)
     policy: Policy = field(default_factory=Policy)
     scores_all: bool = False
-    branch_watch: BranchWatch = field(default_factory=BranchWatch, repr=False, compare=False)
+    branch_watch: BranchWatch | None = field(default_factory=BranchWatch, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.check(self.policy)
@@ -218,7 +220,9 @@ class Pipeline:
         Only if nothing is configured about it: then the branches count equally.
         """
         search = ranked.search
-        if not ranked.branch_weights or scores is None or not scores.calibrated:
+        if self.branch_watch is None or not ranked.branch_weights:
+            return ranked
+        if scores is None or not scores.calibrated:
             return ranked
         if not isinstance(search, Search) or not branch_weights.unknown(search.fusion):
             return ranked

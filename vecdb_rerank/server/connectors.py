@@ -50,7 +50,8 @@ class Connectors:
         # The model's own chain, so that the weights, circuits and budgets are shared.
         plain = {"reranker": NoneSettings(), "rerankers": ()}
         connector = factory.build(self._settings.model_copy(update=plain), use_async=True)
-        connector.pipeline = replace(connector.pipeline, chain=self._chain)
+        # No watch: what one caller searches must not put notes into the results of another.
+        connector.pipeline = replace(connector.pipeline, chain=self._chain, branch_watch=None)
         return connector
 
     def warmup(self) -> None:

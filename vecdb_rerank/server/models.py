@@ -92,6 +92,6 @@ def _chain(settings: Settings, section: ModelSettings, where: str) -> Chain:
     own = {"reranker": section.own[0]} if len(section.own) == 1 else {"rerankers": section.own}
     alone = settings.model_copy(update=own) if section.own else settings
     try:
-        return Chain(factory.rerankers(alone))
+        return Chain(factory.rerankers(alone), watches_scale=False)  # a caller could steer it
     except ConfigurationError as error:
         raise (error.within(where) if section.own else error) from error

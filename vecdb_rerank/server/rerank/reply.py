@@ -56,8 +56,6 @@ def _warnings(scored: Scored) -> Iterator[str]:
             f"{scored.unread} of {len(scored.raw)} documents were not scored before the deadline; "
             "they come last, with a score of 0"
         )
-    if "scale_suspect" in scored.outcome.notes:
-        yield "the reranker's scores do not look like their scale; they count by rank"
     if "instruction_unused" in scored.outcome.notes:
         yield "the reranker has no place for an instruction; it read the query alone"
 
