@@ -15,7 +15,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, relu
+from torch.nn.functional import relu
 
 from vecdb_rerank.torch_engine.compute.onednn_linear import find_linears
 
@@ -54,29 +54,34 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor, add: Tensor | None = None) -> Tensor:
         """Map (..., in_features) to (..., out_features), and add ``add``, of that shape."""
         rows = x.reshape(-1, self.in_features).float()
-        y = rows.new_empty(len(rows), self.out_features)
-        added = None if add is None else add.reshape(y.shape)
-        for some in row_blocks(len(rows)):
-            self._compute(rows[some], None if added is None else added[some], y[some])
+        added = None if add is None else add.reshape(-1, self.out_features)
+        if len(rows) <= _ROWS:
+            y = self._compute(rows, added)
+        else:
+            y = rows.new_empty(len(rows), self.out_features)
+            for some in row_blocks(len(rows)):
+                y[some] = self._compute(rows[some], None if added is None else added[some])
         return y.view(*x.shape[:-1], -1).to(x.dtype)
 
-    def _compute(self, x: Tensor, add: Tensor | None, out: Tensor) -> None:
-        """Compute (rows, in_features) to ``out``, (rows, out_features)."""
-        largest = x.abs().amax(1, keepdim=True).clamp_min_(_SMALLEST)
+    def _compute(self, x: Tensor, add: Tensor | None) -> Tensor:
+        """Map (rows, in_features) to (rows, out_features)."""
+        largest = torch.maximum(x.amax(1, keepdim=True), -x.amin(1, keepdim=True))
+        largest.clamp_min_(_SMALLEST)
         shifted = torch.addcmul(self._to_whole, x, self._levels / largest)
-        product = torch.ops.onednn.qlinear_pointwise(
+        y: Tensor = torch.ops.onednn.qlinear_pointwise(
             *(shifted.view(torch.int32).to(torch.uint8), 1.0, 0),
             *(self._weight, self._scales, self._zeros, self._shift),
             *(1.0, 0, torch.float32, "none", [], ""),
         )
-        torch.addcmul(self.bias, product, largest, out=out)
+        torch.addcmul(self.bias, y, largest, out=y)
         if add is not None:
-            out += add
+            y += add
         name, algorithm = self._activation
         if name == "gelu":
-            out.copy_(gelu(out, approximate=algorithm))
+            torch.ops.aten.gelu_(y, approximate=algorithm)
         elif name == "relu":
-            relu(out, inplace=True)
+            relu(y, inplace=True)
+        return y
 
 
 @torch.inference_mode()
