@@ -14,6 +14,7 @@ import pytest
 from tests.server.running import Running, serving
 from tests.server.words import SLOW
 
+POSTS = ["/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/v1/search", "/mcp"]
 BODY = {"query": "q", "documents": ["d"]}
 
 
@@ -64,6 +65,17 @@ def test_bodies_are_bounded_and_checked(running: Running) -> None:
     assert client.post("/v1/rerank", content=parts, headers=kind).status_code == 413
     assert client.get("/v1/rerank").status_code == 405
     assert client.get("/nothing").json()["error"]["code"] == 404
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "0x1", "01"])
+@pytest.mark.parametrize("path", POSTS)
+def test_a_number_that_json_does_not_have_is_refused(
+    client: httpx.Client, path: str, number: str
+) -> None:
+    for body in (number, f'{{"id": {number}}}', f'{{"params": {{"filter": [{number}]}}}}'):
+        answer = client.post(path, content=body, headers={"content-type": "application/json"})
+        assert answer.status_code == 400
+        assert "JSON" in answer.text
 
 
 def test_the_access_log_has_ids_and_no_texts(

@@ -15,14 +15,28 @@ from vecdb_rerank.server.json_text import MAX_DEPTH, is_deep
 async def json_object(request: Request, most: int) -> dict[str, object]:
     """Return the JSON object that the body holds, of at most ``most`` bytes.
 
-    The limit counts decompressed bytes. Raises `ApiError`: 413 for a longer body, 415 for an
-    unknown ``content-encoding``, 400 or 422 for what is not a
-    JSON object, or too deep, and `ClientDisconnect`.
+    Raises what `whole` and `parsed` raise.
+    """
+    return parsed(await whole(request, most))
+
+
+async def whole(request: Request, most: int) -> bytes:
+    """Return the body, decompressed, of at most ``most`` bytes.
+
+    Raises `ApiError`: 413 for a longer body, 415 for an unknown ``content-encoding``; and
+    `ClientDisconnect`.
     """
     body = await _bytes(request, most)
     encoding = request.headers.get("content-encoding", "")
-    if encoding:
-        body = _decoded(body, encoding, most)
+    return _decoded(body, encoding, most) if encoding else body
+
+
+def parsed(body: bytes) -> dict[str, object]:
+    """Return the JSON object that ``body`` holds.
+
+    Raises `ApiError`: 400 for what is not JSON, such as ``NaN``, and 422 for what is not an object,
+    or too deep.
+    """
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
