@@ -13,6 +13,8 @@ import pytest
 
 from tests.server.running import Running, serving
 from tests.server.words import SLOW
+from vecdb_rerank.config.loading import check
+from vecdb_rerank.errors import ConfigurationError
 
 POSTS = ["/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score", "/v1/search", "/mcp"]
 BODY = {"query": "q", "documents": ["d"]}
@@ -25,6 +27,14 @@ BODY = {"query": "q", "documents": ["d"]}
         ({"host": "127.0.0.1@evil.example"}, 421, "host"),
         ({"origin": "http://evil.example"}, 403, "origin"),
         ({"origin": "null"}, 403, "origin"),
+        ({"host": "localhost", "origin": "https://localhost"}, 403, "origin"),
+        ({"host": "localhost", "origin": "https://localhost:80"}, 403, "origin"),
+        ({"host": "localhost:443", "origin": "http://localhost"}, 403, "origin"),
+        ({"host": "localhost:1234", "origin": "http://localhost:1235"}, 403, "origin"),
+        ({"host": "localhost:1234", "origin": "localhost:1234"}, 403, "origin"),
+        ({"host": "localhost", "origin": "http://localhost/"}, 403, "origin"),
+        ({"host": "localhost", "origin": "http://localhost, http://localhost"}, 403, "origin"),
+        ({"origin": ""}, 403, "origin"),
         ({"content-type": "text/plain"}, 415, "content-type"),
         ({"content-encoding": "br"}, 415, "content-encoding"),
         ({"content-encoding": "gzip"}, 415, "content-encoding"),
@@ -40,14 +50,52 @@ def test_a_wrong_header_is_named(
     assert answer.json()["error"]["param"] == named
 
 
-def test_pages_of_the_service_itself_and_of_named_sites_may_call() -> None:
-    with serving({"origins": ["https://app.example"], "hosts": ["search.example"]}) as running:
-        for headers in (
-            {"host": "localhost:1234", "origin": "http://localhost:1234"},
-            {"host": "search.example", "origin": "https://app.example"},
+def test_pages_of_the_service_itself_and_of_named_origins_may_call() -> None:
+    named = ["https://App.example:443", "http://localhost:3000", "chrome-extension://abc"]
+    with serving({"origins": named, "hosts": ["search.example"]}) as running:
+
+        def status(host: str, origin: str) -> int:
+            headers = {"host": host, "origin": origin}
+            return running.client.post("/v1/rerank", json=BODY, headers=headers).status_code
+
+        assert status("localhost:1234", "http://localhost:1234") == 200
+        assert status("LOCALHOST:80", "http://localhost") == 200
+        assert status("[::1]:8000", "http://[::1]:8000") == 200
+        for origin in ("https://app.example", "http://localhost:3000", "chrome-extension://abc"):
+            assert status("search.example", origin) == 200
+        for origin in (
+            "http://app.example",
+            "https://app.example:8443",
+            "https://app.example.evil.example",
+            "https://evil.app.example",
+            "https://localhost:3000",
+            "http://localhost",
         ):
-            answer = running.client.post("/v1/rerank", json=BODY, headers=headers)
-            assert answer.status_code == 200
+            assert status("search.example", origin) == 403
+
+
+def test_every_route_refuses_pages_of_other_origins(client: httpx.Client) -> None:
+    gets = ["/", "/v1/models", "/info", "/health", "/openapi.json", "/docs", "/nothing"]
+    for method, paths in (("GET", gets), ("POST", POSTS), ("OPTIONS", POSTS)):
+        for path in paths:
+            answer = client.request(method, path, headers={"origin": "http://evil.example"})
+            assert answer.status_code == 403, path
+            assert not any("access-control" in name for name in answer.headers)
+
+
+def test_an_origin_is_given_once(client: httpx.Client) -> None:
+    own = str(client.base_url).rstrip("/")
+    answer = client.get("/health", headers=[("origin", own), ("origin", "http://evil.example")])
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "a.example", "https://a/b", "https://*.example", ""]
+)
+def test_an_entry_that_is_no_origin_is_named(origin: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check(serve={"origins": ["https://app.example", origin]})
+    assert caught.value.key == "serve.origins"
 
 
 def test_bodies_are_bounded_and_checked(running: Running) -> None:

@@ -72,6 +72,19 @@ def test_clients_need_a_certificate_of_an_authority(tmp_path: Path) -> None:
         assert get(running.url, rotated) == 200
 
 
+def test_a_page_over_http_is_of_another_origin(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    file = issued(authority, tmp_path / "cert.pem")
+    with serving({"tls_cert": str(file)}) as running:
+        url, context = running.url.replace("http:", "https:"), trusting(authority)
+
+        def status(origin: str) -> int:
+            headers = {"origin": origin}
+            return httpx.get(f"{url}/health", headers=headers, verify=context).status_code
+
+        assert [status(url), status(running.url)] == [200, 403]
+
+
 def test_wrong_files_are_named_and_do_not_replace_right_ones(tmp_path: Path) -> None:
     file = issued(trustme.CA(), tmp_path / "cert.pem")
     certificates = Certificates(file)

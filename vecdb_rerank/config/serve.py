@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from vecdb_rerank.config.origins import normal as normal_origin
 from vecdb_rerank.config.section import Section
 from vecdb_rerank.config.serve_mcp import McpSettings
 from vecdb_rerank.config.serve_process import ProcessSettings
@@ -77,8 +78,9 @@ class ServerSettings(ProcessSettings):
     hosts: tuple[str, ...] = ()
     """Names by which callers may address the service (``Host``); ``*`` is any. By default any if
     there are keys, else ``host`` and the names of loopback."""
-    origins: tuple[str, ...] = ()
-    """Origins of web pages that may call the service, beside its own."""
+    origins: tuple[Annotated[str, AfterValidator(normal_origin)], ...] = ()
+    """Origins of web pages that may call the service, beside its own: ``SCHEME://HOST`` or
+    ``SCHEME://HOST:PORT``, without wildcards."""
     max_deadline: float = Field(60.0, gt=0)
     """Seconds that a caller may ask for; without a header, ``policy.deadline`` holds."""
     running: int = Field(64, ge=1)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from vecdb_rerank.config.origins import normal
 from vecdb_rerank.server.errors import ApiError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -49,12 +50,23 @@ def _hostname(host: str) -> str | None:
         return None
 
 
-def check_origin(origin: str | None, host: str, allowed: Collection[str]) -> None:
-    """Raise `ApiError` (403) for a request of a web page that is of another origin."""
-    if origin is None or origin in allowed:
+def check_origin(given: Sequence[str], own: str, allowed: Collection[str] = ()) -> None:
+    """Raise `ApiError` (403) for a request of a web page that is of another origin.
+
+    ``own`` is the origin of the service as the request names it, and ``allowed`` are `normal` ones.
+    Programs send no ``Origin``; a browser sends one.
+    """
+    if not given:
         return
-    if origin.partition("://")[2] != host or not host:
-        raise ApiError(403, "is another site; add it to serve.origins", field="origin")
+    if len(given) != 1:
+        raise ApiError(400, "must be given once", field="origin")
+    try:
+        origin = normal(given[0])
+        if origin in allowed or origin == normal(own):
+            return
+    except ValueError:
+        pass
+    raise ApiError(403, "is another origin; add it to serve.origins", field="origin")
 
 
 def check_content_type(given: str | None) -> None:

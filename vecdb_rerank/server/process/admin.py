@@ -18,7 +18,8 @@ from vecdb_rerank.server.service import Live
 def admin_app(live: Live, host: str) -> Starlette:
     """Return the application with ``/healthz``, ``/readyz`` and ``/metrics`` of ``live``.
 
-    Where it listens on loopback, only the names of ``host`` and loopback may address it.
+    Where it listens on loopback, only the names of ``host`` and loopback may address it. Pages of
+    other origins may not.
     """
     readiness = Readiness(live)
     allowed = (
@@ -46,6 +47,8 @@ def admin_app(live: Live, host: str) -> Starlette:
         async def endpoint(request: Request) -> Response:
             if hosts := request.headers.getlist("host"):  # load balancers may send none
                 security.check_host(hosts, allowed)
+            own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+            security.check_origin(request.headers.getlist("origin"), own)
             answer: Response = await inner(request)
             return answer
 

@@ -64,7 +64,7 @@ class Front:
 
         try:
             with trace_of_caller(headers, exchange.request_id) as exchange.trace_id:
-                self._check(exchange, scope["method"], path, headers)
+                self._check(exchange, scope, path, headers)
                 await self._app(scope, receive, send_on)
         except ClientDisconnect:
             pass
@@ -77,17 +77,16 @@ class Front:
             route = path if path in self._paths else "other"
             access.record(exchange, scope["method"], route, status)
 
-    def _check(self, exchange: Exchange, method: str, path: str, headers: Headers) -> None:
+    def _check(self, exchange: Exchange, scope: Scope, path: str, headers: Headers) -> None:
         service = exchange.service
         security.check_host(headers.getlist("host"), service.hosts)
-        security.check_origin(
-            headers.get("origin"), headers["host"], service.settings.serve.origins
-        )
+        own = f"{scope['scheme']}://{headers['host']}"
+        security.check_origin(headers.getlist("origin"), own, service.settings.serve.origins)
         if path not in _PUBLIC:
             exchange.caller = service.keys.caller(
                 headers.getlist("authorization"), headers.getlist("x-api-key")
             )
-        if method == "POST":
+        if scope["method"] == "POST":
             security.check_content_type(headers.get("content-type"))
         exchange.timeout = exchanges.timeout_of(headers)
 
