@@ -89,6 +89,21 @@ def shown(value: object) -> str:
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
 
 
+_JSON_KINDS = {str: "a string", bool: "true or false", list: "a list", dict: "an object"}
+
+
+def json_kind(value: object) -> str:
+    """Return what ``value`` is in JSON, for messages to callers whose texts must not be repeated.
+
+    Numbers and null are named as they are, anything else by its type.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value!r:.20}"
+    return _JSON_KINDS.get(type(value), "an object")
+
+
 def is_bool(key: str, value: object) -> None:
     """Check that ``value`` is True or False: any non-empty text would count as true."""
     if not isinstance(value, bool):

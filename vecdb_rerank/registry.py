@@ -15,6 +15,7 @@ from vecdb_rerank._optional import missing
 from vecdb_rerank.errors import ConfigurationError
 
 Kind = Literal["connectors", "rerankers", "embedders"]
+_LONGEST = 100  # characters of a name that are compared: it may be a caller's, of any length
 
 
 def names(kind: Kind) -> list[str]:
@@ -42,5 +43,5 @@ def unknown(kind: Kind, name: str) -> str:
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
     """Return a suggestion: the allowed name nearest to ``name``, or all of them."""
-    close = difflib.get_close_matches(name.lower(), allowed, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_LONGEST].lower(), allowed, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"must be one of: {', '.join(allowed)}"

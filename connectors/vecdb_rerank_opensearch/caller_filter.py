@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from vecdb_rerank._checks import shown
+from vecdb_rerank._checks import json_kind
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.registry import nearest
 
@@ -65,14 +65,14 @@ def _places(queries: object, key: str) -> Iterable[tuple[str, object]]:
 def _check(query: object, key: str, allowed: list[str]) -> None:
     if not isinstance(query, Mapping) or len(query) != 1:
         raise ConfigurationError(
-            key, f'must be a query such as {{"term": {{"year": 2024}}}}, got {shown(query)}'
+            key, f'must be a query such as {{"term": {{"year": 2024}}}}, got {json_kind(query)}'
         )
     [(name, parameters)] = query.items()
     key = f"{key}.{name}"
     if name not in allowed:
         raise ConfigurationError(key, f"is not allowed in a filter; {nearest(str(name), allowed)}")
     if not isinstance(parameters, Mapping):
-        raise ConfigurationError(key, f"must be an object, got {shown(parameters)}")
+        raise ConfigurationError(key, f"must be an object, got {json_kind(parameters)}")
     if name in _COMPOUND:
         inner, others = _COMPOUND[name]
         for part, value in parameters.items():

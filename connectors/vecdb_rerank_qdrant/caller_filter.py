@@ -11,6 +11,8 @@ from typing import cast
 
 from qdrant_client.http import models
 
+from vecdb_rerank._checks import json_kind
+from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank_qdrant.queries import native_filter
 
 Given = models.Filter | Mapping[str, object] | None
@@ -22,6 +24,8 @@ def combined(given: object, required: object = None) -> models.Filter | None:
     Each of the two is a condition of its own, so no ``should`` in ``given`` widens ``required``.
     Raises `ConfigurationError` (key ``filter…``) if ``given`` is not a filter.
     """
+    if not isinstance(given, Mapping | models.Filter | None):
+        raise ConfigurationError("filter", f"must be an object, got {json_kind(given)}")
     filters = [native_filter(cast("Given", one)) for one in (required, given)]
     present: list[models.Condition] = [one for one in filters if one is not None]
     return models.Filter(must=present) if present else None

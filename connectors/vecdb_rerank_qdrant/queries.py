@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from qdrant_client.http import models
 
+from vecdb_rerank._checks import shown
 from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.protocols import Vector
 from vecdb_rerank.ranking import branch_weights
@@ -37,6 +38,24 @@ BATCH_NAMES = {
 Encoder = Callable[[str], Any]
 
 
+_PLAIN = ("bool", "int", "str")
+# What is wrong with the JSON of a filter, by pydantic's name for it.
+_PROBLEMS = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "extra_forbidden": "is not a key of a condition",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "missing": "is missing",
+    "model_type": "must be an object",
+    "string_type": "must be a string",
+}
+
+
 def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Filter | None:
     """Return Qdrant's filter, also if it was given as JSON.
 
@@ -55,16 +74,19 @@ def native_filter(given: models.Filter | Mapping[str, Any] | None) -> models.Fil
     if first["loc"][0] not in models.Filter.model_fields:
         raise ConfigurationError(
             "filter",
-            f"has the unknown key {first['loc'][0]!r}; its keys are "
+            f"has the unknown key {shown(first['loc'][0])}; its keys are "
             f"{', '.join(models.Filter.model_fields)}, each with a list of conditions",
         )
     # The path through the JSON, without the names of the types that were tried.
     place = [
         str(part) for part in first["loc"] if str(part).isidentifier() or part.__class__ is int
     ]
-    path = ".".join(["filter", *(part for part in place if not part[:1].isupper())])
-    unknown = first["type"] == "extra_forbidden"
-    raise ConfigurationError(path, "is not a key of a condition" if unknown else first["msg"])
+    path = [part for part in place if not part[:1].isupper() and part not in _PLAIN]
+    problem = _PROBLEMS.get(first["type"], first["msg"])
+    raise ConfigurationError(
+        ".".join(["filter", *path]),
+        problem if place[-1] not in _PLAIN else "must be a string, a number, or true or false",
+    )
 
 
 def fused_here(fusion: Fusion, evidence: bool) -> bool:

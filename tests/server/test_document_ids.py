@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vecdb_rerank.errors import ConfigurationError
+from vecdb_rerank.server.errors import ApiError
 from vecdb_rerank.server.mcp.document_ids import read, written
 
 
@@ -17,9 +17,9 @@ def test_every_id_comes_back_with_its_type(id: int | str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1", "str:", "int:", "int:one", "int:1.5", "int:" + "9" * 30, "x" * 5_000, 1, None]
+    "text", ["", "1", "str:", "int:", "int:one", "int:1.5", "int:" + "9" * 30, "x" * 5_000]
 )
-def test_other_texts_are_refused(text: object) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+def test_other_texts_are_refused(text: str) -> None:
+    with pytest.raises(ApiError) as caught:
         read(text)
-    assert caught.value.key == "id"
+    assert caught.value.field == "id"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -90,6 +91,34 @@ def test_wrong_fields_are_named(searched: Searched) -> None:
     ]
     for body, field in bad:
         assert error(post(searched, body)) == (422, field)
+
+
+PYTHON = re.compile(r"\b(str|int|float|dict|None|True|False|[mM]apping|dictionary)\b")
+WRONG = ["secret", 17, 1.5, True, [], ["secret"], {"secret": 1}, {"must": 3}, {"must": ["secret"]}]
+WRONG += [{"must": [{"key": 3}]}, {"must": [{"key": "year", "match": {"value": []}}]}]
+WRONG += [{"term": "secret"}, {"bool": {"must": "secret"}}, {"terms": {"secret": {}}}]
+
+
+@pytest.mark.parametrize("field", ["query", "k", "limit", "offset", "mode", "filter", "explain"])
+def test_errors_speak_of_json_and_repeat_no_text(searched: Searched, field: str) -> None:
+    for value in WRONG:
+        response = post(searched, {"query": QUERY, field: value})
+        if response.status_code != 200:
+            status, named = error(response)
+            assert status == 422
+            assert named is not None
+            assert named.startswith(field)
+            message = response.json()["message"].removeprefix(named)
+            assert not PYTHON.search(message), message
+            assert "secret" not in message or field == "filter"
+
+
+def test_long_names_of_fields_are_answered_in_short(searched: Searched) -> None:
+    name = "limi" * 1_000_000
+    for body in ({name: 1}, {"filter": {name: 1}}, {"filter": {"must": [{name: 1}]}}):
+        response = post(searched, {"query": QUERY, **body})
+        assert response.status_code == 422
+        assert len(response.content) < 5_000
 
 
 def test_a_body_that_is_not_json_is_refused(searched: Searched) -> None:

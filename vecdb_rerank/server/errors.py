@@ -17,6 +17,7 @@ Shape = Literal["common", "tei"]
 """How errors are written: for Cohere, Jina, vLLM and OpenAI clients together, or as TEI does."""
 Json = dict[str, object]
 
+_NAME = 200  # characters of a field, which a caller may have named
 _TYPE = "invalid_request_error"
 _TYPES = {
     401: "authentication_error",
@@ -54,7 +55,7 @@ class ApiError(Exception):
 
 def wrong(field: str, message: str) -> ApiError:
     """Return the error for a field of the body that is missing or wrong."""
-    return ApiError(422, message, field=field)
+    return ApiError(422, message, field=field if len(field) <= _NAME else f"{field[:_NAME]}…")
 
 
 def as_api_error(error: Exception) -> ApiError:

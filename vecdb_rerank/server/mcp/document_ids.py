@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-from vecdb_rerank._checks import shown
-from vecdb_rerank.errors import ConfigurationError
 from vecdb_rerank.model import HitId
+from vecdb_rerank.server.errors import wrong
 
 _TEXT, _NUMBER = "str:", "int:"
 _DIGITS = re.compile(r"-?\d{1,20}", re.ASCII)
@@ -22,17 +21,11 @@ def written(id: HitId) -> str:
     return f"{_NUMBER if isinstance(id, int) else _TEXT}{id}"
 
 
-def read(text: object) -> HitId:
-    """Return the id that `written` gave as ``text``.
-
-    Raises `ConfigurationError` (key ``id``) for any other text.
-    """
-    if isinstance(text, str) and len(text) <= _MAX:
+def read(text: str) -> HitId:
+    """Return the id that `written` gave as ``text``; raise `ApiError` for any other text."""
+    if len(text) <= _MAX:
         if text.startswith(_TEXT) and len(text) > len(_TEXT):
             return text.removeprefix(_TEXT)
         if _DIGITS.fullmatch(text.removeprefix(_NUMBER)) and text.startswith(_NUMBER):
             return int(text.removeprefix(_NUMBER))
-    raise ConfigurationError(
-        "id",
-        f"must be an id as search returns it, such as int:7 or str:notes.md; got {shown(text)}",
-    )
+    raise wrong("id", "must be an id as search returns it, such as int:7 or str:notes.md")

@@ -11,6 +11,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from vecdb_rerank._checks import json_kind
 from vecdb_rerank.server.errors import ApiError, wrong
 from vecdb_rerank.server.mcp.server import Context, make_server
 from vecdb_rerank.server.requests import fields
@@ -68,10 +69,10 @@ def _check(message: Body) -> None:
     fields.text(message, "method")
     # An id that is neither would be taken for none, and its request for a notification.
     if "id" in message and type(message["id"]) not in (str, int):
-        raise wrong("id", f"must be a string or a whole number, got {fields.kind(message['id'])}")
+        raise wrong("id", f"must be a string or a whole number, got {json_kind(message['id'])}")
     params = message.get("params")
     if params is not None and not isinstance(params, dict):
-        raise wrong("params", f"must be an object, got {fields.kind(params)}")
+        raise wrong("params", f"must be an object, got {json_kind(params)}")
 
 
 def _plain(scope: Scope, body: bytes) -> Scope:

@@ -19,7 +19,6 @@ from mcp.types import (
     Tool,
 )
 
-from vecdb_rerank._checks import check_names
 from vecdb_rerank._version import __version__
 from vecdb_rerank.search.core import PAGE
 from vecdb_rerank.server.checks.admission import CallerDeadline
@@ -27,9 +26,10 @@ from vecdb_rerank.server.errors import ApiError, as_api_error
 from vecdb_rerank.server.mcp import document_ids
 from vecdb_rerank.server.mcp import results as mcp_results
 from vecdb_rerank.server.mcp.tools import tools
+from vecdb_rerank.server.requests import fields
 from vecdb_rerank.server.requests.exchange import Exchange
 from vecdb_rerank.server.search import searching
-from vecdb_rerank.server.search.body import SearchRequest, errors_of_request
+from vecdb_rerank.server.search.body import SearchRequest
 from vecdb_rerank.server.service import Service
 
 log = logging.getLogger("vecdb_rerank")
@@ -78,18 +78,16 @@ async def _call(
 
 async def _search(exchange: Exchange, arguments: Arguments, deadline: CallerDeadline) -> str:
     service, settings = exchange.service, exchange.service.settings.serve.mcp
-    with errors_of_request(None):
-        check_names(arguments, ("query", "filter", "limit"))
-        asked = SearchRequest.of({"limit": _results(service), **arguments}, max_k=_most(service))
+    fields.check_names(arguments, ("query", "filter", "limit"))
+    asked = SearchRequest.of({"limit": _results(service), **arguments}, max_k=_most(service))
     found = await searching.search(service, exchange.caller, asked, deadline)
     return mcp_results.search_result(found, settings)
 
 
 async def _fetch(exchange: Exchange, arguments: Arguments, deadline: CallerDeadline) -> str:
     service = exchange.service
-    with errors_of_request(None):
-        check_names(arguments, ("id",))
-        wanted = document_ids.read(arguments.get("id"))
+    fields.check_names(arguments, ("id",))
+    wanted = document_ids.read(fields.text(arguments, "id"))
     found = await searching.document(service, exchange.caller, wanted, deadline)
     if found is None:
         raise ApiError(404, "no such document: use an id that search returned", field="id")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from vecdb_rerank._checks import json_kind
 from vecdb_rerank.server.errors import wrong
 from vecdb_rerank.server.requests import fields
 from vecdb_rerank.server.requests.fields import Body
@@ -84,7 +86,7 @@ def cut_of(body: Body) -> Cut:
 
 
 def _side(body: Body, name: str) -> Side:
-    return "left" if fields.one_of(body, name, "right", "left") == "left" else "right"
+    return fields.one_of(body, name, get_args(Side)) or "right"
 
 
 def _documents(body: Body, most: int) -> Sequence[Document]:
@@ -92,6 +94,6 @@ def _documents(body: Body, most: int) -> Sequence[Document]:
     for n, document in enumerate(found):
         if type(document) is not str and not isinstance(document, dict):
             raise wrong(
-                f"documents.{n}", f"must be a string or an object, got {fields.kind(document)}"
+                f"documents.{n}", f"must be a string or an object, got {json_kind(document)}"
             )
     return found  # type: ignore[return-value]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from typing import Literal, Self, cast, get_args
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
+from typing import Self, get_args
 
 import orjson
 
-from vecdb_rerank._checks import check_names, integer, is_bool, is_mapping, one_of
+from vecdb_rerank._checks import json_kind
 from vecdb_rerank.errors import ConfigurationError
-from vecdb_rerank.request import MAX_K, Mode, check_query
+from vecdb_rerank.request import MAX_K, Mode
 from vecdb_rerank.server.errors import wrong
 from vecdb_rerank.server.json_text import MAX_DEPTH, is_deep
+from vecdb_rerank.server.requests import fields
+from vecdb_rerank.server.requests.fields import Body
 
 MAX_OFFSET = MAX_K
 MAX_QUERY = 10_000  # characters; no embedder or reranker reads more
@@ -35,68 +38,51 @@ class SearchRequest:
     explain: bool = False
 
     @classmethod
-    def of(cls, body: object, *, max_k: int = MAX_K) -> Self:
-        """Return the search that ``body`` describes; keys that are null count as missing.
+    def of(cls, body: Body, *, max_k: int = MAX_K) -> Self:
+        """Return the search that ``body`` describes; fields that are null count as missing.
 
-        Raises `ConfigurationError`, whose key is the field, for one that is unknown or wrong.
-        ``max_k`` is the highest ``k`` and ``limit``.
+        Raises `ApiError` that names the field which is unknown or wrong. ``max_k`` is the highest
+        ``k`` and ``limit``.
         """
-        is_mapping("body", body, "field")
-        given = {name: value for name, value in cast(_Body, body).items() if value is not None}
-        check_names(given, FIELDS)
-        check_query(query := given.get("query"))
-        query = cast(str, query)
-        if len(query) > MAX_QUERY:
-            raise ConfigurationError(
-                "query", f"must be at most {MAX_QUERY:,} characters, got {len(query):,}"
-            )
-        if (mode := given.get("mode")) is not None:
-            one_of("mode", mode, get_args(Mode))
-        is_bool("explain", explain := given.get("explain", False))
+        fields.check_names({k: v for k, v in body.items() if v is not None}, _FIELDS)
         return cls(
-            query=query,
-            k=_count("k", given.get("k"), max_k),
-            limit=_count("limit", given.get("limit"), max_k),
-            offset=integer("offset", given.get("offset", 0), 0, MAX_OFFSET),
-            mode=cast(Mode | None, mode),
-            filter=_filter(given.get("filter")),
-            explain=bool(explain),
+            query=fields.text(body, "query", MAX_QUERY),
+            k=fields.count(body, "k", 1, max_k),
+            limit=fields.count(body, "limit", 1, max_k),
+            offset=fields.count(body, "offset", 0, MAX_OFFSET) or 0,
+            mode=fields.one_of(body, "mode", get_args(Mode)),
+            filter=_filter(body),
+            explain=fields.flag(body, "explain"),
         )
 
 
-FIELDS = frozenset(field.name for field in fields(SearchRequest))
+_FIELDS = frozenset(field.name for field in fields_of(SearchRequest))
 
 
 @contextmanager
-def errors_of_request(known: Collection[str] | None = FIELDS) -> Iterator[None]:
+def errors_of_request() -> Iterator[None]:
     """Raise `ApiError` (422) for a `ConfigurationError` of the block that is about a request.
 
-    Its key is one of the ``known`` fields or a place in one; with None, every one is.
+    Its key is a field of a search, or a place in one.
     """
     try:
         yield
     except ConfigurationError as error:
-        if known is not None and error.key.partition(".")[0] not in known:
+        if error.key.partition(".")[0] not in _FIELDS:
             raise
         raise wrong(error.key, error.problem) from error
 
 
-_Body = Mapping[str, object]
-
-
-def _count(key: Literal["k", "limit"], given: object, most: int) -> int | None:
-    return None if given is None else integer(key, given, 1, most)
-
-
-def _filter(given: object) -> Mapping[str, object] | list[object] | None:
+def _filter(body: Body) -> Mapping[str, object] | list[object] | None:
+    given = body.get("filter")
     if given is None:
         return None
     if not isinstance(given, dict | list):
-        raise ConfigurationError("filter", "must be an object, or a list of objects")
+        raise wrong("filter", f"must be an object, or a list of objects, got {json_kind(given)}")
     if is_deep(given):
-        raise ConfigurationError("filter", f"must not be nested more than {MAX_DEPTH} levels deep")
+        raise wrong("filter", f"must not be nested more than {MAX_DEPTH} levels deep")
     try:
         orjson.dumps(given)
     except TypeError as error:  # lone surrogates, or numbers of more than 64 bits
-        raise ConfigurationError("filter", f"no database reads it: {error}") from None
+        raise wrong("filter", f"no database reads it: {error}") from None
     return given

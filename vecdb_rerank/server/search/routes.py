@@ -11,7 +11,7 @@ from vecdb_rerank.server.requests.exchange import exchange_of
 from vecdb_rerank.server.requests.reading import json_object
 from vecdb_rerank.server.requests.replies import JsonResponse
 from vecdb_rerank.server.search import searching
-from vecdb_rerank.server.search.body import SearchRequest, errors_of_request
+from vecdb_rerank.server.search.body import SearchRequest
 
 
 async def search(request: Request) -> JsonResponse:
@@ -24,8 +24,7 @@ async def search(request: Request) -> JsonResponse:
     serve = service.settings.serve
     whole = _flag(request.query_params.get("outcome"))
     body = await json_object(request, serve.max_body_bytes)
-    with errors_of_request(None):
-        asked = SearchRequest.of(body, max_k=serve.max_k)
+    asked = SearchRequest.of(body, max_k=serve.max_k)
     deadline = exchange.deadline(service.settings.policy.deadline)
 
     async def work() -> searching.Found:
