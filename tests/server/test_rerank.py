@@ -114,6 +114,25 @@ def test_tokens_are_limited(running: Running) -> None:
     assert running.words.calls[-1] == ("undo a", ["three four"])
 
 
+@pytest.mark.parametrize("path", ["/v1/rerank", "/rerank", "/score"])
+def test_no_limit_of_tokens_is_written_as_vllm_writes_it(running: Running, path: str) -> None:
+    body: dict[str, object] = {**BODY, "documents": ["one two three four"]}
+    if path == "/score":
+        body = {"text_1": QUERY, "text_2": ["one two three four"]}
+    for unlimited in (
+        {"truncate_prompt_tokens": -1},
+        {"truncate_prompt_tokens": None},
+        {"truncate_prompt_tokens": 10_000},
+        {"max_tokens_per_doc": 0, "max_tokens_per_query": 0},
+    ):
+        assert running.client.post(path, json={**body, **unlimited}).status_code == 200
+        assert running.words.calls[-1] == (QUERY, ["one two three four"])
+    for wrong in (0, -2, 1.5, "7"):
+        answer = running.client.post(path, json={**body, "truncate_prompt_tokens": wrong})
+        assert answer.status_code == 422
+        assert answer.json()["error"]["param"] == "truncate_prompt_tokens"
+
+
 def test_infinity_s_clients_get_documents_as_strings() -> None:
     with serving({"document": "string", "url_prefix": "/own/"}) as running:
         answer = running.client.post("/rerank", json={**BODY, "return_documents": True}).json()
@@ -169,7 +188,7 @@ def test_the_next_reranker_answers_if_one_fails_and_an_outage_is_said() -> None:
         ("top_n", True, "top_n"),
         ("return_documents", "yes", "return_documents"),
         ("rank_fields", "title", "rank_fields"),
-        ("max_tokens_per_doc", 0, "max_tokens_per_doc"),
+        ("max_tokens_per_doc", -1, "max_tokens_per_doc"),
         ("truncation_side", "middle", "truncation_side"),
         ("instruction", [], "instruction"),
         ("model", {}, "model"),

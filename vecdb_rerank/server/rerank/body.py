@@ -75,12 +75,18 @@ def parse_tei(body: Body, most: int) -> RerankRequest:
 
 
 def cut_of(body: Body) -> Cut:
-    """Return how much of the texts the body says to read; vLLM's -1 is the model's own limit."""
+    """Return how much of the texts the body says to read.
+
+    By vLLM's rules, -1 tokens together are the model's own limit and 0 are none, which nothing can
+    be read of; 0 tokens of a document or a query are no limit.
+    """
     together = fields.count(body, "truncate_prompt_tokens", -1)
+    if together == 0:
+        raise wrong("truncate_prompt_tokens", "must be -1 or a whole number from 1, got 0")
     return Cut(
-        document=fields.count(body, "max_tokens_per_doc", 1),
-        query=fields.count(body, "max_tokens_per_query", 1),
-        together=together if together and together > 0 else None,
+        document=fields.count(body, "max_tokens_per_doc") or None,
+        query=fields.count(body, "max_tokens_per_query") or None,
+        together=None if together == -1 else together,
         side=_side(body, "truncation_side"),
     )
 
