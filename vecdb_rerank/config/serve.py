@@ -30,7 +30,8 @@ class KeySettings(Section):
     name: str = Field("", max_length=64)
     """What logs call the caller; by default ``key-N``, by its place in the list."""
     models: tuple[str, ...] = ()
-    """The names of the models that it may use; by default all."""
+    """The names of the models that it may use; by default all. Requests without a name use the
+    default model if it is listed, else the first one."""
     collection: str | None = Field(None, min_length=1)
     """The collection that it searches instead of ``backend.collection``."""
     filter: dict[str, object] | None = None

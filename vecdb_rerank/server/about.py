@@ -17,13 +17,15 @@ _TOKENS = 512  # what most cross-encoders read
 
 
 async def models(request: Request) -> Response:
-    """List the models that the caller may use, in OpenAI's shape; an alias names its ``root``."""
+    """List the models that the caller may use, in OpenAI's shape; an alias names its ``root``.
+
+    The first one is that of requests without a name.
+    """
     exchange = exchange_of(request)
     found: list[Json] = []
-    for model in exchange.service.models:
-        if exchange.caller.may_use(model.name):
-            names = (model.name, *(alias for alias in model.aliases if alias != "*"))
-            found += [_model(name, model) for name in names]
+    for model in exchange.service.models.usable(exchange.caller):
+        names = (model.name, *(alias for alias in model.aliases if alias != "*"))
+        found += [_model(name, model) for name in names]
     return JsonResponse({"object": "list", "data": found})
 
 
@@ -39,7 +41,7 @@ def _model(name: str, model: Model) -> Json:
 
 
 async def info(request: Request) -> Response:
-    """Describe the default model as text-embeddings-inference does."""
+    """Describe the caller's default model as text-embeddings-inference does."""
     exchange = exchange_of(request)
     serve = exchange.service.settings.serve
     model = exchange.service.models.find(None, exchange.caller)

@@ -75,15 +75,29 @@ class Models:
         return {model.chain for model in self._all}
 
     def find(self, name: str | None, caller: Caller) -> Model:
-        """Return the model of a request; without a name, the default.
+        """Return the model of a request; without a name, the first one of `usable`.
 
         Raises `ApiError` (404) for a name that none has, or whose model the caller may not use.
         """
-        found = self._by_name.get(name, self._by_name.get("*")) if name else self.default
-        if found is None or not caller.may_use(found.name):
-            known = ", ".join(model.name for model in self._all if caller.may_use(model.name))
+        usable = self.usable(caller)
+        if name:
+            named = self._by_name.get(name, self._by_name.get("*"))
+            found = named if named in usable else None
+        else:
+            found = usable[0] if usable else None
+        if found is None:
+            known = ", ".join(model.name for model in usable)
             raise ApiError(404, f"must be one of: {known or 'none'}", field="model")
         return found
+
+    def usable(self, caller: Caller) -> list[Model]:
+        """Return the models that a caller may use; first the one that it gets without a name.
+
+        That is the default, or else the first one that its key lists.
+        """
+        first = [self.default.name, *caller.models]
+        found = [model for model in self._all if caller.may_use(model.name)]
+        return sorted(found, key=lambda m: first.index(m.name) if m.name in first else len(first))
 
 
 def _chain(settings: Settings, section: ModelSettings, where: str) -> Chain:
