@@ -19,6 +19,7 @@ QUERY = "undo a commit"
 DOCUMENTS = ["one banana", "how to undo a commit", "undo it"]
 BODY = {"model": "rerank-v3.5", "query": QUERY, "documents": DOCUMENTS}
 ORDER = [1, 2, 0]
+KEY = "0123456789abcdef-one"
 
 
 def order(results: list[dict[str, object]]) -> list[object]:
@@ -200,6 +201,46 @@ def test_a_wrong_field_is_named(
     answer = client.post("/v1/rerank", json={**BODY, field: value})
     assert answer.status_code == 422
     assert answer.json()["error"]["param"] == named
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"query": NaN}', b'{"documents": [}'])
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank", "/v1/score", "/score"])
+def test_what_is_no_json_object_has_the_error_of_its_path(
+    client: httpx.Client, path: str, content: bytes
+) -> None:
+    answer = client.post(path, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == (422 if content == b"[]" else 400)
+    assert_shape(answer, tei=path == "/rerank")
+
+
+def test_the_body_says_whose_error_it_is() -> None:
+    keys = [{"key": KEY, "rate": 1_000}]
+    with serving({"keys": keys, "max_body_bytes": 1_000}) as running:
+
+        def refused(body: object, status: int, *, tei: bool, **more: str) -> None:
+            headers = {"authorization": f"Bearer {KEY}", **more}
+            answer = running.client.post("/rerank", json=body, headers=headers)
+            assert answer.status_code == status
+            assert_shape(answer, tei=tei)
+
+        refused({"query": QUERY, "documents": [1]}, 422, tei=False)
+        refused({"query": QUERY}, 422, tei=False)
+        refused({"texts": [1], "query": QUERY}, 422, tei=True)
+        refused({"texts": ["a"], "documents": [1], "query": QUERY}, 422, tei=False)
+        # Before the body was read:
+        refused({"query": QUERY, "documents": ["x" * 1_000]}, 413, tei=True)
+        refused(BODY, 401, tei=True, authorization="Bearer another-key-of-nobody")
+        refused(BODY, 415, tei=True, **{"content-type": "text/plain"})
+        refused(BODY, 415, tei=True, **{"content-encoding": "gzip"})
+
+
+def assert_shape(answer: httpx.Response, *, tei: bool) -> None:
+    body = answer.json()
+    if tei:
+        assert set(body) == {"error", "error_type"}
+        assert isinstance(body["error"], str)
+    else:
+        assert set(body) == {"id", "message", "detail", "error"}
 
 
 def test_no_or_too_many_documents() -> None:

@@ -21,6 +21,9 @@ from vecdb_rerank.server.service import Live, Service
 log = logging.getLogger("vecdb_rerank")
 _GONE = 499  # logged for a client that went away before its answer
 _PUBLIC = ("/health", "/openapi.json", "/docs")
+# Whose errors have the shape of text-embeddings-inference; at /rerank until a body was read that is
+# not TEI's. Before, nothing tells the clients apart: TEI's read the sentence in `error`, which is
+# an object in the common shape, and the others go by the status.
 _OF_TEI = ("/rerank", "/info", "/health")
 
 
