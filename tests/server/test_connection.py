@@ -35,6 +35,7 @@ def test_what_is_well_formed_is_answered(running: Running) -> None:
         head(LENGTH, CLOSE, path="http://localhost/v1/rerank") + BODY,
         head(LENGTH, "Connection: close, Upgrade", "Upgrade: h2c") + BODY,  # as Java's client
         head("Transfer-Encoding: chunked", CLOSE) + CHUNKED[:-2] + b"Authorization: x\r\n\r\n",
+        head("Transfer-Encoding: chunked", "Connection: close, Upgrade", "Upgrade: h2c") + CHUNKED,
     ):
         assert statuses(answered(running.url, request)) == [200]
 

@@ -26,6 +26,7 @@ from vecdb_rerank.server.network.limits import (
     Limits,
     RefusedError,
 )
+from vecdb_rerank.server.network.parser import Parser
 from vecdb_rerank.server.network.transport import ClosedGently, OneByOne
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ class Connection(HttpToolsProtocol):
         self._body = 0  # bytes of the body so far
         self._answering: RequestResponseCycle | None = None
         self._keep_alive = True
-        self._skipped = b""  # what says where a body ends that httptools skips
-        self._quiet = False  # while a new parser is told of a body
+        self.parser = Parser(self)  # type: ignore[assignment]  # it has what uvicorn calls
 
     def _later(self) -> float:
         return self.loop.time() + self._limits.patience
@@ -102,7 +102,7 @@ class Connection(HttpToolsProtocol):
             self._phase, self._until = _Phase.HEAD, self._later()
         events = self._events
         try:
-            self._parse(data)
+            self.parser.feed_data(data)
         except httptools.HttpParserError as error:
             why = error.__context__
             self._refuse(
@@ -115,26 +115,6 @@ class Connection(HttpToolsProtocol):
             self._head += len(data)
             if self._head > MAX_HEAD:
                 self._refuse(RefusedError(431, f"a line has more than {MAX_HEAD} bytes"))
-
-    def _parse(self, data: bytes) -> None:
-        while data:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as offered:  # such as h2c; it need not be taken
-                data = data[offered.args[0] :]
-                if self._skipped:
-                    self._read_body(self._skipped)
-            else:
-                return
-
-    def _read_body(self, framing: bytes) -> None:
-        """Let a new parser read a body: httptools skips that of a request with ``Upgrade``."""
-        self.parser = httptools.HttpRequestParser(self)
-        self._quiet, self._skipped = True, b""
-        try:
-            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
-        finally:
-            self._quiet = False
 
     def pause_writing(self) -> None:
         """Begin to wait for a client that does not read."""
@@ -150,8 +130,6 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
-        if self._quiet:
-            return
         super().on_message_begin()
         self._events += 1
         self._head = 0
@@ -160,15 +138,11 @@ class Connection(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Count the bytes of the target."""
-        if self._quiet:
-            return
         self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count the bytes of a header; trailers are counted, and ignored."""
-        if self._quiet:
-            return
         self._count(len(name) + len(value) + 4)
         if self._phase is _Phase.HEAD:
             super().on_header(name, value)
@@ -181,8 +155,6 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Check the head, and begin the request."""
-        if self._quiet:
-            return
         self._events += 1
         version, method = self.parser.get_http_version(), self.parser.get_method()
         if (problem := head.problem(version, method, self.url, self.headers)) is not None:
@@ -211,9 +183,6 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for the answer."""
         self._events += 1
-        if self.parser.should_upgrade() and (skipped := head.framing(self.headers)):
-            self._skipped = skipped
-            return
         self._phase, self._until = _Phase.ANSWER, math.inf
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._keep_alive and not self._limits.draining

@@ -33,14 +33,6 @@ def problem(version: str, method: bytes, target: bytes, headers: Headers) -> str
     return None
 
 
-def framing(headers: Headers) -> bytes:
-    """Return the header that says where the body ends; nothing if there is no body."""
-    for name, value in headers:
-        if name in (b"content-length", b"transfer-encoding"):
-            return name + b": " + value
-    return b""
-
-
 def _absolute(target: bytes, hosts: list[bytes]) -> str | None:
     """Return the problem of an absolute-form target, which a client may send instead of a path."""
     try:
