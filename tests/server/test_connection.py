@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -121,6 +122,44 @@ def test_what_stalls_is_ended(impatient: Running, sent: bytes) -> None:
     answer = answered(impatient.url, sent)
     assert statuses(answer) == [408]
     assert b"connection: close" in answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (head(LENGTH) + BODY[:-1], 408),
+        (head("Transfer-Encoding: chunked") + CHUNKED[:-2], 408),
+        (head("Transfer-Encoding: chunked") + CHUNKED[:-5] + b"nonsense\r\n", 400),
+        (head(LENGTH, path="/rerank") + BODY[:-1], 408),
+        (head(LENGTH, path="/mcp") + BODY[:-1], 408),
+    ],
+    ids=["body", "chunks", "wrong chunk", "body of TEI's path", "body of MCP"],
+)
+def test_a_body_that_does_not_come_right_is_logged_as_its_client_is_told(
+    impatient: Running, caplog: pytest.LogCaptureFixture, sent: bytes, status: int
+) -> None:
+    caplog.set_level(logging.INFO, "vecdb_rerank.access")
+    with_id = sent.replace(b"\r\n", b"\r\nX-Request-Id: mine\r\nAccept: */*\r\n", 1)
+    answer = answered(impatient.url, with_id)
+    assert statuses(answer) == [status]
+    assert b"x-request-id: mine" in answer
+    assert (b"error_type" in answer) is (b"POST /rerank" in sent)
+    while not caplog.records:
+        time.sleep(0.002)
+    [line] = [json.loads(record.getMessage()) for record in caplog.records]
+    assert (line["status"], line["request_id"]) == (status, "mine")
+
+
+def test_a_client_that_goes_away_within_its_body_is_logged_as_gone(
+    impatient: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "vecdb_rerank.access")
+    with connected(impatient.url) as connection:
+        connection.sendall(head(LENGTH) + BODY[:-1])
+    while not caplog.records:
+        time.sleep(0.002)
+    [line] = [json.loads(record.getMessage()) for record in caplog.records]
+    assert line["status"] == 499
 
 
 def test_dripping_a_head_does_not_prolong_it(impatient: Running) -> None:

@@ -28,8 +28,10 @@ from vecdb_rerank.server.network.limits import (
 )
 from vecdb_rerank.server.network.parser import Parser
 from vecdb_rerank.server.network.transport import ClosedGently, OneByOne
+from vecdb_rerank.server.requests import exchange
 
 if TYPE_CHECKING:
+    from starlette.types import Scope
     from uvicorn import Config
     from uvicorn._types import ASGI3Application
     from uvicorn.server import ServerState
@@ -240,18 +242,22 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, refused: RefusedError) -> None:
         """Answer with an error, if it can be told whose it is, and close the connection."""
-        self._limits.refused(refused.status)
-        answering = self._answering
-        if answering is not None and not answering.response_complete:
-            if answering is not self.cycle or not answering.more_body:
-                self._end_with_those_before(answering)
-                return
+        answering, headers = self._answering, self.server_state.default_headers
+        if answering is None or answering.response_complete:
+            self._limits.refused(refused.status)
+            self.transport.write(refused.answer(headers))
+        elif answering is not self.cycle or not answering.more_body:
+            self._limits.refused(refused.status)
+            self._end_with_those_before(answering)
+            return
+        else:  # its body
             answering.disconnected = True
             answering.message_event.set()
             if answering.response_started:
                 self.transport.abort()
                 return
-        self.transport.write(refused.answer(self.server_state.default_headers))
+            told = exchange.refuse(cast("Scope", answering.scope), refused.status)
+            self.transport.write(refused.answer(headers, *told))
         self.close_gently()
 
     def _end_with_those_before(self, answering: RequestResponseCycle) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from vecdb_rerank.server.errors import ApiError, error_body
+from vecdb_rerank.server.errors import ApiError, Shape, error_body
 
 MAX_HEAD = 64 * 1024  # bytes of request line and headers, as of trailers
 MIN_RATE = 4096  # bytes per second of a body, on average
@@ -23,7 +23,8 @@ class Limits:
 
     ``patience`` is the seconds for a head, for progress of a body, and for progress of a client
     that reads an answer. While ``draining``, each answer is the last one of its connection.
-    ``refused`` is called with the status of each refusal.
+    ``refused`` is called with the status of each refusal of a connection, or of a request that has
+    not begun.
     """
 
     connections: int = 1000
@@ -39,10 +40,15 @@ class RefusedError(Exception):
         super().__init__(message)
         self.status = status
 
-    def answer(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """Return the whole answer with these further ``headers``."""
-        request_id = str(uuid.uuid4())
-        _, content = error_body(ApiError(self.status, str(self)), "common", request_id)
+    def answer(
+        self,
+        headers: Iterable[tuple[bytes, bytes]],
+        shape: Shape = "common",
+        request_id: str | None = None,
+    ) -> bytes:
+        """Return the whole answer with these further ``headers``; by default, with a new id."""
+        request_id = request_id or str(uuid.uuid4())
+        _, content = error_body(ApiError(self.status, str(self)), shape, request_id)
         body = orjson.dumps(content)
         lines = (
             *(name + b": " + value for name, value in headers),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Scope
 
@@ -20,7 +21,8 @@ from vecdb_rerank.server.errors import ApiError, Shape
 if TYPE_CHECKING:
     from vecdb_rerank.server.service import Service
 
-_KEY = "vecdb_rerank.exchange"  # in the scope of ASGI
+# In the scope of ASGI.
+_KEY, _REFUSED = "vecdb_rerank.exchange", "vecdb_rerank.refused"
 _REQUEST_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _TIMEOUTS = ("x-request-timeout-ms", "x-envoy-expected-rq-timeout-ms")
 
@@ -58,6 +60,24 @@ def exchange_of(request: Request) -> Exchange:
     """Return the exchange of a request."""
     found: Exchange = request.scope[_KEY]
     return found
+
+
+def refuse(scope: Scope, status: int) -> tuple[Shape, str]:
+    """Note that its connection answers a request with ``status``: its body does not come right.
+
+    Return the shape of the answer, and the id of the request.
+    """
+    scope[_REFUSED] = status
+    found: Exchange | None = scope.get(_KEY)
+    if found is None:  # the application has not seen it yet
+        return "common", request_id_of(Headers(scope=scope))
+    return found.shape, found.request_id
+
+
+def refused(scope: Scope) -> int | None:
+    """Return the status with which the connection answered a request, None if it did not."""
+    status: int | None = scope.get(_REFUSED)
+    return status
 
 
 def request_id_of(headers: Mapping[str, str]) -> str:
