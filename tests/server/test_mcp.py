@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -158,6 +159,20 @@ async def test_a_long_search_reports_progress(searched: Searched, mode: str) -> 
         result = await client.call_tool("search", arguments, progress_callback=on_progress)
     assert not result.is_error
     assert reports
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_search_of_an_agent_that_has_gone_ends(searched: Searched, mode: str) -> None:
+    words = searched.running.words
+    words.go.clear()
+    while words.started.acquire(blocking=False) or words.ended.acquire(blocking=False):
+        pass  # of searches before
+    async with agent(searched, mode=mode) as client:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5):
+                await client.call_tool("search", {"query": f"{SLOW} {QUERY}"})
+    assert words.started.acquire(timeout=5)
+    assert words.ended.acquire(timeout=2)  # sooner than it would by itself
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,8 +15,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from vecdb_rerank.flow.deadline import Deadline
-from vecdb_rerank.flow.drivers import run_async
-from vecdb_rerank.flow.steps import Flow
 from vecdb_rerank.server.errors import ApiError
 
 T = TypeVar("T")
@@ -49,8 +47,8 @@ class Gate:
         self.waiting = 0
 
     @asynccontextmanager
-    async def turn(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Wait for a turn, which ends with the block.
+    async def turn(self, deadline: CallerDeadline) -> AsyncIterator[None]:
+        """Wait for a turn, which ends with the block; if that is cancelled, the caller has gone.
 
         Raises `ApiError`: 429 at once if the queue is full, 503 if ``deadline`` passes in it.
         """
@@ -60,10 +58,13 @@ class Gate:
             await self._turns.acquire()  # at once
         try:
             yield
+        except asyncio.CancelledError:
+            deadline.gone.set()
+            raise
         finally:
             self._turns.release()
 
-    async def _wait(self, deadline: Deadline) -> None:
+    async def _wait(self, deadline: CallerDeadline) -> None:
         if self.waiting >= self._queue:
             raise ApiError(429, "too many requests are waiting", retry_after=1)
         left = deadline.remaining()
@@ -77,24 +78,13 @@ class Gate:
             self.waiting -= 1
 
 
-async def in_turn(receive: Receive, gate: Gate, deadline: CallerDeadline, flow: Flow[T]) -> T:
-    """Run ``flow`` when it is its turn, and return its value; see `while_connected`."""
+async def in_turn(
+    receive: Receive, gate: Gate, deadline: CallerDeadline, work: Callable[[], Awaitable[T]]
+) -> T:
+    """Do ``work`` when it is its turn, and return its result.
 
-    async def work() -> T:
-        async with gate.turn(deadline):
-            return await run_async(flow)
-
-    try:
-        return await while_connected(receive, work())
-    except (ClientDisconnect, asyncio.CancelledError):
-        deadline.gone.set()
-        raise
-
-
-async def while_connected(receive: Receive, work: Coroutine[object, object, T]) -> T:
-    """Return the result of ``work``; cancel it, and raise `ClientDisconnect`, if the client goes.
-
-    The body of the request must have been read.
+    If the client goes, the work is cancelled, and `ClientDisconnect` raised. The body of the
+    request must have been read. Raises what `Gate.turn` raises.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -108,7 +98,8 @@ async def while_connected(receive: Receive, work: Coroutine[object, object, T]) 
 
     watching = asyncio.ensure_future(watch())
     try:
-        return await work
+        async with gate.turn(deadline):
+            return await work()
     except asyncio.CancelledError:
         if gone and not task.uncancel():  # nobody else cancelled it as well
             raise ClientDisconnect from None

@@ -7,6 +7,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
+from vecdb_rerank.flow.drivers import run_async
 from vecdb_rerank.flow.steps import together
 from vecdb_rerank.server.checks.admission import in_turn
 from vecdb_rerank.server.models import Model
@@ -63,8 +64,8 @@ async def _scored(
 ) -> tuple[Model, Scored]:
     model = exchange.service.models.find(asked.model, exchange.caller)
     deadline = exchange.deadline(model.policy.deadline)
-    flow = score(model, asked, deadline)
-    return model, await in_turn(request.receive, exchange.service.gate, deadline, flow)
+    work = partial(run_async, score(model, asked, deadline))
+    return model, await in_turn(request.receive, exchange.service.gate, deadline, work)
 
 
 async def score_pairs(request: Request) -> Response:
@@ -90,7 +91,8 @@ async def score_pairs(request: Request) -> Response:
         )
         for query, own in places.items()
     ]
-    parts = await in_turn(request.receive, exchange.service.gate, deadline, together(flows))
+    work = partial(run_async, together(flows))
+    parts = await in_turn(request.receive, exchange.service.gate, deadline, work)
     scores = [0.0] * len(asked.documents)
     for own, part in zip(places.values(), parts, strict=True):
         for n, value in zip(own, part.raw if asked.raw else part.relevance, strict=True):

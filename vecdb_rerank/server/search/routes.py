@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.requests import Request
 
-from vecdb_rerank.server.checks.admission import while_connected
+from vecdb_rerank.server.checks.admission import in_turn
 from vecdb_rerank.server.errors import ApiError
 from vecdb_rerank.server.requests import outcome_report
 from vecdb_rerank.server.requests.exchange import exchange_of
@@ -26,12 +28,8 @@ async def search(request: Request) -> JsonResponse:
     body = await json_object(request, serve.max_body_bytes)
     asked = SearchRequest.of(body, max_k=serve.max_k)
     deadline = exchange.deadline(service.settings.policy.deadline)
-
-    async def work() -> searching.Found:
-        async with service.gate.turn(deadline):
-            return await searching.search(service, caller, asked, deadline)
-
-    found = await while_connected(request.receive, work())
+    work = partial(searching.search, service, caller, asked, deadline)
+    found = await in_turn(request.receive, service.gate, deadline, work)
     chain = service.models.default.chain
     headers = outcome_report.headers(found.outcome, [one.name for one in chain.rerankers])
     if not whole:

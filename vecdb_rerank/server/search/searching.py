@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,9 +80,6 @@ async def search(
         if asked.filter is not None and store.is_refused(error.__cause__):
             problem = f"{store.name} refused it: check its clauses and the types of its fields"
             raise ApiError(422, problem, field="filter") from error
-        raise
-    except asyncio.CancelledError:
-        deadline.gone.set()  # a local model stops at its next batch
         raise
     return Found(connector, response, outcomes[-1], time.monotonic() - began)
 
