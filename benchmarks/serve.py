@@ -4,10 +4,18 @@
 with a reranker that answers at once, one request after the other. "throughput" counts the requests
 per second that clients get of the bundled cross-encoder: in one process without HTTP (engine),
 from `vecdb-rerank serve`, and from FastAPI around the same weights (fastapi). Clients are a process
-of their own, and the three take turns. "health" is the time of GET /health, alone and beside 16
+of their own, and they take turns. "health" is the time of GET /health, alone and beside 16
 clients whose reranks keep all cores busy.
 
     python -m benchmarks.serve [--clients 64] [--documents 4] [--seconds 6] [--rounds 2]
+        [--infinity infinity/bin/infinity_emb]
+
+``--infinity`` adds the server of that name, with the same int8 file (infinity-int8) and with the
+weights converted to float32 (infinity). It needs older libraries, in an environment of its own:
+
+    uv venv infinity
+    uv pip install --python infinity 'infinity-emb[torch,server]' 'optimum[onnxruntime]<2' \
+        'transformers<4.49' 'torch==2.6.0' 'pyarrow<20' onnx
 """
 
 from __future__ import annotations
@@ -16,6 +24,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -24,7 +33,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,8 +41,10 @@ import httpx
 import uvloop
 from pydantic import BaseModel
 
+from benchmarks.checkpoints import minilm
 from vecdb_rerank import Deadline, OnnxReranker, Policy, Scores
 from vecdb_rerank.flow.drivers import run_async
+from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
 from vecdb_rerank.protocols import BaseReranker
 from vecdb_rerank.resilience.chain import Chain
 
@@ -138,16 +149,34 @@ def fastapi(port: int) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error")
 
 
+def infinity(program: str, model: Path) -> dict[str, list[str]]:
+    """Return the commands of Infinity's server by name, and write their ``model``.
+
+    Its ONNX engine finds a file only in the working directory, and leaves out token types.
+    """
+    shutil.copytree(minilm(), model, dirs_exist_ok=True)
+    shutil.copyfile(locate(BUNDLED, MS_MARCO_MINILM).onnx, model / "model_quantized.onnx")
+    options = "--model-id . --served-model-name m --url-prefix /v1 --device cpu".split()
+    command = [program, "v2", *options, "--no-bettertransformer", "--host", "127.0.0.1"]
+    return {
+        "infinity": [*command, "--engine", "torch", "--port"],
+        "infinity-int8": [*command, "--engine", "optimum", "--port"],
+    }
+
+
 @contextmanager
-def serving(command: Sequence[str], site: str = "") -> Iterator[int]:
-    """Run a service until the end of the block; yield its port."""
+def serving(command: Sequence[str], site: str = "", cwd: Path | None = None) -> Iterator[int]:
+    """Run a service in ``cwd`` until the end of the block; yield its port.
+
+    The port is added to the end of ``command``.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     paths = os.pathsep.join(filter(None, (site, str(Path.cwd()), os.environ.get("PYTHONPATH", ""))))
-    environment = {**os.environ, "PYTHONPATH": paths}
+    environment = {**os.environ, "PYTHONPATH": paths, "DO_NOT_TRACK": "1"}
     log = subprocess.DEVNULL
-    with subprocess.Popen([*command, str(port)], env=environment, stdout=log) as process:
+    with subprocess.Popen([*command, str(port)], env=environment, stdout=log, cwd=cwd) as process:
         try:
             while True:
                 with socket.socket() as probe:
@@ -236,8 +265,11 @@ def health(seconds: float, count: int) -> None:
     print(f"GET /health, p99: alone {alone * 1e3:.1f} ms, beside 16 {beside * 1e3:.1f} ms")
 
 
-def throughput(rounds: int, seconds: float, clients: int, count: int) -> None:
-    """Print requests per second of the engine, the service and FastAPI, and their ratio."""
+def throughput(rounds: int, seconds: float, clients: int, count: int, program: str | None) -> None:
+    """Print requests per second of the engine and the services, and their ratio.
+
+    ``program`` is that of Infinity.
+    """
     chain, documents = Chain([OnnxReranker()]), texts(count, 60)
     chain.warmup()
     found: dict[str, list[tuple[float, float]]] = {}
@@ -247,17 +279,23 @@ def throughput(rounds: int, seconds: float, clients: int, count: int) -> None:
         late = sorted(measured.took)[int(0.99 * len(measured.took))]
         found.setdefault(name, []).append((rate, late))
 
-    fast = [sys.executable, "-m", HERE, "fastapi"]
-    with ours("onnx") as own, serving(fast) as other:
+    with ExitStack() as stack:
+        ports = {"serve": stack.enter_context(ours("onnx"))}
+        fast = [sys.executable, "-m", HERE, "fastapi"]
+        ports["fastapi"] = stack.enter_context(serving(fast))
+        if program:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for name, command in infinity(str(Path(program).absolute()), folder).items():
+                ports[name] = stack.enter_context(serving(command, cwd=folder))
         for _ in range(rounds):
             note("engine", uvloop.run(engine(chain, clients, seconds, documents)))
-            note("serve", from_outside(own, clients, seconds, count, 60))
-            note("fastapi", from_outside(other, clients, seconds, count, 60))
+            for name, port in ports.items():
+                note(name, from_outside(port, clients, seconds, count, 60))
     best = statistics.median(rate for rate, _ in found["engine"])
     for name, each in found.items():
         rate = statistics.median(rate for rate, _ in each)
         late = statistics.median(late for _, late in each)
-        print(f"{name:8} {rate:6.1f} requests/s ({rate / best:.2f}), p99 {late * 1e3:.0f} ms")
+        print(f"{name:13} {rate:6.1f} requests/s ({rate / best:.2f}), p99 {late * 1e3:.0f} ms")
 
 
 def main() -> None:
@@ -275,10 +313,11 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--infinity", metavar="PROGRAM", help="infinity_emb of its environment")
     given = parser.parse_args()
     added(given.rounds, min(given.seconds, 4.0))
     health(given.seconds, given.documents)
-    throughput(given.rounds, given.seconds, given.clients, given.documents)
+    throughput(given.rounds, given.seconds, given.clients, given.documents, given.infinity)
 
 
 if __name__ == "__main__":
