@@ -11,6 +11,8 @@ installed by ``pip install -e '.[bench]'``; one that is missing or fails is repo
 - rerankers: the library of that name, on its transformers ranker
 - FlashRank-style: ONNX Runtime, all documents in one padded batch (the bundled int8 weights)
 - TEI-style: sorted by length, padded batches under a token budget, float32
+- OpenVINO: the float32 model with weights compressed to int8 (NNCF), which quantizes the inputs of
+  products in groups of 128; one document at a time on each core (``pip install openvino nncf``)
 - ours-onnx-int8, ours-fp32, ours-bf16, ours-int8: the rerankers of this package; ours-bf16-modules
   uses the model's own modules instead of fused layers
 
@@ -31,11 +33,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification
 
 from benchmarks.checkpoints import english, minilm, xlmr_large
 from vecdb_rerank.flow.deadline import Deadline
@@ -53,6 +58,7 @@ Score = Callable[[str, list[str]], Scores]
 Lengths = Callable[[np.random.Generator, int], npt.NDArray[np.integer]]
 QUERY = "how does a class call the method of its base class"
 BASE = "CrossEncoder"
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 MIN_ROUNDS = 2
 
 
@@ -113,6 +119,7 @@ def contestants(scenario: Scenario) -> Iterator[tuple[str, Callable[[], Score]]]
     yield "TEI-style", lambda: _tei(folder)
     if scenario.real:
         yield "FlashRank-style", _flashrank
+        yield "OpenVINO", lambda: _openvino(folder)
         yield "ours-onnx-int8", lambda: ours(OnnxReranker())
     yield "ours-fp32", lambda: _torch(folder, "float32")
     yield "ours-int8", lambda: _torch(folder, "int8")
@@ -220,6 +227,66 @@ def _flashrank() -> Score:
     return score
 
 
+class _Logits(nn.Module):
+    """A model with inputs by position, and one output."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(**dict(zip(INPUTS, inputs, strict=True))).logits
+        return logits
+
+
+def _openvino(folder: str) -> Score:
+    import nncf
+    import openvino
+    from tokenizers import Tokenizer
+
+    cores = torch.get_num_threads()
+    ids = torch.ones(1, 8, dtype=torch.int64)
+    with TemporaryDirectory() as written:
+        file = f"{written}/model.onnx"
+        torch.onnx.export(
+            _Logits(folder),
+            (ids, ids, ids * 0),
+            file,
+            dynamo=False,
+            input_names=list(INPUTS),
+            output_names=["logits"],
+            dynamic_axes={name: {1: "tokens"} for name in INPUTS},
+        )
+        model = openvino.Core().read_model(file)
+    model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    options = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "128",
+        "NUM_STREAMS": cores,
+        "INFERENCE_NUM_THREADS": cores,
+    }
+    queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", options))
+    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    tokenizer.enable_truncation(512)
+    tokenizer.no_padding()
+
+    def score(query: str, documents: list[str]) -> Scores:
+        scores = np.zeros(len(documents))
+
+        def keep(request: openvino.InferRequest, n: int) -> None:
+            scores[n] = request.get_output_tensor().data[0, 0]
+
+        queue.set_callback(keep)
+        for n, each in enumerate(tokenizer.encode_batch([(query, d) for d in documents])):
+            rows = (each.ids, each.attention_mask, each.type_ids)
+            feeds = {name: np.array([row]) for name, row in zip(INPUTS, rows, strict=True)}
+            queue.start_async(feeds, n)
+        queue.wait_all()
+        return scores
+
+    return score
+
+
 def flops(folder: Path, lengths: Sequence[int]) -> float:
     """Return the FLOP of the matrix products for pairs of these lengths, without padding."""
     config = json.loads((folder / "config.json").read_text())
@@ -231,7 +298,7 @@ def flops(folder: Path, lengths: Sequence[int]) -> float:
 
 def _format(contestant: str) -> str:
     """Return the number format in which a contestant multiplies."""
-    if "int8" in contestant or contestant == "FlashRank-style":
+    if "int8" in contestant or contestant in ("FlashRank-style", "OpenVINO"):
         return "int8"
     return "bfloat16" if "bf16" in contestant else "float32"
 
