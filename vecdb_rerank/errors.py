@@ -80,7 +80,14 @@ class FirstPassTimeoutError(FirstPassError, TimeoutError):
 
 
 class EmbedderError(VecdbRerankError):
-    """An embedding service did not return vectors; in a search this becomes a `FirstPassError`."""
+    """An embedding service did not return vectors.
+
+    In mode ``hybrid``, a search goes on with BM25 alone. In mode ``dense``, and under
+    ``on_error="raise"``, this becomes a `FirstPassError`. So do, in every mode, vectors of another
+    dimension than the embedder has, for which ``is_outage`` is False.
+    """
+
+    is_outage: bool = True
 
 
 class EmbedderTimeoutError(EmbedderError, TimeoutError):

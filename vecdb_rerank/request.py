@@ -186,6 +186,7 @@ class Search:
 
     ``filter`` and ``native`` (pass-through arguments) are in the database's own terms.
     ``instruction`` is for the reranker alone; None leaves it its own, and ``""`` takes that away.
+    ``notes`` are for the outcome.
 
     With ``payload="page"`` the first pass brings only the text to rerank, and a second request the
     payload and vectors of the hits that are returned. ``auto`` does that if it saves about a
@@ -207,6 +208,7 @@ class Search:
     payload: Payload = "auto"
     extras: Extras = field(default_factory=Extras)
     instruction: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_query(self.query)
@@ -237,11 +239,6 @@ class Search:
     def note(self) -> str | None:
         """The reason in the outcome if there is no other."""
         return None
-
-    @property
-    def notes(self) -> Mapping[str, str]:
-        """Notes for the outcome."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ class OpenSearchConnector(Connector[Response]):
 
         Raises `ConfigurationError` if an argument is wrong, `FirstPassError` if OpenSearch fails,
         and `FirstPassTimeoutError` if it misses the deadline. A failing reranker raises
-        `RerankError` only with ``on_error="raise"``.
+        `RerankError` only with ``on_error="raise"``. If the embedder fails, a hybrid search is one
+        by BM25 alone; in mode ``dense``, or with ``on_error="raise"``, it raises `FirstPassError`.
 
         """
         queries.check(options.get("body"), options.get("filter"))

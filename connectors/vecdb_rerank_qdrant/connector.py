@@ -109,7 +109,8 @@ class QdrantConnector(Connector[models.QueryResponse]):
 
         Raises `ConfigurationError` if an argument is wrong, `FirstPassError` if Qdrant fails, and
         `FirstPassTimeoutError` if it misses the deadline. A failing reranker raises `RerankError`
-        only with ``on_error="raise"``.
+        only with ``on_error="raise"``. If the embedder fails, a hybrid search is one by BM25 alone;
+        in mode ``dense``, or with ``on_error="raise"``, it raises `FirstPassError`.
 
         """
         _check(options)

@@ -74,6 +74,11 @@ def qdrant_client(
     return kind(url=url, grpc_port=grpc_port or 6334, prefer_grpc="grpc" in name, **options)
 
 
+def down(_texts: Sequence[str]) -> list[list[float]]:
+    """An embedder that is out of order."""
+    raise ConnectionError("out of order")
+
+
 def first_pass_notes(
     call: Callable[[Any], Any], connector: Any, query: str, **options: Any
 ) -> Mapping[str, str]:

@@ -12,8 +12,8 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http import models as rest
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from tests.contract.backends import Backend, first_pass_notes
-from vecdb_rerank.errors import ConfigurationError, IngestError, SchemaError
+from tests.contract.backends import Backend, down, first_pass_notes
+from vecdb_rerank.errors import ConfigurationError, FirstPassError, IngestError, SchemaError
 from vecdb_rerank.ingest.model import Document
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.policy import Policy
@@ -175,6 +175,16 @@ def test_a_branch_without_any_vector_is_an_error_of_check_and_a_note(
     for _ in range(2):
         notes = first_pass_notes(qdrant.call, connector, "fox", mode=mode, evidence=True)
         assert "'bm25'" in notes["dead_branch"]
+    qdrant.call(connector.delete())
+
+
+def test_an_outage_of_the_embedder_is_an_error_if_bm25_can_never_match(qdrant: Backend) -> None:
+    name = made(qdrant, {"dense": DENSE}, IDF)
+    point = models.PointStruct(id=1, vector={"dense": [1.0, 0, 0, 0]}, payload={"text": "red fox"})
+    qdrant.call(qdrant.client.upsert(name, [point]))
+    connector = qdrant.connect(name, embedder=down, reranker=None)
+    with pytest.raises(FirstPassError, match="out of order"):
+        qdrant.call(connector.search("fox"))
     qdrant.call(connector.delete())
 
 

@@ -11,8 +11,8 @@ from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient, models
 from werkzeug import Request, Response
 
-from tests.contract.backends import Backend, first_pass_notes
-from vecdb_rerank.errors import SchemaError
+from tests.contract.backends import Backend, down, first_pass_notes
+from vecdb_rerank.errors import FirstPassError, SchemaError
 from vecdb_rerank.outcome import observe
 from vecdb_rerank.request import SearchDefaults
 from vecdb_rerank.testing import HashEmbedder, KeepingReranker
@@ -103,6 +103,10 @@ def test_without_the_index_hybrid_is_dense_and_bm25_an_error(
     assert len([r for r in caplog.records if "page_content" in r.getMessage()]) >= 1
     with pytest.raises(SchemaError, match="page_content"):
         qdrant.call(connector.search("fox", mode="bm25"))
+    layout = {"dense_vector": "", "text_index": "page_content"}
+    without = qdrant.connect(name, **layout, embedder=down, reranker=None)
+    with pytest.raises(FirstPassError, match="out of order"):
+        qdrant.call(without.search("fox"))
     (finding,) = [f for f in qdrant.call(connector.check()) if not f.ok]
     assert (finding.subject, finding.level) == ("text index", "error")
     qdrant.call(connector.delete())

@@ -28,10 +28,12 @@ from vecdb_rerank import (
     Policy,
     SchemaError,
     connect,
+    observe,
 )
 from vecdb_rerank.embedders.formats import FORMATS
 from vecdb_rerank.embedders.replies import vectors
 from vecdb_rerank.flow.drivers import run, run_async
+from vecdb_rerank.testing import KeepingReranker
 from vecdb_rerank_qdrant import AsyncQdrantConnector, QdrantConnector
 
 all_kinds = pytest.mark.parametrize("kind", KINDS)
@@ -435,7 +437,7 @@ async def test_an_asynchronous_search_embeds_on_the_loop() -> None:
         await connector.close()
 
 
-def test_a_search_whose_query_cannot_be_embedded_fails_as_a_first_pass_does() -> None:
+def test_a_search_whose_query_cannot_be_embedded_is_one_by_bm25_or_fails() -> None:
     down, hold = False, threading.Event()
 
     def script(body: Body) -> Answer:
@@ -443,18 +445,44 @@ def test_a_search_whose_query_cannot_be_embedded_fails_as_a_first_pass_does() ->
 
     with scripted_server(script) as server:
         connector = QdrantConnector(
-            QdrantClient(":memory:"), "c", embedder=made("tei", server.url), reranker=None
+            QdrantClient(":memory:"),
+            "c",
+            embedder=made("tei", server.url, api_key="the-key"),
+            reranker=KeepingReranker(),
         )
         connector.create()
         connector.add(DOCUMENTS)
+        alone = connector.search("quiet train", mode="bm25")
         down = True
+        with observe() as outcomes:
+            assert connector.search("quiet train", explain=True) == alone
         with pytest.raises(FirstPassError, match="out of order"):
-            connector.search("quiet train")
+            connector.search("quiet train", mode="dense")
+        with pytest.raises(FirstPassError, match="out of order"):
+            connector.search("quiet train", rerank=Policy(on_error="raise"))
         server.script = lambda _: Answer(hold.wait(10))
+        with observe() as late:
+            assert connector.search("quiet train", rerank=Policy(deadline=1.0)) == alone
         with pytest.raises(FirstPassTimeoutError):
-            connector.search("quiet train", rerank=Policy(deadline=0.2))
+            connector.search("quiet train", mode="dense", rerank=Policy(deadline=0.2))
         hold.set()
-        assert connector.search("quiet train", mode="bm25").points[0].id == 1
+    for outcome in (*outcomes, *late):
+        assert (outcome.mode, outcome.status) == ("bm25", "reranked")
+        assert set(outcome.timings) == {"embed", "first_pass", "rerank", "total"}
+        assert "the-key" not in outcome.notes["embedder_failed"]
+    assert "500" in outcomes[0].notes["embedder_failed"]
+    assert set(outcomes[0].hits[0].branches) == {"bm25"}
+    assert late[0].timings["total"] < 1000
+
+
+def test_vectors_of_another_dimension_than_configured_are_no_outage() -> None:
+    with scripted_server(embeds("tei", by_words)) as server:
+        client = QdrantClient(":memory:")
+        QdrantConnector(client, "c", embedder=made("tei", server.url), reranker=None).create()
+        embedder = made("tei", server.url, dimensions=8)
+        connector = QdrantConnector(client, "c", embedder=embedder, reranker=None)
+        with pytest.raises(FirstPassError, match=r"64 .*8"):
+            connector.search("quiet train")
 
 
 def test_adding_documents_reports_refused_texts_and_what_is_stored_at_an_outage() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,20 +16,26 @@ from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient, models
 from rich.console import Console
 
+from tests.embedders.embed_server import by_words, embeds, texts_of
+from tests.scripted_server import Answer, Body, refused, scripted_server
 from vecdb_rerank.cache_folder import cache_folder
 from vecdb_rerank.config import factory
 from vecdb_rerank.config.loading import load
 from vecdb_rerank.config.settings import Settings
-from vecdb_rerank.errors import ConfigurationError, IngestError
+from vecdb_rerank.errors import ConfigurationError, FirstPassError, IngestError
 from vecdb_rerank.evaluation import datasets, metrics, runs
 from vecdb_rerank.evaluation.cache import CachedEmbedder
+from vecdb_rerank.evaluation.calibrate import calibrate
 from vecdb_rerank.evaluation.connector import evaluated_connector
 from vecdb_rerank.evaluation.datasets import Dataset
+from vecdb_rerank.evaluation.diagnose import diagnose
 from vecdb_rerank.evaluation.evaluate import evaluate
 from vecdb_rerank.evaluation.queries import QueryInfo
 from vecdb_rerank.evaluation.report import tables
 from vecdb_rerank.evaluation.result import EvaluationSummary, Stage, stage_metrics
+from vecdb_rerank.evaluation.tuning import Setting, collect
 from vecdb_rerank.policy.blend import Blend
+from vecdb_rerank.request import Fusion
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.testing import CORPUS, QUERIES
 
@@ -380,6 +386,41 @@ def test_the_raw_stage_is_what_a_search_without_reranking_finds(connector: Any) 
 def test_the_reranked_stages_can_be_left_out(connector: Any) -> None:
     found = runs.run(connector, {"q": "volcano"}, modes=["bm25"], k=5, rerank=False)
     assert list(found) == ["bm25"]
+
+
+def _evaluated(settings: Settings, dataset: Dataset) -> object:
+    return evaluate(settings, dataset, modes=["hybrid"])
+
+
+def _collected(settings: Settings, dataset: Dataset) -> object:
+    grid = [Setting(10, 10, Fusion(), Blend())]
+    return collect(settings, dataset, grid, [settings.reranker])
+
+
+def _diagnosed(settings: Settings, dataset: Dataset) -> object:
+    return diagnose(settings, dataset)
+
+
+@pytest.mark.parametrize("measure", [_evaluated, _collected, _diagnosed, calibrate])
+def test_a_hybrid_search_by_bm25_alone_fails_instead_of_being_measured(
+    measure: Callable[[Settings, Dataset], object], tmp_path: Path
+) -> None:
+    dataset = datasets.load(collection(tmp_path / "d"))
+    lost = [*dataset.queries][-1]
+
+    def script(body: Body) -> Answer:
+        if texts_of("tei", body) == [dataset.queries[lost]]:
+            return refused("out of order", 500)
+        return embeds("tei", by_words)(body)
+
+    with scripted_server(script) as server:
+        settings = load(
+            backend={"path": ":memory:"},
+            embedder={"type": "tei", "url": server.url, "retries": 0},
+            reranker={"max_length": 32},
+        ).settings
+        with pytest.raises(FirstPassError, match="out of order"):
+            measure(settings, dataset)
 
 
 class Obedient:

@@ -688,10 +688,13 @@ def test_a_missing_embedder_is_named_and_nothing_is_sent(drive: Drive) -> None:
 
 
 @DRIVERS
-def test_a_failing_embedder_is_a_first_pass_error(drive: Drive) -> None:
-    pipeline = piped(embedder=OneEmbedder(fail=refuse))
+@pytest.mark.parametrize(
+    ("mode", "policy"), [("dense", rules()), ("hybrid", rules(on_error="raise"))]
+)
+def test_a_failing_embedder_is_a_first_pass_error(drive: Drive, mode: Any, policy: Policy) -> None:
+    pipeline = piped(embedder=OneEmbedder(fail=refuse), policy=policy)
     with pytest.raises(FirstPassError, match="embedding the query failed: refused") as caught:
-        drive(pipeline.search(Shelf(HITS), searching(mode="hybrid")))
+        drive(pipeline.search(Shelf(HITS), searching(mode=mode)))
     assert isinstance(caught.value.__cause__, ConnectionError)
 
 
@@ -701,6 +704,80 @@ def test_an_embedder_that_hangs_is_a_first_pass_timeout(
 ) -> None:
     pipeline = piped(embedder=OneEmbedder(fail=hang), policy=rules(deadline=0.05))
     with pytest.raises(FirstPassTimeoutError, match="embedding"):
+        drive(pipeline.search(Shelf(HITS), searching(mode="dense")))
+
+
+def be_private() -> None:
+    raise ValueError("the text of the query")
+
+
+@DRIVERS
+@pytest.mark.parametrize(
+    "embedder",
+    [
+        OneEmbedder(fail=be_private),
+        OneEmbedder(fail=be_late),
+        OneEmbedder(vector=(1.0, math.nan)),
+        OneEmbedder(vector=None),
+        OneEmbedder(vector="nonsense"),
+    ],
+    ids=["error", "timeout", "nan", "none", "nonsense"],
+)
+def test_a_hybrid_search_whose_query_is_not_embedded_is_one_by_bm25(
+    drive: Drive, embedder: Embedder
+) -> None:
+    shelf, weak = Shelf(HITS), Fusion(self_retrieval=(0.01, 0.9))
+    response, outcome = searched(
+        drive,
+        shelf=shelf,
+        reranker=CountingReranker(),
+        embedder=embedder,
+        mode="hybrid",
+        fusion=weak,
+    )
+    [(asked, vector)] = shelf.asked
+    assert (asked.mode, vector) == ("bm25", None)
+    assert ids(response) == ["d", "b", "e", "a", "c"]
+    assert (outcome.mode, outcome.status) == ("bm25", "reranked")
+    assert set(outcome.notes) == {"embedder_failed"}
+    assert "text of the query" not in outcome.notes["embedder_failed"]
+    assert outcome.branch_weights == {}
+
+
+@DRIVERS
+def test_an_outage_of_the_embedder_is_logged_once(
+    drive: Drive, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Logged(OneEmbedder):
+        name = f"logged-{drive.__name__}".replace("_", "-")
+
+    for _ in range(3):
+        searched(drive, embedder=Logged(fail=refuse), mode="hybrid")
+    assert sum(Logged.name in record.getMessage() for record in caplog.records) == 1
+
+
+@DRIVERS
+def test_an_embedder_that_hangs_leaves_time_for_bm25_and_the_reranker(
+    drive: Drive, hang: Callable[..., Any]
+) -> None:
+    _, outcome = searched(
+        drive,
+        reranker=CountingReranker(),
+        embedder=OneEmbedder(fail=hang),
+        mode="hybrid",
+        policy=rules(deadline=2.0),
+    )
+    assert (outcome.mode, outcome.status, outcome.scored) == ("bm25", "reranked", 4)
+    assert 900 < outcome.timings["embed"] <= outcome.timings["total"] < 2000
+
+
+@DRIVERS
+def test_a_misconfigured_embedder_raises_in_every_mode(drive: Drive) -> None:
+    def misconfigured() -> None:
+        raise ConfigurationError("embedder.model", "is not one")
+
+    pipeline = piped(embedder=OneEmbedder(fail=misconfigured))
+    with pytest.raises(ConfigurationError, match=r"embedder\.model"):
         drive(pipeline.search(Shelf(HITS), searching(mode="hybrid")))
 
 

@@ -10,8 +10,8 @@ from unittest.mock import ANY
 import httpx
 import pytest
 
-from tests.server.running import serving
-from tests.server.searched import ALL, OTHER, OWN, QUERY, WIDE, Searched
+from tests.server.running import WORDS, serving
+from tests.server.searched import ALL, OTHER, OWN, QUERY, WIDE, Searched, filled
 from tests.server.words import SLOW
 from tests.servers import free_port
 
@@ -148,11 +148,28 @@ def test_a_deadline_that_passes_is_a_timeout(searched: Searched) -> None:
 def test_an_outage_is_a_bad_gateway_that_names_no_server(part: str) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     settings: dict[str, Any] = {"backend": {"type": "opensearch", "url": url}}
+    body = {"query": QUERY}
     if part == "embedder":
         settings["embedder"] = {"type": "tei", "url": url, "retries": 0}
+        body["mode"] = "dense"
     with serving(**settings) as running:
-        response = running.client.post("/v1/search", json={"query": QUERY})
+        response = running.client.post("/v1/search", json=body)
     assert response.status_code == 502
+    assert url.removeprefix("http://") not in response.text
+
+
+def test_a_hybrid_search_outlives_its_embedder_and_says_so(tmp_path: Path) -> None:
+    settings, _ = filled({"type": "qdrant", "collection": "c", "path": str(tmp_path)}, WORDS)
+    url = f"http://127.0.0.1:{free_port()}"
+    down = {"type": "tei", "url": url, "retries": 0}
+    with serving(**{**settings, "serve": {}, "embedder": down}) as running:
+        response = running.client.post("/v1/search?outcome=1", json={"query": QUERY})
+    assert response.status_code == 200
+    assert response.headers["x-vecdb-rerank-outcome"] == "reranked"
+    found = response.json()
+    assert found["response"]["result"]["points"]
+    assert found["outcome"]["mode"] == "bm25"
+    assert "embedder_failed" in found["outcome"]["notes"]
     assert url.removeprefix("http://") not in response.text
 
 

@@ -64,28 +64,34 @@ class EmbeddingClient:
             )
 
         def parse(answer: object) -> list[Vector]:
-            return self._checked(vectors(answer, len(texts), self._wire))
+            return self._directed(vectors(answer, len(texts), self._wire))
 
         def read(answer: object) -> Flow[list[Vector]]:
             return self._service.reading(parse, answer, where, texts, deadline)
 
-        return (yield from self._service.attempts(attempt, where, retries, deadline))
+        found = yield from self._service.attempts(attempt, where, retries, deadline)
+        self._check_dimension(len(found[0]), where)
+        return found
 
     def closing(self) -> Flow[None]:
         """Close the connections."""
         yield from self._client.closing()
 
-    def _checked(self, found: Array) -> list[Vector]:
-        """Return vectors of the known dimension, normalized; raise `EmbedderError` for others."""
-        dimension = found.shape[1]
-        if self.dimension not in (None, dimension):
-            raise EmbedderError(
-                f"the vectors have {dimension} dimensions instead of {self.dimension}; "
+    def _check_dimension(self, found: int, where: str) -> None:
+        """Raise `EmbedServiceError`, which is no outage, unless it is the known dimension."""
+        if self.dimension not in (None, found):
+            error = EmbedServiceError(
+                f"{where}: the vectors have {found} dimensions instead of {self.dimension}; "
                 "set embedder.dimensions to what the model makes"
             )
+            error.is_outage = False
+            raise error
+        self.dimension = found
+
+    def _directed(self, found: Array) -> list[Vector]:
+        """Return the vectors, normalized if wanted; raise `EmbedderError` if one is zero."""
         lengths = np.linalg.norm(found, axis=1, keepdims=True)
         if not lengths.all():
             raise EmbedderError("a vector of the response is zero, which has no direction")
-        self.dimension = dimension
         rows: list[Vector] = (found / lengths if self._normalize else found).tolist()
         return rows

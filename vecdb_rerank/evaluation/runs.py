@@ -175,8 +175,24 @@ def search(
 ) -> object:
     """Return the native response of one query; an error about its filter names the query.
 
-    Its instruction is left out if no reranker has a place for one.
+    Its instruction is left out if no reranker has a place for one. Raises `FirstPassError` if the
+    query was not embedded, too: BM25 alone must not be measured as a hybrid search.
     """
+    with observe() as outcomes:
+        response = _search(connector, query_id, text, info, options)
+    for outcome in outcomes:
+        if why := outcome.notes.get("embedder_failed"):
+            raise FirstPassError(f"query {query_id}: {why}")
+    return response
+
+
+def _search(
+    connector: EvaluatedConnector,
+    query_id: str,
+    text: str,
+    info: QueryInfo,
+    options: CommonSearchOptions,
+) -> object:
     if info.instruction is not None and follows_instructions(connector):
         options["instruction"] = info.instruction
     if info.filter is None:

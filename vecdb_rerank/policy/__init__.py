@@ -48,7 +48,10 @@ class Policy:
     deadline: float | None = 10.0
     """Seconds for embedding the query, first pass and rerank together; None sets no limit."""
     on_error: OnError = "fallback"
-    """If rerankers fail, ``fallback`` keeps the first-pass order, ``raise`` raises their error."""
+    """If rerankers fail, ``fallback`` keeps the first-pass order, ``raise`` raises their error.
+
+    If the embedder fails in mode ``hybrid``, ``fallback`` searches BM25 alone.
+    """
     min_relevance: float | None = None
     """Drop hits with a lower relevance (0 to 1); hits that were not scored stay."""
     calibration: Mapping[str, Calibration] = field(default_factory=dict)

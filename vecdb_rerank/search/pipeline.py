@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from vecdb_rerank.errors import (
     EmbedderError,
     FirstPassError,
     FirstPassTimeoutError,
+    SchemaError,
     VecdbRerankError,
 )
 from vecdb_rerank.flow.steps import Flow
@@ -38,6 +40,7 @@ from vecdb_rerank.text_fields import TextFields
 
 R = TypeVar("R")
 log = logging.getLogger("vecdb_rerank")
+_EMBEDDING_SHARE = 0.5  # of the time left, so that BM25 and the reranker have time if it fails
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,7 @@ class Pipeline:
             database.name, search, policy=policy, rerank=rerank, explain=explain
         ) as run:
             try:
-                vector = yield from self._query_vector(search, run)
-                first = yield from _first_pass(database, search, vector, run)
+                search, first = yield from self._retrieve(database, search, run)
             except Exception as error:
                 telemetry.count_failed(database.name, error)
                 raise
@@ -256,6 +258,31 @@ class Pipeline:
         log.warning("not reranked: %s", reason)
         return reason
 
+    def _retrieve(
+        self, database: Database[R], search: Search, run: SearchRun
+    ) -> Flow[tuple[Search, FirstPass[R]]]:
+        """Return the first pass, and the search that it answers.
+
+        That is BM25 alone if the embedder of a hybrid search fails.
+        """
+        try:
+            vector = yield from self._query_vector(search, run)
+        except FirstPassError as failed:
+            why = _outage(self.embedder, failed.__cause__)
+            if why is None or not _may_fall_back(search, run) or run.deadline.expired:
+                raise
+            note = f"the query could not be embedded, so BM25 alone was searched: {why}"
+            search = replace(search, mode="bm25", notes={"embedder_failed": note})
+            run.span.set({"mode": search.mode})
+            try:
+                first = yield from _first_pass(database, search, None, run)
+            except SchemaError:  # the collection lacks the branch: without the outage, dense hits
+                raise failed from failed.__cause__
+            if "dead_branch" in first.notes and not database.candidates(first, self.text_fields):
+                raise
+            return search, first
+        return search, (yield from _first_pass(database, search, vector, run))
+
     def _query_vector(self, search: Search, run: SearchRun) -> Flow[Vector | None]:
         if not search.needs_vector or search.query_vector is not None:
             return _plain(search.query_vector)
@@ -264,9 +291,15 @@ class Pipeline:
             raise ConfigurationError(
                 "query_vector", f"mode={search.mode!r} needs it, since no embedder is configured"
             )
+        deadline = run.deadline
+        if _may_fall_back(search, run):
+            deadline = deadline.at_most(_EMBEDDING_SHARE * deadline.remaining())
         with run.clock.stage("embed"):
             try:
-                vector = yield from query_vector(embedder, search.query, run.deadline)
+                vector = _plain((yield from query_vector(embedder, search.query, deadline)))
+                if vector is None or not all(map(math.isfinite, vector)):
+                    raise EmbedderError("the embedder did not return a vector of finite numbers")
+                return vector
             except TimeoutError as error:
                 raise FirstPassTimeoutError("embedding the query took too long") from error
             except VecdbRerankError as error:
@@ -275,7 +308,22 @@ class Pipeline:
                 raise FirstPassError(f"embedding the query failed: {error}") from error
             except Exception as error:
                 raise FirstPassError(f"embedding the query failed: {error}") from error
-        return _plain(vector)
+
+
+def _may_fall_back(search: Search, run: SearchRun) -> bool:
+    """Return whether the search goes on without its vector if the embedder fails."""
+    return search.mode == "hybrid" and run.policy.on_error == "fallback"
+
+
+def _outage(embedder: Embedder | None, error: BaseException | None) -> str | None:
+    """Return how the embedder failed; None if it does not fit its settings."""
+    if isinstance(error, EmbedderError):
+        return str(error) if error.is_outage else None
+    name = getattr(embedder, "name", type(embedder).__name__)
+    if isinstance(error, TimeoutError):
+        return f"{name} did not answer in time"
+    # The type alone: the message of a foreign error may hold the query.
+    return f"{name} failed with {type(error).__name__}"
 
 
 def _first_pass(

@@ -27,6 +27,7 @@ from vecdb_rerank.testing.base import (
     ConnectorUnderTest,
     descending,
     everything,
+    explained,
     ids,
     new_name,
     one_line,
@@ -239,6 +240,18 @@ class Searching(ConnectorFixtures):
             call(connector.search(WIDE, mode=mode))
         assert one_line(caught.value)
 
+    def test_failing_embedder(self, make: Connect, call: Call, filled: str) -> None:
+        """If the embedder fails, a hybrid search is one by BM25; the outcome says so."""
+        connector = make(filled, embedder=_Failing())
+        arguments = {"k": 15, "limit": 7, "offset": 3}
+        alone = ids(connector, call(connector.search(WIDE, mode="bm25", **arguments)))
+        assert ids(connector, call(connector.search(WIDE, **arguments))) == alone
+        outcome = explained(connector, call, WIDE, **arguments)
+        assert (outcome.mode, outcome.status) == ("bm25", "reranked")
+        assert "embedder_failed" in outcome.notes
+        with pytest.raises(FirstPassError, match="out of order"):
+            call(connector.search(WIDE, mode="dense"))
+
     @every_mode
     def test_unknown_collection(self, make: Connect, call: Call, mode: str) -> None:
         """A missing collection raises an error of one line that names it."""
@@ -268,6 +281,11 @@ class Searching(ConnectorFixtures):
         """Closing a connector does not close the caller's client."""
         call(make(filled).close())
         assert call(make(filled).search(WIDE)) is not None
+
+
+class _Failing(HashEmbedder):
+    def embed_query(self, text: str) -> list[float]:  # noqa: ARG002
+        raise ConnectionError("out of order")
 
 
 class _Sleeping(KeepingReranker):
