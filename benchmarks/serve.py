@@ -41,7 +41,6 @@ import httpx
 import uvloop
 from pydantic import BaseModel
 
-from benchmarks.checkpoints import minilm
 from vecdb_rerank import Deadline, OnnxReranker, Policy, Scores
 from vecdb_rerank.flow.drivers import run_async
 from vecdb_rerank.onnx.weights import BUNDLED, MS_MARCO_MINILM, locate
@@ -154,6 +153,8 @@ def infinity(program: str, model: Path) -> dict[str, list[str]]:
 
     Its ONNX engine finds a file only in the working directory, and leaves out token types.
     """
+    from benchmarks.checkpoints import minilm  # takes seconds, which clients need not wait for
+
     shutil.copytree(minilm(), model, dirs_exist_ok=True)
     shutil.copyfile(locate(BUNDLED, MS_MARCO_MINILM).onnx, model / "model_quantized.onnx")
     options = "--model-id . --served-model-name m --url-prefix /v1 --device cpu".split()
