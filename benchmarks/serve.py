@@ -4,8 +4,8 @@
 with a reranker that answers at once, one request after the other. "throughput" counts the requests
 per second that clients get of the bundled cross-encoder: in one process without HTTP (engine),
 from `vecdb-rerank serve`, and from FastAPI around the same weights (fastapi). Clients are a process
-of their own, and they take turns. "health" is the time of GET /health, alone and beside 16
-clients whose reranks keep all cores busy.
+of their own. They take turns, and the other services are stopped meanwhile. "health" is the time of
+GET /health, alone and beside 16 clients whose reranks keep all cores busy.
 
     python -m benchmarks.serve [--clients 64] [--documents 4] [--seconds 6] [--rounds 2]
         [--infinity infinity/bin/infinity_emb]
@@ -25,6 +25,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -58,6 +59,22 @@ class Measured(NamedTuple):
 
     took: list[float]
     elapsed: float
+
+
+class Service(NamedTuple):
+    """A running service."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the process until the end of the block, so that it takes no time of others."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
 
 class Body(BaseModel):
@@ -166,11 +183,8 @@ def infinity(program: str, model: Path) -> dict[str, list[str]]:
 
 
 @contextmanager
-def serving(command: Sequence[str], site: str = "", cwd: Path | None = None) -> Iterator[int]:
-    """Run a service in ``cwd`` until the end of the block; yield its port.
-
-    The port is added to the end of ``command``.
-    """
+def serving(command: Sequence[str], site: str = "", cwd: Path | None = None) -> Iterator[Service]:
+    """Run a service in ``cwd`` until the end of the block. Its port is added to ``command``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -186,13 +200,13 @@ def serving(command: Sequence[str], site: str = "", cwd: Path | None = None) -> 
                 assert process.poll() is None
                 time.sleep(0.1)
             from_outside(port, 1, 0.5, 8, 8)  # loads the model
-            yield port
+            yield Service(port, process)
         finally:
             process.terminate()
 
 
 @contextmanager
-def ours(reranker: str) -> Iterator[int]:
+def ours(reranker: str) -> Iterator[Service]:
     """Run ``vecdb-rerank serve`` with a reranker of this type."""
     with tempfile.TemporaryDirectory() as folder:
         plugin = Path(folder, "benchmark-1.0.dist-info")
@@ -207,8 +221,8 @@ def ours(reranker: str) -> Iterator[int]:
         )
         file.write_text("\n".join(sections))
         script = str(Path(sys.executable).with_name("vecdb-rerank"))
-        with serving([script, "serve", "--config", str(file), "--port"], folder) as port:
-            yield port
+        with serving([script, "serve", "--config", str(file), "--port"], folder) as service:
+            yield service
 
 
 # -- in this process
@@ -234,10 +248,10 @@ def added(rounds: int, seconds: float) -> None:
     chain, documents = Chain([Instant()]), texts(50, 8)
     inside: list[float] = []
     outside: list[float] = []
-    with ours("instant") as port:
+    with ours("instant") as service:
         for _ in range(rounds):
             inside += uvloop.run(engine(chain, 1, seconds, documents)).took
-            outside += from_outside(port, 1, seconds, 50, 8).took
+            outside += from_outside(service.port, 1, seconds, 50, 8).took
     a, b = (statistics.median(each) * 1e3 for each in (inside, outside))
     print(f"50 short documents, p50: library {a:.2f} ms, service {b:.2f} ms, added {b - a:.2f} ms")
 
@@ -257,7 +271,7 @@ def _health(port: int, seconds: float) -> float:
 
 def health(seconds: float, count: int) -> None:
     """Print how late the service says that it is well while a local model computes."""
-    with ours("onnx") as port, ThreadPoolExecutor() as pool:
+    with ours("onnx") as (port, _), ThreadPoolExecutor() as pool:
         alone = _health(port, seconds)
         busy = pool.submit(from_outside, port, 16, seconds + 2, count, 60)
         time.sleep(1)
@@ -281,17 +295,25 @@ def throughput(rounds: int, seconds: float, clients: int, count: int, program: s
         found.setdefault(name, []).append((rate, late))
 
     with ExitStack() as stack:
-        ports = {"serve": stack.enter_context(ours("onnx"))}
         fast = [sys.executable, "-m", HERE, "fastapi"]
-        ports["fastapi"] = stack.enter_context(serving(fast))
+        services = {
+            "serve": stack.enter_context(ours("onnx")),
+            "fastapi": stack.enter_context(serving(fast)),
+        }
         if program:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for name, command in infinity(str(Path(program).absolute()), folder).items():
-                ports[name] = stack.enter_context(serving(command, cwd=folder))
-        for _ in range(rounds):
-            note("engine", uvloop.run(engine(chain, clients, seconds, documents)))
-            for name, port in ports.items():
-                note(name, from_outside(port, clients, seconds, count, 60))
+                services[name] = stack.enter_context(serving(command, cwd=folder))
+        for turn in ["engine", *services] * rounds:
+            with ExitStack() as others:
+                for name, service in services.items():
+                    if name != turn:
+                        others.enter_context(service.paused())
+                if turn == "engine":
+                    note(turn, uvloop.run(engine(chain, clients, seconds, documents)))
+                else:
+                    port = services[turn].port
+                    note(turn, from_outside(port, clients, seconds, count, 60))
     best = statistics.median(rate for rate, _ in found["engine"])
     for name, each in found.items():
         rate = statistics.median(rate for rate, _ in each)
