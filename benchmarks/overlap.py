@@ -46,6 +46,7 @@ def measure(where: str, count: int) -> None:
             reranker={"type": "none"},
         ) as connector:
             connector.create()
+            connector.warmup()
             times.append(seconds(partial(connector.add, documents)))
     written, both = times
     print(
