@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from difflib import get_close_matches
 
 from vecdb_rerank.errors import ConfigurationError
@@ -123,14 +123,23 @@ def check_type(key: str, value: object, *kinds: type) -> None:
         raise ConfigurationError(key, f"must be a {expected}, got {shown(value)}")
 
 
-def checked_body(body: object, argument: str = "extra_body") -> dict[str, object]:
-    """Return ``body`` if JSON can represent it, else raise `ConfigurationError`."""
+def checked_body(
+    body: object, argument: str = "extra_body", *, own: Set[str] = frozenset()
+) -> dict[str, object]:
+    """Return ``body`` if JSON can represent it and no key is in ``own``.
+
+    ``own`` are the keys that each request sets itself. Raise `ConfigurationError` otherwise.
+    """
     if not isinstance(body, Mapping):
         raise ConfigurationError(argument, f"must be a mapping, got {shown(body)}")
     try:
         json.dumps(dict(body), allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise ConfigurationError(argument, f"is not JSON: {error}") from error
+    if taken := sorted(own & body.keys()):
+        raise ConfigurationError(
+            argument, f"must not set {taken[0]!r}, which each request sets itself; remove it"
+        )
     return dict(body)
 
 

@@ -561,6 +561,8 @@ def test_settings_make_it() -> None:
         ("jina", {"retries": -1}, "retries"),
         ("jina", {"normalize": 1}, "normalize"),
         ("jina", {"extra_body": {"a": {1}}}, "extra_body"),
+        ("jina", {"extra_body": {"input": ["x"]}}, "extra_body"),
+        ("tei", {"extra_body": {"prompt_name": "query"}}, "extra_body"),
         ("jina", {"extra_body": {"a": float("nan")}}, "extra_body"),
         ("openai", {"url": ""}, "url"),
         ("jina", {"max_response_bytes": 0}, "max_response_bytes"),

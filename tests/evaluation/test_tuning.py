@@ -180,6 +180,25 @@ def test_a_key_names_what_scores_depend_on_and_no_secret() -> None:
     assert short != long
 
 
+def test_a_key_changes_with_what_is_sent_beside_the_texts() -> None:
+    def key(**given: object) -> str:
+        reranker = {"type": "http", "url": "http://h", "model": "m", "format": "tei", **given}
+        return score_key(load(reranker=reranker).settings.reranker.model_dump())
+
+    keys = [
+        key(),
+        key(headers={"X-Model-Version": "version-one"}),
+        key(headers={"X-Model-Version": "version-two"}),
+        key(query_params={"api-version": "version-one"}),
+        key(query_params={"api-version": "version-two"}),
+        key(extra_body={"truncation_direction": "Left"}),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert not any("version-" in each for each in keys)
+    rotated = [key(headers={"X-Api-Key": each}) for each in ("s3cr3t", "0ther")]
+    assert rotated[0] == rotated[1]
+
+
 # -- the grid
 
 

@@ -196,6 +196,7 @@ def test_headers_of_a_custom_format_are_secret(httpserver: HTTPServer) -> None:
         ({"url": "http://h", "headers": {"authorization": "x"}, **AUTH}, "headers"),
         ({"url": "http://h", "query_params": {"v": 1}}, "query_params"),
         ({"url": "http://h", "extra_body": {"x": math.nan}}, "extra_body"),
+        ({"url": "http://h", "extra_body": {"documents": ["other"]}}, "extra_body"),
         ({"url": "http://h", "listwise": "yes"}, "listwise"),
         ({"url": "http://h", "instruction": 1}, "instruction"),
     ],

@@ -110,7 +110,8 @@ class RemoteEmbedder:
         )
         base = where.address.removesuffix(wire.path).removesuffix(wire.version)
         self._place = "" if url is None else base.partition("//")[2]  # Azure's has the deployment
-        body = checked_body(extra_body or {})
+        own = {name for name in (wire.model, wire.texts, wire.kind) if name is not None}
+        body = checked_body(extra_body or {}, own=own)
         self._changes = ("" if normalize else "unnormalized", _digest(body) if body else "")
         most = integer("max_response_bytes", max_response_bytes, 1)
         self._client = EmbeddingClient(

@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from vecdb_rerank.cache_folder import SCORES, VECTORS, cache_folder
 from vecdb_rerank.embedders.flows import closing
 from vecdb_rerank.errors import ConfigurationError
@@ -171,7 +173,20 @@ def score_key(section: Mapping[str, object]) -> str:
     from vecdb_rerank.secrets import concealed
 
     kept = {k: concealed(k, v) for k, v in section.items() if k not in _NO_INFLUENCE}
-    return json.dumps(kept, sort_keys=True, default=str)
+    sent = {k: _digest(section[k]) for k in ("headers", "query_params") if section.get(k)}
+    return json.dumps({**kept, **sent}, sort_keys=True, default=str)
+
+
+def _digest(sent: object) -> str:
+    """Return a digest of headers or parameters, which may name a version of the model.
+
+    Keys of services are left out.
+    """
+    from vecdb_rerank.secrets import is_secret
+
+    assert isinstance(sent, Mapping)  # as checked by the settings
+    texts = {n: v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in sent.items()}
+    return _key(*(f"{name}={texts[name]}" for name in sorted(texts) if not is_secret(name))).hex()
 
 
 def _key(*parts: str) -> bytes:

@@ -24,6 +24,7 @@ from vecdb_rerank.rerankers.wire_request import (
     one_address,
     request_body,
 )
+from vecdb_rerank.rerankers.wire_template import names
 
 Urls = str | Sequence[str] | None
 
@@ -48,7 +49,8 @@ class Messages:
         object.__setattr__(self, "api_key", clean_key(self.api_key))
         check_headers(self.headers, of_key=self.wire.auth_header if self.api_key else None)
         check_texts("query_params", self.query_params)
-        checked_body(self.extra_body)
+        own = {key for key, value in self.wire.body.items() if names(value)}
+        checked_body(self.extra_body, own=own)
         self.urls  # noqa: B018 - checks them
 
     @cached_property

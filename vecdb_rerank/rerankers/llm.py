@@ -134,7 +134,7 @@ class LlmReranker(BaseReranker):
             Service(ERRORS, timeout, ("error", "message"), where.secrets),
             self._client,
             retries=integer("retries", retries, 0),
-            extra_body=checked_body(extra_body or {}),
+            extra_body=checked_body(extra_body or {}, own={"model", "messages"}),
         )
         self._windows = Windows(window, stride, shuffle_seed, instruction, answer_tokens)
         self._judging = Judging(instruction, answer_tokens)

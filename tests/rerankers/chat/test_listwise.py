@@ -405,6 +405,7 @@ def test_a_document_gains_nothing_by_its_instructions() -> None:
         ({"timeout": 0}, "timeout"),
         ({"retries": -1}, "retries"),
         ({"extra_body": {"a": {1}}}, "extra_body"),
+        ({"extra_body": {"messages": []}}, "extra_body"),
         ({"instruction": 3}, "instruction"),
     ],
 )
