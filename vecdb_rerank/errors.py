@@ -83,8 +83,8 @@ class EmbedderError(VecdbRerankError):
     """An embedding service did not return vectors.
 
     In mode ``hybrid``, a search goes on with BM25 alone. In mode ``dense``, and under
-    ``on_error="raise"``, this becomes a `FirstPassError`. So do, in every mode, vectors of another
-    dimension than the embedder has, for which ``is_outage`` is False.
+    ``on_error="raise"``, this becomes a `FirstPassError`. Vectors of another dimension than the
+    embedder has raise it in every mode; ``is_outage`` is False for them.
     """
 
     is_outage: bool = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -76,8 +77,8 @@ def count_retry(reranker: str) -> None:
         instruments.retries.add(1, {"reranker": reranker})
 
 
-_MOST_NOTED = 10_000  # notes that are remembered as logged
-_noted: set[tuple[str, str]] = set()
+_MOST_NOTED = 1_000  # sentences of one code that are logged, and remembered
+_noted: defaultdict[str, set[str]] = defaultdict(set)
 _noting = threading.Lock()
 
 
@@ -93,9 +94,10 @@ def publish_notes(notes: Mapping[str, str], *, backend: str) -> None:
             instruments.notes.add(1, {"code": code, "backend": backend})
         subject = re.sub(r"\d+", "#", sentence)
         with _noting:
-            is_new = (code, subject) not in _noted and len(_noted) < _MOST_NOTED
+            noted = _noted[code]
+            is_new = subject not in noted and len(noted) < _MOST_NOTED
             if is_new:
-                _noted.add((code, subject))
+                noted.add(subject)
         if is_new:
             log.warning("%s: %s", code, sentence, extra={_NAME: {"code": code}})
 

@@ -172,18 +172,18 @@ def test_a_key_names_what_scores_depend_on_and_no_secret() -> None:
     settings = load(
         reranker={"type": "cohere", "model": "m", "api_key": "s3cr3t", "timeout": 3}
     ).settings
-    key = score_key(settings.reranker.model_dump())
+    key = score_key(settings.reranker)
     assert "s3cr3t" not in key
     assert "timeout" not in key
     assert json.loads(key)["model"] == "m"
-    short, long = (score_key(OnnxRerankerSettings(max_length=n).model_dump()) for n in (64, 512))
+    short, long = (score_key(OnnxRerankerSettings(max_length=n)) for n in (64, 512))
     assert short != long
 
 
 def test_a_key_changes_with_what_is_sent_beside_the_texts() -> None:
     def key(**given: object) -> str:
         reranker = {"type": "http", "url": "http://h", "model": "m", "format": "tei", **given}
-        return score_key(load(reranker=reranker).settings.reranker.model_dump())
+        return score_key(load(reranker=reranker).settings.reranker)
 
     keys = [
         key(),

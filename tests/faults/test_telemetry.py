@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -148,6 +149,18 @@ def test_notes_are_counted_and_logged_once_by_code_and_sentence(
         attributes = json.dumps({"backend": "shelf", "code": code}, sort_keys=True)
         assert new["vecdb_rerank.notes", attributes] == 3
         assert sum(code in record.getMessage() for record in caplog.records) == 2
+
+
+def test_sentences_without_end_do_not_silence_other_notes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    letters = "abcdefghijklmnop"
+    for each in map("".join, product(letters, repeat=3)):
+        publish_notes({"flood": f"request {each} failed"}, backend="shelf")
+    publish_notes({"after_the_flood": "a sentence"}, backend="shelf")
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("flood:" in message for message in messages) <= len(letters) ** 3 / 2
+    assert "after_the_flood" in messages[-1]
 
 
 def test_a_search_without_a_response_is_counted_and_its_span_says_so() -> None:

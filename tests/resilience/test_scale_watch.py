@@ -14,6 +14,7 @@ from vecdb_rerank.policy import Policy
 from vecdb_rerank.policy.blend import Blend
 from vecdb_rerank.policy.calibration import Calibration
 from vecdb_rerank.protocols import BaseReranker
+from vecdb_rerank.rerankers.cascade import CascadeReranker
 from vecdb_rerank.resilience.chain import Chain
 from vecdb_rerank.resilience.scale_watch import ScaleWatch, why_suspect
 from vecdb_rerank.search.rerank_list import ListReranker
@@ -41,6 +42,20 @@ class Fixed(BaseReranker):
         return self.scores
 
 
+class Probabilities(BaseReranker):
+    """Declares probabilities as logits."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def score(self, query: str, documents: Sequence[str], *, deadline: Deadline) -> Scores:
+        return Scores.from_logits([1 / (n + 2) for n in range(len(documents))])
+
+
 def outcomes(scores: Sequence[Scores], policy: Policy) -> list[Outcome]:
     reranker = Fixed(scores[0])
     lists = ListReranker("test", reranker, policy)
@@ -49,6 +64,19 @@ def outcomes(scores: Sequence[Scores], policy: Policy) -> list[Outcome]:
             reranker.scores = each
             run(lists.steps("query", TEXTS, [None] * 4))
     return found
+
+
+@pytest.mark.parametrize("watches", [True, False])
+def test_the_scales_of_a_cascade_are_watched_as_those_of_its_chain(watches: bool) -> None:
+    cascade = CascadeReranker(Probabilities("fast"), Probabilities("exact"), best=10)
+    chain = Chain([cascade], watches_scale=watches)
+    texts = [f"text {n}" for n in range(30)]
+    noted = []
+    for _ in range(4):
+        answer = run(chain.ask("query", texts, Deadline(), Policy()))
+        assert answer.scores is not None
+        noted.append("scale_suspect" in answer.scores.notes)
+    assert noted == [False, False, watches, watches]
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)

@@ -83,6 +83,8 @@ async def test_arguments_are_optional_and_bounded(searched: Searched) -> None:
     async with agent(searched) as client:
         wide = WIDE[searched.name][0]
         assert len((await call(client, "search", query=QUERY, limit=1))["results"]) == 1
+        usual = (await call(client, "search", query=QUERY))["results"]
+        assert len((await call(client, "search", query=QUERY, limit=None))["results"]) == len(usual)
         assert (await call(client, "search", query=QUERY, filter=wide))["results"]
         assert "limit" in await refused(client, "search", query=QUERY, limit=21)
         assert "query" in await refused(client, "search")

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from vecdb_rerank.cache_folder import SCORES, VECTORS, cache_folder
 from vecdb_rerank.embedders.flows import closing
@@ -168,23 +168,24 @@ class CachedReranker(BaseReranker):
         yield from self.reranker.closing()
 
 
-def score_key(section: Mapping[str, object]) -> str:
-    """Return the settings that a reranker's scores depend on, without secrets, as JSON."""
+def score_key(section: BaseModel) -> str:
+    """Return the settings that a reranker's scores depend on, without secrets, as JSON.
+
+    Of headers and URL parameters, which may name a version of the model, it has a digest.
+    """
     from vecdb_rerank.secrets import concealed
 
-    kept = {k: concealed(k, v) for k, v in section.items() if k not in _NO_INFLUENCE}
-    sent = {k: _digest(section[k]) for k in ("headers", "query_params") if section.get(k)}
+    kept = {k: concealed(k, v) for k, v in section.model_dump().items() if k not in _NO_INFLUENCE}
+    sent = {k: _digest(getattr(section, k, None)) for k in ("headers", "query_params")}
     return json.dumps({**kept, **sent}, sort_keys=True, default=str)
 
 
 def _digest(sent: object) -> str:
-    """Return a digest of headers or parameters, which may name a version of the model.
-
-    Keys of services are left out.
-    """
+    """Return a digest of names and texts, but for keys of services; "" if there are none."""
     from vecdb_rerank.secrets import is_secret
 
-    assert isinstance(sent, Mapping)  # as checked by the settings
+    if not isinstance(sent, Mapping) or not sent:
+        return ""
     texts = {n: v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in sent.items()}
     return _key(*(f"{name}={texts[name]}" for name in sorted(texts) if not is_secret(name))).hex()
 

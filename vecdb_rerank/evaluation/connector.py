@@ -180,9 +180,7 @@ def _cached(chain: Chain, settings: Settings, file: Path | None) -> Chain:
     return Chain(
         [
             # A listwise reranker's scores depend on the other documents: none can be kept.
-            reranker
-            if reranker.listwise
-            else CachedReranker(reranker, score_key(section.model_dump()), file)
+            reranker if reranker.listwise else CachedReranker(reranker, score_key(section), file)
             for reranker, section in pairs
         ]
     )

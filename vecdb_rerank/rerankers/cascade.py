@@ -52,10 +52,9 @@ class CascadeReranker(BaseReranker):
 
     def __init__(self, first: AnyReranker, then: AnyReranker, *, best: int = 20) -> None:
         self._best = integer("best", best, 1)
-        # Units are recorded, and scores watched, once: under the name of the cascade.
+        # Units are recorded once, under the name of the cascade.
         self._first, self._then = (
-            GuardedReranker(as_reranker(one), Ledger(), watches_scale=False)
-            for one in (first, then)
+            GuardedReranker(as_reranker(one), Ledger()) for one in (first, then)
         )
         self.by_rank: bool = self._first.reranker.by_rank or self._then.reranker.by_rank
         self._instruction: str | None = None
@@ -71,6 +70,11 @@ class CascadeReranker(BaseReranker):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, best={self._best})"
+
+    def trust_scales(self) -> None:
+        """Do not watch whether the scores of the two look like their scales."""
+        self._first.trust_scale()
+        self._then.trust_scale()
 
     def with_instruction(self, instruction: str) -> CascadeReranker:
         """Return a cascade whose rerankers follow ``instruction``, those that take one."""

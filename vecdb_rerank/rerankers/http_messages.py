@@ -27,6 +27,7 @@ from vecdb_rerank.rerankers.wire_request import (
 from vecdb_rerank.rerankers.wire_template import names
 
 Urls = str | Sequence[str] | None
+_TEXTS = {"query", "queries", "document", "documents"}  # placeholders
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Messages:
         object.__setattr__(self, "api_key", clean_key(self.api_key))
         check_headers(self.headers, of_key=self.wire.auth_header if self.api_key else None)
         check_texts("query_params", self.query_params)
-        own = {key for key, value in self.wire.body.items() if names(value)}
+        own = {key for key, value in self.wire.body.items() if names(value) & _TEXTS}
         checked_body(self.extra_body, own=own)
         self.urls  # noqa: B018 - checks them
 

@@ -47,9 +47,17 @@ class GuardedReranker:
         # The speed of a local model is that of the machine: a warning would not help.
         self._latency = LatencyModel(self.name, warns=not self.reranker.local)
         self._ledger = ledger
-        self._watches_scale = watches_scale
+        self._watches_scale = True
         self._scale = ScaleWatch()
         self._passages_per_document = 1.0  # in the last search that split documents
+        if not watches_scale:
+            self.trust_scale()
+
+    def trust_scale(self) -> None:
+        """Stop watching whether scores look like their scale, those of rerankers inside, too."""
+        self._watches_scale = False
+        if (inside := getattr(self.reranker, "trust_scales", None)) is not None:
+            inside()
 
     def expected_seconds(self, documents: int, policy: Policy) -> float | None:
         """Return the seconds that scoring ``documents`` takes; None if not known yet."""

@@ -185,7 +185,7 @@ class _ScoreCollector:
                 f"must not be {section.type!r}, whose scores depend on k; "
                 "tune one of the rerankers that it uses",
             )
-        self._cached = CachedReranker(reranker, score_key(section.model_dump()), file)
+        self._cached = CachedReranker(reranker, score_key(section), file)
         self._guarded = GuardedReranker(self._cached)
         self._uncached = GuardedReranker(reranker)
         self._policy = policy

@@ -50,11 +50,11 @@ def _hostname(host: str) -> str | None:
         return None
 
 
-def check_origin(given: Sequence[str], own: str, allowed: Collection[str] = ()) -> None:
+def check_origin(given: Sequence[str], own: str, allowed: Collection[str] | None = None) -> None:
     """Raise `ApiError` (403) for a request of a web page that is of another origin.
 
-    ``own`` is the origin of the service as the request names it, and ``allowed`` are `normal` ones.
-    Programs send no ``Origin``; a browser sends one.
+    ``own`` is the origin of the service as the request names it, and ``allowed`` are `normal` ones,
+    None where no others can be allowed. Programs send no ``Origin``; a browser sends one.
     """
     if not given:
         return
@@ -62,11 +62,12 @@ def check_origin(given: Sequence[str], own: str, allowed: Collection[str] = ()) 
         raise ApiError(400, "must be given once", field="origin")
     try:
         origin = normal(given[0])
-        if origin in allowed or origin == normal(own):
+        if origin in (allowed or ()) or origin == normal(own):
             return
     except ValueError:
         pass
-    raise ApiError(403, "is another origin; add it to serve.origins", field="origin")
+    advice = "" if allowed is None else "; add it to serve.origins"
+    raise ApiError(403, f"is another origin{advice}", field="origin")
 
 
 def check_content_type(given: str | None) -> None:

@@ -79,7 +79,8 @@ async def _call(
 async def _search(exchange: Exchange, arguments: Arguments, deadline: CallerDeadline) -> str:
     service, settings = exchange.service, exchange.service.settings.serve.mcp
     fields.check_names(arguments, ("query", "filter", "limit"))
-    asked = SearchRequest.of({"limit": _results(service), **arguments}, max_k=_most(service))
+    given = {name: value for name, value in arguments.items() if value is not None}
+    asked = SearchRequest.of({"limit": _results(service), **given}, max_k=_most(service))
     found = await searching.search(service, exchange.caller, asked, deadline)
     return mcp_results.search_result(found, settings)
 

@@ -47,7 +47,7 @@ def admin_app(live: Live, host: str) -> Starlette:
         async def endpoint(request: Request) -> Response:
             if hosts := request.headers.getlist("host"):  # load balancers may send none
                 security.check_host(hosts, allowed)
-            own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+            own = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
             security.check_origin(request.headers.getlist("origin"), own)
             answer: Response = await inner(request)
             return answer

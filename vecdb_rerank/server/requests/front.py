@@ -77,8 +77,7 @@ class Front:
             response = error_response(_told(error, exchange), exchange.shape, exchange.request_id)
             await response(scope, receive, send_on)
         finally:
-            if status == _GONE:
-                status = exchanges.refused(scope) or _GONE
+            status = exchanges.refused(scope) or status
             route = path if path in self._paths else "other"
             access.record(exchange, scope["method"], route, status)
 
