@@ -124,20 +124,35 @@ def all_minilm(folder: Path | None = None) -> Path:
     return folder
 
 
-class _LastHiddenState(nn.Module):
-    """A model with inputs by position, and one output."""
+class _Positional(nn.Module):
+    """A model with inputs by position, and one of its outputs."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, output: str) -> None:
         super().__init__()
         self.model = model
+        self.output = output
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        named = dict(zip(_INPUTS, inputs, strict=True))
-        output: torch.Tensor = self.model(**named).last_hidden_state
+        output: torch.Tensor = self.model(**dict(zip(INPUTS, inputs, strict=True)))[self.output]
         return output
 
 
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def export_onnx(model: PreTrainedModel, output: str, file: Path) -> None:
+    """Write ``model`` to an ONNX file with `INPUTS`, (texts, tokens), and one of its outputs."""
+    ids = torch.ones(2, 8, dtype=torch.int64)
+    torch.onnx.export(
+        _Positional(model, output),
+        (ids, ids, ids * 0),
+        str(file),
+        dynamo=False,
+        opset_version=17,
+        input_names=list(INPUTS),
+        output_names=[output],
+        dynamic_axes={name: {0: "texts", 1: "tokens"} for name in INPUTS},
+    )
 
 
 def _export(folder: Path) -> None:
@@ -145,18 +160,7 @@ def _export(folder: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
-    ids = torch.ones(2, 8, dtype=torch.int64)
-    names = (*_INPUTS, "last_hidden_state")
-    torch.onnx.export(
-        _LastHiddenState(model.eval()),
-        (ids, ids, ids * 0),
-        str(folder / "model.onnx"),
-        dynamo=False,
-        opset_version=17,
-        input_names=list(_INPUTS),
-        output_names=["last_hidden_state"],
-        dynamic_axes={name: {0: "texts", 1: "tokens"} for name in names},
-    )
+    export_onnx(model, "last_hidden_state", folder / "model.onnx")
     quantize_dynamic(
         folder / "model.onnx",
         folder / "model_int8.onnx",

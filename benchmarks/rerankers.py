@@ -39,10 +39,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from benchmarks.checkpoints import english, minilm, xlmr_large
+from benchmarks.checkpoints import INPUTS, english, export_onnx, minilm, xlmr_large
 from vecdb_rerank.flow.deadline import Deadline
 from vecdb_rerank.rerankers.cross_encoder import CrossEncoderReranker
 from vecdb_rerank.rerankers.onnx import OnnxReranker
@@ -58,7 +57,6 @@ Score = Callable[[str, list[str]], Scores]
 Lengths = Callable[[np.random.Generator, int], npt.NDArray[np.integer]]
 QUERY = "how does a class call the method of its base class"
 BASE = "CrossEncoder"
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 MIN_ROUNDS = 2
 
 
@@ -227,36 +225,15 @@ def _flashrank() -> Score:
     return score
 
 
-class _Logits(nn.Module):
-    """A model with inputs by position, and one output."""
-
-    def __init__(self, folder: str) -> None:
-        super().__init__()
-        self.model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model(**dict(zip(INPUTS, inputs, strict=True))).logits
-        return logits
-
-
 def _openvino(folder: str) -> Score:
     import nncf
     import openvino
     from tokenizers import Tokenizer
 
     cores = torch.get_num_threads()
-    ids = torch.ones(1, 8, dtype=torch.int64)
     with TemporaryDirectory() as written:
-        file = f"{written}/model.onnx"
-        torch.onnx.export(
-            _Logits(folder),
-            (ids, ids, ids * 0),
-            file,
-            dynamo=False,
-            input_names=list(INPUTS),
-            output_names=["logits"],
-            dynamic_axes={name: {1: "tokens"} for name in INPUTS},
-        )
+        file = Path(written, "model.onnx")
+        export_onnx(AutoModelForSequenceClassification.from_pretrained(folder), "logits", file)
         model = openvino.Core().read_model(file)
     model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
     options = {

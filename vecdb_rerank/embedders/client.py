@@ -78,7 +78,7 @@ class EmbeddingClient:
         yield from self._client.closing()
 
     def _check_dimension(self, found: int, where: str) -> None:
-        """Raise `EmbedServiceError`, which is no outage, unless it is the known dimension."""
+        """Raise `EmbedServiceError`, marked as not an outage, unless it is the known dimension."""
         if self.dimension not in (None, found):
             error = EmbedServiceError(
                 f"{where}: the vectors have {found} dimensions instead of {self.dimension}; "

@@ -34,12 +34,13 @@ class Chain:
     def __init__(self, rerankers: Sequence[AnyReranker], *, watches_scale: bool = True) -> None:
         if not rerankers:
             raise ConfigurationError("reranker", "got an empty sequence; give one, or None")
-        self._guarded = [
-            GuardedReranker(reranker, watches_scale=watches_scale) for reranker in rerankers
-        ]
+        self._guarded = [GuardedReranker(reranker) for reranker in rerankers]
         for name, count in Counter(guarded.name for guarded in self._guarded).items():
             if count > 1:
                 raise ConfigurationError("reranker", f"{name!r} is given {count} times")
+        if not watches_scale:
+            for guarded in self._guarded:
+                guarded.trust_scale()
 
     @property
     def rerankers(self) -> tuple[BaseReranker, ...]:

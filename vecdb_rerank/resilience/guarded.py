@@ -33,13 +33,10 @@ class GuardedReranker:
     """A reranker with its circuit, its latency model and its bills; shared by threads and tasks.
 
     It keeps state alone: the rules come with each call, as the policy. What it bills is written
-    into ``ledger``. With ``watches_scale``, scores that do not look like their scale answer after
-    answer count by rank.
+    into ``ledger``. Scores that do not look like their scale, answer after answer, count by rank.
     """
 
-    def __init__(
-        self, reranker: AnyReranker, ledger: Ledger = LEDGER, *, watches_scale: bool = True
-    ) -> None:
+    def __init__(self, reranker: AnyReranker, ledger: Ledger = LEDGER) -> None:
         self.reranker = adapt(reranker)
         self.name = self.reranker.name
         self._stops_in_time = self.reranker.keeps_deadline and self.reranker.local
@@ -50,8 +47,6 @@ class GuardedReranker:
         self._watches_scale = True
         self._scale = ScaleWatch()
         self._passages_per_document = 1.0  # in the last search that split documents
-        if not watches_scale:
-            self.trust_scale()
 
     def trust_scale(self) -> None:
         """Stop watching whether scores look like their scale, those of rerankers inside, too."""

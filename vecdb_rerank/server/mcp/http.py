@@ -32,8 +32,8 @@ class McpEndpoint:
     It keeps no sessions: every request stands for itself, so any worker answers it, and no caller
     finds what another one left. `Front` has checked the key, ``Host`` and ``Origin``.
 
-    Bodies are read as on the other routes, and what is no message of JSON-RPC is refused as there.
-    Errors of the protocol, such as an unknown method, are answers of JSON-RPC.
+    Bodies are read as on the other routes, and refused as there if they are not JSON-RPC messages.
+    Errors of the protocol, such as an unknown method, are JSON-RPC responses.
     """
 
     def __init__(self) -> None:
